@@ -1,0 +1,29 @@
+# make demo, make test: each makes its own environment first. PyTorch's CPU build is enough for both.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# on Linux: TORCH_INDEX=https://download.pytorch.org/whl/cpu takes the small CPU build instead of the CUDA one
+TORCH_INDEX ?=
+DEMO := demo
+
+.PHONY: install demo test lint clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt -e ".[test]"
+	touch $@
+
+demo: install
+	$(BIN)/python -m tools sample-data --out $(DEMO)/data --overwrite True
+	$(BIN)/python -m tools stages brain_tumor_multitask_unet --dataset_dir $(DEMO)/data --output_dir $(DEMO)/runs --quick_test True --image_size 128 --infer True
+
+lint: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+test: install lint
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) $(DEMO)

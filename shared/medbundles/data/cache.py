@@ -1,0 +1,61 @@
+"""A disk cache of prepared items that survives a kill at any moment."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import medbundles
+
+
+def recipe_hash(transform: Callable) -> str:
+    """Hash of a preprocessing: class names and settings of its steps, random states left out."""
+    steps = getattr(transform, "transforms", (transform,))
+    settings = [(type(s).__qualname__, sorted((k, repr(v)) for k, v in vars(s).items() if k != "R")) for s in steps]
+    return hashlib.sha256(repr(settings).encode()).hexdigest()
+
+
+class DiskCache:
+    """Reads an item from the cache, or prepares and stores it.
+
+    MONAI's PersistentDataset moves its files across file systems (not atomic) and fails on a file cut short by a kill;
+    here a file is written beside its place and renamed, and one that cannot be read is made again.
+
+    Args:
+        read: prepares an item.
+        folder: where the files go; made with the first one.
+        recipe: hash of the preprocessing, part of every key.
+    """
+
+    def __init__(self, read: Callable[[dict], dict], folder: str | os.PathLike, recipe: str):
+        self.read, self.folder, self.recipe = read, Path(folder), recipe
+
+    def path(self, item: dict) -> Path:
+        """File of an item: its entries, size and time of its images (a changed image is read again), the recipe."""
+        files = [v for v in item.values() if isinstance(v, str) and os.path.isfile(v)]
+        stats = [(f, os.stat(f).st_size, os.stat(f).st_mtime_ns) for f in files]
+        key = repr((sorted(item.items()), stats, self.recipe, medbundles.__version__))
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.pt"
+
+    def __call__(self, item: dict) -> Any:
+        path = self.path(item)
+        if path.is_file():
+            try:
+                return torch.load(path, weights_only=True)
+            except (RuntimeError, EOFError, pickle.UnpicklingError):
+                path.unlink(missing_ok=True)  # a damaged file is made again below
+        prepared = self.read(item)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            torch.save(prepared, temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return prepared

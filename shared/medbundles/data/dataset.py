@@ -1,0 +1,103 @@
+"""The dataset of all bundles: deterministic part cached, random part seeded by (seed, epoch, item)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from multiprocessing.pool import ThreadPool
+from typing import Any
+
+import numpy as np
+from monai.data import Dataset
+
+from medbundles.data.cache import DiskCache, recipe_hash
+from medbundles.data.samplers import Key
+from medbundles.errors import ConfigError, DataError, MedbundlesError
+
+logger = logging.getLogger("medbundles")
+
+
+class SeededDataset(Dataset):
+    """Items by (epoch, index): the preprocessing is cached, the augmentation is seeded by (seed, epoch, index).
+
+    So an item's augmentation depends neither on the number of workers nor on what was drawn before it. A plain index
+    is epoch 0. Nothing is read before `prepare`, which the loader calls when it starts.
+
+    Args:
+        data: MONAI datalist; each item has an "image" path.
+        transform: deterministic preprocessing.
+        augmentation: a MONAI Randomizable that is applied after it (training), or None.
+        cache: "none", "memory" (each image is decoded once per run) or "disk" (once for all runs; the key holds the
+            preprocessing and the files' size and time).
+        cache_dir: folder of the disk cache.
+        cache_workers: threads that fill the memory cache.
+        seed: seed of the augmentation.
+        skip_bad_files: leave out what cannot be read and say how many; reads all files at once.
+
+    Raises:
+        ConfigError: unknown `cache`.
+        DataError: a file that cannot be read (when it is first read), or nothing left to read.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[dict],
+        transform: Callable,
+        augmentation: Any = None,
+        cache: str = "memory",
+        cache_dir: str | None = None,
+        cache_workers: int = 2,
+        seed: int = 0,
+        skip_bad_files: bool = False,
+    ):
+        if cache not in ("none", "memory", "disk"):
+            raise ConfigError(f"cache: {cache!r} is unknown; use 'none', 'memory' or 'disk'.")
+        super().__init__(list(data), transform)
+        self.augmentation, self.cache, self.cache_workers, self.seed = augmentation, cache, cache_workers, seed
+        self.prepared: list[dict] | None = None
+        self.read: Callable[[dict], Any] = self._read
+        if cache == "disk":
+            self.read = DiskCache(self._read, cache_dir or ".cache", recipe_hash(transform))
+        if skip_bad_files:
+            self._leave_out_bad_files()
+
+    def _read(self, item: dict) -> Any:
+        """Prepare an item; any failure is one `DataError` that names its file, whatever MONAI wrapped around it."""
+        try:
+            return self.transform(dict(item))
+        except Exception as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, MedbundlesError):
+                cause = cause.__cause__
+            if cause is not None:
+                raise cause from None
+            raise DataError(f"{item['image']}: cannot be prepared: {type(error).__name__}: {error}") from error
+
+    def _leave_out_bad_files(self) -> None:
+        good = []
+        for item in self.data:
+            try:
+                self.read(item)
+                good.append(item)
+            except DataError as error:
+                logger.warning("left out: %s", error)
+        if not good:
+            raise DataError(f"skip_bad_files: none of the {len(self.data)} files can be read.")
+        if len(good) < len(self.data):
+            logger.warning("skip_bad_files: %d of %d items are left out.", len(self.data) - len(good), len(self.data))
+        self.data = good
+
+    def prepare(self) -> None:
+        """Fill the memory cache; done once, before workers start, so that they share it."""
+        if self.cache == "memory" and self.prepared is None:
+            with ThreadPool(max(1, self.cache_workers)) as pool:
+                self.prepared = pool.map(self.read, self.data)
+
+    def __getitem__(self, key: int | Key) -> Any:
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        item = self.prepared[index] if self.prepared is not None else self.read(self.data[index])
+        if self.augmentation is None:
+            return dict(item)
+        state = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)
+        self.augmentation.set_random_state(seed=int(state[0]))
+        return self.augmentation(dict(item))

@@ -1,0 +1,109 @@
+"""Files of images: which ones count, what they are called, which are byte-identical."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from medbundles.errors import DataError
+
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+VOLUME_ENDINGS = (".nii", ".nii.gz")
+IMAGE_ENDINGS = (*PICTURE_ENDINGS, ".npy", *VOLUME_ENDINGS)
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether the name is that of an image (any case); hidden files, such as macOS's ._x.png, are not."""
+    name = Path(path).name.lower()
+    return name.endswith(IMAGE_ENDINGS) and not name.startswith(".")
+
+
+def stem(path: str | Path) -> str:
+    """File name without its ending; .nii.gz counts as one.
+
+    Example:
+        >>> stem("a/case_1.nii.gz")
+        'case_1'
+    """
+    name = Path(path).name
+    return name[:-7] if name.lower().endswith(".nii.gz") else Path(name).stem
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """All images below `folder`, sorted; links to folders are followed, hidden folders are not entered."""
+    found = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in names if is_image(name)]
+    return sorted(found)
+
+
+def check_file(path: str | Path) -> int:
+    """Size of a file in bytes, after what can be said about any file.
+
+    Raises:
+        DataError: missing, a folder, empty, not readable, or a git-lfs pointer in the place of the data.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder, an image file is wanted")
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except FileNotFoundError:
+        raise DataError(f"{path}: file not found") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror})") from error
+    if not start:
+        raise DataError(f"{path}: file is empty (0 bytes)")
+    if start.startswith(b"version https://git-lfs"):
+        raise DataError(f"{path}: is a git-lfs pointer, the image itself was not downloaded (run 'git lfs pull' there)")
+    return path.stat().st_size
+
+
+def identical_files(paths: Iterable[str | Path]) -> list[list[str]]:
+    """Groups of two or more byte-identical files, sorted.
+
+    Only files that share their size are read: first three pieces of them, then, where these agree, all of it (SHA-256).
+    """
+    groups: list[list[str]] = [sorted({str(path) for path in paths})]
+    for key in (_size, _sample, _sha256):
+        groups = [part for group in groups for part in _split(group, key) if len(part) > 1]
+    return sorted(groups)
+
+
+def content_id(path: str | Path) -> str:
+    """Short name of a file's content: equal for byte-identical files, wherever they lie."""
+    return f"sha256:{_sha256(str(path))[:16]}"
+
+
+def _split(group: list[str], key) -> list[list[str]]:
+    parts = defaultdict(list)
+    for path in group:
+        try:
+            parts[key(path)].append(path)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be opened ({error.strerror})") from error
+    return list(parts.values())
+
+
+def _size(path: str) -> int:
+    return os.path.getsize(path)
+
+
+def _sample(path: str) -> str:
+    # All .npy slices of a set have one size; start, middle and end tell them apart without reading gigabytes.
+    size, digest = os.path.getsize(path), hashlib.sha256()
+    with open(path, "rb") as file:
+        for start in (0, size // 2, max(0, size - 4096)):
+            file.seek(start)
+            digest.update(file.read(4096))
+    return digest.hexdigest()
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,63 @@
+"""Collects what is wrong with many files, so that a user sees all of it at once."""
+
+from __future__ import annotations
+
+import logging
+from os import PathLike
+
+from medbundles.errors import DataError
+
+logger = logging.getLogger("medbundles")
+
+
+class Problems:
+    """A list of (path, what is wrong).
+
+    Args:
+        limit: lines shown in a message; the rest is counted ("... and 12 more").
+
+    Example:
+        >>> problems = Problems()
+        >>> problems.add("a.png", "no mask for it")
+        >>> len(problems)
+        1
+    """
+
+    def __init__(self, limit: int = 20):
+        self.limit = limit
+        self.found: list[tuple[str, str]] = []
+
+    def add(self, path: str | PathLike, what: str | Exception) -> None:
+        """Note that `path` is wrong; the path is not repeated when the text of a DataError begins with it."""
+        text = str(what)
+        self.found.append((str(path), text.removeprefix(f"{path}: ")))
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def text(self, limit: int | None = None) -> str:
+        """One line per problem, `path: what`, at most `limit` lines."""
+        limit = self.limit if limit is None else limit
+        lines = [f"  {path}: {what}" for path, what in self.found[:limit]]
+        if len(self.found) > limit:
+            lines.append(f"  ... and {len(self.found) - limit} more")
+        return "\n".join(lines)
+
+    def settle(self, where: str | PathLike, skip: bool, advice: str = "") -> None:
+        """Do nothing without problems; otherwise log them (`skip`) or raise them together.
+
+        Args:
+            where: folder the files are in, for the message.
+            skip: the bad files are left out: only a warning to the logger "medbundles".
+            advice: last line of the error.
+
+        Raises:
+            DataError: there are problems and `skip` is False.
+        """
+        if not self.found:
+            return
+        count = f"{len(self)} bad file{'s' if len(self) > 1 else ''}"
+        if skip:
+            logger.warning("%s in %s left out:\n%s", count, where, self.text())
+            return
+        raise DataError(f"{where}: {count}:\n{self.text()}" + (f"\n{advice}" if advice else ""))

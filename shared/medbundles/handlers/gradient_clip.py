@@ -1,0 +1,56 @@
+"""Gradient clipping by norm or value, on unscaled gradients, only when the optimizer is about to step."""
+
+from __future__ import annotations
+
+import torch
+from ignite.engine import Engine
+from monai.engines.utils import IterationEvents
+
+from medbundles.errors import ConfigError
+
+
+def is_stepping(engine: Engine) -> bool:
+    """Whether the optimizer steps in this iteration (MONAI accumulates over `accumulation_steps` batches)."""
+    every = engine.accumulation_steps
+    inside = (engine.state.iteration - 1) % engine.state.epoch_length + 1
+    return inside % every == 0 or inside == engine.state.epoch_length
+
+
+class GradientClip:
+    """Clips the gradients; keeps their norm before clipping in `engine.state.grad_norm` (a tensor, not synchronised).
+
+    Args:
+        limit: largest norm, or largest absolute value; None or 0: off, the norm is still measured.
+        kind: "norm" or "value".
+
+    Raises:
+        ConfigError: unknown kind or negative limit.
+
+    Example::
+
+        {"_target_": "medbundles.handlers.GradientClip", "limit": "@grad_clip"}
+    """
+
+    def __init__(self, limit: float | None = None, kind: str = "norm"):
+        if kind not in ("norm", "value"):
+            raise ConfigError(f"grad_clip_type: {kind!r} is unknown; use 'norm' or 'value'.")
+        if limit and limit < 0:
+            raise ConfigError(f"grad_clip: {limit} is negative; use a positive number, or 0 for off.")
+        self.limit, self.kind = limit or None, kind
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the trainer; BACKWARD_COMPLETED comes just before the optimizer's step."""
+        engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if not is_stepping(engine):
+            return
+        if engine.scaler is not None:
+            engine.scaler.unscale_(engine.optimizer)
+        parameters = [p for group in engine.optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if self.limit and self.kind == "norm":
+            engine.state.grad_norm = torch.nn.utils.clip_grad_norm_(parameters, self.limit)
+            return
+        engine.state.grad_norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if self.limit:
+            torch.nn.utils.clip_grad_value_(parameters, self.limit)

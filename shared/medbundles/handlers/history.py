@@ -1,0 +1,147 @@
+"""The run's history: losses, metrics, learning rates, gradient norms and times of every epoch, in metrics.json."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from ignite.engine import Engine, Events
+
+from medbundles.handlers.early_stopping import validated
+from medbundles.handlers.stateful import stateful
+from medbundles.runs.directory import RunDirectory, is_rank_0
+from medbundles.runs.files import write_json_atomic
+
+
+class History:
+    """Collects one record per epoch and writes metrics/metrics.json after each.
+
+    The training loss and its parts are means over samples, kept as tensors until the epoch ends, so that nothing waits
+    for a GPU. The loss module tells its `parts` (name: mean) and `counts` (name: number of samples). Other handlers
+    read `engine.state.epoch_record` (this epoch's record).
+
+    Args:
+        run_dir: where metrics.json goes.
+        validator: its metrics are recorded.
+        monitor: name of the metric that decides which epoch is best.
+        mode: "max" or "min".
+    """
+
+    def __init__(self, run_dir: RunDirectory, validator: Engine, monitor: str, mode: str = "max"):
+        self.run_dir, self.validator, self.monitor, self.sign = run_dir, validator, monitor, 1 if mode == "max" else -1
+        self.epochs: list[dict[str, Any]] = []
+        self.sums: dict[str, list[torch.Tensor]] = {}
+        self.norms: list[torch.Tensor] = []
+        self.samples = 0
+        self.started = self.seconds = 0.0
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the trainer, after the ValidationHandler and before those that show the record."""
+        stateful(engine)["history"] = self
+        engine.add_event_handler(Events.EPOCH_STARTED, self.start_epoch)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.add)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The records so far."""
+        return {"epochs": self.epochs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with the records of a checkpoint."""
+        self.epochs = state["epochs"]
+
+    def start_epoch(self, engine: Engine) -> None:
+        """Start counting."""
+        self.sums, self.norms, self.samples, self.started = {}, [], 0, time.perf_counter()
+
+    def add(self, engine: Engine) -> None:
+        """Add an iteration's loss, its parts and the gradient norm."""
+        output = engine.state.output
+        count = len(output["image"])
+        self._add("loss", output["loss"].detach(), torch.tensor(count))
+        for name, mean in getattr(engine.loss_function, "parts", {}).items():
+            self._add(f"{name}_loss", mean, engine.loss_function.counts[name])
+        if getattr(engine.state, "grad_norm", None) is not None:
+            self.norms.append(engine.state.grad_norm)
+            engine.state.grad_norm = None
+        self.samples += count
+        self.seconds = time.perf_counter() - self.started
+
+    def _add(self, name: str, mean: torch.Tensor, number: torch.Tensor) -> None:
+        number = number.to(mean.device, torch.float64)
+        total = torch.where(number > 0, mean.double() * number, torch.zeros_like(number))
+        before = self.sums.get(name)
+        self.sums[name] = [total, number] if before is None else [before[0] + total, before[1] + number]
+
+    def running(self) -> dict[str, float]:
+        """Mean of the loss and its parts over the epoch so far, on this process."""
+        return {name: float(total / number) for name, (total, number) in self.sums.items() if float(number) > 0}
+
+    def _losses(self) -> dict[str, float]:
+        """The epoch's means over all processes."""
+        if dist.is_available() and dist.is_initialized():
+            for pair in self.sums.values():
+                both = torch.stack(pair)
+                dist.all_reduce(both)
+                pair[0], pair[1] = both[0], both[1]
+        return self.running()
+
+    def __call__(self, engine: Engine) -> None:
+        record: dict[str, Any] = {"epoch": engine.state.epoch}
+        record |= {f"train_{name}": value for name, value in self._losses().items()}
+        record |= {name: float(value) for name, value in engine.state.metrics.items()}
+        if validated(engine, self.validator):
+            record |= {name: float(value) for name, value in self.validator.state.metrics.items()}
+        groups = engine.optimizer.param_groups
+        # the rates that this epoch was trained with: the schedule has not been stepped yet
+        record |= {
+            f"lr_{group.get('name', i)}" if len(groups) > 1 else "lr": group["lr"] for i, group in enumerate(groups)
+        }
+        if self.norms:
+            norms = torch.stack(self.norms).double()
+            record |= {"grad_norm_mean": float(norms.mean()), "grad_norm_max": float(norms.max())}
+        world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        record["epoch_seconds"] = time.perf_counter() - self.started
+        record["samples_per_second"] = self.samples * world / max(self.seconds, 1e-9)
+        self.epochs.append(record)
+        engine.state.epoch_record = record
+        if is_rank_0():
+            write_json_atomic(self.run_dir.folder("metrics") / "metrics.json", self.summary())
+
+    def best(self) -> dict[str, Any] | None:
+        """The best epoch's record by the monitored metric; NaN is never best, the first of equals is."""
+        known = [e for e in self.epochs if not math.isnan(e.get(self.monitor, math.nan))]
+        return max(known, key=self._score) if known else None
+
+    def _score(self, record: dict[str, Any]) -> float:
+        return self.sign * record[self.monitor]
+
+    def summary(self) -> dict[str, Any]:
+        """What metrics.json holds; NaN is null there."""
+        best, last = self.best(), self.epochs[-1]
+        seconds = [e["epoch_seconds"] for e in self.epochs]
+        content = {
+            "summary": {
+                "epochs": len(self.epochs),
+                "monitor": self.monitor,
+                "best_epoch": best["epoch"] if best else None,
+                "best_value": best[self.monitor] if best else None,
+                "train_loss": spread([e["train_loss"] for e in self.epochs]),
+                "seconds": sum(seconds),
+                "seconds_per_epoch": sum(seconds) / len(seconds),
+                "last": last,
+            },
+            "best": best,
+            "epochs": self.epochs,
+        }
+        return content
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Smallest, largest, mean and standard deviation (n - 1) of a list."""
+    mean = sum(values) / len(values)
+    variance = sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)
+    return {"min": min(values), "max": max(values), "mean": mean, "std": math.sqrt(variance)}

@@ -1,0 +1,67 @@
+"""Starts a new run from the weights of an earlier one."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from ignite.engine import Engine, Events
+
+from medbundles.errors import CheckpointError
+from medbundles.networks import load_weights
+from medbundles.runs.directory import RunDirectory
+
+logger = logging.getLogger("medbundles")
+
+
+class InitialWeights:
+    """Loads weights into the network when a run starts from the beginning (a resumed run has its own).
+
+    Args:
+        network: the bare network.
+        path: weights or checkpoint file; a folder stands for its newest run's best.pt; None or False: random weights.
+        run_dir: says whether the run is resumed.
+        made_by: the command that makes the weights, for the message when they are missing.
+        required: refuse to start without `path`.
+
+    Raises:
+        CheckpointError: the file is missing (names the command that makes it), unsafe, or does not fit the network.
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        path: str | None,
+        run_dir: RunDirectory,
+        made_by: str = "",
+        required: bool = False,
+    ):
+        self.network, self.path, self.run_dir = network, path or None, run_dir
+        self.made_by, self.required = made_by, required
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the trainer."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if self.run_dir.resume or self.run_dir.resume_from:
+            return
+        if self.path is None:
+            if self.required:
+                raise CheckpointError(
+                    f"init_from: this stage starts from the weights of the one before. {self.made_by}"
+                )
+            return
+        path = self.find()
+        report = load_weights(self.network, path)
+        logger.info("initial weights: %s (%d of %d tensors)", path, report.loaded, report.total)
+
+    def find(self) -> Path:
+        """The file itself; in a folder of runs, the newest best.pt."""
+        path = Path(str(self.path))
+        if path.is_dir():
+            path = max(path.rglob("best.pt"), key=lambda p: p.stat().st_mtime, default=path / "best.pt")
+        if not path.is_file():
+            raise CheckpointError(f"init_from: {path} does not exist. {self.made_by}")
+        return path

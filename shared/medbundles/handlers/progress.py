@@ -1,0 +1,78 @@
+"""Shows a run on the console: a bar while an epoch runs, two lines when it is done."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from medbundles.handlers.history import History
+from medbundles.handlers.stateful import stateful
+from medbundles.runs.directory import is_rank_0
+
+logger = logging.getLogger("medbundles")
+
+
+def in_words(record: dict[str, Any], prefix: str) -> str:
+    """`Loss: 0.4521, Dice: 0.7012` from the record's entries with this prefix."""
+    names = [n for n in record if n.startswith(prefix)]
+    return ", ".join(f"{n.removeprefix(prefix).replace('_', ' ').capitalize()}: {_short(record[n])}" for n in names)
+
+
+def _short(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.4f}"
+
+
+class Progress:
+    """A tqdm bar per epoch with the running loss, its parts, metrics and the time left; only lines when not a terminal.
+
+    Args:
+        every: iterations between two updates of the numbers beside the bar (reading them waits for a GPU).
+        bar: False: no bar even on a terminal.
+    """
+
+    def __init__(self, every: int = 10, bar: bool = True):
+        self.every, self.bar_wanted = every, bar
+        self.bar: Any = None
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the trainer, after History."""
+        if not is_rank_0():
+            return
+        engine.add_event_handler(Events.EPOCH_STARTED, self.open)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.advance)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+
+    def open(self, engine: Engine) -> None:
+        """A new bar for the epoch."""
+        if self.bar_wanted and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            title = f"Epoch {engine.state.epoch}/{engine.state.max_epochs}"
+            self.bar = tqdm(total=engine.state.epoch_length, desc=title, leave=False, dynamic_ncols=True)
+
+    def advance(self, engine: Engine) -> None:
+        """One iteration more."""
+        if self.bar is None:
+            return
+        self.bar.update(1)
+        history = stateful(engine).get("history")
+        if engine.state.iteration % self.every == 0 and isinstance(history, History):
+            self.bar.set_postfix({name.removesuffix("_loss"): f"{v:.4f}" for name, v in history.running().items()})
+        if self.bar.n == self.bar.total:
+            self.bar.close()
+            self.bar = None
+
+    def __call__(self, engine: Engine) -> None:
+        record = engine.state.epoch_record
+        rates = ", ".join(f"{n} {v:.2e}" for n, v in record.items() if n.startswith("lr"))
+        logger.info(
+            "Epoch %d/%d  %.1f s, %.0f samples/s, %s",
+            engine.state.epoch, engine.state.max_epochs, record["epoch_seconds"], record["samples_per_second"], rates,
+        )  # fmt: skip
+        logger.info("Train - %s", in_words(record, "train_"))
+        if any(name.startswith("val_") for name in record):
+            logger.info("Val   - %s", in_words(record, "val_"))

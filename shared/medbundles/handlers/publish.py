@@ -1,0 +1,65 @@
+"""Copies the best weights of a finished run to the bundle's models folder."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from medbundles.runs.checkpoints import load_checkpoint
+from medbundles.runs.directory import RunDirectory, is_rank_0
+from medbundles.runs.files import replace_atomic, write_json_atomic
+
+logger = logging.getLogger("medbundles")
+
+
+class Publish:
+    """Writes models/model.pt (a plain state dict), model.json (where it comes from) and trained.json (its knobs).
+
+    The live network is not touched.
+
+    Args:
+        run_dir: the best checkpoint is read from its checkpoints folder.
+        models_dir: the bundle's models folder.
+        enabled: False: nothing is published.
+        data_license: what the licence of the data allows, for model.json; a path to a text file or a text.
+    """
+
+    def __init__(self, run_dir: RunDirectory, models_dir: str, enabled: bool = True, data_license: str = ""):
+        self.run_dir, self.models_dir, self.enabled, self.data_license = run_dir, models_dir, enabled, data_license
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the trainer."""
+        if self.enabled:
+            engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if not is_rank_0():
+            return
+        best = self.run_dir.folder("checkpoints") / "best.pt"
+        if not best.is_file():
+            logger.warning("nothing is published: the run has no best.pt.")
+            return
+        checkpoint = load_checkpoint(best)
+        folder = Path(self.models_dir)
+        with replace_atomic(folder / "model.pt") as temporary:
+            torch.save(checkpoint["network"], temporary)
+        write_json_atomic(folder / "trained.json", checkpoint["trained"])
+        write_json_atomic(folder / "model.json", self.about(checkpoint))
+        logger.info("published the weights of epoch %d as %s", checkpoint["epoch"], folder / "model.pt")
+
+    def about(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """What model.json tells."""
+        text = Path(self.data_license)
+        return {
+            "run": checkpoint["run"],
+            "run_directory": str(self.run_dir.path),
+            "epoch": checkpoint["epoch"],
+            "metrics": checkpoint["metrics"],
+            "data": {k: v for k, v in checkpoint["knobs"].items() if k.endswith("_dir")},
+            "data_fingerprint": checkpoint["data"],
+            "data_license": text.read_text(encoding="utf-8") if text.is_file() else self.data_license,
+        }

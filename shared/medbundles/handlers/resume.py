@@ -1,0 +1,133 @@
+"""Goes on from a checkpoint as if the run had never been interrupted."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from medbundles.data.fingerprint import fingerprint
+from medbundles.errors import CheckpointError
+from medbundles.handlers.stateful import stateful
+from medbundles.runs.checkpoints import load_checkpoint
+from medbundles.runs.directory import RunDirectory
+
+logger = logging.getLogger("medbundles")
+
+
+def data_fingerprints(engine: Engine, validator: Engine) -> dict[str, str]:
+    """Fingerprints of the data that a trainer and its validator read."""
+    loaders = {"training": engine.data_loader, "validation": validator.data_loader}
+    return {part: fingerprint(loader.dataset.data) for part, loader in loaders.items()}
+
+
+class Resume:
+    """Restores network, optimizer, schedule, scaler, counters and history from the run's checkpoint at the start.
+
+    Does nothing when the run directory was not asked to resume. Stands before RunRecord, so that a checkpoint that
+    does not fit leaves nothing on disk.
+
+    Args:
+        run_dir: says which checkpoint.
+        network: the bare network (not wrapped for distribution).
+        optimizer: its optimizer.
+        scheduler: its learning-rate schedule.
+        validator: its data is compared as well.
+
+    Raises:
+        CheckpointError: no or damaged checkpoint; one without optimizer or schedule; one of another network, other
+            data, or other knobs (those the schema marks as free to change excepted: epochs, patience, workers ...).
+    """
+
+    def __init__(
+        self,
+        run_dir: RunDirectory,
+        network: torch.nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Any,
+        validator: Engine,
+    ):
+        self.run_dir, self.network, self.optimizer = run_dir, network, optimizer
+        self.scheduler, self.validator = scheduler, validator
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the trainer."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        path = self.run_dir.resume_file()
+        if path is None:
+            return
+        content = load_checkpoint(path)
+        for part, knob in (("optimizer", "save_optimizer"), ("scheduler", "save_scheduler")):
+            if content.get(part) is None:
+                raise CheckpointError(
+                    f"{path}: was written with checkpointing#{knob} False, so the run cannot be resumed. "
+                    f"Start a new run from its weights with --init_from {path}."
+                )
+        self._compare_network(content["network"], str(path))
+        self._compare_knobs(content["knobs"], str(path))
+        self._compare_data(content["data"], engine, str(path))
+        self._restore(content, engine)
+        self.run_dir.start(content["run"])
+        if not self._finished(engine):
+            logger.info("resumed %s after epoch %d", path, engine.state.epoch)
+
+    def _compare_network(self, weights: dict[str, torch.Tensor], path: str) -> None:
+        mine = self.network.state_dict()
+        wrong = sorted(set(mine) ^ set(weights))
+        wrong += [n for n in mine if n in weights and mine[n].shape != weights[n].shape]
+        if wrong:
+            names = ", ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
+            raise CheckpointError(f"{path}: belongs to another network; these tensors do not fit: {names}.")
+
+    def _compare_knobs(self, knobs: dict[str, Any], path: str) -> None:
+        now = self.run_dir.knobs
+        changed = [
+            f"{name} {knobs[name]!r} -> {now[name]!r}"
+            for name in sorted(set(knobs) & set(now))
+            if knobs[name] != now[name] and name not in self.run_dir.free_knobs
+        ]
+        if changed:
+            raise CheckpointError(
+                f"{path}: a resumed run keeps its knobs, but these differ: {'; '.join(changed)}. Give the old values "
+                f"(the run's config/config.json has them), or start a new run with --init_from {path}."
+            )
+
+    def _compare_data(self, then: dict[str, str], engine: Engine, path: str) -> None:
+        now = data_fingerprints(engine, self.validator)
+        changed = [part for part in now if now[part] != then[part]]
+        if changed:
+            raise CheckpointError(
+                f"{path}: the {' and '.join(changed)} data differ from the run's (names, labels or file sizes). "
+                "Resume on the same data, or start a new run."
+            )
+
+    def _restore(self, content: dict[str, Any], engine: Engine) -> None:
+        self.network.load_state_dict(content["network"])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self.scheduler.load_state_dict(content["scheduler"])
+        if engine.scaler is not None and content["scaler"]:
+            engine.scaler.load_state_dict(content["scaler"])
+        for name, part in stateful(engine).items():
+            if name in content["parts"]:
+                part.load_state_dict(content["parts"][name])
+        engine.state.epoch, engine.state.iteration = content["epoch"], content["iteration"]
+
+    def _finished(self, engine: Engine) -> bool:
+        """Whether nothing is left to do; then the trainer is ended at once and only the end of the run is redone."""
+        epoch, stopping = engine.state.epoch, stateful(engine).get("early_stopping")
+        if epoch >= engine.state.max_epochs:
+            logger.info(
+                "the run is finished: it has done %d of %d epochs. More: --epochs N.", epoch, engine.state.max_epochs
+            )
+        elif stopping is not None and stopping.is_over(epoch):  # type: ignore[attr-defined]
+            logger.info(
+                "the run is finished: early stopping ended it in epoch %d. More: --early_stopping#patience N.", epoch
+            )
+        else:
+            return False
+        engine.terminate()
+        return True

@@ -1,0 +1,59 @@
+"""Opens the run directory and writes down what is being run."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ignite.engine import Engine, Events
+
+from medbundles.runs.directory import RunDirectory, is_rank_0
+from medbundles.runs.environment import environment
+from medbundles.runs.files import write_json_atomic
+
+
+class RunRecord:
+    """Makes the run directory at the trainer's start, logs into it, and writes config.json and environment.json.
+
+    Stands after the handlers that may refuse to start, so that a refused run leaves nothing behind.
+
+    Args:
+        run_dir: the run directory.
+        device: device of the run.
+        seed: seed of the run.
+    """
+
+    def __init__(self, run_dir: RunDirectory, device: object, seed: int):
+        self.run_dir, self.device, self.seed = run_dir, device, seed
+        self.log: logging.Handler | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the trainer or, for an evaluation, to the evaluator."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.COMPLETED, self.close)
+
+    def start(self, engine: Engine) -> None:
+        """Open the directory (all ranks) and write its first files (rank 0)."""
+        self.run_dir.start()
+        if not is_rank_0():
+            return
+        self.log = open_log(self.run_dir.folder("logs") / "train.log")
+        folder = self.run_dir.folder("config")
+        write_json_atomic(folder / "config.json", self.run_dir.config)
+        write_json_atomic(folder / "environment.json", environment(self.device, self.seed))
+        logging.getLogger("medbundles").info("run directory: %s", self.run_dir.path)
+
+    def close(self, engine: Engine) -> None:
+        """Close the log file."""
+        if self.log is not None:
+            logging.getLogger().removeHandler(self.log)
+            self.log.close()
+            self.log = None
+
+
+def open_log(path: Path) -> logging.Handler:
+    """A handler on the root logger that appends everything the console shows to a file, with the time."""
+    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    return handler

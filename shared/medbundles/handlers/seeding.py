@@ -1,0 +1,56 @@
+"""Every random number of an epoch comes from (seed, epoch, rank)."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from medbundles.data.samplers import rank_and_world
+
+
+class Seeding:
+    """Seeds torch, NumPy and Python at the start of each epoch, tells the loader the epoch, and sets the cuDNN flags.
+
+    So a run that is resumed at an epoch draws the same numbers as one that was never interrupted.
+
+    Args:
+        seed: seed of the run.
+        cudnn_benchmark: let cuDNN try its kernels and keep the fastest.
+        cudnn_deterministic: only deterministic cuDNN kernels.
+        tf32: allow TensorFloat-32 in matrix products and convolutions on a GPU; None leaves torch's setting.
+
+    Example::
+
+        {"_target_": "medbundles.handlers.Seeding", "seed": "@seed"}
+    """
+
+    def __init__(
+        self, seed: int, cudnn_benchmark: bool = True, cudnn_deterministic: bool = False, tf32: bool | None = None
+    ):
+        self.seed, self.benchmark, self.deterministic, self.tf32 = seed, cudnn_benchmark, cudnn_deterministic, tf32
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the trainer."""
+        engine.add_event_handler(Events.STARTED, self.set_flags)
+        engine.add_event_handler(Events.EPOCH_STARTED, self.seed_epoch)
+
+    def set_flags(self, engine: Engine) -> None:
+        """Set what holds for the whole run."""
+        torch.backends.cudnn.benchmark = self.benchmark
+        torch.backends.cudnn.deterministic = self.deterministic
+        if self.tf32 is not None:
+            torch.backends.cuda.matmul.allow_tf32 = self.tf32
+            torch.backends.cudnn.allow_tf32 = self.tf32
+
+    def seed_epoch(self, engine: Engine) -> None:
+        """Seed everything for the epoch that starts."""
+        epoch = engine.state.epoch
+        number = int(np.random.SeedSequence([self.seed, epoch, rank_and_world()[0]]).generate_state(1)[0])
+        random.seed(number)
+        np.random.seed(number)
+        torch.manual_seed(number)
+        if hasattr(engine.data_loader, "set_epoch"):
+            engine.data_loader.set_epoch(epoch)

@@ -1,0 +1,113 @@
+"""Curves, pictures and histograms of a run for TensorBoard."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from ignite.engine import Engine, Events
+
+from medbundles.handlers.closing import at_end
+from medbundles.handlers.early_stopping import validated
+from medbundles.handlers.pictures import prediction_pictures
+from medbundles.runs.directory import RunDirectory, is_rank_0
+
+# the history's names and the groups that TensorBoard shows them in
+TAGS = (
+    (re.compile(r"(train|val)_(.+)"), r"\1/\2"),
+    (re.compile(r"lr_(.+)"), r"lr/\1"),
+    (re.compile(r"grad_norm_(.+)"), r"grad_norm/\1"),
+    (re.compile(r"epoch_seconds|samples_per_second"), r"speed/\g<0>"),
+)
+WRAPPERS = re.compile(r"(?:\b(?:module|_orig_mod)\.)+")  # of DistributedDataParallel and torch.compile
+
+
+def tag_of(name: str) -> str:
+    """TensorBoard tag of an entry of the history: `val_dice` -> `val/dice`, `lr_encoder` -> `lr/encoder`."""
+    for pattern, tag in TAGS:
+        if pattern.fullmatch(name):
+            return pattern.sub(tag, name)
+    return name
+
+
+def finite_values(tensor: torch.Tensor) -> np.ndarray:
+    """The finite values of a tensor as a flat array: histograms have no place for others."""
+    values = tensor.detach().float().cpu().flatten()
+    return values[values.isfinite()].numpy()
+
+
+class TensorBoard:
+    """Writes each epoch's record, sample predictions and histograms to the run's logs; the step is the epoch.
+
+    Losses and metrics of training and validation, learning rates, gradient norm, epoch time; the last validation
+    batch's images with the true (green) and predicted (red) outline, when there are masks. A resumed run goes on in the
+    same curves; what an interrupted epoch left there is dropped. Only rank 0 writes, and TensorBoard is not imported
+    before the first epoch's end. Look with `tensorboard --logdir <run directory>/logs`.
+
+    Args:
+        run_dir: its logs folder is written to.
+        validator: its last batch is shown; None: no pictures.
+        enabled: False switches it off.
+        images: how many pictures per validation; 0: none.
+        histograms: of all weights and of the gradients of the epoch's last step (after clipping), each epoch.
+
+    Example::
+
+        {"_target_": "medbundles.handlers.TensorBoard", "run_dir": "@run_dir", "validator": "@validate#evaluator"}
+    """
+
+    def __init__(
+        self,
+        run_dir: RunDirectory,
+        validator: Engine | None = None,
+        enabled: bool = True,
+        images: int = 4,
+        histograms: bool = False,
+    ):
+        self.run_dir, self.validator, self.enabled = run_dir, validator, enabled
+        self.images, self.histograms = images, histograms
+        self.writer: Any = None
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the trainer, after History."""
+        if self.enabled and is_rank_0():
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+            at_end(engine, self.close)
+
+    def __call__(self, engine: Engine) -> None:
+        state: Any = engine.state
+        epoch, writer = state.epoch, self._open(state.epoch)
+        for name, value in state.epoch_record.items():
+            if name != "epoch":
+                writer.add_scalar(tag_of(name), value, epoch)
+        if self.validator is not None and self.images > 0 and validated(engine, self.validator):
+            for number, picture in enumerate(prediction_pictures(self.validator.state.output, self.images)):
+                writer.add_image(f"predictions/{number}", picture, epoch)
+        if self.histograms:
+            for name, values in _histograms(engine.network):  # type: ignore[attr-defined]
+                writer.add_histogram(name, values, epoch)
+        writer.flush()
+
+    def _open(self, epoch: int) -> Any:
+        if self.writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(self.run_dir.folder("logs")), purge_step=epoch if epoch > 1 else None)
+        return self.writer
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Close the file."""
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None
+
+
+def _histograms(network: torch.nn.Module) -> Iterator[tuple[str, np.ndarray]]:
+    for name, weight in network.named_parameters():
+        for kind, tensor in (("weights", weight), ("gradients", weight.grad)):
+            values = finite_values(tensor) if tensor is not None else np.empty(0)
+            if len(values):
+                yield f"{kind}/{WRAPPERS.sub('', name)}", values

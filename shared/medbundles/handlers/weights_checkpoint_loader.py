@@ -1,0 +1,100 @@
+"""Loads the weights that evaluation and inference work with, and makes sure that they belong to the knobs."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from medbundles.errors import CheckpointError
+from medbundles.networks import load_weights
+from medbundles.runs.checkpoints import load_checkpoint
+
+logger = logging.getLogger("medbundles")
+AUTO = "auto"
+
+
+def told_knobs(path: Path) -> tuple[dict[str, Any], str]:
+    """The knobs that a weights file was trained with, and the run it comes from, as far as the files tell.
+
+    A checkpoint of a run holds both; a published model has trained.json and model.json beside it.
+
+    """
+    if path.with_name("model.json").is_file() and path.name == "model.pt":
+        about = json.loads(path.with_name("model.json").read_text(encoding="utf-8"))
+        trained = json.loads(path.with_name("trained.json").read_text(encoding="utf-8"))
+        return trained, f"run {about['run']}, epoch {about['epoch']}"
+    try:
+        checkpoint = load_checkpoint(path)
+    except CheckpointError:
+        return {}, "an unknown run (only weights)"
+    return checkpoint["trained"], f"run {checkpoint['run']}, epoch {checkpoint['epoch']}"
+
+
+class WeightsCheckpointLoader:
+    """Loads `checkpoint` when the evaluator starts and says which run the weights come from.
+
+    The name holds "CheckpointLoader" because a federated client disables handlers by that. Decision thresholds that
+    are "auto" get the values that were chosen on the validation part and stored with the weights.
+
+    Args:
+        network: the network.
+        checkpoint: weights file; None: nothing is loaded.
+        trained: the running config's knobs that weights depend on, by id.
+        postprocessing: its attributes named like threshold knobs get the stored values.
+        made_by: what to do when there are no weights yet.
+        config: name of the config file for the advice in messages, such as configs/inference.json.
+
+    Raises:
+        CheckpointError: there is no such file (with the command that makes one), it is damaged, or the weights belong
+            to other knobs (with the command that uses theirs).
+    """
+
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        checkpoint: str | None,
+        trained: dict[str, Any],
+        postprocessing: Any = None,
+        made_by: str = "",
+        config: str = "configs/inference.json",
+    ):
+        self.network, self.checkpoint, self.trained = network, checkpoint, trained
+        self.postprocessing, self.made_by, self.config = postprocessing, made_by, config
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the evaluator."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        if not self.checkpoint:
+            return
+        path = Path(self.checkpoint)
+        if not path.is_file():
+            raise CheckpointError(f"checkpoint: {path} does not exist: there are no weights yet. {self.made_by}")
+        knobs, source = told_knobs(path)
+        self._compare(knobs, path)
+        load_weights(self.network, path)
+        for name, value in knobs.items():
+            if self.trained.get(name) == AUTO and hasattr(self.postprocessing, name):
+                setattr(self.postprocessing, name, value)
+        logger.info("weights: %s, from %s", path, source)
+
+    def _compare(self, knobs: dict[str, Any], path: Path) -> None:
+        mine = json.loads(json.dumps(self.trained, default=str))
+        theirs = json.loads(json.dumps(knobs, default=str))
+        wrong = [
+            f"{name} is {mine[name]!r} here, {theirs[name]!r} there"
+            for name in sorted(set(mine) & set(theirs))
+            if mine[name] != theirs[name] and AUTO not in (mine[name], theirs[name]) and not name.endswith("_threshold")
+        ]
+        if wrong:
+            overlay = path.with_name("trained.json")
+            raise CheckpointError(
+                f"checkpoint: {path} was trained with other knobs: {'; '.join(wrong)}. Use the weights' own: "
+                f"--config_file \"['{self.config}','{overlay}']\""
+            )

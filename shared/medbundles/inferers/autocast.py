@@ -1,0 +1,85 @@
+"""Mixed precision on a CPU, where MONAI's engines have none."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from monai.inferers import Inferer
+
+from medbundles.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+def resolve_amp(amp: bool | str, device: str | torch.device) -> bool:
+    """Whether to use mixed precision on `device`; what was picked and why is logged.
+
+    Args:
+        amp: True, False, or "auto": what the machine is good at. On a GPU that is mixed precision; on a CPU bfloat16
+            if it multiplies it in hardware (AMX or AVX512-BF16), else float32. "bf16" is True and "fp32" is False.
+        device: for example "cpu" or "cuda:0".
+
+    Raises:
+        ConfigError: for any other value of `amp`.
+    """
+    kind = torch.device(device).type
+    named = {True: True, False: False, "bf16": True, "fp32": False}
+    if amp in named:
+        chosen, why = named[amp], f"amp is {amp}"
+    elif amp == "auto" and kind == "cpu":
+        units = [
+            name
+            for name, there in (
+                ("AMX", torch.cpu._is_amx_tile_supported()),
+                ("AVX512-BF16", torch.cpu._is_avx512_bf16_supported()),
+            )
+            if there
+        ]
+        chosen = bool(units)
+        why = f"auto: the CPU has {' and '.join(units)}" if units else "auto: the CPU has neither AMX nor AVX512-BF16"
+    elif amp == "auto":
+        chosen, why = True, f"auto: the device is {kind}"
+    else:
+        raise ConfigError(f'amp is {amp!r}; it must be True, False or "auto"')
+    precision = ("bfloat16 autocast" if kind == "cpu" else "mixed precision") if chosen else "float32"
+    logger.info("Precision on %s: %s (%s)", device, precision, why)
+    return chosen
+
+
+class AutocastInferer(Inferer):
+    """Runs the whole image through the network, on a CPU under bfloat16 autocast if wanted.
+
+    MONAI's engines take their `amp` for CUDA only and switch it off on a CPU; this inferer fills that gap. On any
+    other device it adds nothing, so it can stand beside the engine's own `amp`. bfloat16 has the exponents of float32,
+    so it needs no gradient scaler. The weights stay float32; the loss is computed outside, in float32.
+
+    Args:
+        amp: as in `resolve_amp`.
+        device: where the network runs.
+
+    Attributes:
+        engine_amp: what the engine's own `amp` should be: on on a GPU only.
+
+    Raises:
+        ConfigError: for an unknown `amp`.
+
+    Example:
+        >>> inferer = AutocastInferer(amp="auto", device="cpu")
+        >>> out = inferer(torch.zeros(1, 1, 64, 64), torch.nn.Conv2d(1, 1, 3))
+    """
+
+    def __init__(self, amp: bool | str = "auto", device: str | torch.device = "cpu"):
+        super().__init__()
+        self.amp = resolve_amp(amp, device)
+        self.enabled = self.amp and torch.device(device).type == "cpu"
+        self.engine_amp = self.amp and torch.device(device).type == "cuda"
+
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Image (B, C, H, W) -> what the network returns."""
+        if not self.enabled:
+            return network(inputs, *args, **kwargs)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return network(inputs, *args, **kwargs)

@@ -1,0 +1,9 @@
+"""Losses; all give one value per image, or the weighted sum of such."""
+
+from __future__ import annotations
+
+from .classification import ClassificationLoss
+from .multitask import MultitaskLoss
+from .segmentation import SegmentationLoss
+
+__all__ = ["ClassificationLoss", "MultitaskLoss", "SegmentationLoss"]

@@ -1,0 +1,92 @@
+"""The loss of a network that segments and classifies, on batches in which only some images have a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from medbundles.errors import ConfigError
+
+
+class MultitaskLoss(nn.Module):
+    """lambda_seg * mean of the segmentation loss over the images with a mask + lambda_cls * mean over all images.
+
+    Adding an image without a mask does not change the segmentation part. A batch without any mask has the part 0.
+    Every output takes part in the graph in any case, so that DistributedDataParallel waits for no gradient. (There each
+    process averages over its own images, as always; a process whose batch has no mask adds 0 to the average.)
+
+    A part whose lambda is 0 is computed without gradients, only to be reported. Its layers still get gradients of
+    zero, which weight decay and momentum act upon: to keep layers as they are, freeze them.
+
+    Args:
+        seg_loss: logits (B, K, H, W), mask (B, 1, H, W) -> (B,).
+        cls_loss: logits (B, N), label (B,) -> (B,).
+        lambda_seg: weight of the segmentation, >= 0.
+        lambda_cls: weight of the classification, >= 0.
+
+    Attributes:
+        parts: of the latest call, detached, before the lambdas: {"seg": mean over the images with a mask (0 if there
+            is none), "cls": mean over all images}.
+        counts: how many images these are means of, {"seg": tensor, "cls": tensor}; running means weigh by them.
+
+    Raises:
+        ConfigError: for a negative lambda, or when both are 0.
+
+    Example:
+        >>> loss = MultitaskLoss(SegmentationLoss("dice_bce"), ClassificationLoss("cross_entropy"))
+        >>> pred = {"seg": torch.zeros(2, 1, 8, 8), "cls": torch.zeros(2, 2)}
+        >>> has_mask = torch.tensor([True, False])
+        >>> target = {"mask": torch.ones(2, 1, 8, 8), "cls": torch.tensor([1, 0]), "has_mask": has_mask}
+        >>> total = loss(pred, target)
+    """
+
+    def __init__(self, seg_loss: nn.Module, cls_loss: nn.Module, lambda_seg: float = 1.0, lambda_cls: float = 0.5):
+        super().__init__()
+        if not (lambda_seg >= 0 and lambda_cls >= 0 and lambda_seg + lambda_cls > 0):
+            raise ConfigError(
+                f"lambda_seg is {lambda_seg!r} and lambda_cls is {lambda_cls!r}; both must be 0 or more, and one greater"
+            )
+        self.seg_loss = seg_loss
+        self.cls_loss = cls_loss
+        self.lambda_seg = lambda_seg
+        self.lambda_cls = lambda_cls
+        self.parts: dict[str, torch.Tensor] = {}
+        self.counts: dict[str, torch.Tensor] = {}
+
+    def forward(self, pred: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The scalar to minimise.
+
+        Args:
+            pred: {"seg": logits (B, K, H, W), "cls": logits (B, N)} of any float type; computed in at least float32.
+            target: {"mask": (B, 1, H, W), "cls": (B,) int64, "has_mask": (B,) bool}.
+        """
+        seg_logits, cls_logits = _full(pred["seg"]), _full(pred["cls"])
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.lambda_seg > 0):
+            seg_values = self.seg_loss(seg_logits, target["mask"])
+            # where and clamp instead of boolean indexing: the shapes do not depend on the data, so nothing waits for it
+            seg_count = target["has_mask"].sum()
+            seg = torch.where(target["has_mask"], seg_values, 0).sum() / seg_count.clamp(min=1)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self.lambda_cls > 0):
+            cls = self.cls_loss(cls_logits, target["cls"]).mean()
+        self.parts = {"seg": seg.detach(), "cls": cls.detach()}
+        self.counts = {"seg": seg_count, "cls": torch.tensor(len(cls_logits))}
+        total = cls_logits.new_zeros(())
+        for weight, part, logits in ((self.lambda_seg, seg, seg_logits), (self.lambda_cls, cls, cls_logits)):
+            total = total + (weight * part if weight > 0 else 0.0 * logits.sum())
+        return total
+
+    @torch.no_grad()
+    def per_sample(
+        self, pred: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]
+    ) -> dict[str, torch.Tensor]:
+        """The parts for each image, before the lambdas: {"seg": (B,), NaN where there is no mask, "cls": (B,)}."""
+        seg = self.seg_loss(_full(pred["seg"]), target["mask"])
+        cls = self.cls_loss(_full(pred["cls"]), target["cls"])
+        return {"seg": torch.where(target["has_mask"], seg, torch.nan), "cls": cls}
+
+
+def _full(logits: torch.Tensor) -> torch.Tensor:
+    """At least float32: under autocast logits are bfloat16 or float16, too coarse for sums over an image."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits

@@ -1,0 +1,70 @@
+"""Segmentation loss, one value per image."""
+
+from __future__ import annotations
+
+import torch
+from monai.losses import DiceLoss, FocalLoss
+from monai.networks import one_hot
+from torch import nn
+
+from medbundles.errors import ConfigError
+
+
+class SegmentationLoss(nn.Module):
+    """Dice, binary cross entropy, their weighted sum, or focal loss; per image, so that images can be left out.
+
+    With K = 1 channel the target is the mask itself. With more, channel 0 is the background, the target is the one-hot
+    mask and every channel has its own sigmoid; the loss is the mean over the channels.
+
+    - dice: mean over channels of 1 - (2 * sum(p * t) + smooth) / (sum(p) + sum(t) + smooth)  (Milletari et al. 2016)
+    - bce: mean over pixels of -t * log(p) - (1 - t) * log(1 - p)
+    - dice_bce: dice_weight * dice + bce_weight * bce
+    - focal: mean over pixels of (1 - p_t)^gamma * -log(p_t)  (Lin et al. 2017)
+
+    Args:
+        name: dice, bce, dice_bce or focal.
+        dice_weight: weight of dice in dice_bce.
+        bce_weight: weight of bce in dice_bce.
+        smooth: added to numerator and denominator of dice, > 0: it defines the loss of an image without foreground.
+        gamma: focusing exponent of focal, >= 0; 0 gives bce.
+
+    Raises:
+        ConfigError: for an unknown name, a smooth <= 0 or a negative gamma.
+    """
+
+    NAMES = ("dice", "bce", "dice_bce", "focal")
+
+    def __init__(
+        self,
+        name: str = "dice_bce",
+        dice_weight: float = 0.6,
+        bce_weight: float = 0.4,
+        smooth: float = 1.0,
+        gamma: float = 2.0,
+    ):
+        super().__init__()
+        if name not in self.NAMES:
+            raise ConfigError(f"unknown segmentation loss {name!r}; choose one of: {', '.join(self.NAMES)}")
+        if not smooth > 0:
+            raise ConfigError(f"smooth of the segmentation loss is {smooth!r}; it must be greater than 0")
+        if not gamma >= 0:
+            raise ConfigError(f"gamma of the segmentation loss is {gamma!r}; it must be 0 or more")
+        self.name = name
+        self.dice_weight = dice_weight if name == "dice_bce" else float(name == "dice")
+        self.bce_weight = bce_weight if name == "dice_bce" else float(name == "bce")
+        self.dice = DiceLoss(sigmoid=True, smooth_nr=smooth, smooth_dr=smooth, reduction="none")
+        self.bce = nn.BCEWithLogitsLoss(reduction="none")
+        self.focal = FocalLoss(gamma=gamma, reduction="none")
+
+    def forward(self, logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Logits (B, K, H, W) and class indices (B, 1, H, W) -> loss per image (B,)."""
+        channels = logits.shape[1]
+        target = (mask if channels == 1 else one_hot(mask, channels)).to(logits.dtype)
+        if self.name == "focal":
+            return self.focal(logits, target).flatten(1).mean(dim=1)
+        loss = logits.new_zeros(len(logits))
+        if self.dice_weight:
+            loss = loss + self.dice_weight * self.dice(logits, target).flatten(1).mean(dim=1)
+        if self.bce_weight:
+            loss = loss + self.bce_weight * self.bce(logits, target).flatten(1).mean(dim=1)
+        return loss

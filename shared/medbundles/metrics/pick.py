@@ -1,0 +1,58 @@
+"""Which tensors of an engine's output a metric looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from medbundles.errors import ConfigError
+
+
+class Pick:
+    """An `output_transform` for Ignite and MONAI metrics: picks entries out of the (nested) dict output.
+
+    Args:
+        paths: keys joined by dots. One path gives the entry, more give a tuple.
+
+    Example:
+        >>> Pick("pred.mask", "label.mask")({"pred": {"mask": 1}, "label": {"mask": 2}})
+        (1, 2)
+    """
+
+    def __init__(self, *paths: str):
+        if not paths:
+            raise ConfigError('Pick needs at least one path, such as "pred.mask"')
+        self.paths = paths
+
+    def __call__(self, output: Mapping[str, Any]) -> Any:
+        """The entries.
+
+        Raises:
+            ConfigError: naming the path and the keys there are.
+        """
+        picked = tuple(self._get(output, path) for path in self.paths)
+        return picked[0] if len(picked) == 1 else picked
+
+    @staticmethod
+    def _get(output: Any, path: str) -> Any:
+        for key in path.split("."):
+            if not isinstance(output, Mapping) or key not in output:
+                there = ", ".join(map(str, output)) if isinstance(output, Mapping) else type(output).__name__
+                raise ConfigError(f"no {path!r} in the engine's output: {key!r} is not among: {there}")
+            output = output[key]
+        return output
+
+
+class PickMasks(Pick):
+    """As `Pick`, and every picked tensor becomes 1 where it is greater than 0: class indices become one foreground.
+
+    Example:
+        >>> PickMasks("m")({"m": torch.tensor([0, 1, 3])})
+        tensor([0., 1., 1.])
+    """
+
+    def __call__(self, output: Mapping[str, Any]) -> Any:
+        """The entries as float 0/1 tensors."""
+        picked = super().__call__(output)
+        masks = tuple((mask > 0).float() for mask in (picked if isinstance(picked, tuple) else (picked,)))
+        return masks[0] if len(masks) == 1 else masks

@@ -1,0 +1,61 @@
+"""The optimizer by its short name, with a learning rate of its own for a pretrained encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from medbundles.errors import ConfigError
+from medbundles.networks.loading import plain_name
+
+OPTIMIZERS = ("adam", "adamw", "sgd")
+
+
+def build_optimizer(
+    network: nn.Module,
+    name: str,
+    lr: float,
+    encoder_lr: float | None = None,
+    weight_decay: float = 1e-4,
+    betas: Sequence[float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    momentum: float = 0.9,
+    nesterov: bool = True,
+) -> torch.optim.Optimizer:
+    """torch's Adam, AdamW or SGD over the network's trainable parameters, in the named groups "encoder" and "rest".
+
+    There is an "encoder" group when `encoder_lr` is given and the network has trainable parameters in a child named
+    `encoder`; else all are in "rest". Frozen parameters are in no group, so weight decay does not touch them.
+
+    Args:
+        network: may be wrapped in DistributedDataParallel or compiled.
+        name: adam, adamw or sgd.
+        lr: learning rate.
+        encoder_lr: learning rate of the child `encoder`; None: the same.
+        weight_decay: decoupled for adamw, L2 for the others.
+        betas: adam, adamw.
+        eps: adam, adamw.
+        momentum: sgd.
+        nesterov: sgd.
+
+    Raises:
+        ConfigError: for an unknown name, or when nothing is trainable.
+    """
+    groups: dict[str, list[nn.Parameter]] = {"encoder": [], "rest": []}
+    for parameter_name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            in_encoder = encoder_lr is not None and plain_name(parameter_name).startswith("encoder.")
+            groups["encoder" if in_encoder else "rest"].append(parameter)
+    rates = {"encoder": encoder_lr, "rest": lr}
+    params = [{"params": groups[key], "lr": rates[key], "name": key} for key in groups if groups[key]]
+    if not params:
+        raise ConfigError("the network has no trainable parameter: every part is frozen")
+    if name == "adam":
+        return torch.optim.Adam(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
+    if name == "adamw":
+        return torch.optim.AdamW(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
+    if name == "sgd":
+        return torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+    raise ConfigError(f"unknown optimizer {name!r}; choose one of: {', '.join(OPTIMIZERS)}")

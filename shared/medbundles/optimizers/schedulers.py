@@ -1,0 +1,121 @@
+"""Learning-rate schedulers with one interface: `step(metric=None)` after every epoch, and a state of plain values."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+from medbundles.optimizers.schedules import AfterWarmUp, WarmUp
+
+
+class EpochScheduler(Protocol):
+    """What `build_scheduler` returns. Load its state after the optimizer's."""
+
+    def step(self, metric: float | None = None) -> None:
+        """End an epoch; `metric` is its monitored validation value, None if it was not validated."""
+
+    def get_last_lr(self) -> list[Any]:
+        """The current learning rate of each parameter group."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Only plain values, so that `torch.load(weights_only=True)` reads them."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the state was saved, on the schedule that this scheduler was built with."""
+
+
+class ClosedFormScheduler(LambdaLR):
+    """Learning rate = base rate * factor(epoch), with one factor per parameter group.
+
+    The state is the epoch alone: after loading it the schedule of this object counts, so a run may be resumed with
+    more epochs, and the rate is exactly that of an uninterrupted run with as many.
+
+    Args:
+        optimizer: its groups' rates are the base rates.
+        factors: one per group.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, factors: list[AfterWarmUp]):
+        super().__init__(optimizer, factors)  # type: ignore[arg-type]
+
+    def step(self, metric: float | None = None) -> None:  # type: ignore[override]
+        """Go to the next epoch; the metric is not needed here."""
+        super().step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """{"last_epoch": epochs done}."""
+        return {"last_epoch": self.last_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go to the saved epoch and set the learning rates it has on this schedule."""
+        self.last_epoch = state_dict["last_epoch"]
+        for group, base_lr, factor in zip(self.optimizer.param_groups, self.base_lrs, self.lr_lambdas, strict=True):
+            group["initial_lr"] = base_lr
+            group["lr"] = base_lr * factor(self.last_epoch)
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+
+class PlateauScheduler:
+    """torch's ReduceLROnPlateau, with a warm-up before it, and a patience that counts epochs.
+
+    In the warm-up the rate rises whatever the metric does, and no metric is looked at. Then the metric of each epoch
+    counts; an epoch without validation counts as one without improvement, so `patience` means epochs whatever the
+    interval of validation is. A NaN metric is never an improvement.
+
+    Args:
+        optimizer: its groups' rates are the base rates.
+        warm_up: before the plateau schedule.
+        mode: max (a higher metric is better) or min.
+        factor: the rate is multiplied by it.
+        patience: epochs without improvement that are tolerated.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, warm_up: WarmUp, mode: str, factor: float, patience: int):
+        self.optimizer = optimizer
+        self.warm_up = warm_up
+        self.base_lrs = [group["lr"] for group in optimizer.param_groups]
+        self.plateau = ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=patience)  # type: ignore[arg-type]
+        self.last_epoch = 0
+        self.last_metric: float | None = None
+        if warm_up.epochs:
+            self._set([base_lr * warm_up(0) for base_lr in self.base_lrs])
+
+    def step(self, metric: float | None = None) -> None:
+        """End an epoch; `metric` is its monitored validation value, None if it was not validated."""
+        self.last_epoch += 1
+        if self.last_epoch < self.warm_up.epochs:
+            self._set([base_lr * self.warm_up(self.last_epoch) for base_lr in self.base_lrs])
+        elif self.last_epoch == self.warm_up.epochs:
+            self._set(self.base_lrs)
+        else:
+            self.last_metric = self.last_metric if metric is None else float(metric)
+            if self.last_metric is not None:  # seen again it is no improvement, just as wanted without validation
+                self.plateau.step(self.last_metric)
+
+    def get_last_lr(self) -> list[float]:
+        """The current learning rate of each parameter group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epochs done, the current rates, the best and the last metric, and the count of epochs without improvement."""
+        return {
+            "last_epoch": self.last_epoch,
+            "lrs": self.get_last_lr(),
+            "last_metric": self.last_metric,
+            "best": self.plateau.best,
+            "num_bad_epochs": self.plateau.num_bad_epochs,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state; mode, factor and patience stay those of this object."""
+        self.last_epoch = state_dict["last_epoch"]
+        self.last_metric = state_dict["last_metric"]
+        self.plateau.best = state_dict["best"]
+        self.plateau.num_bad_epochs = state_dict["num_bad_epochs"]
+        self._set(state_dict["lrs"])
+
+    def _set(self, lrs: list[float]) -> None:
+        for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
+            group["lr"] = lr

@@ -1,0 +1,60 @@
+"""Checkpoint files: written whole or not at all, read without running anything that is in them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medbundles.errors import CheckpointError
+from medbundles.runs.files import replace_atomic
+
+FORMAT = 1
+
+
+def save_checkpoint(path: str | os.PathLike, content: dict[str, Any]) -> None:
+    """Write a checkpoint of tensors and plain values; a kill or a full disk leaves the file that was there.
+
+    Raises:
+        MedbundlesError: the disk is full or the folder cannot be written.
+    """
+    with replace_atomic(path) as temporary:
+        torch.save({"format": FORMAT, **content}, temporary)
+
+
+def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU, with `weights_only=True`.
+
+    Raises:
+        CheckpointError: the file is missing, cut short, holds pickled code, or is not a checkpoint for resuming.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such checkpoint.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: holds pickled code, or is no checkpoint at all. Only tensors and plain values are loaded."
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: is damaged or cut short, and cannot be read as a checkpoint.") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: holds weights but not the state of a run. To start a new run from them use --init_from {path}."
+        )
+    return content
+
+
+def plain(value: Any) -> Any:
+    """The value as tensors, numbers, strings, lists, tuples and dicts, so that it can be read with weights_only."""
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(v) for v in value)
+    if hasattr(value, "item") and not isinstance(value, torch.Tensor):
+        return value.item()  # a numpy scalar
+    return value

@@ -1,0 +1,56 @@
+"""On MONAI's command line, an error that a user can mend is its message and exit code 1, without a stack trace."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+import traceback
+from types import TracebackType
+
+from medbundles.errors import MedbundlesError
+from medbundles.runs.directory import is_rank_0
+
+logger = logging.getLogger("medbundles")
+
+
+def on_command_line() -> bool:
+    """Whether this process is `python -m monai.bundle`; hosts and notebooks get plain exceptions."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec is not None and spec.name in ("monai.bundle.__main__", "monai.bundle")
+
+
+def show_errors_plainly() -> None:
+    """Install the hook, once, on the command line only."""
+    if on_command_line():
+        sys.excepthook = show
+
+
+def readable(error: BaseException | None) -> str | None:
+    """The message of the first `MedbundlesError` in a chain of exceptions, or None when there is none.
+
+    A DataLoader's worker sends its error as text with a stack trace in front; only its last part is the message.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, MedbundlesError):
+            text = str(error)
+            from_worker = re.search(rf"^(?:[\w.]+\.)?{type(error).__name__}: (.*)", text, re.MULTILINE | re.DOTALL)
+            return from_worker[1].strip() if text.startswith("Caught ") and from_worker else text
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The exception hook: a message for what a user can mend, Python's own stack trace for everything else."""
+    message = readable(error)
+    if message is None:
+        logger.debug("%s", "".join(traceback.format_exception(kind, error, trace)))
+        sys.__excepthook__(kind, error, trace)
+    elif is_rank_0():
+        sys.stdout.flush()
+        print(f"Error: {message}", file=sys.stderr)
+        for handler in logging.getLogger().handlers:  # into the log file as well, if there is one
+            if isinstance(handler, logging.FileHandler):
+                handler.handle(logging.LogRecord("medbundles", logging.ERROR, "", 0, message, None, None))

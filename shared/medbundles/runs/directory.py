@@ -1,0 +1,168 @@
+"""The folder of one run: named when the trainer starts, known to all ranks, found again when a run is resumed."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from medbundles.errors import CheckpointError, ConfigError
+
+RUN_NAME = re.compile(r"run_(\d{8}_\d{6})(?:_(\d+))?")
+FOLDERS = ("config", "logs", "metrics", "checkpoints", "plots", "predictions")
+
+
+def from_rank_0(value: Any) -> Any:
+    """What rank 0 has, on every rank; the value itself without torch.distributed."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def is_rank_0() -> bool:
+    """Whether this process is the one that writes."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
+
+
+def run_order(folder: Path) -> tuple[str, int]:
+    """Sorts run folders by time, `_2` after the first of the same second."""
+    match = RUN_NAME.fullmatch(folder.name)
+    return (match[1], int(match[2] or 1)) if match else ("", 0)
+
+
+class RunDirectory:
+    """`<output_dir>/<name>[/fold_K]/run_YYYYMMDD_HHMMSS/` and its subfolders.
+
+    Nothing is made before `start`, which rank 0 does and tells the others.
+
+    Args:
+        output_dir: root of all runs.
+        name: name of the experiment.
+        fold: number of the cross-validation fold, or None.
+        checkpoint_dir: where checkpoints go, relative to the run's folder, or absolute.
+        log_dir: where the log and the TensorBoard events go, likewise.
+        resume: go on in the newest run's folder.
+        resume_from: go on from this checkpoint, in the folder of its run.
+    """
+
+    def __init__(
+        self,
+        output_dir: str,
+        name: str,
+        fold: int | None = None,
+        checkpoint_dir: str = "checkpoints",
+        log_dir: str = "logs",
+        resume: bool = False,
+        resume_from: str | None = None,
+    ):
+        self.parent = Path(output_dir) / name / (f"fold_{fold}" if fold is not None else "")
+        self.checkpoint_dir, self.log_dir = checkpoint_dir, log_dir
+        self.resume, self.resume_from = resume, resume_from
+        self.config: dict[str, Any] = {}
+        self.knobs: dict[str, Any] = {}
+        self.free_knobs: set[str] = set()
+        self._path: Path | None = None
+
+    def record(self, config: dict[str, Any], knobs: dict[str, Any], free_knobs: set[str]) -> None:
+        """Keep what the run's files tell of it.
+
+        Args:
+            config: the merged config with the overrides.
+            knobs: resolved value of every knob.
+            free_knobs: those that may differ when the run is resumed.
+        """
+        self.config, self.knobs, self.free_knobs = config, knobs, free_knobs
+
+    @property
+    def path(self) -> Path:
+        """The run's folder.
+
+        Raises:
+            RuntimeError: before `start`.
+        """
+        if self._path is None:
+            raise RuntimeError("the run directory is named when the trainer starts")
+        return self._path
+
+    @property
+    def started(self) -> bool:
+        """Whether the folder is there."""
+        return self._path is not None
+
+    def folder(self, name: str) -> Path:
+        """A subfolder by its name in the layout; checkpoints and logs may stand elsewhere."""
+        moved = {"checkpoints": self.checkpoint_dir, "logs": self.log_dir}
+        return self.path / moved.get(name, name)
+
+    def runs(self) -> list[Path]:
+        """Folders of this experiment and fold, oldest first."""
+        found = [p for p in self.parent.glob("run_*") if RUN_NAME.fullmatch(p.name) and p.is_dir()]
+        return sorted(found, key=run_order)
+
+    def resume_file(self) -> Path | None:
+        """The checkpoint to go on from, or None for a new run.
+
+        Raises:
+            CheckpointError: resuming was asked for and there is nothing to resume.
+        """
+        if self.resume_from:
+            path = Path(self.resume_from)
+            if not path.is_file():
+                raise CheckpointError(f"resume_from: {path} does not exist.")
+            return path
+        if not self.resume:
+            return None
+        if Path(self.checkpoint_dir).is_absolute():
+            candidates = [Path(self.checkpoint_dir) / "last.pt"]
+        else:
+            candidates = [run / self.checkpoint_dir / "last.pt" for run in reversed(self.runs())]
+        for path in candidates:
+            if path.is_file():
+                return path
+        raise CheckpointError(
+            f"resume: no last.pt of experiment {self.parent.name!r} below {self.parent}. "
+            "Start without --resume, or name a checkpoint with --resume_from FILE."
+        )
+
+    def start(self, run_name: str | None = None) -> Path:
+        """Make the folder, or, with `run_name` (the name of a resumed run), go on in that one.
+
+        Raises:
+            ConfigError: the folder cannot be made.
+        """
+        if self._path is None:
+            failure = None
+            if is_rank_0():
+                try:
+                    self._path = self._existing(run_name) if run_name else self._new()
+                    for name in FOLDERS:
+                        self.folder(name).mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    failure = f"output_dir: cannot make a run folder below {self.parent}: {error.strerror or error}."
+            failure, self._path = from_rank_0((failure, self._path))
+            if failure:
+                raise ConfigError(failure)
+        return self.path
+
+    def _existing(self, run_name: str) -> Path:
+        if self.resume_from:
+            run = next((p for p in Path(self.resume_from).resolve().parents if RUN_NAME.fullmatch(p.name)), None)
+            if run is not None:
+                return run
+        return self.parent / run_name
+
+    def _new(self) -> Path:
+        """Created exclusively: a second run in the same second gets `_2`."""
+        stamp, number = time.strftime("run_%Y%m%d_%H%M%S"), 1
+        while True:
+            path = self.parent / (stamp if number == 1 else f"{stamp}_{number}")
+            try:
+                path.mkdir(parents=True)
+                return path
+            except FileExistsError:
+                number += 1

@@ -1,0 +1,225 @@
+"""Figures of a run: learning curves, confusion matrix, ROC and precision-recall curves, each from plain arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medbundles.runs.files import replace_atomic
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c6bb1")  # Okabe & Ito
+NO_CURVE = ("epoch", "epoch_seconds", "samples_per_second")
+
+
+def learning_curves(
+    epochs: Sequence[Mapping[str, Any]], path: str | Path, *, best_epoch: int | None = None, title: str = ""
+) -> Path:
+    """Write losses, scores, other metrics, learning rates and gradient norms over the epochs, a panel each.
+
+    Args:
+        epochs: one record per epoch, as metrics.json has them: "epoch", train_..., val_..., lr..., grad_norm_...
+        path: the picture to write (.png).
+        best_epoch: marked by a line.
+        title: above the panels.
+
+    Returns:
+        `path`.
+    """
+    panels = _panels(epochs)
+    columns = min(3, max(1, len(panels)))
+    rows = max(1, math.ceil(len(panels) / columns))
+    with _figure(path, (4.6 * columns, 3.4 * rows)) as figure:
+        figure.suptitle(title or "Learning curves")
+        for i, (name, unit, curves) in enumerate(panels):
+            axes = figure.add_subplot(rows, columns, i + 1)
+            _draw_curves(axes, epochs, curves)
+            axes.set(title=name, xlabel="epoch", ylabel=unit)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            if name == "Learning rate":
+                axes.set_yscale("log")
+            if name == "Scores":
+                axes.set_ylim(-0.02, 1.02)
+            if best_epoch is not None:
+                axes.axvline(best_epoch, color="0.6", linestyle=":", label=f"best epoch ({best_epoch})")
+            axes.legend(fontsize=7, ncols=2 if len(curves) > 6 else 1)
+            axes.grid(alpha=0.25)
+    return Path(path)
+
+
+def _panels(epochs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[str]]]:
+    """(title, unit, names of curves); metrics that leave 0..1 have a panel each."""
+    names = list(dict.fromkeys(key for record in epochs for key in record if key not in NO_CURVE))
+    groups: dict[tuple[str, str], list[str]] = {("Loss", "loss"): [], ("Scores", "score"): []}
+    for name in names:
+        values = [v for v in (_number(record, name) for record in epochs) if not math.isnan(v)]
+        bare = name.removeprefix("train_").removeprefix("val_")
+        if not values:
+            continue
+        if name == "lr" or name.startswith("lr_"):
+            group = ("Learning rate", "rate")
+        elif name.startswith("grad_norm"):
+            group = ("Gradient norm", "norm before clipping")
+        elif "threshold" in name:
+            group = ("Decision thresholds", "probability")
+        elif bare.endswith("loss"):
+            group = ("Loss", "loss")
+        elif min(values) >= 0 and max(values) <= 1 and "area" not in name:
+            group = ("Scores", "score")
+        else:
+            group = ("False-positive area" if bare == "fp_area" else bare, "pixels" if "area" in bare else bare)
+        groups.setdefault(group, []).append(name)
+    return [(title, unit, curves) for (title, unit), curves in groups.items() if curves]
+
+
+def _number(record: Mapping[str, Any], name: str) -> float:
+    value = record.get(name)
+    return math.nan if value is None else float(value)
+
+
+def _draw_curves(axes: Any, epochs: Sequence[Mapping[str, Any]], curves: list[str]) -> None:
+    """One colour per quantity; training dashed, validation solid. Epochs without a value are left out, not zero."""
+    kinds = list(dict.fromkeys(name.removeprefix("train_").removeprefix("val_") for name in curves))
+    for name in curves:
+        points = [(record["epoch"], _number(record, name)) for record in epochs]
+        shown = [point for point in points if not math.isnan(point[1])]
+        colour = COLOURS[kinds.index(name.removeprefix("train_").removeprefix("val_")) % len(COLOURS)]
+        style = "--" if name.startswith("train_") else "-"
+        marker = "o" if len(shown) < 25 else ""
+        axes.plot(*zip(*shown), style, color=colour, marker=marker, markersize=3, linewidth=1.4, label=name)
+
+
+def confusion_matrix(
+    label: np.ndarray, predicted: np.ndarray, class_names: Sequence[str], path: str | Path, *, title: str = ""
+) -> Path:
+    """Write the confusion matrix: counts, and the share of each true class.
+
+    Args:
+        label: (n,) true classes.
+        predicted: (n,) predicted classes.
+        class_names: names of the N classes.
+        path: the picture to write (.png).
+        title: above it.
+
+    Returns:
+        `path`.
+    """
+    size = len(class_names)
+    counts = np.zeros((size, size), dtype=int)
+    np.add.at(counts, (np.asarray(label, dtype=int), np.asarray(predicted, dtype=int)), 1)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with _figure(path, (2.6 + 1.1 * size, 2.2 + 1.0 * size)) as figure:
+        axes = figure.add_subplot()
+        picture = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.ndindex(size, size):
+            colour = "white" if share[row, column] > 0.55 else "black"
+            text = f"{counts[row, column]}\n{share[row, column]:.0%}"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
+        axes.set(title=title or "Confusion matrix", xlabel="predicted class", ylabel="true class")
+        axes.set_xticks(range(size), class_names)
+        axes.set_yticks(range(size), [f"{name}\n(n={n})" for name, n in zip(class_names, counts.sum(axis=1))])
+        figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046)
+    return Path(path)
+
+
+def roc_curve(
+    groups: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path, *, threshold: float | None = None,
+    areas: Mapping[str, str] | None = None, title: str = "",
+) -> Path:  # fmt: skip
+    """Write one ROC curve per group, for example per source of images.
+
+    Args:
+        groups: name: (label (n,) with 1 positive, probability (n,) of the positive class); both classes are needed.
+        path: the picture to write (.png).
+        threshold: marked on each curve.
+        areas: text per group for the legend; by default the area under the curve.
+        title: above it.
+
+    Returns:
+        `path`.
+    """
+    with _figure(path, (5.2, 5.0)) as figure:
+        axes = figure.add_subplot()
+        for i, (name, (label, prob)) in enumerate(groups.items()):
+            cuts, hits, false = _counts(label, prob)
+            x, y = false / max(false[-1], 1), hits / max(hits[-1], 1)
+            text = (areas or {}).get(name) or f"AUC {np.trapezoid(y, x):.3f}"
+            axes.plot(x, y, color=COLOURS[i % len(COLOURS)], label=f"{name} (n={len(label)}): {text}")
+            _mark(axes, cuts, x, y, threshold, i)
+        axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="chance")
+        axes.set(title=title or "ROC curve", xlabel="1 - specificity", ylabel="sensitivity")
+        _finish(axes, "lower right")
+    return Path(path)
+
+
+def pr_curve(
+    groups: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path, *, threshold: float | None = None,
+    title: str = "",
+) -> Path:  # fmt: skip
+    """Write one precision-recall curve per group, with its average precision and the share of positives (chance).
+
+    Args:
+        groups: as for `roc_curve`.
+        path: the picture to write (.png).
+        threshold: marked on each curve.
+        title: above it.
+
+    Returns:
+        `path`.
+    """
+    with _figure(path, (5.2, 5.0)) as figure:
+        axes = figure.add_subplot()
+        for i, (name, (label, prob)) in enumerate(groups.items()):
+            cuts, hits, false = _counts(label, prob)
+            x, y = hits[1:] / max(hits[-1], 1), hits[1:] / (hits[1:] + false[1:])
+            average = float(np.sum(np.diff(np.r_[0, x]) * y))  # average precision: no interpolation between points
+            colour = COLOURS[i % len(COLOURS)]
+            text = f"{name} (n={len(label)}): AP {average:.3f}"
+            axes.step(np.r_[0, x], np.r_[y[0], y], where="pre", color=colour, label=text)
+            axes.axhline(np.mean(np.asarray(label) == 1), color=colour, linestyle=":", linewidth=1)
+            _mark(axes, cuts[1:], x, y, threshold, i)
+        axes.set(title=title or "Precision-recall curve", xlabel="recall (sensitivity)", ylabel="precision")
+        axes.plot([], [], color="0.5", linestyle=":", label="chance (share of positives)")
+        _finish(axes, "lower left")
+    return Path(path)
+
+
+def _counts(label: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per cut, from above all probabilities down to the lowest: true and false positives."""
+    prob, positive = np.asarray(prob, dtype=float), np.asarray(label) == 1
+    cuts, place = np.unique(-prob, return_inverse=True)
+    hits = np.cumsum(np.bincount(place[positive], minlength=len(cuts)))
+    false = np.cumsum(np.bincount(place[~positive], minlength=len(cuts)))
+    return np.r_[np.inf, -cuts], np.r_[0, hits], np.r_[0, false]
+
+
+def _mark(axes: Any, cuts: np.ndarray, x: np.ndarray, y: np.ndarray, threshold: float | None, i: int) -> None:
+    if threshold is None:
+        return
+    reached = np.flatnonzero(cuts >= threshold)
+    if len(reached):
+        label = f"threshold {threshold:.3f}" if i == 0 else None
+        axes.plot(x[reached[-1]], y[reached[-1]], "o", color=COLOURS[i % len(COLOURS)], markersize=7, label=label)
+
+
+def _finish(axes: Any, place: str) -> None:
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.grid(alpha=0.25)
+    axes.legend(loc=place, fontsize=8)
+
+
+@contextmanager
+def _figure(path: str | Path, size: tuple[float, float]) -> Iterator[Any]:
+    """A figure that no window system and no other figure knows of; written whole when the block ends."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    yield figure
+    with replace_atomic(path) as temporary:
+        figure.savefig(temporary, format="png")

@@ -1,0 +1,135 @@
+"""The first item of every `run` list: refuses what cannot work before anything is built."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from medbundles.errors import ConfigError
+from medbundles.runs.command_line import show_errors_plainly
+from medbundles.runs.rules import broken_rules
+from medbundles.runs.schema import WORDS, Knob, check_value, off_advice, read_knobs
+from medbundles.runs.workflow import bundle_configs, ids, known_ids, running_workflow, unknown_ids
+
+
+class Preflight:
+    """Checks the merged config of the running workflow: ids, types, ranges, combinations, paths.
+
+    On the command line an error is one message and exit code 1; from Python it is an exception. What it found is
+    handed to the run directory, which writes it down when the trainer starts.
+
+    Args:
+        workflow: "train", "evaluate", "inference" or "find_lr": decides which paths must exist.
+
+    Raises:
+        ConfigError: with a line for everything that is wrong.
+
+    Example::
+
+        "run": [{"_target_": "medbundles.runs.Preflight", "workflow": "train"}, "$@train#trainer.run()"]
+    """
+
+    def __init__(self, workflow: str):
+        show_errors_plainly()
+        running = running_workflow()
+        folder, parser = bundle_configs(running), running.parser
+        config = {k: v for k, v in parser.get().items() if k != "_meta_"}
+        knobs = [k for k in read_knobs(folder / "schema.json") if _is_there(k, config)]
+        _refuse(unknown_ids(config, known_ids(folder)) + dropped_nones(knobs, sys.argv))
+        _refuse(_texts_that_mean_values(config))
+        values, wrong = resolve(knobs, parser)
+        _refuse(wrong)
+        # what follows another knob ("@epochs") is wrong only because that one is: the knob itself is named first
+        for literal in (True, False):
+            _refuse([line for k in knobs if _is_literal(k, parser) == literal and (line := check_value(k, values[k.id]))])
+        _refuse(broken_rules(values, workflow))
+        _refuse(missing_paths(knobs, values, workflow))
+        if "run_dir" in config:
+            free = {k.id for k in knobs if k.schema.get("resume") == "free"}
+            parser.get_parsed_content("run_dir").record(config, values, free)
+
+
+def _refuse(lines: list[str]) -> None:
+    if lines:
+        raise ConfigError("\n".join(lines))
+
+
+def _is_there(knob: Knob, config: dict[str, Any]) -> bool:
+    """Whether the running config has the knob (inference has fewer than training)."""
+    value: Any = config
+    for part in knob.id.split("#"):
+        if not isinstance(value, dict) or part not in value:
+            return False
+        value = value[part]
+    return True
+
+
+def _is_literal(knob: Knob, parser: ConfigParser) -> bool:
+    raw = parser.get(knob.key)
+    return not (isinstance(raw, str) and raw.startswith(("@", "$")))
+
+
+def _texts_that_mean_values(config: dict[str, Any]) -> list[str]:
+    """'false' as text is true for MONAI; wherever it stands, a value was meant."""
+    return [
+        f"{name}: {value!r} is text; write {value.capitalize()} (or '$None' for no value)."
+        for name, value in ids(config)
+        if isinstance(value, str) and value.lower() in WORDS
+    ]
+
+
+def resolve(knobs: list[Knob], parser: ConfigParser) -> tuple[dict[str, Any], list[str]]:
+    """The value of every knob, references and expressions worked out, and a line for each that cannot be."""
+    values: dict[str, Any] = {}
+    wrong = []
+    for knob in knobs:
+        raw = parser.get(knob.key)
+        if isinstance(raw, dict):
+            wrong.append(f"{knob.id}: is a value, not a group; allowed: {knob.allowed()}.")
+            continue
+        try:
+            value = raw if knob.id.endswith("_target_") else parser.get_parsed_content(knob.key)
+        except Exception as error:  # whatever a user's expression raises
+            wrong.append(f"{knob.id}: {raw!r} cannot be worked out: {_root(error)}")
+            continue
+        values[knob.id] = str(value) if type(value).__module__ == "torch" else value  # torch.device
+    return values, wrong
+
+
+def _root(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
+def missing_paths(knobs: list[Knob], values: dict[str, Any], workflow: str) -> list[str]:
+    """A line for each path that this workflow needs and that is not there, with the command that makes it."""
+    lines = []
+    for knob in knobs:
+        need, value = knob.schema.get("path"), values[knob.id]
+        if need and workflow in need["workflows"] and value and not Path(str(value)).exists():
+            lines.append(f"{knob.id}: {value} does not exist. {need['made_by']}")
+    return lines
+
+
+def dropped_nones(knobs: list[Knob], argv: list[str]) -> list[str]:
+    """MONAI leaves out `--x None` without a word; a line for each, with the value that switches x off."""
+    by_id = {knob.id: knob for knob in knobs}
+    given = []
+    for here, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, equals, value = here.partition("=")
+        if name.startswith("--") and (value if equals else following) in ("None", "'None'"):
+            given.append(name.removeprefix("--"))
+        if name == "--args_file" and Path(value or following).is_file():
+            content = json.loads(Path(value or following).read_text(encoding="utf-8"))
+            given += [key for key, entry in content.items() if entry is None]
+    names = [name.replace("-", "_").replace("::", "#") for name in given]
+    return [
+        f"{name}: MONAI ignores None, the old value would stay. "
+        + (off_advice(by_id[name]) if name in by_id else "Write '$None'.")
+        for name in names
+    ]

@@ -1,0 +1,91 @@
+"""Combinations of knobs that cannot work; each rule looks only at knobs that the bundle has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Values = dict[str, Any]
+Rule = Callable[[Values], str | None]
+
+
+def _ratios(v: Values) -> str | None:
+    total = v["mixing#brats_ratio"] + v["mixing#kaggle_ratio"]
+    if abs(total - 1) > 1e-6:
+        return f"mixing#brats_ratio and mixing#kaggle_ratio add up to {total:g}; they must add up to 1."
+    return None
+
+
+def _patience(v: Values) -> str | None:
+    if v["early_stopping#enabled"] and v["early_stopping#patience"] < v["val_interval"]:
+        return (
+            f"early_stopping#patience: {v['early_stopping#patience']} epochs are less than one validation "
+            f"(val_interval {v['val_interval']}); use at least {v['val_interval']}."
+        )
+    return None
+
+
+def _validates(v: Values) -> str | None:
+    if v["val_interval"] > v["epochs"]:
+        return f"val_interval: {v['val_interval']} is beyond epochs ({v['epochs']}); nothing would be validated."
+    return None
+
+
+def _classes(v: Values) -> str | None:
+    names = v["class_names"]
+    if len(names) != v["cls_num_classes"] or len(set(names)) != len(names):
+        return f"class_names: {names} must be {v['cls_num_classes']} different names (cls_num_classes)."
+    return None
+
+
+def _warmup(v: Values) -> str | None:
+    if v["scheduler#warmup_epochs"] >= v["epochs"]:
+        return f"scheduler#warmup_epochs: {v['scheduler#warmup_epochs']} leaves nothing of {v['epochs']} epochs."
+    return None
+
+
+def _losses(v: Values) -> str | None:
+    if v["loss#lambda_seg"] == 0 and v["loss#lambda_cls"] == 0:
+        return "loss#lambda_seg and loss#lambda_cls are both 0; nothing would be learnt."
+    return None
+
+
+def _dice_bce(v: Values) -> str | None:
+    if v["loss#seg_loss#name"] == "dice_bce" and v["loss#seg_loss#dice_weight"] + v["loss#seg_loss#bce_weight"] == 0:
+        return "loss#seg_loss#dice_weight and loss#seg_loss#bce_weight are both 0."
+    return None
+
+
+def _frozen(v: Values) -> str | None:
+    if {"encoder", "decoder", "head"} <= set(v["frozen"]):
+        return f"frozen: {v['frozen']} leaves nothing to train."
+    return None
+
+
+def _last_to_resume(v: Values) -> str | None:
+    if v["resume"] and v["init_from"]:
+        return "resume and init_from: a resumed run has its own weights; use one of the two."
+    return None
+
+
+RULES: list[tuple[tuple[str, ...], Rule]] = [
+    (("mixing#brats_ratio", "mixing#kaggle_ratio"), _ratios),
+    (("early_stopping#enabled", "early_stopping#patience", "val_interval"), _patience),
+    (("val_interval", "epochs"), _validates),
+    (("class_names", "cls_num_classes"), _classes),
+    (("scheduler#warmup_epochs", "epochs"), _warmup),
+    (("loss#lambda_seg", "loss#lambda_cls"), _losses),
+    (("loss#seg_loss#name", "loss#seg_loss#dice_weight", "loss#seg_loss#bce_weight"), _dice_bce),
+    (("frozen",), _frozen),
+    (("resume", "init_from"), _last_to_resume),
+]
+
+TRAINING = ("train", "find_lr")
+
+
+def broken_rules(values: Values, workflow: str) -> list[str]:
+    """A line for each rule that the values break."""
+    if workflow not in TRAINING:
+        return []
+    lines = [rule(values) for needed, rule in RULES if all(name in values for name in needed)]
+    return [line for line in lines if line]

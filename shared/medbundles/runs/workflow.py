@@ -1,0 +1,111 @@
+"""Finds the running MONAI workflow, and knows which ids a bundle's own config files have."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigWorkflow
+
+from medbundles.errors import ConfigError
+
+# ids that MONAI's tracking and federated client add, and what it keeps in the parser itself
+HOST_IDS = {"_meta_", "run_name", "experiment_name", "tracking_uri", "save_execute_config", "is_not_rank0"}
+
+
+def running_workflow() -> ConfigWorkflow:
+    """The workflow whose `run` list is being executed.
+
+    An item of `run` is built from its own entry alone; the workflow that builds it is further up the call stack.
+
+    Raises:
+        RuntimeError: called from anywhere else.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, ConfigWorkflow):
+            return caller
+        frame = frame.f_back  # type: ignore[assignment]
+    raise RuntimeError("the preflight is an item of a bundle's `run` list and cannot be built outside it")
+
+
+def bundle_configs(workflow: ConfigWorkflow) -> Path:
+    """The configs folder of the bundle that runs.
+
+    Raises:
+        ConfigError: bundle_root is not a bundle's folder.
+    """
+    root = Path(str(workflow.parser.get_parsed_content("bundle_root")))
+    folder = root / "configs"
+    if not (folder / "schema.json").is_file():
+        raise ConfigError(
+            f"bundle_root: {root.resolve()} is not a bundle's folder (no configs/schema.json). "
+            "Run from the bundle's folder, or pass --bundle_root FOLDER."
+        )
+    return folder
+
+
+def ids(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All ids of a config with their values, parents first, groups separated by '#'; list items by number."""
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(config, dict):
+        items = config.items()
+    elif isinstance(config, list):
+        items = enumerate(config)
+    for key, value in items:
+        name = prefix + str(key).removeprefix("+").replace("::", "#")
+        yield name, value
+        yield from ids(value, name + "#")
+
+
+def known_ids(folder: Path) -> dict[str, list[Any]]:
+    """Every id in the bundle's own config files, with the values it has there."""
+    known: dict[str, list[Any]] = {}
+    for path in sorted(folder.glob("*.json")):
+        if path.name in ("metadata.json", "schema.json"):
+            continue
+        for name, value in ids(json.loads(path.read_text(encoding="utf-8"))):
+            parts = name.split("#")
+            for end in range(1, len(parts)):  # a key "a#b" in an overlay names its parents too
+                known.setdefault("#".join(parts[:end]), [])
+            known.setdefault(name, []).append(value)
+    return known
+
+
+def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str]:
+    """One line for each id of the merged config that no file of the bundle has, with the nearest that it has.
+
+    Below a component whose `_target_` was exchanged, and below list items that an overlay added, any id may stand.
+    """
+    lines, free = [], tuple[str, ...]()
+    for name, value in ids(config):
+        leaf = name.rpartition("#")[2]
+        if name.startswith(free) or name.split("#")[0] in HOST_IDS:
+            continue
+        if name not in known:
+            if leaf.isdigit():
+                free += (name,)
+                continue
+            lines.append(f"unknown id {name!r}{_nearest(name, known)}")
+            free += (name + "#",)
+        elif isinstance(value, dict) and _exchanged(name, value, known):
+            free += (name + "#",)
+    return lines
+
+
+def _exchanged(name: str, value: dict[str, Any], known: dict[str, list[Any]]) -> bool:
+    return "_target_" in value and value["_target_"] not in known.get(f"{name}#_target_", [])
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = [k for k in known if not any(part.isdigit() or part.startswith("_") for part in k.split("#"))]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if not near:  # right leaf under a wrong or missing group
+        leaf = name.rpartition("#")[2]
+        near = [k for k in names if k.rpartition("#")[2] == leaf] or difflib.get_close_matches(leaf, names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,46 @@
+"""Reads the files of one item."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from monai.transforms import Transform
+
+from medbundles.data.reading import read_image, read_mask
+from medbundles.errors import DataError
+
+
+class LoadSlice(Transform):
+    """Pixels of a slice and of its mask.
+
+    Reads "image" (path), "mask" (path, or "" where there is none) and "label". Writes "image" float32 (C, H, W),
+    "mask" uint8 (1, H, W) of class indices (zeros without a mask), "image_path", "original_size" tensor [H, W], and
+    "label": a negative one means "not known before the mask is read" and becomes 1 where the mask holds a tumour,
+    else 0.
+
+    Args:
+        channels: C.
+        mask_classes: segmentation channels of the network; fixes which mask values are allowed (see `read_mask`).
+
+    Raises:
+        DataError: a file cannot be read or holds unexpected values, or mask and image differ in size.
+    """
+
+    def __init__(self, channels: int = 1, mask_classes: int = 1):
+        self.channels, self.mask_classes = channels, mask_classes
+
+    def __call__(self, data: dict) -> dict:
+        item = dict(data)
+        path, mask_path = item["image"], item["mask"]
+        image = read_image(path, self.channels)
+        size = image.shape[1:]
+        mask = read_mask(mask_path, self.mask_classes) if mask_path else np.zeros((1, *size), dtype=np.uint8)
+        if mask.shape[1:] != size:
+            raise DataError(
+                f"{mask_path}: the mask has {mask.shape[1]}x{mask.shape[2]} pixels (height x width), "
+                f"its image {path} has {size[0]}x{size[1]}; they must be equal"
+            )
+        if item["label"] < 0:
+            item["label"] = int(mask.any())
+        item |= {"image": image, "mask": mask, "image_path": str(path), "original_size": torch.tensor(size)}
+        return item

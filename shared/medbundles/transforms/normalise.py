@@ -1,0 +1,47 @@
+"""One intensity scale for all sources of a model."""
+
+from __future__ import annotations
+
+import numpy as np
+from monai.transforms import Transform
+
+from medbundles.errors import DataError
+from medbundles.transforms.head import head_mask
+
+BACKGROUND = -4.0  # what is not head, in every source: below its darkest pixels (-2 to -3), and what padding fills in
+BRIGHTEST = 5.0  # about one pixel in a thousand of a head lies above
+
+
+class HeadNormalise(Transform):
+    """Intensities in robust standard deviations of the head; everything else one value.
+
+    z = (x - median) / (IQR / 1.349), per channel over the head's pixels (1.349 is the IQR of a normal distribution
+    with standard deviation 1), clipped to [-4, 5]; the background becomes -4. Files that are already z-scored, 8-bit
+    pictures and raw MR values come out alike, so a network cannot tell the source from the scale:
+    a*x + b with a > 0 gives the same result. A channel that is constant (a missing sequence) becomes background.
+
+    Reads "image" (C, H, W); writes "image" float32 (C, H, W) and "head" bool (H, W), which `CropToHead` uses up.
+
+    Raises:
+        DataError: the image is constant.
+    """
+
+    def __call__(self, data: dict) -> dict:
+        item = dict(data)
+        image = np.asarray(item["image"], dtype=np.float32)
+        low, high = image.min(axis=(1, 2)), image.max(axis=(1, 2))
+        if (low == high).all():
+            where = item.get("image_path") or item.get("name") or "image"
+            raise DataError(f"{where}: the image is constant (every pixel is {low[0]:g})")
+        head = head_mask(image)
+        normalised = np.full_like(image, BACKGROUND)
+        for channel in np.flatnonzero(high > low):
+            pixels = image[channel][head]
+            # Every fourth pixel tells the quartiles of a head well enough.
+            some = np.sort(pixels[:: 4 if pixels.size > 4000 else 1])
+            q1, median, q3 = (float(some[int(q * (some.size - 1))]) for q in (0.25, 0.5, 0.75))
+            spread = max((q3 - q1) / 1.349, 1e-3 * float(high[channel] - low[channel]))
+            scale, shift = np.float32(1 / spread), np.float32(median)
+            normalised[channel][head] = np.clip((pixels - shift) * scale, BACKGROUND, BRIGHTEST)
+        item["image"], item["head"] = normalised, head
+        return item

@@ -1,0 +1,62 @@
+"""From logits to masks, probabilities and classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from monai.transforms import Transform
+
+from medbundles.errors import ConfigError
+
+
+class Predictions(Transform):
+    """Postprocessing of a whole batch for the engines (decollate=False).
+
+    Reads data["pred"] with "seg" (B, K, H, W) and "cls" (B, N) logits of any float type; either may be missing. Adds
+    "mask_prob" (B, 1, H, W), "mask" (B, 1, H, W) float 0/1, "prob" (B, N) softmax and "class" (B,) int64, all float32
+    and without gradient; the logits stay.
+
+    mask_prob is sigmoid(seg) for K = 1, and sigmoid(strongest foreground - background) for K > 1, so that a threshold
+    of 0.5 is the argmax rule (tumour where any foreground channel beats channel 0). Class: for N = 2 the second one
+    from class_threshold on, otherwise the most probable.
+
+    Args:
+        mask_threshold: mask where mask_prob is at least this; "auto" is 0.5 until someone sets the attribute.
+        class_threshold: the same for the probability of class 1.
+
+    Raises:
+        ConfigError: a threshold that is neither "auto" nor between 0 and 1.
+    """
+
+    def __init__(self, mask_threshold: float | str = "auto", class_threshold: float | str = "auto"):
+        self.mask_threshold, self.class_threshold = mask_threshold, class_threshold
+        for name in ("mask_threshold", "class_threshold"):
+            threshold_value(name, getattr(self, name))
+
+    @torch.no_grad()
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        pred = dict(data["pred"])
+        if "seg" in pred:
+            seg = pred["seg"].detach().float()
+            if seg.shape[1] > 1:
+                seg = seg[:, 1:].amax(dim=1, keepdim=True) - seg[:, :1]
+            pred["mask_prob"] = seg.sigmoid()
+            pred["mask"] = (pred["mask_prob"] >= threshold_value("mask_threshold", self.mask_threshold)).float()
+        if "cls" in pred:
+            prob = pred["prob"] = pred["cls"].detach().float().softmax(dim=1)
+            if prob.shape[1] == 2:
+                limit = threshold_value("class_threshold", self.class_threshold)
+                pred["class"] = (prob[:, 1] >= limit).long()
+            else:
+                pred["class"] = prob.argmax(dim=1)
+        return {**data, "pred": pred}
+
+
+def threshold_value(name: str, value: float | str) -> float:
+    """The number that a threshold stands for ("auto" is 0.5)."""
+    if value == "auto":
+        return 0.5
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ConfigError(f"{name}: {value!r} is neither 'auto' nor a number from 0 to 1")
+    return float(value)

@@ -1,0 +1,87 @@
+"""Grad-CAM against MONAI's, on what MONAI's can read; and that the network is left as it was."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.visualize import GradCAM
+from torch import nn
+
+from medbundles.errors import ConfigError
+from medbundles.handlers.grad_cam import GradCam, heat_ratio
+from medbundles.networks import MultitaskUNet, TaskOutput
+
+
+def network(**options) -> MultitaskUNet:
+    torch.manual_seed(0)
+    return MultitaskUNet(base_filters=4, depth=3, **options)
+
+
+def test_mean_equals_monai():
+    net, image = network().eval(), torch.rand(3, 1, 32, 40)
+    heat = GradCam(net, "encoder.downs.1", method="mean")(image, [1, 0, 1])
+    for i, c in enumerate([1, 0, 1]):
+        wanted = 1 - GradCAM(TaskOutput(net, "cls"), "network.encoder.downs.1")(image[i : i + 1], class_idx=c)[0, 0]
+        assert torch.allclose(heat[i], wanted - wanted.min(), atol=0.05)  # MONAI also moves the smallest value to 0
+        assert heat[i].max() == 1
+
+
+def test_hires_weights_each_position_by_its_own_gradient():
+    class Product(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Identity()
+
+        def forward(self, x):
+            weight = torch.zeros_like(x)
+            weight[..., 1, 2] = 3.0
+            return torch.cat([(weight * self.features(x)).sum(dim=(1, 2, 3))[:, None], torch.zeros(len(x), 1)], dim=1)
+
+    heat = GradCam(Product(), "features")(torch.full((1, 2, 4, 5), 0.5), [0])
+    assert heat[0, 1, 2] == 1 and heat.sum() == 1
+    assert GradCam(Product(), "features")(torch.ones(1, 2, 4, 5), [1]).sum() == 0  # nothing speaks for this class
+
+
+def test_the_network_is_left_as_it_was_also_when_frozen_and_without_gradients():
+    net = network(frozen=("encoder",)).requires_grad_(False)
+    net.train()
+    modes = [module.training for module in net.modules()]
+    weights = {name: value.clone() for name, value in net.state_dict().items()}
+    with torch.no_grad():
+        heat = GradCam(net)(torch.rand(2, 1, 32, 32))
+    assert heat.shape == (2, 32, 32) and not heat.requires_grad
+    assert heat.amax(dim=(1, 2)).tolist() == [1, 1] and heat.min() >= 0
+    assert [module.training for module in net.modules()] == modes
+    assert all(p.grad is None and not p.requires_grad for p in net.parameters())
+    assert all(not module._forward_hooks and not module._backward_hooks for module in net.modules())
+    assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
+
+
+def test_gradients_that_wait_for_the_optimizer_are_kept():
+    net = network()
+    net(torch.rand(1, 1, 32, 32))["cls"].sum().backward()
+    before = [None if p.grad is None else p.grad.clone() for p in net.parameters()]
+    GradCam(net)(torch.rand(1, 1, 32, 32))
+    for p, old in zip(net.parameters(), before):
+        assert (p.grad is None) == (old is None) and (old is None or torch.equal(p.grad, old))
+
+
+def test_batch_is_the_same_as_one_by_one_and_layers_can_be_averaged():
+    net, image = network(), torch.rand(3, 1, 32, 32)
+    cam = GradCam(net, ["encoder.downs.0", "encoder.downs.1"])
+    assert torch.allclose(cam(image), torch.cat([cam(image[i : i + 1]) for i in range(3)]), atol=1e-5)
+
+
+def test_misuse():
+    with pytest.raises(ConfigError, match="target_layer 'encoder.down.1' is not in the network; near are: encoder.downs.1"):
+        GradCam(network(), "encoder.down.1")
+    with pytest.raises(ConfigError, match="method 'plus' is unknown; use one of: hires, mean"):
+        GradCam(network(), method="plus")
+
+
+def test_heat_ratio():
+    heat, lesion = torch.zeros(3, 4, 4), torch.zeros(3, 4, 4)
+    lesion[:2, 0, :2] = 1
+    heat[0, 0, 0], heat[0, 3, 3], heat[1:] = 1, 1, 1
+    ratio = heat_ratio(heat, lesion)
+    assert ratio[0] == 4 and ratio[1] == 1 and ratio[2].isnan()

@@ -1,0 +1,191 @@
+"""All metrics together, on an engine, against values computed image by image."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from medbundles.losses import ClassificationLoss, MultitaskLoss, SegmentationLoss
+from medbundles.metrics import AUC, ConfusionScore, FalsePositiveArea, LossMetric, MeanDice, MeanIoU, combined_metric
+
+SIZE = 11
+LAMBDAS = (0.7, 0.4)
+
+
+def samples(classes=2):
+    """SIZE samples: without a mask, with an empty one, with a tumour (as class index 2 in some)."""
+    generator = torch.Generator().manual_seed(0)
+    seg = torch.randn(SIZE, 1, 8, 8, generator=generator)
+    cls = torch.randn(SIZE, classes, generator=generator)
+    mask = torch.randint(0, 2, (SIZE, 1, 8, 8), generator=generator, dtype=torch.uint8)
+    has_mask = torch.arange(SIZE) % 3 != 0
+    mask[~has_mask] = 0
+    mask[[1, 5]] = 0  # 1 and 5 have a mask, and it is empty
+    prob = cls.softmax(dim=1).round(decimals=1)  # with ties
+    return {
+        "pred": {"seg": seg, "cls": cls, "mask": (seg > 0).float(), "prob": prob, "class": cls.argmax(dim=1)},
+        "label": {"mask": mask, "cls": torch.arange(SIZE) % classes, "has_mask": has_mask},
+    }
+
+
+def take(data, index):
+    return {key: take(value, index) if isinstance(value, dict) else value[index] for key, value in data.items()}
+
+
+def run(data, sizes, classes=2):
+    """The metrics after batches of these sizes."""
+    engine = Engine(lambda engine, batch: batch)
+    dice, accuracy = MeanDice(), ConfusionScore("accuracy", classes)
+    metrics = {
+        "val_dice": dice,
+        "val_iou": MeanIoU(),
+        "val_fp_area": FalsePositiveArea(),
+        "val_acc": accuracy,
+        **{f"val_{name}": ConfusionScore(name, classes) for name in ("sensitivity", "specificity", "precision", "f1")},
+        "val_auc": AUC(),
+        "val_combined": combined_metric(dice, accuracy),
+        "val_loss": LossMetric(MultitaskLoss(SegmentationLoss(), ClassificationLoss(), *LAMBDAS)),
+    }
+    for name, metric in metrics.items():
+        metric.attach(engine, name)
+    start, batches = 0, []
+    for size in sizes:
+        batches.append(take(data, slice(start, start + size)))
+        start += size
+    engine.run(batches)
+    return engine.state.metrics
+
+
+def by_hand(data, classes=2):
+    dice, iou, area, seg_loss, cls_loss = [], [], [], [], []
+    pred, label = data["pred"], data["label"]
+    for i in range(len(label["cls"])):
+        p, t = pred["mask"][i].double(), (label["mask"][i] > 0).double()
+        both = (p * t).sum()
+        if t.any():
+            dice.append(2 * both / (p.sum() + t.sum()))
+            iou.append(both / (p.sum() + t.sum() - both))
+        elif label["has_mask"][i]:
+            area.append(p.mean())
+        if label["has_mask"][i]:
+            seg_loss.append(SegmentationLoss()(pred["seg"][i : i + 1].double(), label["mask"][i : i + 1])[0])
+        cls_loss.append(ClassificationLoss()(pred["cls"][i : i + 1].double(), label["cls"][i : i + 1])[0])
+    mean = {
+        name: float(torch.stack(values).mean())
+        for name, values in {
+            "dice": dice,
+            "iou": iou,
+            "fp_area": area,
+            "seg_loss": seg_loss,
+            "cls_loss": cls_loss,
+        }.items()
+    }
+    mean["loss"] = LAMBDAS[0] * mean["seg_loss"] + LAMBDAS[1] * mean["cls_loss"]
+    true, found = label["cls"].tolist(), pred["class"].tolist()
+    pairs = list(zip(true, found, strict=True))
+    mean["acc"] = sum(t == f for t, f in pairs) / len(pairs)
+    mean["combined"] = (mean["dice"] + mean["acc"]) / 2
+    scores = {name: [] for name in ("sensitivity", "specificity", "precision", "f1", "auc")}
+    for c in [1] if classes == 2 else range(classes):
+        tp, fn = sum(t == c and f == c for t, f in pairs), sum(t == c and f != c for t, f in pairs)
+        fp, tn = sum(t != c and f == c for t, f in pairs), sum(t != c and f != c for t, f in pairs)
+        scores["sensitivity"].append(tp / (tp + fn))
+        scores["specificity"].append(tn / (tn + fp))
+        scores["precision"].append(tp / (tp + fp))
+        scores["f1"].append(2 * tp / (2 * tp + fp + fn))
+        positive = [pred["prob"][i, c].item() for i, t in enumerate(true) if t == c]
+        negative = [pred["prob"][i, c].item() for i, t in enumerate(true) if t != c]
+        won = sum((p > n) + 0.5 * (p == n) for p in positive for n in negative)
+        scores["auc"].append(won / (len(positive) * len(negative)))
+    return {f"val_{key}": value for key, value in {**mean, **{k: sum(v) / len(v) for k, v in scores.items()}}.items()}
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 11])
+def test_values_for_every_batch_size(classes, batch_size):
+    data = samples(classes)
+    sizes = [batch_size] * (SIZE // batch_size) + ([SIZE % batch_size] if SIZE % batch_size else [])
+    found = run(data, sizes, classes)
+    expected = by_hand(data, classes)
+    assert {name: type(value) for name, value in found.items()} == dict.fromkeys(expected, float)
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_class_index_above_one_is_tumour_too():
+    data = samples()
+    data["label"]["mask"] *= 2
+    assert run(data, [11])["val_dice"] == pytest.approx(by_hand(samples())["val_dice"])
+
+
+def test_images_without_a_tumour_do_not_count_in_dice_and_iou():
+    data = samples()
+    found = run(data, [4, 7])
+    data["pred"]["mask"][data["label"]["mask"].flatten(1).sum(dim=1) == 0] = 0
+    again = run(data, [4, 7])
+    for name in ("val_dice", "val_iou"):
+        assert again[name] == pytest.approx(found[name])
+    assert again["val_fp_area"] == 0.0 < found["val_fp_area"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_not_defined_is_nan():
+    data = take(samples(), torch.tensor([0, 3, 6, 9]))  # no masks
+    data["label"]["cls"][:] = 0
+    found = run(data, [3, 1])
+    undefined = {name for name, value in found.items() if math.isnan(value)}
+    assert undefined == {
+        "val_dice", "val_iou", "val_fp_area", "val_combined", "val_seg_loss", "val_sensitivity", "val_auc"
+    }  # fmt: skip
+    assert found["val_loss"] == pytest.approx(LAMBDAS[1] * found["val_cls_loss"])
+
+
+def test_a_diverged_network_shows():
+    data = samples()
+    data["pred"]["seg"][1] = math.nan
+    found = run(data, [11])
+    assert [math.isnan(found[name]) for name in ("val_loss", "val_seg_loss", "val_cls_loss")] == [True, True, False]
+
+
+SCRIPT = """
+import importlib.util, json, sys
+import torch.distributed as dist
+spec = importlib.util.spec_from_file_location("test_on_engine", sys.argv[3])
+tests = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tests)
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+share = tests.take(tests.samples(), slice(0, 4) if rank == 0 else slice(4, 11))
+print(json.dumps(tests.run(share, [3, 1] if rank == 0 else [2, 2, 3])))
+dist.destroy_process_group()
+"""
+
+
+def test_two_processes_with_uneven_shares_give_the_same(tmp_path):
+    root = Path(__file__).parents[3] / "shared"
+    path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
+    (tmp_path / "script.py").write_text(SCRIPT)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(tmp_path / "script.py"), str(rank), str(tmp_path / "store"), __file__],
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    try:
+        results = [process.communicate(timeout=90) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert all(process.returncode == 0 for process in processes), results
+    expected = by_hand(samples())
+    for out, _ in results:
+        assert json.loads(out) == pytest.approx(expected, abs=1e-6)

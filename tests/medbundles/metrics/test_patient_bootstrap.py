@@ -1,0 +1,99 @@
+"""Weighted metrics against scikit-learn and plain counting; intervals against a bootstrap written out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medbundles.metrics.patient_bootstrap import (
+    AreaUnderCurve,
+    ClassificationScore,
+    PatientBootstrap,
+    PatientDice,
+    WeightedMean,
+)
+
+
+def data(n: int = 80, classes: int = 2, seed: int = 0):
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, classes, n)
+    prob = rng.random((n, classes)) + 0.8 * np.eye(classes)[label]
+    prob = np.round(prob / prob.sum(1, keepdims=True), 2)  # rounded: with ties
+    weights = rng.integers(0, 4, n)
+    return label, prob, prob.argmax(1), weights
+
+
+def test_two_classes_equal_scikit_learn_on_repeated_rows():
+    sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is the reference")
+    label, prob, predicted, weights = data()
+    repeated = np.repeat(np.arange(len(label)), weights)
+    y, p, s = label[repeated], predicted[repeated], prob[repeated, 1]
+    wanted = {
+        "acc": sklearn.accuracy_score(y, p), "sensitivity": sklearn.recall_score(y, p), "f1": sklearn.f1_score(y, p),
+        "specificity": sklearn.recall_score(y, p, pos_label=0),
+    }  # fmt: skip
+    for kind, value in wanted.items():
+        assert ClassificationScore(kind, label, predicted, 2)(weights[None])[0] == pytest.approx(value, abs=1e-12)
+    assert AreaUnderCurve(label, prob)(weights[None])[0] == pytest.approx(sklearn.roc_auc_score(y, s), abs=1e-12)
+
+
+def test_more_classes_are_the_mean_over_classes():
+    sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is the reference")
+    label, prob, predicted, _ = data(classes=3)
+    ones = np.ones((1, len(label)))
+    assert ClassificationScore("f1", label, predicted, 3)(ones)[0] == pytest.approx(
+        sklearn.f1_score(label, predicted, average="macro"), abs=1e-12
+    )
+    area = np.mean([sklearn.roc_auc_score(label == c, prob[:, c]) for c in range(3)])
+    assert AreaUnderCurve(label, prob)(ones)[0] == pytest.approx(area, abs=1e-12)
+
+
+def test_interval_draws_patients():
+    values = np.array([0.1, 0.2, 0.3, 0.9, 0.8, 0.5])
+    patients = ["a", "a", "a", "b", "b", "c"]
+    result = PatientBootstrap(patients, samples=400, seed=3).measure(WeightedMean(values))
+    rng, means = np.random.default_rng(3), []
+    groups = [values[:3], values[3:5], values[5:]]
+    for _ in range(400):
+        means.append(np.concatenate([groups[i] for i in rng.integers(0, 3, 3)]).mean())
+    assert result["value"] == pytest.approx(values.mean())
+    assert (result["low"], result["high"]) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+    assert (result["n_images"], result["n_patients"]) == (6, 3)
+
+
+def test_images_of_few_patients_give_a_wider_interval_than_as_many_patients():
+    values = np.repeat(np.random.default_rng(0).random(10), 10)
+    wide = PatientBootstrap([f"{i // 10}" for i in range(100)]).measure(WeightedMean(values))
+    narrow = PatientBootstrap([f"{i}" for i in range(100)]).measure(WeightedMean(values))
+    assert wide["high"] - wide["low"] > 2 * (narrow["high"] - narrow["low"])
+
+
+def test_dice_per_patient_adds_up_its_slices():
+    overlap = np.array([8.0, 0.0, 5.0, 0.0, np.nan])
+    predicted = np.array([10.0, 4.0, 5.0, 7.0, np.nan])
+    truth = np.array([12.0, 0.0, 5.0, 0.0, np.nan])
+    patients = ["a", "a", "b", "c", "d"]  # c has no tumour, d no mask
+    result = PatientBootstrap(patients).measure(PatientDice(patients, overlap, predicted, truth))
+    assert result["value"] == pytest.approx((2 * 8 / (14 + 12) + 1) / 2)
+    assert (result["n_images"], result["n_patients"]) == (3, 2)
+
+
+def test_what_is_not_defined_has_a_reason():
+    bootstrap = PatientBootstrap(["a", "b", "c"], samples=50)
+    label = np.array([0, 0, 0])
+    area = bootstrap.measure(AreaUnderCurve(label, np.full((3, 2), 0.5)))
+    assert area["value"] is None and area["reason"] == "needs images of both classes"
+    sensitivity = bootstrap.measure(ClassificationScore("sensitivity", label, label, 2))
+    assert sensitivity["value"] is None and sensitivity["n_images"] == 0
+    assert sensitivity["reason"] == "no positive images"
+    empty = bootstrap.measure(WeightedMean(np.full(3, np.nan), "no masks"))
+    assert empty["value"] is None and empty["reason"] == "no masks"
+    one = PatientBootstrap(["a", "a"]).measure(WeightedMean(np.array([0.0, 1.0])))
+    assert one["value"] == 0.5 and one["low"] is None and "at least 2" in one["reason"]
+
+
+def test_draws_in_which_it_is_not_defined_are_told():
+    label = np.array([0, 1, 1, 1])
+    result = PatientBootstrap(list("abcd"), samples=300).measure(AreaUnderCurve(label, np.eye(2)[label]))
+    assert result["low"] == result["high"] == 1.0
+    assert "of 300 draws in which it is defined" in result["reason"]

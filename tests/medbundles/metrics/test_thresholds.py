@@ -1,0 +1,110 @@
+"""Thresholds against the plain definition: try every one."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine
+
+from medbundles.metrics.thresholds import (
+    MASK_GRID,
+    ClassThreshold,
+    MaskThreshold,
+    best_class_threshold,
+    best_mask_threshold,
+    dice_at_thresholds,
+)
+
+
+def sample(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    mask = (torch.rand(6, 1, 20, 24, generator=generator) > 0.8).to(torch.uint8)
+    mask[2] = 0
+    prob = (0.4 * mask + 0.6 * torch.rand(6, 1, 20, 24, generator=generator)).clamp(0, 1)
+    prob[0, 0, 0, :19] = torch.tensor(MASK_GRID)  # a pixel exactly on a threshold counts as tumour
+    return prob, mask
+
+
+def test_dice_of_every_threshold_equals_the_definition():
+    prob, mask = sample()
+    found = dice_at_thresholds(prob, mask)
+    for i in range(len(prob)):
+        for t, threshold in enumerate(MASK_GRID):
+            predicted, truth = prob[i] >= threshold, mask[i] > 0
+            if not truth.any():
+                assert math.isnan(found[i, t])
+                continue
+            both = (predicted & truth).sum().item()
+            assert found[i, t].item() == pytest.approx(2 * both / (predicted.sum() + truth.sum()).item(), abs=1e-12)
+
+
+def test_best_mask_threshold_takes_the_largest_mean_and_of_equal_ones_the_middle():
+    dice = torch.zeros(3, 19)
+    dice[:2, 4:8] = torch.tensor([0.9, 0.5])[:, None]
+    dice[2] = torch.nan
+    threshold, score = best_mask_threshold(dice)
+    assert threshold == 0.4
+    assert score == pytest.approx(0.7)
+    assert all(math.isnan(v) for v in best_mask_threshold(dice[2:]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_class_threshold_equals_the_best_of_all_cuts(seed):
+    rng = np.random.default_rng(seed)
+    label = rng.integers(0, 2, 60)
+    prob = np.round(0.3 * label + 0.7 * rng.random(60), 2)  # rounded: with ties
+    threshold, score = best_class_threshold(prob, label)
+    cuts = np.unique(prob)
+    trial = [(np.mean(prob[label == 1] >= c) + np.mean(prob[label == 0] < c)) / 2 for c in cuts]
+    assert score == pytest.approx(max(trial), abs=1e-12)
+    assert (np.mean(prob[label == 1] >= threshold) + np.mean(prob[label == 0] < threshold)) / 2 == pytest.approx(score)
+    below, above = cuts[cuts < threshold].max(), cuts[cuts > threshold].min()
+    assert threshold == pytest.approx((below + above) / 2)
+
+
+def test_class_threshold_without_a_choice():
+    assert best_class_threshold([0.1, 0.9], [0, 1]) == (0.5, 1.0)
+    assert math.isnan(best_class_threshold([0.1, 0.9], [1, 1])[0])
+    assert math.isnan(best_class_threshold([0.4, 0.4], [0, 1])[0])
+
+
+def run(metrics: dict, outputs: list[dict]) -> Engine:
+    engine = Engine(lambda engine, output: output)
+    for name, metric in metrics.items():
+        metric.attach(engine, name)
+    engine.run(outputs)
+    return engine
+
+
+def test_as_metrics_of_an_engine_they_are_numbers():
+    prob, mask = sample()
+    cls = torch.tensor([1, 1, 0, 1, 0, 1])
+    score = torch.tensor([0.8, 0.7, 0.3, 0.35, 0.2, 0.9])
+    outputs = [
+        {
+            "pred": {"mask_prob": prob[part], "prob": torch.stack([1 - score[part], score[part]], 1)},
+            "label": {"mask": mask[part], "cls": cls[part]},
+        }
+        for part in (slice(0, 4), slice(4, 6))
+    ]
+    metrics = {"mask": MaskThreshold(), "class": ClassThreshold()}
+    for _ in range(2):  # a second epoch starts anew
+        engine = run(metrics, outputs)
+        wanted = best_mask_threshold(dice_at_thresholds(prob, mask))
+        assert engine.state.metrics["mask"] == wanted[0]
+        assert metrics["mask"].dice == pytest.approx(wanted[1])
+        assert engine.state.metrics["class"] == pytest.approx(0.325)
+        assert metrics["class"].balanced_accuracy == 1.0
+
+
+def test_nothing_to_choose_is_nan_not_an_error():
+    output = {
+        "pred": {"mask_prob": torch.rand(2, 1, 4, 4), "prob": torch.rand(2, 3)},
+        "label": {"mask": torch.zeros(2, 1, 4, 4), "cls": torch.tensor([0, 2])},
+    }
+    engine = run({"mask": MaskThreshold(), "class": ClassThreshold()}, [output])
+    assert math.isnan(engine.state.metrics["mask"])
+    assert math.isnan(engine.state.metrics["class"])

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import torch
+
+from medbundles.transforms import PrepareMultitaskBatch
+
+
+def test_batch_becomes_image_and_targets():
+    batch = {
+        "image": torch.randn(2, 1, 8, 8),
+        "mask": torch.ones(2, 1, 8, 8, dtype=torch.uint8),
+        "label": torch.tensor([0, 1]),
+        "has_mask": torch.tensor([True, False]),
+        "name": ["a", "b"],
+    }
+    image, target = PrepareMultitaskBatch()(batch, "cpu", non_blocking=True, memory_format=torch.channels_last)
+    assert torch.equal(image, batch["image"])
+    assert image.is_contiguous(memory_format=torch.channels_last)
+    assert set(target) == {"mask", "cls", "has_mask"}
+    assert torch.equal(target["cls"], batch["label"])
+    assert (target["mask"].dtype, target["cls"].dtype, target["has_mask"].dtype) == (torch.uint8, torch.int64, torch.bool)
+
+
+def test_images_alone_have_no_target():
+    assert PrepareMultitaskBatch()({"image": torch.zeros(1, 1, 4, 4)})[1] is None

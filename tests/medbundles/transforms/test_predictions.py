@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from monai.engines.utils import engine_apply_transform
+
+from medbundles.errors import ConfigError
+from medbundles.transforms import Predictions
+
+
+def logits(channels: int, classes: int = 2, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    torch.manual_seed(channels)
+    return {"seg": torch.randn(3, channels, 8, 9).to(dtype), "cls": torch.randn(3, classes).to(dtype)}
+
+
+def test_one_channel_is_a_sigmoid():
+    pred = logits(1)
+    out = Predictions(mask_threshold=0.3, class_threshold=0.4)({"pred": pred})["pred"]
+    expected = 1 / (1 + np.exp(-pred["seg"].double().numpy()))
+    np.testing.assert_allclose(out["mask_prob"], expected, atol=1e-6)
+    np.testing.assert_array_equal(out["mask"], expected >= 0.3)
+    exp = np.exp(pred["cls"].double().numpy())
+    prob = exp / exp.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(out["prob"], prob, atol=1e-6)
+    np.testing.assert_array_equal(out["class"], prob[:, 1] >= 0.4)
+    assert out["class"].dtype == torch.int64
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_several_channels_follow_the_argmax(channels):
+    pred = logits(channels)
+    out = Predictions()({"pred": pred})["pred"]
+    assert out["mask"].shape == out["mask_prob"].shape == (3, 1, 8, 9)
+    np.testing.assert_array_equal(out["mask"][:, 0], pred["seg"].argmax(dim=1) != 0)
+    strict = Predictions(mask_threshold=0.9)({"pred": pred})["pred"]["mask"]
+    assert 0 < strict.sum() < out["mask"].sum()
+
+
+def test_more_than_two_classes_take_the_most_probable():
+    pred = logits(1, classes=4)
+    out = Predictions(class_threshold=0.99)({"pred": pred})["pred"]
+    assert torch.equal(out["class"], pred["cls"].argmax(dim=1))
+
+
+def test_thresholds_can_be_set_later():
+    step, pred = Predictions(), logits(1)
+    assert step.class_threshold == "auto"
+    auto = step({"pred": pred})["pred"]
+    np.testing.assert_array_equal(auto["class"], auto["prob"][:, 1] >= 0.5)
+    step.class_threshold, step.mask_threshold = 1.0, 0.0
+    out = step({"pred": pred})["pred"]
+    assert out["class"].sum() == 0
+    assert out["mask"].all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_bf16_logits_give_float32(channels):
+    out = Predictions()({"pred": logits(channels, dtype=torch.bfloat16)})["pred"]
+    assert {out[key].dtype for key in ("mask_prob", "mask", "prob")} == {torch.float32}
+
+
+def test_fits_the_engine_and_keeps_gradients_out():
+    pred = logits(1)
+    pred["seg"].requires_grad_()
+    output = {"image": torch.zeros(3, 1, 8, 9), "label": {}, "pred": pred}
+    batch, output = engine_apply_transform({"image": 0, "name": ["a", "b", "c"]}, output, Predictions())
+    assert batch["name"] == ["a", "b", "c"]
+    assert set(output["pred"]) == {"seg", "cls", "mask_prob", "mask", "prob", "class"}
+    assert not output["pred"]["mask_prob"].requires_grad
+    assert set(pred) == {"seg", "cls"}
+
+
+@pytest.mark.parametrize("value", [1.5, "best", True, float("nan")])
+def test_bad_threshold_is_refused(value):
+    with pytest.raises(ConfigError, match=r"class_threshold: .* is neither 'auto' nor a number from 0 to 1"):
+        Predictions(class_threshold=value)

@@ -1,0 +1,155 @@
+"""Reads everything in a dataset and says what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medbundles.data import (
+    check_no_leak,
+    class_folder_datalist,
+    read_image,
+    read_mask,
+    read_volume,
+    slice_datalist,
+)
+from medbundles.data.brats import brats_cases, check_cases
+from medbundles.data.files import VOLUME_ENDINGS, check_file, identical_files, is_image, list_images
+from medbundles.data.lgg import lgg_slices
+from medbundles.data.problems import Problems
+from medbundles.data.splits import PARTS
+from medbundles.errors import DataError
+from tools.prepared import progress
+
+_LABEL_WORDS = ("mask", "seg", "label", "multiclass")
+
+
+def check_data(folder: str, channels: int = 1, classes: int = 1, limit: int = 100) -> dict[str, Any]:
+    """Read every file of a dataset, pixels too, and list what is wrong: bad files, wrong pairs, leaks between parts.
+
+    A prepared dataset (train, val, test, kaggle) is checked as a training would see it; so are BraTS, kaggle_3m and
+    class folders. In any other folder each image is read on its own.
+
+    Args:
+        folder: a prepared dataset, or a folder of raw data.
+        channels: channels that the images must give (in_channels); only for prepared datasets.
+        classes: segmentation channels that the masks must fit (seg_out_channels).
+        limit: lines shown per list.
+
+    Returns:
+        what was found, by name.
+
+    Example:
+        python -m tools check-data /data/brain2d --channels 1
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise DataError(f"{folder}: folder not found")
+    problems = Problems(limit)
+    layout, counts = _structure(root, problems)
+    files = _every_file(root)
+    if not files:
+        raise DataError(f"{folder}: no image files in it")
+    told = {path for path, _ in problems.found}
+    for path in progress(files, "files"):
+        try:
+            _read(path, channels if layout == "prepared" else None, classes)
+        except DataError as error:
+            if str(path) not in told:
+                problems.add(path, error)
+    copies = identical_files(path for path in files if not _is_label(path))
+    print(f"{folder}: layout {layout}, {len(files)} files read")
+    for name, count in counts.items():
+        print(f"  {name}: {count}")
+    if copies:
+        print(f"  groups of byte-identical images: {len(copies)} (fine inside one part)")
+    if problems:
+        raise DataError(f"{len(problems)} problem(s):\n{problems.text()}")
+    print("nothing is wrong")
+    return {"layout": layout, "files": len(files), "copies": len(copies), **counts}
+
+
+def _structure(root: Path, problems: Problems) -> tuple[str, dict[str, int]]:
+    """Name of the layout and counts; what does not fit together goes to `problems`."""
+    if any((root / part / "images").is_dir() for part in PARTS) or (root / "kaggle").is_dir():
+        return "prepared", _prepared(root, problems)
+    try:
+        cases = brats_cases(root)
+        problems.found += check_cases(cases, ()).found
+        return "brats", {"cases": len(cases), "patients": len({case.patient for case in cases})}
+    except DataError:
+        pass  # another layout
+    if any(root.rglob("*_mask.tif")):
+        slices, unpaired = lgg_slices(root)
+        problems.found += unpaired.found
+        return "kaggle_3m", {"patients": len({item.patient for item in slices}), "slices": len(slices)}
+    folders = {path.name: path for path in root.iterdir() if path.is_dir()}
+    if {"yes", "no"} == {name.lower() for name in folders}:
+        return "class folders", {name: len(list_images(path)) for name, path in sorted(folders.items())}
+    return "unknown", {}
+
+
+def _prepared(root: Path, problems: Problems) -> dict[str, int]:
+    counts, slices, pictures = {}, {}, {}
+    for part in PARTS:
+        if (root / part).is_dir():
+            slices[part] = _listed(slice_datalist, problems, root / part)
+            counts[f"{part} patients"] = len({item["patient"] for item in slices[part]})
+            counts[f"{part} slices"] = len(slices[part])
+        if (root / "kaggle" / part).is_dir():
+            names = sorted(path.name for path in (root / "kaggle" / part).iterdir() if path.is_dir())
+            pictures[part] = _listed(class_folder_datalist, problems, root / "kaggle" / part, names)
+            counts[f"{part} pictures"] = len(pictures[part])
+    for parts in (slices, pictures):
+        try:
+            check_no_leak(parts)
+        except DataError as error:
+            problems.add(root, error)
+    return counts
+
+
+def _listed(make, problems: Problems, *where) -> list[dict]:
+    """The datalist; its errors noted, without its bad files."""
+    try:
+        return make(*where)
+    except DataError as error:
+        problems.add(where[0], error)
+    try:
+        return make(*where, skip_bad_files=True)
+    except DataError:
+        return []  # nothing usable: noted above
+
+
+def _every_file(root: Path) -> list[Path]:
+    """Images, and git-lfs pointers whatever they are called."""
+    others = [path for path in root.rglob("*") if path.is_file() and not is_image(path) and _is_pointer(path)]
+    return sorted([*list_images(root), *others])
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        check_file(path)
+    except DataError as error:
+        return "git-lfs" in str(error)
+    return False
+
+
+def _is_label(path: Path) -> bool:
+    """Masks may be constant, and empty ones are all the same."""
+    words: Iterable[str] = (path.stem.lower(), path.parent.name.lower(), path.parent.parent.name.lower())
+    return any(word in text for text in words for word in _LABEL_WORDS)
+
+
+def _read(path: Path, channels: int | None, classes: int) -> None:
+    label = _is_label(path)
+    if path.name.lower().endswith(VOLUME_ENDINGS) and channels is None:
+        volume, _ = read_volume(path, allow_constant=label)
+        if label and not np.array_equal(volume, np.rint(volume)):
+            raise DataError(f"{path}: labels must be whole numbers")
+    elif label:
+        read_mask(path, classes)
+    else:
+        read_image(path, channels or 1)

@@ -1,0 +1,76 @@
+"""Writes a dataset beside its place and moves it there at the end, so that nothing half-written is ever found."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from medbundles.errors import DataError
+
+SPLIT_FILE = "split_{}.json"
+SYNTHETIC = "SYNTHETIC.txt"
+
+
+@contextmanager
+def staged(out: str | Path, entries: tuple[str, ...], overwrite: bool) -> Iterator[Path]:
+    """An empty folder beside `out`; when the block ends well, what is in it moves into `out`.
+
+    Args:
+        out: dataset folder; may hold other parts already (slices and pictures share one).
+        entries: names in `out` that the block is going to write, checked before it starts.
+        overwrite: replace entries that a prepare verb wrote before; anything else is never deleted.
+
+    Raises:
+        DataError: an entry is there already.
+    """
+    out = Path(out).resolve()
+    _check_free(out, entries, overwrite)
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+        _publish(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_free(out: Path, entries: tuple[str, ...], overwrite: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: is a file, a folder is wanted")
+    if (out / SYNTHETIC).exists() and SYNTHETIC not in entries:
+        raise DataError(f"{out}: holds synthetic sample data; give another folder for real data")
+    there = [entry for entry in entries if (out / entry).exists()]
+    if there and not overwrite:
+        raise DataError(f"{out}: already holds {', '.join(there)}; give another --out, or --overwrite True")
+    foreign = sorted(set(there) - _claims(out).keys())
+    if foreign:
+        raise DataError(f"{out}: {', '.join(foreign)} was not written by these tools; remove it yourself")
+
+
+def _claims(out: Path) -> dict[str, Path]:
+    """Entry -> the split file that says it was written with it."""
+    return {
+        entry: path
+        for path in sorted(out.glob(SPLIT_FILE.format("*")))
+        for entry in json.loads(path.read_text()).get("entries", [])
+    }
+
+
+def _publish(partial: Path, out: Path) -> None:
+    if not out.exists():
+        partial.rename(out)
+        return
+    claims = _claims(out)
+    trash = partial.with_name(f"{partial.name}-old")
+    trash.mkdir(exist_ok=True)
+    for new in sorted(partial.iterdir()):
+        for old in {out / new.name, claims.get(new.name, out / new.name)}:
+            if old.exists():
+                old.rename(trash / old.name)
+        new.rename(out / new.name)
+    shutil.rmtree(trash)
