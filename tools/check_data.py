@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medbundles.data import (
-    check_no_leak,
-    class_folder_datalist,
-    read_image,
-    read_mask,
-    read_volume,
-    slice_datalist,
-)
+from medbundles.data import check_no_leak, read_image, read_mask, read_volume
 from medbundles.data.brats import brats_cases, check_cases
+from medbundles.data.class_folders import find_class_images
 from medbundles.data.files import VOLUME_ENDINGS, check_file, identical_files, is_image, list_images
 from medbundles.data.lgg import lgg_slices
 from medbundles.data.problems import Problems
+from medbundles.data.slices import find_slices
 from medbundles.data.splits import PARTS
 from medbundles.errors import DataError
 from tools.prepared import progress
@@ -56,11 +51,11 @@ def check_data(folder: str, channels: int = 1, classes: int = 1, limit: int = 10
     told = {path for path, _ in problems.found}
     for path in progress(files, "files"):
         try:
-            _read(path, channels if layout == "prepared" else None, classes)
+            _read(path, _is_label(path, root), channels if layout == "prepared" else None, classes)
         except DataError as error:
             if str(path) not in told:
                 problems.add(path, error)
-    copies = identical_files(path for path in files if not _is_label(path))
+    copies = identical_files(path for path in files if not _is_label(path, root))
     print(f"{folder}: layout {layout}, {len(files)} files read")
     for name, count in counts.items():
         print(f"  {name}: {count}")
@@ -82,10 +77,12 @@ def _structure(root: Path, problems: Problems) -> tuple[str, dict[str, int]]:
         return "brats", {"cases": len(cases), "patients": len({case.patient for case in cases})}
     except DataError:
         pass  # another layout
-    if any(root.rglob("*_mask.tif")):
+    try:
         slices, unpaired = lgg_slices(root)
         problems.found += unpaired.found
         return "kaggle_3m", {"patients": len({item.patient for item in slices}), "slices": len(slices)}
+    except DataError:
+        pass  # another layout
     folders = {path.name: path for path in root.iterdir() if path.is_dir()}
     if {"yes", "no"} == {name.lower() for name in folders}:
         return "class folders", {name: len(list_images(path)) for name, path in sorted(folders.items())}
@@ -93,15 +90,17 @@ def _structure(root: Path, problems: Problems) -> tuple[str, dict[str, int]]:
 
 
 def _prepared(root: Path, problems: Problems) -> dict[str, int]:
-    counts, slices, pictures = {}, {}, {}
+    counts: dict[str, int] = {}
+    slices: dict[str, list[dict]] = {}
+    pictures: dict[str, list[dict]] = {}
     for part in PARTS:
         if (root / part).is_dir():
-            slices[part] = _listed(slice_datalist, problems, root / part)
+            slices[part] = _listed(find_slices, problems, root / part)
             counts[f"{part} patients"] = len({item["patient"] for item in slices[part]})
             counts[f"{part} slices"] = len(slices[part])
         if (root / "kaggle" / part).is_dir():
             names = sorted(path.name for path in (root / "kaggle" / part).iterdir() if path.is_dir())
-            pictures[part] = _listed(class_folder_datalist, problems, root / "kaggle" / part, names)
+            pictures[part] = _listed(find_class_images, problems, root / "kaggle" / part, names)
             counts[f"{part} pictures"] = len(pictures[part])
     for parts in (slices, pictures):
         try:
@@ -111,16 +110,15 @@ def _prepared(root: Path, problems: Problems) -> dict[str, int]:
     return counts
 
 
-def _listed(make, problems: Problems, *where) -> list[dict]:
-    """The datalist; its errors noted, without its bad files."""
+def _listed(find: Callable[..., tuple[list[dict], Problems]], problems: Problems, folder: Path, *more: Any) -> list:
+    """The good items; what is wrong with the others goes to `problems`."""
     try:
-        return make(*where)
+        items, bad = find(folder, *more)
     except DataError as error:
-        problems.add(where[0], error)
-    try:
-        return make(*where, skip_bad_files=True)
-    except DataError:
-        return []  # nothing usable: noted above
+        problems.add(folder, error)
+        return []
+    problems.found += bad.found
+    return items
 
 
 def _every_file(root: Path) -> list[Path]:
@@ -137,14 +135,15 @@ def _is_pointer(path: Path) -> bool:
     return False
 
 
-def _is_label(path: Path) -> bool:
-    """Masks may be constant, and empty ones are all the same."""
-    words: Iterable[str] = (path.stem.lower(), path.parent.name.lower(), path.parent.parent.name.lower())
-    return any(word in text for text in words for word in _LABEL_WORDS)
+def _is_label(path: Path, root: Path) -> bool:
+    """Whether it looks like a mask, by its name: masks may be constant, and empty ones are all the same."""
+    place = path.relative_to(root)
+    if "images" in place.parts:
+        return False
+    return any(word in str(place).lower() for word in _LABEL_WORDS)
 
 
-def _read(path: Path, channels: int | None, classes: int) -> None:
-    label = _is_label(path)
+def _read(path: Path, label: bool, channels: int | None, classes: int) -> None:
     if path.name.lower().endswith(VOLUME_ENDINGS) and channels is None:
         volume, _ = read_volume(path, allow_constant=label)
         if label and not np.array_equal(volume, np.rint(volume)):

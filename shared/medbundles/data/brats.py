@@ -76,7 +76,7 @@ def brats_cases(folder: str | Path) -> list[BratsCase]:
         role = _role(path)
         if role:
             found[path.parent][role] = path
-    cases = [_case(place, files) for place, files in found.items()]
+    cases = [_case(place, files) for place, files in found.items() if _is_case(place, files)]
     if not cases:
         raise DataError(
             f"{folder}: no BraTS case found; wanted: <case>/<case>_flair.nii.gz ... <case>_seg.nii.gz, "
@@ -109,6 +109,12 @@ def _role(path: Path) -> str | None:
     if not path.name.lower().endswith(VOLUME_ENDINGS):
         return None
     return next((role for ending, role in _ROLES.items() if name.endswith(ending)), None)
+
+
+def _is_case(place: Path, files: dict[str, Path]) -> bool:
+    """Not just any folder with a ..._t2.nii.gz or ..._seg.nii.gz in it."""
+    named = any(path.name.lower().startswith(place.resolve().name.lower()) for path in files.values())
+    return named or "flair" in files or "t1ce" in files
 
 
 def _case(place: Path, files: dict[str, Path]) -> BratsCase:

@@ -36,6 +36,19 @@ def class_folder_datalist(
     """
     if folder is None or folder is False:
         return []
+    items, problems = find_class_images(folder, class_names)
+    problems.settle(folder, skip_bad_files, _ADVICE)
+    if not items:
+        raise DataError(f"{folder}: no usable image is left")
+    return items
+
+
+def find_class_images(folder: str | Path, class_names: Sequence[str]) -> tuple[list[dict], Problems]:
+    """The good items of `class_folder_datalist`, and what is wrong with the others.
+
+    Raises:
+        DataError: the folder or a class in it is missing or empty.
+    """
     folder = Path(folder)
     if folder.suffix.lower() == ".csv":
         found = _from_csv(folder, class_names)
@@ -48,10 +61,7 @@ def class_folder_datalist(
             good.append((name, path, label, patient))
         except DataError as error:
             problems.add(path, error)
-    problems.settle(folder, skip_bad_files, _ADVICE)
-    if not good:
-        raise DataError(f"{folder}: no usable image is left")
-    return _items(good)
+    return _items(good), problems
 
 
 def _items(found: list[tuple[str, Path, int, str]]) -> list[dict]:

@@ -29,6 +29,19 @@ def slice_datalist(folder: str | Path, *, skip_bad_files: bool = False) -> list[
     Raises:
         DataError: the folder is missing or empty, or bad files, all listed.
     """
+    items, problems = find_slices(folder)
+    problems.settle(folder, skip_bad_files, "Mend or remove them, or leave them out with --skip_bad_files True.")
+    if not items:
+        raise DataError(f"{folder}: no usable pair of image and mask is left")
+    return items
+
+
+def find_slices(folder: str | Path) -> tuple[list[dict], Problems]:
+    """The good items of `slice_datalist`, and what is wrong with the others.
+
+    Raises:
+        DataError: the folder is missing or empty.
+    """
     folder = Path(folder)
     for needed in (folder, folder / "images", folder / "masks"):
         if not needed.is_dir():
@@ -45,10 +58,7 @@ def slice_datalist(folder: str | Path, *, skip_bad_files: bool = False) -> list[
             problems.add(image, f"image without a mask (wanted: {folder / 'masks' / name}.*)")
         elif _same_size(image, masks[name], problems):
             items.append(_item(name, image, masks[name]))
-    problems.settle(folder, skip_bad_files, "Mend or remove them, or leave them out with --skip_bad_files True.")
-    if not items:
-        raise DataError(f"{folder}: no usable pair of image and mask is left")
-    return items
+    return items, problems
 
 
 def _by_name(folder: Path, problems: Problems) -> dict[str, Path]:

@@ -6,6 +6,7 @@ from medbundles.handlers.gradient_clip import GradientClip as GradientClip
 from medbundles.handlers.history import History as History
 from medbundles.handlers.initial_weights import InitialWeights as InitialWeights
 from medbundles.handlers.interrupts import Interrupts as Interrupts
+from medbundles.handlers.learning_curves import LearningCurves as LearningCurves
 from medbundles.handlers.lr_schedule import LrSchedule as LrSchedule
 from medbundles.handlers.nan_guard import NanGuard as NanGuard
 from medbundles.handlers.progress import Progress as Progress
@@ -18,3 +19,6 @@ from medbundles.handlers.closing import at_end as at_end
 from medbundles.handlers.pictures import prediction_pictures as prediction_pictures
 from medbundles.handlers.tensorboard import TensorBoard as TensorBoard
 from medbundles.handlers.wandb_logger import WandB as WandB
+from medbundles.handlers.evaluation_report import EvaluationReport as EvaluationReport
+from medbundles.handlers.grad_cam import GradCam as GradCam
+from medbundles.handlers.inference_writer import InferenceWriter as InferenceWriter

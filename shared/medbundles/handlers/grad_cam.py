@@ -21,8 +21,9 @@ class GradCam:
     "mean" is Grad-CAM (Selvaraju et al. 2017, arXiv:1610.02391): channels weighted by their mean gradient. "hires" is
     HiResCAM (Draelos and Carin 2020, arXiv:2011.08891): each position weighted by its own gradient; both are equal
     where the head is linear after average pooling. With instance normalisation the mean gradient is dominated by
-    the background, and "mean" points anywhere: on phantoms its heat lies inside the lesion 0.2 to 18 times as densely
-    as over the image, depending on layer and training, that of "hires" at a quarter of the resolution 18 to 38 times.
+    the background, and "mean" points anywhere: on `make_phantoms` (24 test slices with a lesion, U-Net with 16 filters
+    and depth 3, 96x96) its heat is 1.1 times as dense inside the lesion as over the image, that of "hires" 10.8 times.
+    At the bottleneck neither works: there a position has seen nearly the whole image.
 
     MONAI's `visualize.GradCAM` is not used: it leaves its hooks in the network, zeroes the gradients, finds nothing
     where parameters are frozen, and cannot read a dict of outputs.

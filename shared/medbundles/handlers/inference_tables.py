@@ -104,10 +104,7 @@ class PredictionTables:
         writer.writeheader()
         for row in self.rows.values():
             for line in [row, *({**row, "kind": "slice", **part, "prob_max": None} for part in row.get("slices", []))]:
-                values = {
-                    **self.head, **line,
-                    **dict(zip(prob, line["prob"] or [])),
-                    **dict(zip(highest, line.get("prob_max") or [])),
-                }  # fmt: skip
+                numbers = zip([*prob, *highest], [*(line["prob"] or [None] * len(prob)), *(line.get("prob_max") or [])])
+                values = {**self.head, **line, **{key: p if p is None else round(p, 6) for key, p in numbers}}
                 writer.writerow({key: "" if values.get(key) is None else values[key] for key in fields})
         write_text_atomic(self.output / "predictions.csv", text.getvalue())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -12,6 +13,7 @@ from ignite.engine import Engine, Events
 
 from medbundles.runs.directory import RunDirectory, is_rank_0
 
+logger = logging.getLogger("medbundles")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -55,7 +57,7 @@ class Interrupts:
     def stop(self, number: int, frame: FrameType | None) -> None:
         """End this process; a loader's worker, which inherits this, ends without a word."""
         if os.getpid() == self.process and is_rank_0():
-            print(f"\n{signal.Signals(number).name}: stopped in epoch {self.epoch}. {self.advice()}", flush=True)
+            logger.warning("%s: stopped in epoch %d. %s", signal.Signals(number).name, self.epoch, self.advice())
         raise SystemExit(128 + number)
 
     def advice(self) -> str:

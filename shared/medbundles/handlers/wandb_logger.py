@@ -159,7 +159,7 @@ class WandB:
         norm = getattr(state, "grad_norm", None)
         self.norm = self.norm if norm is None else norm  # with accumulation not every batch is one that steps
         if state.iteration % self.log_frequency == 0:
-            values = {"batch/loss": float(state.output["loss"])}
+            values = {"batch/loss": float(state.output["loss"].detach())}
             if self.log_gradients and self.norm is not None:
                 values["batch/grad_norm"] = float(self.norm)
             self.run.log(values, step=state.iteration)

@@ -46,7 +46,7 @@ class MultitaskLoss(nn.Module):
         super().__init__()
         if not (lambda_seg >= 0 and lambda_cls >= 0 and lambda_seg + lambda_cls > 0):
             raise ConfigError(
-                f"lambda_seg is {lambda_seg!r} and lambda_cls is {lambda_cls!r}; both must be 0 or more, and one greater"
+                f"lambda_seg is {lambda_seg!r} and lambda_cls is {lambda_cls!r}; both must be at least 0, one greater"
             )
         self.seg_loss = seg_loss
         self.cls_loss = cls_loss

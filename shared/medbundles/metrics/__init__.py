@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from .bootstrap_interval import bootstrap_interval
 from .classification import AUC, ConfusionScore, confusion_score
 from .combined import combined_metric
 from .false_positive_area import FalsePositiveArea
-from .key_metric import key_metric
+from .interval import bootstrap_interval
+from .key import key_metric
 from .loss_metric import LossMetric
 from .mean_over_samples import MeanOverSamples
 from .pick import Pick, PickMasks

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .build_optimizer import build_optimizer
-from .build_scheduler import build_scheduler
-from .schedulers import ClosedFormScheduler, EpochScheduler, PlateauScheduler
+from .epoch_schedulers import ClosedFormScheduler, EpochScheduler, PlateauScheduler
+from .optimizer import build_optimizer
+from .scheduler import build_scheduler
 
 __all__ = ["ClosedFormScheduler", "EpochScheduler", "PlateauScheduler", "build_optimizer", "build_scheduler"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import traceback
@@ -12,6 +13,7 @@ from medbundles.errors import MedbundlesError
 from medbundles.runs.directory import is_rank_0
 
 logger = logging.getLogger("medbundles")
+main_process = os.getpid()
 
 
 def on_command_line() -> bool:
@@ -45,6 +47,8 @@ def readable(error: BaseException | None) -> str | None:
 def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """The exception hook: a message for what a user can mend, Python's own stack trace for everything else."""
     message = readable(error)
+    if os.getpid() != main_process and isinstance(error, (ConnectionError, EOFError)):
+        return  # a loader's worker whose main process has ended: that one has said why
     if message is None:
         logger.debug("%s", "".join(traceback.format_exception(kind, error, trace)))
         sys.__excepthook__(kind, error, trace)

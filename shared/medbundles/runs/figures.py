@@ -13,6 +13,7 @@ import numpy as np
 from medbundles.runs.files import replace_atomic
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c6bb1")  # Okabe & Ito
+DPI = 130
 NO_CURVE = ("epoch", "epoch_seconds", "samples_per_second")
 
 
@@ -51,6 +52,14 @@ def learning_curves(
     return Path(path)
 
 
+def loss_curve(
+    epochs: Sequence[Mapping[str, Any]], path: str | Path, *, best_epoch: int | None = None, title: str = ""
+) -> Path:
+    """Write training and validation loss and their parts over the epochs; arguments as for `learning_curves`."""
+    kept = [{k: v for k, v in record.items() if k == "epoch" or k.endswith("loss")} for record in epochs]
+    return learning_curves(kept, path, best_epoch=best_epoch, title=title or "Loss curve")
+
+
 def _panels(epochs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[str]]]:
     """(title, unit, names of curves); metrics that leave 0..1 have a panel each."""
     names = list(dict.fromkeys(key for record in epochs for key in record if key not in NO_CURVE))
@@ -71,7 +80,7 @@ def _panels(epochs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[st
         elif min(values) >= 0 and max(values) <= 1 and "area" not in name:
             group = ("Scores", "score")
         else:
-            group = ("False-positive area" if bare == "fp_area" else bare, "pixels" if "area" in bare else bare)
+            group = ("False-positive area" if bare == "fp_area" else bare, "share of the image" if "area" in bare else bare)
         groups.setdefault(group, []).append(name)
     return [(title, unit, curves) for (title, unit), curves in groups.items() if curves]
 
@@ -218,7 +227,7 @@ def _figure(path: str | Path, size: tuple[float, float]) -> Iterator[Any]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, dpi=130, layout="constrained")
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     yield figure
     with replace_atomic(path) as temporary:

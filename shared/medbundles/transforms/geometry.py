@@ -86,9 +86,9 @@ class ResizeSquare(Transform):
         height, width = image.shape[1:]
         item.setdefault("crop", torch.tensor([0, 0, height, width]))
         item.setdefault("original_size", torch.tensor([height, width]))
-        square = pad(image, _padding(height, width), value=BACKGROUND)[None]
+        square = pad(image - BACKGROUND, _padding(height, width))[None]  # from 0, so that background stays exact
         size = (self.size, self.size)
-        item["image"] = interpolate(square, size, mode="bilinear", antialias=True)[0]
+        item["image"] = interpolate(square, size, mode="bilinear", antialias=True)[0] + BACKGROUND
         if "mask" in item:
             mask = torch.as_tensor(np.ascontiguousarray(item["mask"]), dtype=torch.uint8)
             item["mask"] = interpolate(pad(mask, _padding(height, width))[None], size, mode="nearest-exact")[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 ANALYSIS_SIZE = 128  # pixels of the longer side at which the head is looked for: enough for its outline, and fast
-TISSUE_LEVELS = (0.12, 0.16, 0.2, 0.25, 0.3, 0.4)  # tissue begins at this part of the way from background to bright
+TISSUE_LEVELS = (0.12, 0.16, 0.2, 0.25, 0.3)  # tissue begins at this part of the way from background to bright
 
 
 def head_mask(image: np.ndarray) -> np.ndarray:

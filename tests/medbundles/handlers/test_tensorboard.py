@@ -10,6 +10,7 @@ from ignite.engine import Events
 from PIL import Image
 
 from medbundles.handlers import TensorBoard
+from medbundles.handlers.pictures import picture
 from medbundles.handlers.tensorboard import finite_values, tag_of
 
 
@@ -62,10 +63,10 @@ def test_pictures_are_those_of_the_last_validation_batch(tiny_training):
     shown = events.Images("predictions/0")
     assert [s.step for s in shown] == [1, 2]
     pixels = np.asarray(Image.open(io.BytesIO(shown[-1].encoded_image_string)))
-    mask = trainer.validator.state.output["pred"]["mask"][0, 0]
-    reds = pixels[..., 0][mask.bool().numpy()]
-    assert pixels.shape == (16, 16, 3)
-    assert mask.any() == (reds == 255).any()
+    output = trainer.validator.state.output
+    expected = picture(*(part[0, 0] for part in (output["image"], output["label"]["mask"], output["pred"]["mask"])))
+    np.testing.assert_array_equal(pixels.transpose(2, 0, 1), expected.numpy())
+    assert output["pred"]["mask"].any()
 
 
 def test_no_pictures_without_validator_or_by_choice(tiny_training):

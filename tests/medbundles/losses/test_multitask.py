@@ -42,7 +42,7 @@ def test_formula(has_mask, lambda_seg, lambda_cls):
     ]
     seg = [value for value, masked in zip(single, has_mask, strict=True) if masked]
     seg_mean = sum(seg) / len(seg) if seg else 0.0
-    cls_mean = float(ClassificationLoss()(pred["cls"], target["cls"]).mean())
+    cls_mean = ClassificationLoss()(pred["cls"], target["cls"]).mean().item()
     assert total.shape == ()
     assert total.item() == pytest.approx(lambda_seg * seg_mean + lambda_cls * cls_mean, abs=1e-12)
     assert loss.parts["seg"].item() == pytest.approx(seg_mean, abs=1e-12)
@@ -110,7 +110,7 @@ def test_per_sample(has_mask):
 
 @pytest.mark.parametrize(("lambda_seg", "lambda_cls"), [(-1.0, 1.0), (1.0, -0.1), (0.0, 0.0), (float("nan"), 1.0)])
 def test_misuse(lambda_seg, lambda_cls):
-    with pytest.raises(ConfigError, match="both must be 0 or more, and one greater"):
+    with pytest.raises(ConfigError, match="both must be at least 0, one greater"):
         build(lambda_seg, lambda_cls)
 
 

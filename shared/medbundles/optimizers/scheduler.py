@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from medbundles.errors import ConfigError
-from medbundles.optimizers.schedulers import ClosedFormScheduler, EpochScheduler, PlateauScheduler
+from medbundles.optimizers.epoch_schedulers import ClosedFormScheduler, EpochScheduler, PlateauScheduler
 from medbundles.optimizers.schedules import AfterWarmUp, Constant, Cosine, Polynomial, Schedule, Step, WarmUp
 
 SCHEDULES = ("cosine", "step", "plateau", "polynomial", "constant")

@@ -36,8 +36,8 @@ def bootstrap_interval(
         ValueError: when the arrays differ in length.
 
     Example:
-        >>> bootstrap_interval([0.8, 0.8, 0.8], "mean", ["a", "a", "b"])
-        (0.8, 0.8, 0.8)
+        >>> bootstrap_interval([0.5, 0.5, 0.5], "mean", ["a", "a", "b"])
+        (0.5, 0.5, 0.5)
     """
     arrays = tuple(map(np.asarray, values)) if isinstance(values, tuple) else (np.asarray(values),)
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)

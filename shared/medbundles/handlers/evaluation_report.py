@@ -1,0 +1,154 @@
+"""Collects every item of an evaluation and writes its report: metrics with intervals, plots, worst cases, predictions."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from ignite.engine import Engine, Events
+
+from medbundles.errors import ConfigError
+from medbundles.runs.directory import is_rank_0
+from medbundles.runs.evaluation import Evaluation
+from medbundles.transforms.predictions import threshold_value
+
+logger = logging.getLogger("medbundles")
+
+
+class EvaluationReport:
+    """Attached to an evaluator (decollate=False), keeps a row per item and writes, at the end and on rank 0,
+
+        metrics/<prefix>_metrics.json, .csv   value, 95 % interval over patients, number of images and patients
+        plots/confusion_matrix.png, roc_curve.png, pr_curve.png, worst_dice_<n>.png, worst_class_<n>.png
+        predictions/predictions.csv, <prefix>_probs.npy, _preds.npy, _labels.npy, _names.json
+
+    in the run directory. See `medbundles.runs.Evaluation` for what is measured.
+
+    Args:
+        run_dir: has `path` and `folder(name)`, as a `RunDirectory`; must have been started when the report is written.
+        class_names: names of the N classes.
+        prefix: "test" or "val".
+        predictions: the postprocessing (`medbundles.transforms.Predictions`), whose thresholds are told; or None.
+        worst: how many pictures of the worst Dice, and as many of the most confidently wrong classes; 0: none.
+        bootstrap: how often patients are drawn for the intervals.
+        seed: seed of the drawing.
+        on_completed: write when the evaluator is done; False: only when `write` is called (by all ranks).
+        about: further entries for the metrics file, such as the checkpoint.
+
+    Example::
+
+        {"_target_": "medbundles.handlers.EvaluationReport", "run_dir": "@run_dir", "class_names": "@class_names",
+         "prefix": "test", "predictions": "@validate#postprocessing", "about": {"checkpoint": "@checkpoint"}}
+    """
+
+    def __init__(
+        self,
+        run_dir: Any,
+        class_names: Sequence[str],
+        prefix: str = "test",
+        predictions: Any = None,
+        worst: int = 8,
+        bootstrap: int = 2000,
+        seed: int = 0,
+        on_completed: bool = True,
+        about: dict[str, Any] | None = None,
+    ):
+        if prefix not in ("test", "val"):
+            raise ConfigError(f"prefix: {prefix!r} is unknown; use 'test' or 'val'")
+        self.run_dir, self.class_names, self.prefix, self.predictions = run_dir, list(class_names), prefix, predictions
+        self.worst, self.bootstrap, self.seed, self.on_completed = worst, bootstrap, seed, on_completed
+        self.about = about or {}
+        self.rows: list[dict[str, Any]] = []
+        self.kept: dict[str, list[dict[str, Any]]] = {"dice": [], "class": []}
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the evaluator, after the handler that opens the run directory."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
+        if self.on_completed:
+            engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def start(self, engine: Engine) -> None:
+        """Forget the last evaluation."""
+        self.rows, self.kept = [], {"dice": [], "class": []}
+
+    def __call__(self, engine: Engine) -> None:
+        batch, output = engine.state.batch, engine.state.output
+        pred, target = output["pred"], output["label"]
+        found, truth = pred["mask"].flatten(1) > 0, target["mask"].flatten(1) > 0
+        sums = torch.stack([(found & truth).sum(1), found.sum(1), truth.sum(1)], dim=1).cpu().tolist()
+        prob, chosen = pred["prob"].cpu().tolist(), pred["class"].cpu().tolist()
+        label, has_mask = target["cls"].cpu().tolist(), target["has_mask"].cpu().tolist()
+        if len(prob[0]) != len(self.class_names):
+            raise ConfigError(f"class_names has {len(self.class_names)} names, the network gives {len(prob[0])} classes")
+        for i, (overlap, predicted, true) in enumerate(sums):
+            row = {
+                "name": batch["name"][i], "patient": batch["patient"][i], "source": batch["source"][i],
+                "file": batch["image_path"][i] if "image_path" in batch else "", "has_mask": bool(has_mask[i]),
+                "label": int(label[i]), "predicted": int(chosen[i]), "prob": prob[i],
+                "pixels": found.shape[1], "overlap": overlap, "predicted_pixels": predicted, "true_pixels": true,
+            }  # fmt: skip
+            self.rows.append(row)
+            if row["has_mask"] and true > 0:
+                self._keep("dice", 2 * overlap / (predicted + true), row, output, i)
+            if row["label"] != row["predicted"]:
+                self._keep("class", prob[i][row["label"]], row, output, i)
+
+    def _keep(self, kind: str, badness: float, row: dict[str, Any], output: dict, i: int) -> None:
+        """Keep an item's pictures while it is among the worst (lowest) so far."""
+        kept = self.kept[kind]
+        if self.worst <= 0 or (len(kept) >= self.worst and badness >= kept[-1]["value"]):
+            return
+        image, mask = output["image"][i].float().cpu().numpy(), output["pred"]["mask"][i, 0].cpu().numpy() > 0
+        truth = output["label"]["mask"][i, 0].cpu().numpy() > 0
+        kept.append({"value": badness, "row": row, "image": image, "mask": mask, "truth": truth})
+        kept.sort(key=_badness)
+        del kept[self.worst :]
+
+    def write(self, engine: Engine, suffix: str = "") -> Evaluation | None:
+        """Write the report; all ranks must call it, rank 0 writes.
+
+        Args:
+            engine: the evaluator.
+            suffix: for the names of the plots, such as "_epoch_3".
+
+        Returns:
+            What was measured, on rank 0.
+        """
+        rows, kept = self._gathered()
+        if not is_rank_0():
+            return None
+        thresholds = {}
+        if self.predictions is not None:
+            thresholds = {n: threshold_value(n, getattr(self.predictions, n)) for n in ("mask_threshold", "class_threshold")}
+        evaluation = Evaluation(rows, self.class_names, thresholds, self.bootstrap, self.seed)
+        folder = {name: self.run_dir.folder(name) for name in ("metrics", "plots", "predictions")}
+        evaluation.write_metrics(folder["metrics"] / f"{self.prefix}_metrics", self.about)
+        evaluation.write_predictions(folder["predictions"], self.prefix)
+        evaluation.write_plots(folder["plots"], suffix, {"test": "Test", "val": "Validation"}[self.prefix])
+        evaluation.write_worst(folder["plots"], kept)
+        logger.info("%s", evaluation.table())
+        return evaluation
+
+    def _gathered(self) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+        """Rows of all ranks, sorted by name, and the worst of them."""
+        if not (dist.is_available() and dist.is_initialized()):
+            return sorted(self.rows, key=_name), self.kept
+        parts: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(parts, (self.rows, self.kept))
+        kept = {
+            kind: sorted((case for part in parts for case in part[1][kind]), key=_badness)[: self.worst]
+            for kind in self.kept
+        }
+        return sorted((row for part in parts for row in part[0]), key=_name), kept
+
+
+def _badness(case: dict[str, Any]) -> float:
+    return case["value"]
+
+
+def _name(row: dict[str, Any]) -> tuple[str, str]:
+    return row["source"], row["name"]
