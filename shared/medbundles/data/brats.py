@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from medbundles.data.files import VOLUME_ENDINGS, list_images, stem
@@ -83,7 +84,7 @@ def brats_cases(folder: str | Path) -> list[BratsCase]:
             "with or without HGG/ and LGG/ above, or <case>/Flair_subtrMeanDivStd.nii.gz and OTMultiClass.nii.gz"
         )
     cases.sort(key=_name)
-    for before, after in zip(cases, cases[1:], strict=False):
+    for before, after in pairwise(cases):
         if before.name == after.name:
             raise DataError(f"{folder}: two cases are named {after.name}")
     return cases

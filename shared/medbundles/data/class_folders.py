@@ -50,10 +50,8 @@ def find_class_images(folder: str | Path, class_names: Sequence[str]) -> tuple[l
         DataError: the folder or a class in it is missing or empty.
     """
     folder = Path(folder)
-    if folder.suffix.lower() == ".csv":
-        found = _from_csv(folder, class_names)
-    else:
-        found = _from_folders(folder, class_names)
+    find = _from_csv if folder.suffix.lower() == ".csv" else _from_folders
+    found = find(folder, class_names)
     problems, good = Problems(), []
     for name, path, label, patient in sorted(found):
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
@@ -106,7 +105,7 @@ class WandB:
 
     def check(self, engine: Engine) -> None:
         """Refuse to start without wandb."""
-        _on_rank_0(_find_wandb)
+        _on_rank_0(_import_wandb)
         # here and not in attach, to come after History wherever that stands
         if not engine.has_event_handler(self.log_epoch, Events.EPOCH_COMPLETED):
             engine.add_event_handler(Events.EPOCH_COMPLETED, self.log_epoch)
@@ -182,13 +181,14 @@ class WandB:
         self.run, self.opened = None, False
 
 
-def _find_wandb() -> None:
-    spec = importlib.util.find_spec("wandb")
-    if spec is None or spec.origin is None:  # no origin: a folder wandb/ that another program left where we run
+def _import_wandb() -> None:
+    try:
+        from wandb import init as init  # a folder wandb/ that another program left where we run has no init
+    except ImportError as error:
         raise MedbundlesError(
-            "wandb#enabled: wandb is not installed. Install it with `pip install medbundles[wandb]`, "
+            f"wandb#enabled: wandb cannot be imported ({error}). Install it with `pip install medbundles[wandb]`, "
             "or switch it off: --wandb#enabled False."
-        )
+        ) from error
 
 
 def _on_rank_0(action: Callable[[], None]) -> None:

@@ -133,7 +133,7 @@ def _write(panels: list[np.ndarray], path: str | Path, caption: str, legend: lis
         x += font.getlength(name) + 6 * GAP
     path = Path(path)
     with replace_atomic(path) as temporary:
-        canvas.save(temporary, format="PNG")
+        canvas.save(temporary, format="PNG", compress_level=3)  # a third of the time, a tenth larger
     return path
 
 

@@ -39,8 +39,9 @@ class Preflight:
         folder, parser = bundle_configs(running), running.parser
         config = {k: v for k, v in parser.get().items() if k != "_meta_"}
         knobs = [k for k in read_knobs(folder / "schema.json") if _is_there(k, config)]
-        _refuse(unknown_ids(config, known_ids(folder)) + dropped_nones(knobs, sys.argv))
-        _refuse(_texts_that_mean_values(config))
+        known = known_ids(folder)
+        _refuse(unknown_ids(config, known) + dropped_nones(knobs, sys.argv))
+        _refuse(_texts_that_mean_values(config, known, knobs))
         values, wrong = resolve(knobs, parser)
         _refuse(wrong)
         # what follows another knob ("@epochs") is wrong only because that one is: the knob itself is named first
@@ -73,12 +74,13 @@ def _is_literal(knob: Knob, parser: ConfigParser) -> bool:
     return not (isinstance(raw, str) and raw.startswith(("@", "$")))
 
 
-def _texts_that_mean_values(config: dict[str, Any]) -> list[str]:
-    """'false' as text is true for MONAI; wherever it stands, a value was meant."""
+def _texts_that_mean_values(config: dict[str, Any], known: dict[str, list[Any]], knobs: list[Knob]) -> list[str]:
+    """'false' as text is true for MONAI; a value was meant, unless the bundle itself has that text. Knobs come later."""
+    later = {knob.id for knob in knobs}
     return [
         f"{name}: {value!r} is text; write {value.capitalize()} (or '$None' for no value)."
         for name, value in ids(config)
-        if isinstance(value, str) and value.lower() in WORDS
+        if isinstance(value, str) and value.lower() in WORDS and name not in later and value not in known.get(name, [])
     ]
 
 

@@ -40,6 +40,11 @@ class Knob:
         types = [t for o in options for t in ([o["type"]] if isinstance(o.get("type"), str) else o.get("type", []))]
         return types + ["string"] * any("enum" in o and "type" not in o for o in options)
 
+    @property
+    def names(self) -> list[Any]:
+        """The texts that are allowed, when only some are ("none" is one for `cache`)."""
+        return [name for option in self.schema.get("anyOf", [self.schema]) for name in option.get("enum", [])]
+
     def allowed(self) -> str:
         """What is allowed, in words."""
         return " or ".join(_in_words(option) for option in self.schema.get("anyOf", [self.schema]))
@@ -91,7 +96,7 @@ def _walk(properties: dict[str, Any], prefix: str) -> Iterator[Knob]:
 
 def check_value(knob: Knob, value: Any) -> str | None:
     """What is wrong with a resolved value, in one line, or None."""
-    if isinstance(value, str) and value.lower() in WORDS:
+    if isinstance(value, str) and value.lower() in WORDS and value not in knob.names:
         return f"{knob.id}: {value!r} is text. {_off_value(knob, value)}"
     if knob.types == ["string"] and isinstance(value, (int, float)) and not isinstance(value, bool):
         return f"{knob.id}: {value!r} is a number, text is meant: write --{knob.id} \"'{value}'\"."

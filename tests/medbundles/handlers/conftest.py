@@ -95,6 +95,7 @@ def tiny_training(tmp_path: Path) -> Callable[..., SupervisedTrainer]:
     ) -> SupervisedTrainer:
         torch.manual_seed(0)
         network = TinyNetwork()
+        network.seg.weight.data[0, 0, 1, 1], network.seg.bias.data[0] = 2.0, -1.0  # so that it predicts some mask
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
         run_dir = RunDirectory(str(tmp_path / "runs"), "tiny", resume=resume)

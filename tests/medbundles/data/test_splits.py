@@ -1,0 +1,77 @@
+"""Splits keep patients whole and proportions close; leaks are found."""
+
+import random
+
+import pytest
+
+from medbundles.data import check_no_leak, split_by_patient
+from medbundles.errors import DataError
+
+
+@pytest.mark.parametrize("trial", range(60))
+def test_properties(trial):
+    rng = random.Random(trial)
+    groups = {f"p{i}": rng.choice("abc") for i in range(rng.randint(1, 120))}
+    ratios = rng.choice([(0.7, 0.15, 0.15), (0.8, 0.1, 0.1), (0.5, 0.5, 0.0), (1 / 3, 1 / 3, 1 / 3)])
+    parts = split_by_patient(groups, ratios, seed=trial)
+    everyone = [patient for members in parts.values() for patient in members]
+    assert sorted(everyone) == sorted(groups)  # nobody twice, nobody lost
+    shuffled = dict(rng.sample(sorted(groups.items()), len(groups)))
+    assert split_by_patient(shuffled, ratios, seed=trial) == parts
+    live = [part for part, share in zip(parts, ratios, strict=True) if share > 0]
+    assert all(not parts[part] for part in parts if part not in live)
+    if len(groups) >= len(live):
+        assert all(parts[part] for part in live)
+    for stratum in "abc":
+        members = {patient for patient in groups if groups[patient] == stratum}
+        counts = {part: len(members & set(parts[part])) for part in parts}
+        if len(members) >= len(live):
+            assert all(counts[part] for part in live)
+    for part, share in zip(parts, ratios, strict=True):
+        assert abs(len(parts[part]) - share * len(groups)) <= 3  # one per stratum at most
+
+
+def test_proportions_seed_and_names():
+    groups = {f"p{i:03d}": i % 2 for i in range(200)}
+    parts = split_by_patient(groups, {"train": 0.8, "val": 0.2}, seed=0)
+    assert {part: len(members) for part, members in parts.items()} == {"train": 160, "val": 40}
+    assert sum(groups[patient] for patient in parts["val"]) == 20
+    assert split_by_patient(groups, {"train": 0.8, "val": 0.2}, seed=1) != parts
+
+
+@pytest.mark.parametrize("ratios", [(0.7, 0.2, 0.2), (1.2, -0.1, -0.1), (0.5, 0.5, 0.5)])
+def test_wrong_ratios(ratios):
+    with pytest.raises(DataError, match="must add up to 1"):
+        split_by_patient({"a": 0}, ratios, 0)
+
+
+def item(path, patient, name=None, source="slices"):
+    return {"image": str(path), "patient": patient, "name": name or f"{patient}/{path.stem}", "source": source}
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_leaks(tmp_path):
+    one, two, same = (write(tmp_path / f"{n}.png", c * 9000) for n, c in (("1", b"a"), ("2", b"b"), ("3", b"a")))
+    check_no_leak({"train": [item(one, "p1")], "val": [item(two, "p2")]})
+    with pytest.raises(DataError, match=r"patient p1 \(slices\): is in train and val"):
+        check_no_leak({"train": [item(one, "p1")], "val": [item(two, "p1")]})
+    with pytest.raises(DataError, match=r"1\.png: \(train\) is byte-identical to .*3\.png \(test\)"):
+        check_no_leak({"train": [item(one, "p1")], "val": [item(two, "p2")], "test": [item(same, "p3")]})
+    with pytest.raises(DataError, match=r"1\.png: is in train and val"):
+        check_no_leak({"train": [item(one, "1", "1")], "val": [item(one, "1", "1")]})
+
+
+def test_what_is_no_leak(tmp_path):
+    one, two = write(tmp_path / "train/1.png", b"a" * 50), write(tmp_path / "val/1.png", b"b" * 50)
+    # images without a known patient that happen to have the same name
+    check_no_leak({"train": [item(one, "1", "1")], "val": [item(two, "1", "1")]})
+    # the same id in two sources
+    check_no_leak({"train": [item(one, "p")], "val": [item(two, "p", source="images")]})
+    # copies inside one part
+    copy = write(tmp_path / "train/2.png", b"a" * 50)
+    check_no_leak({"train": [item(one, "p"), item(copy, "p")], "val": [item(two, "q")]})

@@ -1,0 +1,156 @@
+"""prepare, sample-data and check-data, as typed."""
+
+import json
+from itertools import chain
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from medbundles.data import check_no_leak, class_folder_datalist, read_image, read_mask, slice_datalist
+from tools.cli import main
+
+
+def words(text, **paths):
+    return [str(paths.get(word, word)) for word in text.split()]
+
+
+@pytest.fixture
+def brats(tmp_path):
+    """Three small cases: a z-scored one with negative background (old labels), two with 2018's labels."""
+    rng = np.random.default_rng(0)
+    affine = np.diag([-1, -1, 1, 1])
+    for number in range(3):
+        case = f"Brats18_X_{number}_1"
+        head = np.zeros((16, 18, 8), bool)
+        head[3:13, 4:15, 1:7] = True
+        flair = np.where(head, rng.integers(100, 200, head.shape), 0).astype(np.int16)
+        seg = np.zeros(head.shape, np.int16)
+        seg[5:8, 6:9, 3] = [[1, 2, 4]] * 3
+        place = tmp_path / "raw" / "HGG" / case
+        place.mkdir(parents=True)
+        for name, array in (("flair", flair), ("t1ce", flair // 2), ("seg", seg)):
+            nibabel.save(nibabel.Nifti1Image(array, affine), place / f"{case}_{name}.nii.gz")
+    return tmp_path / "raw"
+
+
+def test_brats2d(brats, tmp_path, capsys):
+    out = tmp_path / "out"
+    command = "prepare brats2d --input IN --out OUT --modality flair,t1ce --labels classes"
+    assert main(words(command, IN=brats, OUT=out)) == 0
+    (item,) = [item for item in slice_datalist(out / "val") if item["name"].endswith("z003")]
+    assert len(slice_datalist(out / "train")) == 6  # slices with a head
+    source = brats / "HGG" / f"{item['patient']}_1" / f"{item['patient']}_1_flair.nii.gz"
+    flair = nibabel.as_closest_canonical(nibabel.load(source)).get_fdata()
+    image = read_image(item["image"], 2)
+    assert np.load(item["image"]).dtype == np.int16
+    assert np.array_equal(image[0], flair[::-1, ::-1, 3].T)
+    assert np.array_equal(image[1], image[0] // 2)
+    assert set(np.unique(read_mask(item["mask"], 4))) == {0, 1, 2, 3}  # 4 became 3
+    split = json.loads((out / "split_brats2d.json").read_text())
+    assert split["counts"]["val"] == {"patients": 1, "slices": 6, "with_tumour": 1}
+    assert split["seed"] == 42
+    assert "with_tumour" in capsys.readouterr().out
+
+
+def test_brats2d_min_brain_step_and_negative_background(brats, tmp_path):
+    for path in brats.rglob("*_flair.nii.gz"):
+        image = nibabel.load(path)
+        scored = np.where(np.asarray(image.dataobj) > 0, np.asarray(image.dataobj) / 100, -4).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(scored, image.affine), path)
+    assert main(words("prepare brats2d --input IN --out OUT --min_brain 0.9", IN=brats, OUT=tmp_path / "a")) == 0
+    assert [item["name"][-4:] for item in slice_datalist(tmp_path / "a/train")] == ["z003"]  # only the one with tumour
+    assert main(words("prepare brats2d --input IN --out OUT --step 2", IN=brats, OUT=tmp_path / "b")) == 0
+    assert [item["name"][-4:] for item in slice_datalist(tmp_path / "b/train")] == ["z001", "z003", "z005"]
+
+
+def test_brats2d_bad_cases_are_listed_and_nothing_is_left(brats, tmp_path, capsys):
+    next(brats.rglob("*_0_1_seg.nii.gz")).unlink()
+    command = words("prepare brats2d --input IN --out OUT", IN=brats, OUT=tmp_path / "out")
+    assert main(command) == 1
+    assert "Brats18_X_0_1: case without seg" in capsys.readouterr().err
+    flair = next(brats.rglob("*_1_1_flair.nii.gz"))
+    flair.write_bytes(flair.read_bytes()[:200])
+    assert main([*command, "--skip_bad_files", "--ratios", "1,0,0"]) == 0
+    assert {item["patient"] for item in slice_datalist(tmp_path / "out/train")} == {"Brats18_X_2"}
+    for path in brats.rglob("*_flair.nii.gz"):
+        path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    assert main(words("prepare brats2d --input IN --out OUT", IN=brats, OUT=tmp_path / "new")) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
+
+
+def test_sample_data_then_check_data(tmp_path, capsys):
+    out = tmp_path / "out"
+    command = words("sample-data --out OUT --patients 3,1,1 --slices 2 --size 64 --pictures 4,2,2", OUT=out)
+    assert main(command) == 0
+    assert main(["check-data", str(out)]) == 0
+    assert "nothing is wrong" in capsys.readouterr().out
+    assert main(command) == 1
+    assert "already holds train, val, test, kaggle, SYNTHETIC.txt" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_check_data_lists_everything(tmp_path, capsys):
+    out = tmp_path / "out"
+    main(words("sample-data --out OUT --patients 3,1,1 --slices 2 --size 64 --pictures 4,2,2", OUT=out))
+    one, two, *_ = sorted((out / "train/images").rglob("*.png"))
+    one.write_bytes(one.read_bytes()[:300])  # the header is whole: only reading the pixels shows it
+    mask = out / "train/masks" / two.relative_to(out / "train/images")
+    Image.fromarray(np.full((64, 64), 9, np.uint8)).save(mask)
+    picture = next((out / "kaggle/train/no").iterdir())
+    (out / "kaggle/val/no/copy.png").write_bytes(picture.read_bytes())
+    (out / "test/images/lost.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    assert main(["check-data", str(out)]) == 1
+    err = capsys.readouterr().err
+    for wanted in ("truncated", "mask holds the values 9", "byte-identical", "lost.png: image without a mask"):
+        assert wanted in err
+
+
+def test_check_data_on_the_bad_inputs(real_data, capsys):
+    assert main(["check-data", str(real_data / "bad_inputs")]) == 1
+    assert "5 problem(s)" in capsys.readouterr().err
+
+
+def test_overwrite_only_deletes_what_the_tools_wrote(tmp_path, capsys):
+    raw = tmp_path / "raw"
+    for name in ("no", "yes"):
+        (raw / name).mkdir(parents=True)
+        for number in range(4):
+            pixels = np.random.default_rng([ord(name[0]), number]).integers(0, 255, (9, 9)).astype(np.uint8)
+            Image.fromarray(pixels).save(raw / name / f"{number}.png")
+    precious = tmp_path / "out/kaggle/precious.txt"
+    precious.parent.mkdir(parents=True)
+    precious.write_text("mine")
+    command = words("prepare yesno --input IN --out OUT --overwrite True", IN=raw, OUT=tmp_path / "out")
+    assert main(command) == 1
+    assert "was not written by these tools; remove it yourself" in capsys.readouterr().err
+    assert precious.read_text() == "mine"
+    precious.unlink()
+    precious.parent.rmdir()
+    assert main(command) == 0
+    assert main(command) == 0  # now it may
+    (tmp_path / "out/SYNTHETIC.txt").write_text("phantoms")
+    assert main(command) == 1
+    assert "holds synthetic sample data" in capsys.readouterr().err
+
+
+def test_real_lgg_and_yesno_share_a_folder(real_data, tmp_path, capsys):
+    out = tmp_path / "brain2d"
+    assert main(words("prepare lgg --input IN --out OUT", IN=real_data / "lgg_kaggle3m", OUT=out)) == 0
+    assert main(words("prepare yesno --input IN --out OUT", IN=real_data / "kaggle_yesno", OUT=out)) == 0
+    slices = {part: slice_datalist(out / part) for part in ("train", "val", "test")}
+    check_no_leak(slices)
+    items = [*chain(*slices.values())]
+    assert (len(items), len({item["patient"] for item in items})) == (286, 24)
+    assert sum(bool(read_mask(item["mask"], 1).any()) for item in items) == 166
+    pictures = {part: class_folder_datalist(out / "kaggle" / part, ["no", "yes"]) for part in slices}
+    check_no_leak(pictures)
+    assert sorted(item["label"] for item in chain(*pictures.values())) == [0] * 64 + [1] * 106
+    item = slices["train"][0]
+    source = Path(real_data / "lgg_kaggle3m" / item["patient"] / f"{Path(item['image']).stem}.tif")
+    assert np.array_equal(read_image(item["image"], 1)[0], read_image(source, 3)[1])  # the FLAIR channel
+    assert main(words("prepare lgg --input IN --out OUT", IN=real_data / "lgg_kaggle3m", OUT=out)) == 1
+    assert "already holds train, val, test" in capsys.readouterr().err
