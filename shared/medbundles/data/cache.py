@@ -6,12 +6,14 @@ import hashlib
 import os
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import medbundles
+from medbundles.errors import DataError
 
 
 def recipe_hash(transform: Callable) -> str:
@@ -31,6 +33,9 @@ class DiskCache:
         read: prepares an item.
         folder: where the files go; made with the first one.
         recipe: hash of the preprocessing, part of every key.
+
+    Raises:
+        DataError: the folder cannot be written.
     """
 
     def __init__(self, read: Callable[[dict], dict], folder: str | os.PathLike, recipe: str):
@@ -51,11 +56,19 @@ class DiskCache:
             except (RuntimeError, EOFError, pickle.UnpicklingError):
                 path.unlink(missing_ok=True)  # a damaged file is made again below
         prepared = self.read(item)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._store(prepared, path)
+        return prepared
+
+    def _store(self, prepared: Any, path: Path) -> None:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             torch.save(prepared, temporary)
             os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:  # torch's writer turns the OSError of a full disk into the other
+            raise DataError(
+                f"cache_dir: {self.folder} cannot be written; is the disk full? Use cache memory or none, or another folder."
+            ) from error
         finally:
-            temporary.unlink(missing_ok=True)
-        return prepared
+            with suppress(OSError):
+                temporary.unlink()

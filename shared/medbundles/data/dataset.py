@@ -66,26 +66,32 @@ class SeededDataset(Dataset):
         try:
             return self.transform(dict(item))
         except Exception as error:
-            cause: BaseException | None = error
-            while cause is not None and not isinstance(cause, MedbundlesError):
+            cause: BaseException = error
+            while cause.__cause__ is not None and not isinstance(cause, MedbundlesError):
                 cause = cause.__cause__
-            if cause is not None:
+            if isinstance(cause, MedbundlesError):
                 raise cause from None
-            raise DataError(f"{item['image']}: cannot be prepared: {type(error).__name__}: {error}") from error
+            raise DataError(f"{item['image']}: cannot be prepared: {type(cause).__name__}: {cause}") from error
 
     def _leave_out_bad_files(self) -> None:
-        good = []
+        good, prepared = [], []
         for item in self.data:
+            # building a config creates nothing on disk: what the disk cache does not have yet is only read here
+            cached = not isinstance(self.read, DiskCache) or self.read.path(item).is_file()
             try:
-                self.read(item)
-                good.append(item)
+                content = self.read(item) if cached else self._read(item)
             except DataError as error:
                 logger.warning("left out: %s", error)
+                continue
+            good.append(item)
+            if self.cache == "memory":
+                prepared.append(content)
         if not good:
             raise DataError(f"skip_bad_files: none of the {len(self.data)} files can be read.")
         if len(good) < len(self.data):
             logger.warning("skip_bad_files: %d of %d items are left out.", len(self.data) - len(good), len(self.data))
         self.data = good
+        self.prepared = prepared if self.cache == "memory" else None
 
     def prepare(self) -> None:
         """Fill the memory cache; done once, before workers start, so that they share it."""

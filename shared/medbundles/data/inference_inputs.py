@@ -117,7 +117,7 @@ def _done(names: dict[Path, str], output: str | Path | None) -> dict[Path, str]:
         rows = json.loads(record.read_text(encoding="utf-8"))["results"]
         known = {row["file"]: Path(output, row["mask"]) for row in rows}  # type: ignore[arg-type]
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{record}: is not a record of an inference ({error}); remove it or use another folder") from error
+        raise DataError(f"{record}: is no record of an inference ({error}); remove it or use another folder") from error
     return {path: name for path, name in names.items() if str(path) in known and known[str(path)].is_file()}
 
 

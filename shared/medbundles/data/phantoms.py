@@ -47,7 +47,7 @@ def random_head(rng: np.random.Generator) -> Head:
         tissue=rng.uniform(65, 115),
         lesion_at=(distance * np.cos(angle), distance * np.sin(angle), rng.uniform(-0.5, 0.5)),
         lesion_radius=rng.uniform(0.22, 0.36),
-        lesion_gain=rng.uniform(0.45, 0.85),
+        lesion_gain=rng.uniform(0.5, 0.9),
     )
 
 
@@ -71,7 +71,7 @@ def draw_slice(
     pixel = 1 / (size * head.width)  # length of a pixel in head coordinates: edges are that soft
     brain = _inside(0.84 - radius, pixel)
     coarse, middle, fine = (smooth_noise(rng, size, cells) for cells in (6, 14, 40))
-    texture = 1 + rng.uniform(0.5, 1.4) * (0.10 * coarse + 0.10 * middle + 0.05 * fine)
+    texture = 1 + rng.uniform(0.5, 1.2) * (0.10 * coarse + 0.10 * middle + 0.05 * fine)
     image = brain * texture
     image += 0.9 * _inside(1 - radius, pixel) * _inside(radius - 0.93, pixel) * rng.uniform(0.8, 1.3)
     image *= 1 - 0.8 * _ventricles(x, y, z, rng) * brain

@@ -44,7 +44,7 @@ class EpochBatches(Sampler[list[Key]]):
                 f"batch_size: one batch needs {batch_size} training items{processes}, there are {size} in all. "
                 f"Use batch_size {max(1, size // self.world)} or less, or more data."
             )
-        if not shuffle and size < self.world:
+        if not shuffle and 0 < size < self.world:  # a rank without any would hang the others' metrics
             raise ConfigError(
                 f"{size} validation items cannot be shared by {self.world} processes: use fewer processes."
             )

@@ -15,7 +15,7 @@ from ignite.engine import Engine, Events
 from medbundles.handlers.early_stopping import monitored, validated
 from medbundles.handlers.resume import data_fingerprints
 from medbundles.handlers.stateful import stateful
-from medbundles.runs.checkpoints import plain, save_checkpoint
+from medbundles.runs.checkpoints import load_checkpoint, plain, save_checkpoint
 from medbundles.runs.directory import RunDirectory, is_rank_0
 from medbundles.runs.files import replace_atomic, write_json_atomic
 
@@ -37,7 +37,7 @@ class CheckpointSaver:
         monitor: name of the metric; "max" or "min" is better by `mode`.
         tie_break: name of a metric (larger is better) that decides between equal values, or None.
         trained: the knobs that the weights depend on, by id.
-        thresholds: ids of decision thresholds and the validation metrics that choose them.
+        thresholds: ids of decision thresholds and the validation metrics that choose them where they are "auto".
         save_best: write best.pt.
         save_last: write last.pt after each epoch.
         save_frequency: write epoch_NNN.pt every so many epochs; 0: never.
@@ -88,8 +88,16 @@ class CheckpointSaver:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def start(self, engine: Engine) -> None:
-        """The data do not change during a run: their fingerprint is taken once."""
+        """The data do not change during a run: their fingerprint is taken once. A resumed run respects its best.pt."""
         self.data = data_fingerprints(engine, self.validator)
+        if engine.state.epoch > 0 and self.run_dir.started:
+            self._respect(self.run_dir.folder("checkpoints") / "best.pt")
+
+    def _respect(self, path: Path) -> None:
+        """After a kill, or from an older checkpoint, best.pt may be of a later epoch than the one resumed from."""
+        there = load_checkpoint(path)["parts"]["best"] if path.is_file() else None
+        if there and there["best"] > self.best:
+            self.load_state_dict(there)
 
     def state_dict(self) -> dict[str, Any]:
         """The best value, its epoch and that epoch's metrics."""
@@ -118,15 +126,17 @@ class CheckpointSaver:
     def __call__(self, engine: Engine) -> None:
         best, epoch = self._is_best(engine), engine.state.epoch
         periodic = self.save_frequency > 0 and epoch % self.save_frequency == 0
-        names = ["last.pt"] * self.save_last + ["best.pt"] * (best and self.save_best)
-        names += [f"epoch_{epoch:03d}.pt"] * periodic
+        names = ["best.pt"] * (best and self.save_best) + [f"epoch_{epoch:03d}.pt"] * periodic
+        names += ["last.pt"] * self.save_last  # last: killed before it, the epoch is done again and nothing is missing
         if is_rank_0() and names:
             folder = self.run_dir.folder("checkpoints")
+            if best and self.save_best:
+                write_json_atomic(folder / "trained.json", self._overlay())
             save_checkpoint(folder / names[0], self._content(engine))
             for name in names[1:]:
                 _same_file(folder / names[0], folder / name)
             if best and self.save_best:
-                self._tell_best(folder, epoch)
+                logger.info("saved best.pt (epoch %d, %s: %.4f)", epoch, self.monitor, self.sign * self.best[0])
             if periodic:
                 self._prune(folder)
 
@@ -147,14 +157,11 @@ class CheckpointSaver:
         }
 
     def _overlay(self) -> dict[str, Any]:
-        """The knobs that the weights depend on, with the thresholds that this epoch's validation chose."""
+        """The knobs that the weights depend on; thresholds left to us are those that this epoch's validation chose."""
         metrics = self.validator.state.metrics
-        chosen = {knob: float(metrics[name]) for knob, name in self.thresholds.items() if name in metrics}
+        names = {knob: name for knob, name in self.thresholds.items() if self.trained.get(knob, "auto") == "auto"}
+        chosen = {knob: float(metrics[name]) for knob, name in names.items() if name in metrics}
         return {**self.trained, **{knob: value for knob, value in chosen.items() if not math.isnan(value)}}
-
-    def _tell_best(self, folder: Path, epoch: int) -> None:
-        write_json_atomic(folder / "trained.json", self._overlay())
-        logger.info("saved best.pt (epoch %d, %s: %.4f)", epoch, self.monitor, self.sign * self.best[0])
 
     def _prune(self, folder: Path) -> None:
         periodic = sorted(folder.glob("epoch_*.pt"), key=_epoch_of)

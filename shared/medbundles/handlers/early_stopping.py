@@ -79,7 +79,7 @@ class EarlyStopping:
         epoch, value = engine.state.epoch, self.sign * monitored(self.validator, self.monitor)
         if math.isnan(value):
             logger.warning("%s is NaN in epoch %d: not an improvement.", self.monitor, epoch)
-        elif value > self.best + self.min_delta or math.isinf(self.best):
+        elif value > self.best + self.min_delta:  # the first value is: best starts at minus infinity
             self.best, self.best_epoch = value, epoch
         if self.is_over(epoch):
             logger.info(

@@ -1,4 +1,4 @@
-"""Collects every item of an evaluation and writes its report: metrics with intervals, plots, worst cases, predictions."""
+"""Collects every item of an evaluation and writes its report."""
 
 from __future__ import annotations
 
@@ -76,14 +76,17 @@ class EvaluationReport:
         self.rows, self.kept = [], {"dice": [], "class": []}
 
     def __call__(self, engine: Engine) -> None:
-        batch, output = engine.state.batch, engine.state.output
+        batch: Any = engine.state.batch
+        output: Any = engine.state.output
         pred, target = output["pred"], output["label"]
         found, truth = pred["mask"].flatten(1) > 0, target["mask"].flatten(1) > 0
         sums = torch.stack([(found & truth).sum(1), found.sum(1), truth.sum(1)], dim=1).cpu().tolist()
         prob, chosen = pred["prob"].cpu().tolist(), pred["class"].cpu().tolist()
         label, has_mask = target["cls"].cpu().tolist(), target["has_mask"].cpu().tolist()
         if len(prob[0]) != len(self.class_names):
-            raise ConfigError(f"class_names has {len(self.class_names)} names, the network gives {len(prob[0])} classes")
+            raise ConfigError(
+                f"class_names has {len(self.class_names)} names, the network gives {len(prob[0])} classes"
+            )
         for i, (overlap, predicted, true) in enumerate(sums):
             row = {
                 "name": batch["name"][i], "patient": batch["patient"][i], "source": batch["source"][i],
@@ -118,22 +121,33 @@ class EvaluationReport:
         Returns:
             What was measured, on rank 0.
         """
-        rows, kept = self._gathered()
+        rows, kept = self.gathered()
+        return self.write_rows(rows, kept, suffix)
+
+    def write_rows(
+        self,
+        rows: list[dict[str, Any]],
+        kept: dict[str, list[dict[str, Any]]],
+        suffix: str = "",
+        about: dict[str, Any] | None = None,
+    ) -> Evaluation | None:
+        """Write the report of given rows (see `gathered`), on rank 0."""
         if not is_rank_0():
             return None
         thresholds = {}
         if self.predictions is not None:
-            thresholds = {n: threshold_value(n, getattr(self.predictions, n)) for n in ("mask_threshold", "class_threshold")}
+            names = ("mask_threshold", "class_threshold")
+            thresholds = {name: threshold_value(name, getattr(self.predictions, name)) for name in names}
         evaluation = Evaluation(rows, self.class_names, thresholds, self.bootstrap, self.seed)
         folder = {name: self.run_dir.folder(name) for name in ("metrics", "plots", "predictions")}
-        evaluation.write_metrics(folder["metrics"] / f"{self.prefix}_metrics", self.about)
+        evaluation.write_metrics(folder["metrics"] / f"{self.prefix}_metrics", self.about | (about or {}))
         evaluation.write_predictions(folder["predictions"], self.prefix)
         evaluation.write_plots(folder["plots"], suffix, {"test": "Test", "val": "Validation"}[self.prefix])
         evaluation.write_worst(folder["plots"], kept)
         logger.info("%s", evaluation.table())
         return evaluation
 
-    def _gathered(self) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+    def gathered(self) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
         """Rows of all ranks, sorted by name, and the worst of them."""
         if not (dist.is_available() and dist.is_initialized()):
             return sorted(self.rows, key=_name), self.kept

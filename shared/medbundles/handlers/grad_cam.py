@@ -92,7 +92,7 @@ class GradCam:
                 hook.remove()
             for module, mode in training.items():
                 module.training = mode
-        maps = [self._map(kept[i].detach(), g, image.shape[-2:]) for i, g in zip(kept, gradients)]
+        maps = [self._map(kept[i].detach(), g, image.shape[-2:]) for i, g in zip(kept, gradients, strict=True)]
         return _scaled(torch.stack(maps).mean(dim=0))
 
     def _map(self, features: torch.Tensor, gradient: torch.Tensor, size: Any) -> torch.Tensor:

@@ -104,7 +104,9 @@ class PredictionTables:
         writer.writeheader()
         for row in self.rows.values():
             for line in [row, *({**row, "kind": "slice", **part, "prob_max": None} for part in row.get("slices", []))]:
-                numbers = zip([*prob, *highest], [*(line["prob"] or [None] * len(prob)), *(line.get("prob_max") or [])])
+                nothing = [None] * len(prob)
+                known = [*(line["prob"] or nothing), *(line.get("prob_max") or nothing)]
+                numbers = zip([*prob, *highest], known, strict=True)
                 values = {**self.head, **line, **{key: p if p is None else round(p, 6) for key, p in numbers}}
                 writer.writerow({key: "" if values.get(key) is None else values[key] for key in fields})
         write_text_atomic(self.output / "predictions.csv", text.getvalue())

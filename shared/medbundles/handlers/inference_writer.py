@@ -107,8 +107,9 @@ class InferenceWriter:
         logger.info("results go to %s; inputs that have results there: %s", self.output, self.existing)
 
     def __call__(self, engine: Engine) -> None:
-        batch, pred = engine.state.batch, engine.state.output["pred"]
-        images = engine.state.output["image"]
+        batch: Any = engine.state.batch
+        output: Any = engine.state.output
+        images, pred = output["image"], output["pred"]
         classes = len(self.class_names)
         if pred["prob"].shape[1] != classes:
             raise ConfigError(f"class_names has {classes} names, the network gives {pred['prob'].shape[1]} classes")
@@ -133,7 +134,7 @@ class InferenceWriter:
         if self.grad_cam is None or not chosen:
             return {}
         classes = [class_of(prob[i], self.tables.class_threshold) for i in chosen]
-        return dict(zip(chosen, self.grad_cam(images[chosen], classes).cpu()))
+        return dict(zip(chosen, self.grad_cam(images[chosen], classes).cpu(), strict=True))
 
     @staticmethod
     def _back(heat: torch.Tensor, batch: dict, i: int) -> np.ndarray:
@@ -159,7 +160,7 @@ class InferenceWriter:
     def _pictures(
         self, row: dict[str, Any], pixels: np.ndarray, mask: np.ndarray, heat: np.ndarray | None, shown: str
     ) -> None:
-        name, known = row["name"], ", ".join(f"{c} {p:.3f}" for c, p in zip(self.class_names, row["prob"]))
+        name, known = row["name"], ", ".join(f"{c} {p:.3f}" for c, p in zip(self.class_names, row["prob"], strict=True))
         area = f"{row['mask_area']:.0f} {row['mask_area_unit']}"
         if self.overlays:
             row["overlay"] = f"overlays/{name}.png"
@@ -224,7 +225,7 @@ class InferenceWriter:
         self.tables.save()
         positive = self.tables.count()
         found = ", ".join(f"{name} {n}" for name, n in positive.items())
-        logger.info("%d inputs done (%s); results in %s", self.done, found, self.output)
+        logger.info("inputs done: %d (all: %s); results in %s", self.done, found, self.output)
 
     def break_off(self, engine: Engine, error: BaseException) -> None:
         """Keep the rows of what is complete; the error goes on."""

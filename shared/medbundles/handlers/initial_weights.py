@@ -45,8 +45,8 @@ class InitialWeights:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        if self.run_dir.resume or self.run_dir.resume_from:
-            return
+        if self.run_dir.resume or self.run_dir.resume_from or engine.state.epoch > 0:
+            return  # epoch > 0: a federated client runs the trainer again, with the server's weights
         if self.path is None:
             if self.required:
                 raise CheckpointError(

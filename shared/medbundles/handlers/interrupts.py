@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run at once, with a message that says where to go on."""
+"""Ctrl-C and SIGTERM end a run within one iteration, with a message that says where to go on."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+from medbundles.handlers.closing import at_end
 from medbundles.runs.directory import RunDirectory, is_rank_0
 
 logger = logging.getLogger("medbundles")
@@ -20,45 +21,78 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupts:
     """Turns SIGINT and SIGTERM into exit codes 130 and 143 while the trainer runs.
 
-    last.pt stays the last completed epoch: checkpoints are written whole or not at all.
+    The run ends between two iterations of training or validation: an exception in the middle of anything, such as
+    another thread's queue, could leave a lock behind that the end of the run waits for. Before the first iteration
+    (filling a cache may take long) it ends at once, and so it does at the second signal. last.pt stays the last
+    completed epoch: checkpoints are written whole or not at all.
 
     Args:
         run_dir: its last.pt is named in the message.
+        validator: the evaluator that the trainer's ValidationHandler runs.
     """
 
-    def __init__(self, run_dir: RunDirectory):
-        self.run_dir = run_dir
+    def __init__(self, run_dir: RunDirectory, validator: Engine):
+        self.run_dir, self.validator = run_dir, validator
         self.process = 0
         self.epoch = 0
+        self.iterating = False
+        self.received: int | None = None
         self.previous: dict[int, Any] = {}
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer, as the first handler."""
         engine.add_event_handler(Events.STARTED, self.install)
         engine.add_event_handler(Events.EPOCH_STARTED, self.note_epoch)
-        engine.add_event_handler(Events.COMPLETED, self.remove)
+        engine.add_event_handler(Events.GET_BATCH_COMPLETED, self.note_iteration)
+        for running in (engine, self.validator):
+            running.add_event_handler(Events.ITERATION_COMPLETED, self.end)
+        engine.add_event_handler(Events.COMPLETED, self.end)
+        at_end(engine, self.remove)
 
     def install(self, engine: Engine) -> None:
         """Signals can only be taken in the main thread; elsewhere the host deals with them."""
+        self.iterating, self.received = False, None
         if threading.current_thread() is threading.main_thread():
             self.process = os.getpid()
-            self.previous = {number: signal.signal(number, self.stop) for number in SIGNALS}
+            self.previous = {number: signal.signal(number, self.receive) for number in SIGNALS}
 
     def note_epoch(self, engine: Engine) -> None:
-        """Remember which epoch is running."""
+        """Remember which epoch is running; between two epochs the run may end as well."""
+        self.end(engine)
         self.epoch = engine.state.epoch
 
-    def remove(self, engine: Engine) -> None:
-        """Give the signals back."""
+    def note_iteration(self, engine: Engine) -> None:
+        """From the first batch on, the end of the iteration is waited for."""
+        self.iterating = True
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler; a loader's worker, which inherits it, ends without a word."""
+        if os.getpid() != self.process:
+            raise SystemExit(128 + number)
+        if self.received is not None:
+            os._exit(128 + number)
+        self.received = number
+        if not self.iterating:
+            self.stop()
+
+    def end(self, engine: Engine) -> None:
+        """End the run if a signal has come."""
+        if self.received is not None:
+            self.stop()
+
+    def stop(self) -> None:
+        """Say where to go on, and end this process."""
+        assert self.received is not None
+        if is_rank_0():
+            name = signal.Signals(self.received).name
+            logger.warning("%s: stopped in epoch %d. %s", name, self.epoch, self.advice())
+        raise SystemExit(128 + self.received)
+
+    def remove(self, error: BaseException | None = None) -> None:
+        """Give the signals back to the host, also after an error."""
         for number, handler in self.previous.items():
             signal.signal(number, handler)
         self.previous = {}
-
-    def stop(self, number: int, frame: FrameType | None) -> None:
-        """End this process; a loader's worker, which inherits this, ends without a word."""
-        if os.getpid() == self.process and is_rank_0():
-            logger.warning("%s: stopped in epoch %d. %s", signal.Signals(number).name, self.epoch, self.advice())
-        raise SystemExit(128 + number)
 
     def advice(self) -> str:
         """What is there to go on from."""

@@ -17,7 +17,7 @@ class NanGuard:
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        loss = engine.state.output["loss"]
+        loss = engine.state.output["loss"].detach()
         if torch.isfinite(loss):
             return
         batch = engine.state.batch

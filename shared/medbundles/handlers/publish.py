@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class Publish:
 
     def about(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
         """What model.json tells."""
-        text = Path(self.data_license)
+        is_file = os.path.isfile(self.data_license)  # Path.is_file raises for a text longer than a file name
         return {
             "run": checkpoint["run"],
             "run_directory": str(self.run_dir.path),
@@ -61,5 +62,5 @@ class Publish:
             "metrics": checkpoint["metrics"],
             "data": {k: v for k, v in checkpoint["knobs"].items() if k.endswith("_dir")},
             "data_fingerprint": checkpoint["data"],
-            "data_license": text.read_text(encoding="utf-8") if text.is_file() else self.data_license,
+            "data_license": Path(self.data_license).read_text(encoding="utf-8") if is_file else self.data_license,
         }

@@ -57,7 +57,8 @@ class Resume:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        path = self.run_dir.resume_file()
+        # epoch > 0: a federated client runs the trainer again, with the server's weights
+        path = self.run_dir.resume_file() if engine.state.epoch == 0 else None
         if path is None:
             return
         content = load_checkpoint(path)

@@ -44,8 +44,8 @@ class TensorBoard:
 
     Losses and metrics of training and validation, learning rates, gradient norm, epoch time; the last validation
     batch's images with the true (green) and predicted (red) outline, when there are masks. A resumed run goes on in the
-    same curves; what an interrupted epoch left there is dropped. Only rank 0 writes, and TensorBoard is not imported
-    before the first epoch's end. Look with `tensorboard --logdir <run directory>/logs`.
+    same curves; what an interrupted epoch left there is dropped. Only rank 0 writes.
+    Look with `tensorboard --logdir <run directory>/logs`.
 
     Args:
         run_dir: its logs folder is written to.
@@ -83,7 +83,7 @@ class TensorBoard:
         for name, value in state.epoch_record.items():
             if name != "epoch":
                 writer.add_scalar(tag_of(name), value, epoch)
-        if self.validator is not None and self.images > 0 and validated(engine, self.validator):
+        if self.validator is not None and validated(engine, self.validator):
             for number, picture in enumerate(prediction_pictures(self.validator.state.output, self.images)):
                 writer.add_image(f"predictions/{number}", picture, epoch)
         if self.histograms:

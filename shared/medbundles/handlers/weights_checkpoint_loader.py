@@ -22,11 +22,10 @@ def told_knobs(path: Path) -> tuple[dict[str, Any], str]:
     """The knobs that a weights file was trained with, and the run it comes from, as far as the files tell.
 
     A checkpoint of a run holds both; a published model has trained.json and model.json beside it.
-
     """
-    if path.with_name("model.json").is_file() and path.name == "model.pt":
-        about = json.loads(path.with_name("model.json").read_text(encoding="utf-8"))
-        trained = json.loads(path.with_name("trained.json").read_text(encoding="utf-8"))
+    beside = [path.with_name(name) for name in ("trained.json", "model.json")]
+    if path.name == "model.pt" and all(file.is_file() for file in beside):
+        trained, about = (json.loads(file.read_text(encoding="utf-8")) for file in beside)
         return trained, f"run {about['run']}, epoch {about['epoch']}"
     try:
         checkpoint = load_checkpoint(path)

@@ -1,32 +1,17 @@
 """Metrics on the batched dict output of the engines, and intervals around them."""
 
-from __future__ import annotations
-
-from .classification import AUC, ConfusionScore, confusion_score
-from .combined import combined_metric
-from .false_positive_area import FalsePositiveArea
-from .interval import bootstrap_interval
-from .key import key_metric
-from .loss_metric import LossMetric
-from .mean_over_samples import MeanOverSamples
-from .pick import Pick, PickMasks
-from .segmentation import MeanDice, MeanIoU
-
-__all__ = [
-    "AUC",
-    "ConfusionScore",
-    "FalsePositiveArea",
-    "LossMetric",
-    "MeanDice",
-    "MeanIoU",
-    "MeanOverSamples",
-    "Pick",
-    "PickMasks",
-    "bootstrap_interval",
-    "combined_metric",
-    "confusion_score",
-    "key_metric",
-]
+from medbundles.metrics.classification import AUC as AUC
+from medbundles.metrics.classification import ConfusionScore as ConfusionScore
+from medbundles.metrics.classification import confusion_score as confusion_score
+from medbundles.metrics.combined import combined_metric as combined_metric
+from medbundles.metrics.false_positive_area import FalsePositiveArea as FalsePositiveArea
+from medbundles.metrics.key import key_metric as key_metric
+from medbundles.metrics.loss_metric import LossMetric as LossMetric
+from medbundles.metrics.mean_over_samples import MeanOverSamples as MeanOverSamples
+from medbundles.metrics.patient_bootstrap import PatientBootstrap as PatientBootstrap
+from medbundles.metrics.pick import Pick as Pick
+from medbundles.metrics.pick import PickMasks as PickMasks
+from medbundles.metrics.segmentation import MeanDice as MeanDice
+from medbundles.metrics.segmentation import MeanIoU as MeanIoU
 from medbundles.metrics.thresholds import ClassThreshold as ClassThreshold
 from medbundles.metrics.thresholds import MaskThreshold as MaskThreshold
-from medbundles.metrics.patient_bootstrap import PatientBootstrap as PatientBootstrap

@@ -28,7 +28,7 @@ class PatientBootstrap:
         0.5
     """
 
-    def __init__(self, patients: Sequence[str], samples: int = 2000, seed: int = 0, level: float = 0.95):
+    def __init__(self, patients: Sequence[str] | np.ndarray, samples: int = 2000, seed: int = 0, level: float = 0.95):
         self.names, self.place = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
         self.samples, self.seed, self.level = samples, seed, level
 
@@ -46,7 +46,8 @@ class PatientBootstrap:
         counts = np.asarray(getattr(metric, "counts", np.ones(len(self.place), dtype=bool)))
         patients = len(np.unique(self.place[counts]))
         result: dict[str, float | int | str | None] = {
-            "value": None, "low": None, "high": None, "n_images": int(counts.sum()), "n_patients": patients, "reason": "",
+            "value": None, "low": None, "high": None,
+            "n_images": int(counts.sum()), "n_patients": patients, "reason": "",
         }  # fmt: skip
         value = float(metric(np.ones((1, len(self.place))))[0])
         if np.isnan(value):
@@ -109,7 +110,8 @@ class ClassificationScore:
     def __init__(self, kind: str, label: np.ndarray, predicted: np.ndarray, classes: int):
         self.kind, self.positive = kind, [1] if classes == 2 else list(range(classes))
         self.label, self.predicted = label, predicted
-        self.undefined = {"sensitivity": "no positive images", "specificity": "no negative images"}.get(kind, "no images")
+        reasons = {"sensitivity": "no positive images", "specificity": "no negative images"}
+        self.undefined = reasons.get(kind, "no images")
         self.counts = np.ones(len(label), dtype=bool)
         if classes == 2 and kind in ("sensitivity", "specificity"):
             self.counts = label == (1 if kind == "sensitivity" else 0)
@@ -173,7 +175,9 @@ class PatientDice:
 
     undefined = "no patient has tumour in a mask"
 
-    def __init__(self, patients: Sequence[str], overlap: np.ndarray, predicted: np.ndarray, truth: np.ndarray):
+    def __init__(
+        self, patients: Sequence[str] | np.ndarray, overlap: np.ndarray, predicted: np.ndarray, truth: np.ndarray
+    ):
         _, first, place = np.unique(np.asarray(patients, dtype=str), return_index=True, return_inverse=True)
         both, said, real = (np.bincount(place, np.nan_to_num(v), len(first)) for v in (overlap, predicted, truth))
         self.first = first  # all images of a patient have the same weight, so one of them stands for the patient

@@ -73,8 +73,11 @@ def best_class_threshold(prob: np.ndarray | torch.Tensor, label: np.ndarray | to
     observed, place = np.unique(values, return_inverse=True)
     if positive.all() or not positive.any() or len(observed) < 2:
         return math.nan, math.nan
-    share = [np.cumsum(np.bincount(place[part], minlength=len(observed))) / part.sum() for part in (positive, ~positive)]
-    balanced = (1 - share[0][:-1] + share[1][:-1]) / 2
+    # share of the positives, and of the negatives, at or below each observed probability
+    missed, spared = (
+        np.cumsum(np.bincount(place[part], minlength=len(observed))) / part.sum() for part in (positive, ~positive)
+    )
+    balanced = (1 - missed[:-1] + spared[:-1]) / 2
     return _best((observed[1:] + observed[:-1]) / 2, balanced)
 
 

@@ -21,7 +21,7 @@ from medbundles.runs import figures
 from medbundles.runs.files import replace_atomic, write_json_atomic, write_text_atomic
 from medbundles.runs.pictures import overlay
 
-SEGMENTATION, CLASSIFICATION = ("dice", "dice_patient", "iou", "fp_area"), ("acc", "sensitivity", "specificity", "auc", "f1")
+CLASSIFICATION = ("acc", "sensitivity", "specificity", "auc", "f1")
 MEANING = {
     "dice": "Dice per image, mean over images whose true mask is not empty",
     "dice_patient": "Dice over all slices of a patient together, mean over patients with tumour",
@@ -125,7 +125,10 @@ class Evaluation:
             **about,
             **self.thresholds,
             "n_images": len(self.rows), "n_patients": patients, "class_names": self.class_names,
-            "interval": {"level": 0.95, "method": "percentile bootstrap over patients", "samples": self.bootstrap, "seed": self.seed},
+            "interval": {
+                "level": 0.95, "method": "percentile bootstrap over patients",
+                "samples": self.bootstrap, "seed": self.seed,
+            },
             "meaning": MEANING,
             "metrics": self.metrics["all"],
             "by_source": {source: self.metrics[source] for source in self.metrics if source != "all"},
@@ -172,13 +175,9 @@ class Evaluation:
             threshold = self.thresholds.get("class_threshold") if len(self.class_names) == 2 else None
             areas = {name: _area_text(self.metrics.get(name, {}).get("auc")) for name in curves}
             path = folder / f"roc_curve{suffix}.png"
-            written.append(
-                figures.roc_curve(curves, path, threshold=threshold, areas=areas, title=f"{start}ROC curve")
-            )
+            written.append(figures.roc_curve(curves, path, threshold=threshold, areas=areas, title=f"{start}ROC curve"))
             path = folder / f"pr_curve{suffix}.png"
-            written.append(
-                figures.pr_curve(curves, path, threshold=threshold, title=f"{start}precision-recall curve")
-            )
+            written.append(figures.pr_curve(curves, path, threshold=threshold, title=f"{start}precision-recall curve"))
         return written
 
     def _curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -188,7 +187,7 @@ class Evaluation:
             parts |= {source: self.source == source for source in self.sources if len(self.sources) > 1}
             found = {name: (self.label[part], self.prob[part, 1]) for name, part in parts.items()}
         else:
-            found = {name: (np.int64(self.label == c), self.prob[:, c]) for c, name in enumerate(self.class_names)}
+            found = {name: ((self.label == c).astype(int), self.prob[:, c]) for c, name in enumerate(self.class_names)}
         return {name: (label, prob) for name, (label, prob) in found.items() if 0 < label.sum() < len(label)}
 
     def write_worst(self, folder: Path, kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Path]:
@@ -201,15 +200,14 @@ class Evaluation:
         written = []
         for kind, cases in kept.items():
             for number, case in enumerate(cases, start=1):
-                row, masked = case["row"], case["row"]["has_mask"]
-                prob = ", ".join(f"{name} {p:.3f}" for name, p in zip(self.class_names, row["prob"]))
+                row = case["row"]
+                outlined = case["truth"] if row["has_mask"] else None
+                prob = ", ".join(f"{name} {p:.3f}" for name, p in zip(self.class_names, row["prob"], strict=True))
                 dice = f"Dice {case['value']:.3f}; " if kind == "dice" else ""
                 truth, said = self.class_names[row["label"]], self.class_names[row["predicted"]]
                 caption = f"{row['name']} ({row['source']})\n{dice}true class {truth}, predicted {said} ({prob})"
                 path = folder / f"worst_{kind}_{number}.png"
-                written.append(
-                    overlay(case["image"], path, predicted=case["mask"], truth=case["truth"] if masked else None, caption=caption)
-                )
+                written.append(overlay(case["image"], path, predicted=case["mask"], truth=outlined, caption=caption))
         for old in set(folder.glob("worst_*_*.png")) - set(written):
             old.unlink()
         return written

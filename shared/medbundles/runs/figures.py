@@ -80,7 +80,10 @@ def _panels(epochs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[st
         elif min(values) >= 0 and max(values) <= 1 and "area" not in name:
             group = ("Scores", "score")
         else:
-            group = ("False-positive area" if bare == "fp_area" else bare, "share of the image" if "area" in bare else bare)
+            group = (
+                "False-positive area" if bare == "fp_area" else bare,
+                "share of the image" if "area" in bare else bare,
+            )
         groups.setdefault(group, []).append(name)
     return [(title, unit, curves) for (title, unit), curves in groups.items() if curves]
 
@@ -99,7 +102,9 @@ def _draw_curves(axes: Any, epochs: Sequence[Mapping[str, Any]], curves: list[st
         colour = COLOURS[kinds.index(name.removeprefix("train_").removeprefix("val_")) % len(COLOURS)]
         style = "--" if name.startswith("train_") else "-"
         marker = "o" if len(shown) < 25 else ""
-        axes.plot(*zip(*shown), style, color=colour, marker=marker, markersize=3, linewidth=1.4, label=name)
+        axes.plot(
+            *zip(*shown, strict=True), style, color=colour, marker=marker, markersize=3, linewidth=1.4, label=name
+        )
 
 
 def confusion_matrix(
@@ -130,7 +135,9 @@ def confusion_matrix(
             axes.text(column, row, text, ha="center", va="center", color=colour)
         axes.set(title=title or "Confusion matrix", xlabel="predicted class", ylabel="true class")
         axes.set_xticks(range(size), class_names)
-        axes.set_yticks(range(size), [f"{name}\n(n={n})" for name, n in zip(class_names, counts.sum(axis=1))])
+        axes.set_yticks(
+            range(size), [f"{name}\n(n={n})" for name, n in zip(class_names, counts.sum(axis=1), strict=True)]
+        )
         figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046)
     return Path(path)
 

@@ -42,11 +42,13 @@ class Preflight:
         known = known_ids(folder)
         _refuse(unknown_ids(config, known) + dropped_nones(knobs, sys.argv))
         _refuse(_texts_that_mean_values(config, known, knobs))
-        values, wrong = resolve(knobs, parser)
-        _refuse(wrong)
+        values: dict[str, Any] = {}
         # what follows another knob ("@epochs") is wrong only because that one is: the knob itself is named first
         for literal in (True, False):
-            _refuse([line for k in knobs if _is_literal(k, parser) == literal and (line := check_value(k, values[k.id]))])
+            chosen = [knob for knob in knobs if _is_literal(knob, parser) == literal]
+            resolved, wrong = resolve(chosen, parser)
+            _refuse(wrong + [line for k in chosen if k.id in resolved and (line := check_value(k, resolved[k.id]))])
+            values |= resolved
         _refuse(broken_rules(values, workflow))
         _refuse(missing_paths(knobs, values, workflow))
         if "run_dir" in config:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
+SMALL_IS_GOOD = ("_loss", "_fp_area")
+LARGE_IS_GOOD = ("_dice", "_iou", "_acc", "_auc", "_f1", "_sensitivity", "_specificity", "_combined")
+
 Values = dict[str, Any]
 Rule = Callable[[Values], str | None]
 
@@ -62,9 +67,22 @@ def _frozen(v: Values) -> str | None:
     return None
 
 
-def _last_to_resume(v: Values) -> str | None:
-    if v["resume"] and v["init_from"]:
-        return "resume and init_from: a resumed run has its own weights; use one of the two."
+def _mode(v: Values) -> str | None:
+    monitor, mode = v["early_stopping#monitor"], v["early_stopping#mode"]
+    right = "min" if monitor.endswith(SMALL_IS_GOOD) else "max" if monitor.endswith(LARGE_IS_GOOD) else mode
+    if mode != right:
+        return f"early_stopping#mode: {monitor} is best when it is {right}; use --early_stopping#mode {right}."
+    return None
+
+
+def _device(v: Values) -> str | None:
+    try:
+        device = torch.device(v["device"])
+    except RuntimeError:
+        return f"device: {v['device']!r} is no device; use cpu, cuda or cuda:0."
+    there = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= there:
+        return f"device: {v['device']!r} is not in this machine, which has {there or 'no'} GPUs; use cpu for the CPU."
     return None
 
 
@@ -77,15 +95,15 @@ RULES: list[tuple[tuple[str, ...], Rule]] = [
     (("loss#lambda_seg", "loss#lambda_cls"), _losses),
     (("loss#seg_loss#name", "loss#seg_loss#dice_weight", "loss#seg_loss#bce_weight"), _dice_bce),
     (("frozen",), _frozen),
-    (("resume", "init_from"), _last_to_resume),
+    (("early_stopping#monitor", "early_stopping#mode"), _mode),
 ]
+ALWAYS: list[tuple[tuple[str, ...], Rule]] = [(("device",), _device)]
 
 TRAINING = ("train", "find_lr")
 
 
 def broken_rules(values: Values, workflow: str) -> list[str]:
     """A line for each rule that the values break."""
-    if workflow not in TRAINING:
-        return []
-    lines = [rule(values) for needed, rule in RULES if all(name in values for name in needed)]
+    rules = ALWAYS + (RULES if workflow in TRAINING else [])
+    lines = [rule(values) for needed, rule in rules if all(name in values for name in needed)]
     return [line for line in lines if line]

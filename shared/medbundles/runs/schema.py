@@ -98,14 +98,15 @@ def check_value(knob: Knob, value: Any) -> str | None:
     """What is wrong with a resolved value, in one line, or None."""
     if isinstance(value, str) and value.lower() in WORDS and value not in knob.names:
         return f"{knob.id}: {value!r} is text. {_off_value(knob, value)}"
-    if knob.types == ["string"] and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return f"{knob.id}: {value!r} is a number, text is meant: write --{knob.id} \"'{value}'\"."
     if isinstance(value, str) and "::" in value:
         return (
             f"{knob.id}: {value!r} is what MONAI makes of a text with '#'. "
             "A '#' cannot be passed: rename the file or folder."
         )
     if not _validator(knob.schema).is_valid(value):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if is_number and "string" in knob.types and _validator(knob.schema).is_valid(str(value)):
+            return f"{knob.id}: {value!r} is a number, text is meant: write --{knob.id} \"'{value}'\"."
         return f"{knob.id}: {value!r} is not allowed; allowed: {knob.allowed()}. ({knob.schema['description']})"
     return None
 

@@ -80,7 +80,8 @@ def known_ids(folder: Path) -> dict[str, list[Any]]:
 def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str]:
     """One line for each id of the merged config that no file of the bundle has, with the nearest that it has.
 
-    Below a component whose `_target_` was exchanged, and below list items that an overlay added, any id may stand.
+    Below a component whose `_target_` was exchanged, and below list items that an overlay added, any id may stand. A
+    plain value in the place of a group (`--wandb False`) gets a line, too.
     """
     lines, free = [], tuple[str, ...]()
     for name, value in ids(config):
@@ -95,7 +96,20 @@ def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str
             free += (name + "#",)
         elif isinstance(value, dict) and _exchanged(name, value, known):
             free += (name + "#",)
+        elif _replaces_group(value, known[name]):
+            lines.append(f"{name}: is a group of ids, not a value; give one of them, such as {_member(name, known)}.")
     return lines
+
+
+def _replaces_group(value: Any, there: list[Any]) -> bool:
+    """Whether a plain value, as in `--wandb False`, stands for what is a group in all files; a reference may."""
+    is_reference = isinstance(value, str) and value.startswith(("@", "$"))
+    return not isinstance(value, dict) and not is_reference and bool(there) and all(isinstance(t, dict) for t in there)
+
+
+def _member(name: str, known: Iterable[str]) -> str:
+    members = [k for k in known if k.rpartition("#")[0] == name and not k.endswith("_target_")]
+    return next((k for k in members if k.endswith("#enabled")), members[0] if members else name + "#_target_")
 
 
 def _exchanged(name: str, value: dict[str, Any], known: dict[str, list[Any]]) -> bool:

@@ -28,7 +28,7 @@ def test_all_are_closed_when_the_run_is_terminated():
 @pytest.mark.parametrize("where", ["iteration", "handler"])
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt])
 def test_an_error_reaches_all_and_goes_on(kind, where):
-    """With two plain handlers of EXCEPTION_RAISED the first would hide the error from the second, or both swallow it."""
+    """With two plain handlers of EXCEPTION_RAISED the first hides the error from the second, or both swallow it."""
     error = kind("stop")
 
     def fail(*_):

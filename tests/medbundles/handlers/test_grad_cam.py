@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from monai.visualize import GradCAM
 from torch import nn
 
+from medbundles.data.phantoms import draw_slice, random_head
 from medbundles.errors import ConfigError
 from medbundles.handlers.grad_cam import GradCam, heat_ratio
 from medbundles.networks import MultitaskUNet, TaskOutput
+from medbundles.transforms import HeadNormalise
 
 
 def network(**options) -> MultitaskUNet:
@@ -38,7 +41,8 @@ def test_hires_weights_each_position_by_its_own_gradient():
             return torch.cat([(weight * self.features(x)).sum(dim=(1, 2, 3))[:, None], torch.zeros(len(x), 1)], dim=1)
 
     heat = GradCam(Product(), "features")(torch.full((1, 2, 4, 5), 0.5), [0])
-    assert heat[0, 1, 2] == 1 and heat.sum() == 1
+    assert heat[0, 1, 2] == 1
+    assert heat.sum() == 1
     assert GradCam(Product(), "features")(torch.ones(1, 2, 4, 5), [1]).sum() == 0  # nothing speaks for this class
 
 
@@ -49,8 +53,10 @@ def test_the_network_is_left_as_it_was_also_when_frozen_and_without_gradients():
     weights = {name: value.clone() for name, value in net.state_dict().items()}
     with torch.no_grad():
         heat = GradCam(net)(torch.rand(2, 1, 32, 32))
-    assert heat.shape == (2, 32, 32) and not heat.requires_grad
-    assert heat.amax(dim=(1, 2)).tolist() == [1, 1] and heat.min() >= 0
+    assert heat.shape == (2, 32, 32)
+    assert not heat.requires_grad
+    assert heat.amax(dim=(1, 2)).tolist() == [1, 1]
+    assert heat.min() >= 0
     assert [module.training for module in net.modules()] == modes
     assert all(p.grad is None and not p.requires_grad for p in net.parameters())
     assert all(not module._forward_hooks and not module._backward_hooks for module in net.modules())
@@ -62,8 +68,9 @@ def test_gradients_that_wait_for_the_optimizer_are_kept():
     net(torch.rand(1, 1, 32, 32))["cls"].sum().backward()
     before = [None if p.grad is None else p.grad.clone() for p in net.parameters()]
     GradCam(net)(torch.rand(1, 1, 32, 32))
-    for p, old in zip(net.parameters(), before):
-        assert (p.grad is None) == (old is None) and (old is None or torch.equal(p.grad, old))
+    for p, old in zip(net.parameters(), before, strict=True):
+        assert (p.grad is None) == (old is None)
+        assert old is None or torch.equal(p.grad, old)
 
 
 def test_batch_is_the_same_as_one_by_one_and_layers_can_be_averaged():
@@ -73,7 +80,7 @@ def test_batch_is_the_same_as_one_by_one_and_layers_can_be_averaged():
 
 
 def test_misuse():
-    with pytest.raises(ConfigError, match="target_layer 'encoder.down.1' is not in the network; near are: encoder.downs.1"):
+    with pytest.raises(ConfigError, match=r"'encoder.down.1' is not in the network; near are: encoder.downs.1"):
         GradCam(network(), "encoder.down.1")
     with pytest.raises(ConfigError, match="method 'plus' is unknown; use one of: hires, mean"):
         GradCam(network(), method="plus")
@@ -84,4 +91,42 @@ def test_heat_ratio():
     lesion[:2, 0, :2] = 1
     heat[0, 0, 0], heat[0, 3, 3], heat[1:] = 1, 1, 1
     ratio = heat_ratio(heat, lesion)
-    assert ratio[0] == 4 and ratio[1] == 1 and ratio[2].isnan()
+    assert ratio[0] == 4
+    assert ratio[1] == 1
+    assert ratio[2].isnan()
+
+
+def test_heat_lies_in_the_lesions_of_phantoms():
+    """The share of heat inside the lesion is at least 3 times the lesion's share of the area."""
+
+    def sample(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        images, masks = [], []
+        for i in range(count):
+            rng = np.random.default_rng([seed, i])
+            image, mask = draw_slice(random_head(rng), rng.uniform(-0.3, 0.3), float(i % 2), 48, rng)
+            images.append(HeadNormalise()({"image": image[None]})["image"])
+            masks.append(mask[None])
+        return torch.tensor(np.stack(images)), torch.tensor(np.stack(masks)).float()
+
+    torch.manual_seed(0)
+    image, mask = sample(256, seed=0)
+    label = mask.flatten(1).amax(1).long()
+    net = MultitaskUNet(base_filters=8, depth=3, cls_dropout=0.0)
+    optimizer = torch.optim.AdamW(net.parameters(), 5e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=150)
+    for _ in range(150):
+        chosen = torch.randint(0, 256, (16,))
+        output = net(image[chosen])
+        loss = nn.functional.cross_entropy(output["cls"], label[chosen])
+        loss = loss + nn.functional.binary_cross_entropy_with_logits(
+            output["seg"], mask[chosen], pos_weight=torch.tensor(5.0)
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    image, mask = sample(48, seed=1)
+    image, mask = image[1::2], mask[1::2, 0]
+    ratio = heat_ratio(GradCam(net)(image, [1] * 24), mask)
+    assert ratio.mean() >= 3
+    assert (ratio >= 3).float().mean() >= 0.8

@@ -59,7 +59,8 @@ def test_pictures_are_those_of_the_last_validation_batch(tiny_training):
     trainer = tiny_training(epochs=2, after_history=boards(images=4))
     trainer.run()
     events = read(trainer.run_dir.folder("logs"))
-    assert sorted(events.Tags()["images"]) == ["predictions/0", "predictions/1"]  # 5 images in batches of 3: 2 in the last
+    # 5 images in batches of 3: the last one has 2
+    assert sorted(events.Tags()["images"]) == ["predictions/0", "predictions/1"]
     shown = events.Images("predictions/0")
     assert [s.step for s in shown] == [1, 2]
     pixels = np.asarray(Image.open(io.BytesIO(shown[-1].encoded_image_string)))
@@ -69,10 +70,12 @@ def test_pictures_are_those_of_the_last_validation_batch(tiny_training):
     assert output["pred"]["mask"].any()
 
 
-def test_no_pictures_without_validator_or_by_choice(tiny_training):
-    trainer = tiny_training(
-        after_history=lambda run_dir, network, validator: [TensorBoard(run_dir), TensorBoard(run_dir, validator, images=0)]
-    )
+@pytest.mark.parametrize(("validator", "images"), [(False, 4), (True, 0)])
+def test_no_pictures_without_validator_or_by_choice(tiny_training, validator, images):
+    def handlers(run_dir, network, evaluator):
+        return [TensorBoard(run_dir, evaluator if validator else None, images=images)]
+
+    trainer = tiny_training(after_history=handlers)
     trainer.run()
     assert read(trainer.run_dir.folder("logs")).Tags()["images"] == []
 
@@ -136,6 +139,13 @@ class AtEpoch:
 
 def test_off_writes_nothing(tiny_training):
     trainer = tiny_training(after_history=boards(enabled=False))
+    trainer.run()
+    assert [p.name for p in trainer.run_dir.folder("logs").iterdir()] == ["train.log"]
+
+
+def test_other_ranks_write_nothing(tiny_training, monkeypatch):
+    monkeypatch.setattr("medbundles.handlers.tensorboard.is_rank_0", lambda: False)
+    trainer = tiny_training(after_history=boards())
     trainer.run()
     assert [p.name for p in trainer.run_dir.folder("logs").iterdir()] == ["train.log"]
 

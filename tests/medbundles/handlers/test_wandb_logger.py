@@ -288,6 +288,17 @@ def test_a_folder_named_wandb_is_not_wandb(tiny_training, tmp_path, monkeypatch)
         tiny_training(first=logger()).run()
 
 
+def test_other_ranks_log_nothing_and_fail_with_rank_0(tiny_training, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    monkeypatch.setattr("medbundles.handlers.wandb_logger.is_rank_0", lambda: False)
+    trainer = tiny_training(first=logger(log_frequency=1))
+    trainer.run()
+    assert not (trainer.run_dir.folder("logs") / "wandb").exists()
+    monkeypatch.setattr("medbundles.handlers.wandb_logger.from_rank_0", lambda _: MedbundlesError("no wandb there"))
+    with pytest.raises(MedbundlesError, match="no wandb there"):
+        tiny_training(first=logger()).run()
+
+
 def test_off_imports_nothing(tiny_training, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)  # importing it would be an error
     trainer = tiny_training(first=lambda run_dir, network, _: [WandB(run_dir, network)])

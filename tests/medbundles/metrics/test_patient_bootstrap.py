@@ -82,14 +82,19 @@ def test_what_is_not_defined_has_a_reason():
     bootstrap = PatientBootstrap(["a", "b", "c"], samples=50)
     label = np.array([0, 0, 0])
     area = bootstrap.measure(AreaUnderCurve(label, np.full((3, 2), 0.5)))
-    assert area["value"] is None and area["reason"] == "needs images of both classes"
+    assert area["value"] is None
+    assert area["reason"] == "needs images of both classes"
     sensitivity = bootstrap.measure(ClassificationScore("sensitivity", label, label, 2))
-    assert sensitivity["value"] is None and sensitivity["n_images"] == 0
+    assert sensitivity["value"] is None
+    assert sensitivity["n_images"] == 0
     assert sensitivity["reason"] == "no positive images"
     empty = bootstrap.measure(WeightedMean(np.full(3, np.nan), "no masks"))
-    assert empty["value"] is None and empty["reason"] == "no masks"
+    assert empty["value"] is None
+    assert empty["reason"] == "no masks"
     one = PatientBootstrap(["a", "a"]).measure(WeightedMean(np.array([0.0, 1.0])))
-    assert one["value"] == 0.5 and one["low"] is None and "at least 2" in one["reason"]
+    assert one["value"] == 0.5
+    assert one["low"] is None
+    assert "at least 2" in one["reason"]
 
 
 def test_draws_in_which_it_is_not_defined_are_told():

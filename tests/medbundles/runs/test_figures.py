@@ -24,7 +24,9 @@ def readable(path) -> bool:
 
 
 def epochs() -> list[dict]:
-    records = [{"epoch": e, "train_loss": 1 / e, "train_dice": 0.5, "lr": 1e-3, "epoch_seconds": 3.0} for e in (1, 2, 3)]
+    records = [
+        {"epoch": e, "train_loss": 1 / e, "train_dice": 0.5, "lr": 1e-3, "epoch_seconds": 3.0} for e in (1, 2, 3)
+    ]
     records[1] |= {"val_loss": 0.7, "val_dice": 0.6, "val_auc": float("nan"), "val_psnr": 31.0, "val_fp_area": 0.01}
     return records
 
@@ -59,7 +61,7 @@ def test_curves_and_matrix(tmp_path):
 def test_counts_of_the_curves_equal_counting():
     label, prob = np.array([0, 1, 1, 0, 1]), np.array([0.2, 0.2, 0.7, 0.5, 0.5])
     cuts, hits, false = _counts(label, prob)
-    for cut, h, f in zip(cuts, hits, false):
+    for cut, h, f in zip(cuts, hits, false, strict=True):
         assert (h, f) == (((prob >= cut) & (label == 1)).sum(), ((prob >= cut) & (label == 0)).sum())
     assert cuts.tolist() == [np.inf, 0.7, 0.5, 0.2]
 

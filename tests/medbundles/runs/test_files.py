@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,13 +25,18 @@ def test_the_file_appears_only_at_the_end_and_nothing_else_is_left(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["mask.nii.gz"]
 
 
+def interrupted(path: Path, error: BaseException) -> None:
+    with replace_atomic(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
 @pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(1)])
 def test_an_interrupted_writing_leaves_the_old_file(tmp_path, error):
     path = tmp_path / "last.pt"
     path.write_text("old")
-    with pytest.raises(type(error)), replace_atomic(path) as temporary:
-        temporary.write_text("half")
-        raise error
+    with pytest.raises(type(error)):
+        interrupted(path, error)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
@@ -38,19 +44,20 @@ def test_an_interrupted_writing_leaves_the_old_file(tmp_path, error):
 def test_a_full_disk_is_one_clear_message(tmp_path):
     path = tmp_path / "last.pt"
     path.write_text("old")
-    with pytest.raises(MedbundlesError, match="last.pt: cannot be written, the disk is full. The file that was there"):
-        with replace_atomic(path):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(MedbundlesError, match=r"last.pt: cannot be written, the disk is full. The file that was there"):
+        interrupted(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
     assert path.read_text() == "old"
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_torch_on_a_full_disk_is_the_same_message(tmp_path):
-    path = tmp_path / "last.pt"
-    with pytest.raises(MedbundlesError, match="last.pt: cannot be written"):
-        with replace_atomic(path) as temporary:
+    def save() -> None:
+        with replace_atomic(tmp_path / "last.pt") as temporary:
             temporary.symlink_to("/dev/full")
             torch.save({"x": torch.zeros(100000)}, temporary)
+
+    with pytest.raises(MedbundlesError, match=r"last.pt: cannot be written"):
+        save()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -64,7 +71,7 @@ def test_a_folder_in_the_way_is_named(tmp_path):
 
 
 def test_other_errors_pass_unchanged(tmp_path):
-    with pytest.raises(RuntimeError, match="^size mismatch$"), replace_atomic(tmp_path / "x"):
+    with pytest.raises(RuntimeError, match=r"^size mismatch$"), replace_atomic(tmp_path / "x"):
         raise RuntimeError("size mismatch")
 
 
@@ -72,7 +79,14 @@ def test_json_holds_numpy_torch_and_no_nan(tmp_path):
     path = tmp_path / "m.json"
     write_json_atomic(
         path,
-        {"a": np.float32(0.5), "b": torch.tensor([1, 2]), "c": float("nan"), "d": (np.inf, True), 3: tmp_path, "e": "ä"},
+        {
+            "a": np.float32(0.5),
+            "b": torch.tensor([1, 2]),
+            "c": float("nan"),
+            "d": (np.inf, True),
+            3: tmp_path,
+            "e": "ä",
+        },
     )
     assert json.loads(path.read_text(encoding="utf-8")) == {
         "a": 0.5, "b": [1, 2], "c": None, "d": [None, True], "3": str(tmp_path), "e": "ä",

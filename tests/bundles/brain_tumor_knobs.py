@@ -1,0 +1,15 @@
+"""All checks of the brain tumour bundle's knobs; a knob may have several, told apart by a word in brackets."""
+
+from __future__ import annotations
+
+from tests.bundles.brain_tumor_data import DATA
+from tests.bundles.brain_tumor_model import MODEL
+from tests.bundles.brain_tumor_run import RUN
+from tests.bundles.knob_check import Check
+
+CHECKS: dict[str, Check] = {**MODEL, **DATA, **RUN}
+
+
+def knob_of(name: str) -> str:
+    """The id that a check is about."""
+    return name.partition(" (")[0]

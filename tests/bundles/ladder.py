@@ -1,0 +1,112 @@
+"""What the ladder's tests share: the bundles, their tiny data, and MONAI's command line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+BUNDLES = Path(__file__).parents[2] / "bundles"
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle with the knobs that make it tiny."""
+
+    name: str
+    tiny: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        return BUNDLES / self.name
+
+
+BRAIN = Bundle(
+    "brain_tumor_multitask_unet", {"image_size": 32, "base_filters": 4, "depth": 3, "batch_size": 4, "publish": False}
+)
+
+
+def flags(knobs: dict[str, Any]) -> list[str]:
+    """Knobs as MONAI's command line takes them."""
+    return [part for name, value in knobs.items() for part in (f"--{name}", str(value))]
+
+
+def command(configs: list[str], knobs: dict[str, Any], processes: int = 1) -> list[str]:
+    """`python -m monai.bundle run ...`, under torchrun for more than one process."""
+    start = [sys.executable, "-m", "monai.bundle"]
+    if processes > 1:
+        torchrun = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+        start = [sys.executable, "-m", *torchrun, "-m", "monai.bundle"]
+    files = ",".join(f"'{c if '/' in c else f'configs/{c}.json'}'" for c in configs)
+    return [*start, "run", "--config_file", f"[{files}]", *flags(knobs)]
+
+
+def run(
+    bundle: Bundle, configs: list[str], knobs: dict[str, Any], processes: int = 1, expect: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run a bundle to its end in its folder, and check the exit code."""
+    done = subprocess.run(
+        command(configs, knobs, processes),
+        cwd=bundle.folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == expect, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+def run_until(bundle: Bundle, configs: list[str], knobs: dict[str, Any], line: str, wait: float, number: int) -> int:
+    """Run a bundle, wait for a line of its output and then some seconds, send a signal; gives the exit code."""
+    process = subprocess.Popen(
+        command(configs, knobs), cwd=bundle.folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    seen = []
+    for text in process.stdout:
+        seen.append(text)
+        if line in text:
+            break
+    else:
+        raise AssertionError("".join(seen)[-3000:])
+    time.sleep(wait)
+    if number == signal.SIGKILL:  # the workers too, as when a machine is switched off
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    process.communicate(timeout=60)
+    return process.returncode
+
+
+def newest(folder: Path, name: str) -> Path:
+    """The newest file of this name below a folder."""
+    return max(folder.rglob(name), key=_time)
+
+
+def _time(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def differences(a: Any, b: Any, ignored: tuple[str, ...], path: str = "") -> list[str]:
+    """Where two nested states differ in any bit; entries of an ignored name are left out."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        names = [n for n in {**a, **b} if n not in ignored]
+        missing = [f"{path}/{n}" for n in names if (n in a) != (n in b)]
+        return missing + [
+            d for n in names if n in a and n in b for d in differences(a[n], b[n], ignored, f"{path}/{n}")
+        ]
+    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)) and len(a) == len(b):
+        return [d for i, (x, y) in enumerate(zip(a, b, strict=True)) for d in differences(x, y, ignored, f"{path}/{i}")]
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return [] if torch.equal(a, b) else [path]
+    return [] if a == b or (a != a and b != b) else [f"{path}: {a!r} {b!r}"]

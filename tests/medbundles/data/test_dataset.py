@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+from monai.transforms import Compose, Randomizable
+
+from medbundles.data import SeededDataset
+from medbundles.errors import DataError
+
+
+class Read:
+    """Reads a .npy file and counts."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def __call__(self, item):
+        with open(item["image"] + ".reads", "a") as log:
+            log.write("x")
+        return {"image": torch.from_numpy(np.load(item["image"])) * self.factor, "name": item["name"]}
+
+
+class Noise(Randomizable):
+    def __call__(self, item):
+        return {**item, "image": item["image"] + torch.from_numpy(self.R.normal(size=item["image"].shape))}
+
+
+@pytest.fixture
+def data(tmp_path):
+    items = []
+    for i in range(6):
+        np.save(tmp_path / f"{i}.npy", np.full((1, 4, 4), float(i)))
+        items.append({"image": str(tmp_path / f"{i}.npy"), "name": str(i)})
+    return items
+
+
+def reads(data):
+    out = []
+    for item in data:
+        try:
+            with open(item["image"] + ".reads") as log:
+                out.append(len(log.read()))
+        except FileNotFoundError:
+            out.append(0)
+    return out
+
+
+def test_augmentation_depends_on_seed_epoch_and_index_but_not_on_the_order(data):
+    first = SeededDataset(data, Compose([Read()]), Noise(), seed=3)
+    forward = {key: first[key]["image"] for key in [(2, i) for i in range(6)]}
+    again = SeededDataset(data, Compose([Read()]), Noise(), seed=3)
+    again[1, 4]
+    for key in reversed(forward):
+        assert torch.equal(again[key]["image"], forward[key])
+    noise = [forward[2, i] - i for i in range(6)] + [first[3, 0]["image"]]
+    noise.append(SeededDataset(data, Compose([Read()]), Noise(), seed=4)[2, 0]["image"])
+    assert len({tuple(n.flatten().tolist()) for n in noise}) == 8  # another index, epoch or seed: other noise
+
+
+def test_a_plain_index_is_epoch_0_and_without_augmentation_nothing_is_random(data):
+    noisy = SeededDataset(data, Compose([Read()]), Noise())
+    assert torch.equal(noisy[2]["image"], noisy[0, 2]["image"])
+    plain = SeededDataset(data, Compose([Read()]))
+    assert torch.equal(plain[7, 2]["image"], torch.full((1, 4, 4), 2.0, dtype=torch.float64))
+
+
+def test_memory_cache_decodes_each_file_once_and_augmentation_leaves_it_alone(data):
+    dataset = SeededDataset(data, Compose([Read()]), Noise(), cache="memory")
+    assert reads(data) == [0] * 6  # nothing is read before the loader starts
+    dataset.prepare()
+    dataset.prepare()
+    first = [dataset[1, i]["image"] for i in range(6)]
+    assert all(torch.equal(dataset[1, i]["image"], first[i]) for i in range(6))
+    assert reads(data) == [1] * 6
+
+
+def test_without_a_cache_a_file_is_read_each_time(data):
+    dataset = SeededDataset(data, Compose([Read()]), cache="none")
+    dataset.prepare()
+    dataset[0], dataset[0]
+    assert reads(data)[0] == 2
+
+
+def test_an_unknown_cache_is_refused(data):
+    with pytest.raises(Exception, match="cache: 'ram' is unknown; use 'none', 'memory' or 'disk'"):
+        SeededDataset(data, Compose([Read()]), cache="ram")
+
+
+@pytest.mark.parametrize("cache", ["none", "memory", "disk"])
+def test_a_file_that_cannot_be_prepared_is_named(data, tmp_path, cache):
+    (tmp_path / "3.npy").write_bytes(b"no array")
+    dataset = SeededDataset(data, Compose([Read()]), cache=cache, cache_dir=str(tmp_path / "cache"))
+    with pytest.raises(DataError, match=r"3\.npy: cannot be prepared"):
+        dataset.prepare() if cache == "memory" else dataset[1, 3]
+
+
+def test_a_data_error_of_a_transform_comes_through_as_it_is(data):
+    def fail(item):
+        raise DataError("slice.png: the mask holds 7")
+
+    with pytest.raises(DataError, match=r"^slice\.png: the mask holds 7$"):
+        SeededDataset(data, Compose([fail]))[0]
+
+
+@pytest.mark.parametrize("cache", ["none", "memory", "disk"])
+def test_skip_bad_files_leaves_them_out_and_says_how_many(data, tmp_path, caplog, cache):
+    (tmp_path / "3.npy").write_bytes(b"no array")
+    with caplog.at_level(logging.WARNING, "medbundles"):
+        dataset = SeededDataset(
+            data, Compose([Read()]), cache=cache, cache_dir=str(tmp_path / "cache"), skip_bad_files=True
+        )
+    assert [item["name"] for item in dataset.data] == ["0", "1", "2", "4", "5"]
+    assert len(dataset) == 5
+    assert "3.npy" in caplog.text
+    assert "1 of 6 items are left out" in caplog.text
+    assert not (tmp_path / "cache").exists()  # building a dataset writes nothing
+    dataset.prepare()
+    assert dataset[1, 3]["name"] == "4"
+    if cache == "memory":
+        assert reads(data)[4] == 1  # what was read to check it is kept
+
+
+def test_skip_bad_files_refuses_to_train_on_nothing(data, tmp_path):
+    for i in range(6):
+        (tmp_path / f"{i}.npy").write_bytes(b"no array")
+    with pytest.raises(DataError, match="none of the 6 files can be read"):
+        SeededDataset(data, Compose([Read()]), skip_bad_files=True)

@@ -1,0 +1,138 @@
+"""What inference finds in a folder, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from medbundles.data import axial_slices, inference_datalist, open_volume, read_image, read_volume, write_volume
+from medbundles.errors import ConfigError, DataError
+
+
+def picture(path: Path, seed: int = 0, size: tuple[int, int] = (20, 30)) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 255, size, dtype=np.uint8)
+    np.save(path, pixels) if path.suffix == ".npy" else Image.fromarray(pixels).save(path)
+    return path
+
+
+def volume(path: Path, shape: tuple[int, ...] = (6, 7, 4), axes: str = "RAS") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    codes = nibabel.orientations.axcodes2ornt(tuple(axes))
+    affine = np.diag([1.0, 2.0, 3.0, 1.0]) @ np.linalg.inv(nibabel.orientations.inv_ornt_aff(codes, shape[:3]))
+    data = np.random.default_rng(1).random(shape).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(data, affine), path)
+    return path
+
+
+def test_a_folder_gives_pictures_and_slices_with_unique_names(tmp_path):
+    picture(tmp_path / "in" / "a.png")
+    picture(tmp_path / "in" / "a.JPG")
+    picture(tmp_path / "in" / "b" / "a.tif")
+    picture(tmp_path / "in" / "a_png.npy")
+    picture(tmp_path / "in" / ".hidden.png")
+    (tmp_path / "in" / "notes.txt").write_text("x")
+    volume(tmp_path / "in" / "p 1" / "flair.nii.gz")
+    items = inference_datalist(tmp_path / "in")
+    found = {item["name"]: (Path(item["image"]).name, item["slices"]) for item in items}
+    assert found == {
+        "a_JPG": ("a.JPG", 1), "a_png_": ("a.png", 1), "a_png": ("a_png.npy", 1), "b/a": ("a.tif", 1),
+        "p 1/flair": ("flair.nii.gz", 4),
+    }  # fmt: skip
+    assert [item["slice"] for item in items if item["name"] == "p 1/flair"] == [0, 1, 2, 3]
+    assert {item["slice"] for item in items if item["name"] != "p 1/flair"} == {-1}
+    assert inference_datalist(tmp_path / "in" / "b" / "a.tif")[0]["name"] == "a"
+
+
+@pytest.mark.parametrize(("axes", "count"), [("RAS", 4), ("PSR", 7), ("LPS", 4), ("SAL", 6)])
+def test_slices_are_axial_whatever_the_stored_axes(tmp_path, axes, count):
+    path = volume(tmp_path / "v.nii", (6, 7, 4), axes)
+    assert len(inference_datalist(path)) == count
+    opened = open_volume(path)
+    canonical, _ = read_volume(path)
+    assert np.array_equal(opened.slices, axial_slices(canonical))
+    write_volume(tmp_path / "back.nii.gz", opened.whole(opened.slices), opened.info)
+    there, back = nibabel.load(path), nibabel.load(tmp_path / "back.nii.gz")
+    assert np.array_equal(there.get_fdata(), back.get_fdata())
+    assert np.array_equal(there.affine, back.affine)
+    assert open_volume(path) is opened  # read once
+    assert opened.voxel_volume == pytest.approx(6)
+
+
+def test_a_volume_of_one_plane_is_that_plane(tmp_path):
+    path = volume(tmp_path / "sagittal.nii.gz", (1, 7, 4))
+    assert len(inference_datalist(path)) == 1
+    opened = open_volume(path)
+    assert np.array_equal(opened.slices[0], read_image(path, 1)[0])
+    assert opened.pixel_area == pytest.approx(6)
+    assert np.array_equal(opened.whole(opened.slices), read_volume(path)[0])
+
+
+def test_all_bad_files_are_listed_at_once_or_left_out(tmp_path, caplog):
+    picture(tmp_path / "good.png")
+    (tmp_path / "empty.png").write_bytes(b"")
+    (tmp_path / "lfs.tif").write_text("version https://git-lfs.github.com/spec/v1\n")
+    volume(tmp_path / "series.nii.gz", (6, 7, 4, 3))
+    with pytest.raises(DataError) as error:
+        inference_datalist(tmp_path)
+    for part in ("3 bad files", "empty.png: file is empty", "lfs.tif: is a git-lfs pointer", "series.nii.gz: is 4D"):
+        assert part in str(error.value)
+    with caplog.at_level(logging.WARNING, "medbundles"):
+        items = inference_datalist(tmp_path, skip_bad_files=True)
+    assert [item["name"] for item in items] == ["good"]
+    assert "3 bad files" in caplog.text
+
+
+def test_channels_that_a_volume_does_not_have(tmp_path):
+    volume(tmp_path / "v.nii.gz")
+    assert len(inference_datalist(tmp_path, channels=3)) == 4
+    with pytest.raises(
+        DataError, match=r"a NIfTI volume holds 1 channel, 4 are wanted \(in_channels\); give slices as"
+    ):
+        inference_datalist(tmp_path, channels=4)
+
+
+def test_nothing_to_do_is_said_clearly(tmp_path):
+    with pytest.raises(ConfigError, match="input: no input is given; give an image or a folder, as in --input"):
+        inference_datalist("")
+    with pytest.raises(DataError, match="nowhere does not exist"):
+        inference_datalist(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="input: no images in"):
+        inference_datalist(tmp_path)
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(DataError, match=r"a.txt is not an image; the endings are: .png"):
+        inference_datalist(tmp_path / "a.txt")
+    with pytest.raises(ConfigError, match="existing: 'keep' is unknown; use one of: overwrite, skip, error"):
+        inference_datalist(tmp_path, existing="keep")
+
+
+def test_results_that_are_there(tmp_path):
+    first = picture(tmp_path / "in" / "a.png")
+    picture(tmp_path / "in" / "b.png")
+    output = tmp_path / "in" / "out"
+    mask = picture(output / "masks" / "a_mask.png")
+    row = {"file": str(first), "mask": "masks/a_mask.png"}
+    (output / "predictions.json").write_text(json.dumps({"results": [row]}))
+    options = {"output": output}
+    assert [i["name"] for i in inference_datalist(tmp_path / "in", **options)] == ["a", "b"]  # and not its own mask
+    assert [i["name"] for i in inference_datalist(tmp_path / "in", **options, existing="skip")] == ["b"]
+    with pytest.raises(DataError, match="already has results of 1 of the 2 inputs"):
+        inference_datalist(tmp_path / "in", **options, existing="error")
+    assert inference_datalist(first, **options, existing="skip") == []
+    mask.unlink()  # a row without its mask is not done
+    assert len(inference_datalist(tmp_path / "in", **options, existing="skip")) == 2
+    (output / "predictions.json").write_text("{")
+    with pytest.raises(DataError, match="is no record of an inference"):
+        inference_datalist(tmp_path / "in", **options, existing="skip")
+
+
+def test_real_folder_with_a_4d_file_is_refused(real_data):
+    with pytest.raises(DataError, match=r"dmri_dmri.nii.gz: is 4D \(40, 42, 5, 7\)"):
+        inference_datalist(real_data / "spinal_cord")
+    assert len(inference_datalist(real_data / "kaggle_yesno")) == 170

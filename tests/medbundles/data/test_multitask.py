@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medbundles.data import checked_parts, multitask_datalist
+from medbundles.errors import DataError
+
+CLASSES = ["no", "yes"]
+
+
+@pytest.fixture
+def folders(tmp_path):
+    rng = np.random.default_rng(0)
+    for path in ["s/images/p1/0.png", "s/masks/p1/0.png", "k/no/1.png", "k/yes/2.png"]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 2, (8, 8)) * 255 if "masks" in path else rng.integers(0, 255, (8, 8))
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / path)
+    return str(tmp_path / "s"), str(tmp_path / "k")
+
+
+def test_both_sources_one_after_the_other_and_each_alone(folders):
+    slices, pictures = folders
+    both = multitask_datalist(slices, pictures, CLASSES)
+    assert [item["source"] for item in both] == ["slices", "images", "images"]
+    assert [item["has_mask"] for item in both] == [True, False, False]
+    assert [item["label"] for item in both] == [-1, 0, 1]
+    assert multitask_datalist(slices, False, CLASSES) == both[:1]
+    assert multitask_datalist(None, pictures, CLASSES) == both[1:]
+
+
+@pytest.mark.parametrize("off", [(None, None), (False, False), (None, False)])
+def test_no_source_at_all_is_an_error(off):
+    with pytest.raises(DataError, match="folders of both sources, slices and pictures, are switched off"):
+        multitask_datalist(*off, CLASSES)
+
+
+def test_parts_come_back_as_they_are_unless_a_patient_is_in_two(folders):
+    items = multitask_datalist(*folders, CLASSES)
+    assert checked_parts(train=items[:1], val=items[1:]) == {"train": items[:1], "val": items[1:]}
+    with pytest.raises(DataError):
+        checked_parts(train=items, val=items[:1])

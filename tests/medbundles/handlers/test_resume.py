@@ -1,0 +1,266 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+import torch
+from ignite.engine import Events
+from ignite.metrics import MeanSquaredError
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.handlers import ValidationHandler
+from monai.transforms import Compose, Randomizable
+from torch import nn
+
+from medbundles.data import EpochBatches, SeededDataset, SeededLoader
+from medbundles.errors import CheckpointError
+from medbundles.handlers import (
+    CheckpointSaver,
+    EarlyStopping,
+    GradientClip,
+    History,
+    LrSchedule,
+    Resume,
+    RunRecord,
+    Seeding,
+)
+from medbundles.optimizers import build_scheduler
+from medbundles.runs import RunDirectory
+from medbundles.runs.checkpoints import load_checkpoint, save_checkpoint
+
+KNOBS = {"lr": 0.05, "epochs": 5, "seed": 3}
+FREE = {"epochs"}
+
+
+class Noise(Randomizable):
+    def __call__(self, item):
+        return {**item, "image": item["image"] + torch.tensor(self.R.normal(size=4), dtype=torch.float32)}
+
+
+def values(count, seed):
+    images = torch.rand(count, 4, generator=torch.Generator().manual_seed(seed))
+    return [{"image": x, "label": x.sum(0, keepdim=True), "name": f"{seed}_{i}"} for i, x in enumerate(images)]
+
+
+def targets(output):
+    return output["pred"], output["label"]
+
+
+@pytest.fixture
+def build(tmp_path):
+    """A trainer with all that a resumed run has to go on with: dropout, noise, momentum, accumulation, a plateau."""
+
+    def make(epochs=5, folder="runs", patience=50, knobs=KNOBS, width=6, bias=True, extra=(), **options):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(4, width), nn.Dropout(0.4), nn.Linear(width, 1, bias=bias))
+        optimizer = torch.optim.AdamW(network.parameters(), lr=0.05)
+        scheduler = build_scheduler(optimizer, "plateau", epochs, mode="min", patience=0)
+        run_dir = RunDirectory(str(tmp_path / folder), "exp", **options)
+        run_dir.record({}, {**knobs, "epochs": epochs}, FREE)
+        train = SeededDataset(values(11, seed=1), Compose([dict]), Noise(), seed=3)
+        val = SeededDataset(values(5, seed=2), Compose([dict]))
+        validator = SupervisedEvaluator(
+            device=torch.device("cpu"),
+            val_data_loader=SeededLoader(val, EpochBatches(5, 3), num_workers=0),
+            network=network,
+            key_val_metric={"val_mse": MeanSquaredError(targets)},
+            decollate=False,
+        )
+        trainer = SupervisedTrainer(
+            device=torch.device("cpu"),
+            max_epochs=epochs,
+            train_data_loader=SeededLoader(train, EpochBatches(11, 3, shuffle=True, seed=3), num_workers=0),
+            network=network,
+            optimizer=optimizer,
+            loss_function=nn.MSELoss(),
+            decollate=False,
+            accumulation_steps=2,
+            train_handlers=[
+                Seeding(3),
+                Resume(run_dir, network, optimizer, scheduler, validator),
+                RunRecord(run_dir, "cpu", 3),
+                GradientClip(1.0),
+                ValidationHandler(1, validator),
+                History(run_dir, validator, "val_mse", "min"),
+                LrSchedule(scheduler, validator, "val_mse"),
+                EarlyStopping(validator, "val_mse", mode="min", patience=patience),
+                CheckpointSaver(run_dir, network, optimizer, scheduler, validator, "val_mse", mode="min"),
+                *extra,
+            ],
+        )
+        trainer.run_dir = run_dir
+        return trainer
+
+    return make
+
+
+def stop_in(trainer, epoch, iteration=2):
+    """Ends the process' training in the middle of an epoch, as a kill does."""
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def stop():
+        if trainer.state.epoch == epoch and (trainer.state.iteration - 1) % trainer.state.epoch_length + 1 == iteration:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+
+
+def last(trainer, name="last.pt"):
+    """All that is in the checkpoint, times and the names of the run left out, as comparable text."""
+    content = load_checkpoint(trainer.run_dir.folder("checkpoints") / name)
+    for record in content["parts"]["history"]["epochs"]:
+        del record["epoch_seconds"], record["samples_per_second"]
+    content.pop("run"), content["knobs"].pop("epochs")
+    torch.set_printoptions(precision=17, threshold=10**9)
+    try:
+        return repr(content)
+    finally:
+        torch.set_printoptions(profile="default")
+
+
+def tree(folder):
+    return {str(p): p.stat().st_mtime_ns for p in sorted(folder.rglob("*"))}
+
+
+@pytest.mark.parametrize("kills", [[3], [2, 4], [1, 5]])
+def test_an_interrupted_run_ends_with_the_same_bits_as_one_that_was_not(build, kills, tmp_path):
+    whole = build(folder="whole")
+    whole.run()
+    stopped = build()
+    stop_in(stopped, kills[0])
+    if kills[0] == 1:  # nothing was saved yet
+        with pytest.raises(CheckpointError, match="no last.pt of experiment 'exp'"):
+            build(resume=True).run()
+        stop_in(build(), kills[1])
+    for epoch in kills[1:] if kills[0] > 1 else ():
+        stop_in(build(resume=True), epoch)
+    resumed = build(resume=True)
+    resumed.run()
+    assert last(resumed) == last(whole)
+    assert last(resumed, "best.pt") == last(whole, "best.pt")
+    if kills[0] > 1:
+        assert len(list((tmp_path / "runs/exp").iterdir())) == 1  # it went on in the same folder
+
+
+def test_more_epochs_than_at_first_are_the_same_as_asking_for_them_at_once(build):
+    whole = build(epochs=5, folder="whole")
+    whole.run()
+    build(epochs=3).run()
+    more = build(epochs=5, resume=True)
+    more.run()
+    assert last(more) == last(whole)
+
+
+def test_early_stopping_stops_a_resumed_run_in_the_same_epoch(build):
+    whole = build(epochs=40, folder="whole", patience=3)
+    whole.run()
+    assert 4 < whole.state.epoch < 40
+    stop_in(build(epochs=40, patience=3), whole.state.epoch)
+    resumed = build(epochs=40, patience=3, resume=True)
+    resumed.run()
+    assert resumed.state.epoch == whole.state.epoch
+    assert last(resumed) == last(whole)
+
+
+def test_a_finished_run_says_so_and_trains_no_more_but_ends_properly(build, caplog):
+    first = build(epochs=2)
+    first.run()
+    before = tree(first.run_dir.folder("checkpoints"))
+    again = build(epochs=2, resume=True)
+    ended = []
+    again.on(Events.COMPLETED)(lambda: ended.append(True)) if hasattr(again, "on") else None
+    with caplog.at_level(logging.INFO, "medbundles"):
+        again.run()
+    assert "the run is finished: it has done 2 of 2 epochs. More: --epochs N." in caplog.text
+    assert ended == [True]
+    assert again.state.epoch == 2
+    assert tree(first.run_dir.folder("checkpoints")) == before
+    assert again.run_dir.path == first.run_dir.path
+
+
+def test_a_run_that_early_stopping_ended_says_so(build, caplog):
+    first = build(epochs=40, patience=3)
+    first.run()
+    with caplog.at_level(logging.INFO, "medbundles"):
+        again = build(epochs=40, patience=3, resume=True)
+        again.run()
+    assert f"early stopping ended it in epoch {first.state.epoch}. More: --early_stopping#patience N" in caplog.text
+    assert again.state.epoch == first.state.epoch
+
+
+def test_resume_from_goes_on_in_the_folder_of_that_checkpoints_run(build, tmp_path):
+    first = build(epochs=2)
+    first.run()
+    build(epochs=1).run()  # a newer run
+    more = build(epochs=3, resume_from=str(first.run_dir.folder("checkpoints") / "last.pt"))
+    more.run()
+    assert more.run_dir.path == first.run_dir.path
+    assert [e["epoch"] for e in json.loads((more.run_dir.path / "metrics/metrics.json").read_text())["epochs"]] == [1, 2, 3]
+
+
+def test_a_trainer_that_a_host_runs_again_keeps_the_hosts_weights(build):
+    first = build(epochs=1)
+    first.run()
+    host = build(epochs=2, resume=True)
+    host.run()
+    host.state.max_epochs = 3
+    with torch.no_grad():
+        host.network[2].bias.fill_(1000.0)  # what a federated server sends
+    host.run()
+    assert host.state.epoch == 3
+    assert float(host.network[2].bias) > 900
+
+
+REFUSED = [
+    ({"optimizer": None}, r"written with checkpointing#save_optimizer False, so .* with --init_from .*last\.pt"),
+    ({"scheduler": None}, r"written with checkpointing#save_scheduler False"),
+    ({"data": {"training": "other", "validation": "other"}}, "the training and validation data differ from the run's"),
+    ({"format": 0}, "holds weights but not the state of a run"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED)
+def test_a_checkpoint_that_does_not_fit_is_refused_and_leaves_nothing(build, tmp_path, change, message):
+    first = build(epochs=1)
+    first.run()
+    file = first.run_dir.folder("checkpoints") / "last.pt"
+    content = load_checkpoint(file)
+    content.update(change)
+    save_checkpoint(file, {k: v for k, v in content.items() if k != "format"})
+    if "format" in change:
+        torch.save(content["network"], file)
+    before = tree(tmp_path)
+    with pytest.raises(CheckpointError, match=message):
+        build(epochs=2, resume=True).run()
+    assert tree(tmp_path) == before
+
+
+def test_another_network_is_refused_with_the_names_of_its_tensors(build, tmp_path):
+    build(epochs=1).run()
+    before = tree(tmp_path)
+    with pytest.raises(CheckpointError, match=r"another network; these tensors do not fit: 0\.weight, 0\.bias, 2\.weight"):
+        build(epochs=2, resume=True, width=7).run()
+    with pytest.raises(CheckpointError, match=r"these tensors do not fit: 2\.bias\."):
+        build(epochs=2, resume=True, bias=False).run()
+    assert tree(tmp_path) == before
+
+
+def test_other_knobs_are_refused_with_old_and_new_value_unless_they_are_free(build):
+    build(epochs=1).run()
+    with pytest.raises(CheckpointError, match=r"these differ: lr 0\.05 -> 0\.1; seed 3 -> 4\. Give the old values"):
+        build(epochs=2, resume=True, knobs={"lr": 0.1, "seed": 4, "unheard_of": 1}).run()
+
+
+def test_a_file_that_is_not_there_is_refused(build):
+    with pytest.raises(CheckpointError, match=r"resume_from: nowhere\.pt does not exist"):
+        build(resume_from="nowhere.pt").run()
+
+
+def test_without_resuming_an_earlier_run_is_left_alone(build):
+    first = build(epochs=1)
+    first.run()
+    second = build(epochs=1)
+    second.run()
+    assert first.run_dir.path != second.run_dir.path
+    assert second.state.epoch == 1

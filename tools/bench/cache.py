@@ -1,0 +1,49 @@
+"""What the caches gain from the second epoch on, on real slices."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tools.bench.parts import Setting, Training, ratios, spread, take_turns, tell
+from tools.prepare_lgg import prepare_lgg
+
+CACHES = ("none", "disk", "memory")
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+def measure(setting: Setting) -> dict[str, Any]:
+    """Epochs with each cache in turn; the first, which fills them, is not counted."""
+    raw = Path(setting.slices_dir or Path(os.environ.get("MEDBUNDLES_DATA", SHARED)) / "lgg_kaggle3m")
+    if not raw.is_dir():
+        reason = f"left out: {raw} is not there; name a kaggle_3m folder with --slices_dir"
+        print(reason)
+        return {"skipped": reason}
+    data = setting.temporary / "lgg"
+    prepare_lgg(str(raw), str(data))
+    epochs = {}
+    for cache in CACHES:
+        knobs = setting.all_knobs(dataset_dir=str(data), cache=cache, cache_dir=str(setting.temporary / "cache"))
+        epochs[cache] = _Epoch(Training.build(setting, knobs))
+    seconds = take_turns(epochs, setting.pairs)
+    result: dict[str, Any] = {"batches": len(epochs["none"].training.loader), "seconds": seconds}
+    result["waiting"] = {cache: spread(epoch.waiting[1:]) for cache, epoch in epochs.items()}
+    tell("epoch without a cache", spread(seconds["none"]), " s")
+    for cache in CACHES:
+        if cache != "none":
+            result[f"{cache}_over_none"] = ratios(seconds[cache], seconds["none"])
+            tell(f"epoch with cache {cache} / none", result[f"{cache}_over_none"])
+        tell(f"share of the epoch spent waiting for data, {cache}", result["waiting"][cache])
+    return result
+
+
+class _Epoch:
+    def __init__(self, training: Training):
+        self.training = training
+        self.waiting: list[float] = []  # share of the epoch
+
+    def __call__(self, number: int) -> float:
+        seconds, waited = self.training.loaded_epoch(number + 1)
+        self.waiting.append(waited / seconds)
+        return seconds

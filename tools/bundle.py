@@ -1,0 +1,123 @@
+"""A bundle seen from outside: its folder, its knobs, and its parts built in this process."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from medbundles.errors import ConfigError, MedbundlesError
+from medbundles.runs.schema import read_knobs
+
+BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
+PATHS = {"dataset_dir", "output_dir", "cache_dir", "checkpoint", "init_from", "resume_from"}
+
+
+def bundle_folder(bundle: str | Path) -> Path:
+    """The folder of a bundle, given by its name in bundles/ or by its path.
+
+    Raises:
+        ConfigError: there is no such bundle.
+    """
+    for folder in (Path(bundle), BUNDLES / bundle):
+        if (folder / "configs" / "schema.json").is_file():
+            return folder.resolve()
+    names = sorted(path.parents[1].name for path in BUNDLES.glob("*/configs/schema.json"))
+    close = difflib.get_close_matches(str(bundle), names, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ConfigError(f"{bundle}: is no bundle's folder or name{hint}; there are: {', '.join(names)}")
+
+
+def check_knobs(folder: Path, knobs: Mapping[str, Any], reserved: Mapping[str, str] | None = None) -> None:
+    """Refuse what is no knob of the bundle.
+
+    Args:
+        folder: the bundle.
+        knobs: id -> value.
+        reserved: knobs that the caller sets itself, with the reason.
+
+    Raises:
+        ConfigError: a line for each that is unknown or reserved.
+    """
+    known = [knob.id for knob in read_knobs(folder / "configs" / "schema.json")]
+    lines = []
+    for name in knobs:
+        if name in (reserved or {}):
+            lines.append(f"--{name}: {(reserved or {})[name]}")
+        elif name not in known:
+            same_leaf = [k for k in known if k.rpartition("#")[2] == name]
+            close = difflib.get_close_matches(name, known, n=1) or same_leaf
+            lines.append(f"unknown knob --{name}" + (f"; did you mean --{close[0]}?" if close else ""))
+    if lines:
+        raise ConfigError("\n".join([*lines, f"'python -m tools knobs {folder.name}' shows all knobs."]))
+
+
+def absolute_paths(folder: Path, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """The knobs with paths made absolute, because a bundle runs in its own folder."""
+    paths = PATHS | {k.id for k in read_knobs(folder / "configs" / "schema.json") if "path" in k.schema}
+    return {name: _absolute(value) if name in paths else value for name, value in knobs.items()}
+
+
+def _absolute(value: Any) -> Any:
+    is_path = isinstance(value, str) and not value.startswith(("$", "@", "%"))
+    return str(Path(value).resolve()) if is_path else value
+
+
+def read_config(folder: Path, name: str) -> dict[str, Any]:
+    """A config file of a bundle, parsed and not evaluated.
+
+    Raises:
+        ConfigError: missing or broken.
+    """
+    path = folder / "configs" / f"{name}.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+
+
+def build(folder: Path, files: Sequence[str], kind: str, knobs: Mapping[str, Any]) -> Any:
+    """The parser of a bundle's merged configs, checked by the preflight; nothing but its `initialize` was run.
+
+    Args:
+        folder: the bundle.
+        files: names of its config files, merged in this order.
+        kind: what the preflight checks for: "train", "evaluate", "inference" or "find_lr".
+        knobs: id -> value.
+
+    Returns:
+        A `monai.bundle.ConfigParser`: `get_parsed_content("train#trainer")` builds the trainer with all it needs.
+
+    Raises:
+        MedbundlesError: what the preflight refuses.
+    """
+    from monai.bundle import ConfigWorkflow
+
+    for name in files:
+        read_config(folder, name)
+    paths = [str(folder / "configs" / f"{name}.json") for name in files]
+    check = [{"_target_": "medbundles.runs.Preflight", "workflow": kind}]
+    with plain_errors():
+        workflow = ConfigWorkflow(paths, bundle_root=str(folder), run=check, **knobs)
+        workflow.initialize()
+        workflow.run()
+    return workflow.parser
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """MONAI wraps whatever its components raise; what a user can mend comes out as its own message."""
+    from medbundles.runs.command_line import readable
+
+    try:
+        yield
+    except MedbundlesError:
+        raise
+    except Exception as error:
+        message = readable(error)
+        if message is None:
+            raise
+        raise MedbundlesError(message) from error

@@ -1,0 +1,266 @@
+"""The comparison of the three training phases (document 003): scores, success criteria, patients."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medbundles.data.files import stem
+from medbundles.errors import DataError
+from medbundles.metrics.patient_bootstrap import PatientBootstrap, WeightedMean
+
+SEG, CLS, JOINT = "2.1", "2.2", "2.3"
+TITLES = {SEG: "2.1 segmentation", CLS: "2.2 classification", JOINT: "2.3 joint"}
+SCORES = {
+    "dice": "Dice per image",
+    "dice_patient": "Dice per patient",
+    "acc": "accuracy",
+    "auc": "AUC",
+    "combined": "combined",
+}
+SYNTHETIC = "**SYNTHETIC DATA: these numbers say nothing about any disease.**\n"
+EXPLAINED = (
+    "Value [95 % interval, patients resampled]; combined = (Dice per image + accuracy) / 2. The head of phase 2.1 is "
+    "untrained; in phase 2.2 encoder and decoder are frozen, so that its Dice is that of phase 2.1."
+)
+FLATTERED = " Best epochs and thresholds were chosen on this part, which flatters its figures."
+COMBINED_GOAL = 0.75
+Measure = Mapping[str, Any]  # value, low, high
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one evaluation found.
+
+    Args:
+        metrics: metric -> value, low, high (see `medbundles.runs.evaluation`).
+        rows: the table of its predictions, sorted by source and name.
+    """
+
+    metrics: dict[str, Measure]
+    rows: list[dict[str, str]]
+
+    def column(self, name: str) -> np.ndarray:
+        """A column of numbers (n,), NaN where there is none."""
+        return np.array([float(row[name]) if row[name] != "" else np.nan for row in self.rows])
+
+    def right(self) -> np.ndarray:
+        """Whether the class is right, as 0 or 1 (n,)."""
+        return np.array([float(row["label"] == row["predicted"]) for row in self.rows])
+
+
+def read_evaluation(run: Path) -> Result:
+    """Metrics and predictions of an evaluation's run directory."""
+    metrics = json.loads((run / "metrics" / "test_metrics.json").read_text(encoding="utf-8"))["metrics"]
+    with open(run / "predictions" / "predictions.csv", encoding="utf-8", newline="") as file:
+        rows = sorted(csv.DictReader(file), key=_case)
+    return Result(metrics, rows)
+
+
+def _case(row: Mapping[str, str]) -> tuple[str, str]:
+    return row["source"], row["name"]
+
+
+def compare(runs: Mapping[str, Path], evaluations: Mapping[str, Mapping[str, Path]]) -> dict[str, Any]:
+    """Everything that stages.json tells of the phases.
+
+    Args:
+        runs: phase -> its training's run directory.
+        evaluations: part -> phase -> run directory of the evaluation.
+
+    Raises:
+        DataError: the phases were evaluated on different images.
+    """
+    training = {phase: _training(run) for phase, run in runs.items()}
+    parts = {
+        part: compare_part({phase: read_evaluation(run) for phase, run in of_part.items()})
+        for part, of_part in evaluations.items()
+    }
+    return {"training": training, "seconds": sum(t["seconds"] for t in training.values()), "parts": parts}
+
+
+def _training(run: Path) -> dict[str, Any]:
+    summary = json.loads((run / "metrics" / "metrics.json").read_text(encoding="utf-8"))["summary"]
+    keys = ("epochs", "seconds", "seconds_per_epoch", "monitor", "best_epoch", "best_value")
+    return {"run": str(run), **{key: summary[key] for key in keys}}
+
+
+def compare_part(results: Mapping[str, Result]) -> dict[str, Any]:
+    """Scores, change by joint training, criteria and patients on one part of the data.
+
+    Phase 2.1 has no accuracy, as its head was not trained; in phase 2.2 encoder and decoder are frozen, so its Dice is
+    that of phase 2.1.
+
+    Args:
+        results: phase -> what its evaluation found.
+    """
+    if len({tuple(map(_case, result.rows)) for result in results.values()}) > 1:
+        raise DataError("stages: the phases were not evaluated on the same images")
+    seg, cls, joint = results[SEG], results[CLS], results[JOINT]
+    draw = PatientBootstrap([row["patient"] for row in seg.rows])
+    dice: dict[str, Measure | None] = {name: seg.metrics[name] for name in ("dice", "dice_patient")}
+    scores: dict[str, dict[str, Measure | None]] = {
+        SEG: {**dice, "acc": None, "auc": None, "combined": None},
+        CLS: {**dice, **{name: cls.metrics[name] for name in ("acc", "auc")}},
+        JOINT: {name: joint.metrics[name] for name in ("dice", "dice_patient", "acc", "auc")},
+    }
+    scores[CLS]["combined"] = draw.measure(Combined(seg.column("dice"), cls.right()))
+    scores[JOINT]["combined"] = draw.measure(Combined(joint.column("dice"), joint.right()))
+    change = {
+        "dice": draw.measure(WeightedMean(joint.column("dice") - seg.column("dice"))),
+        "acc": draw.measure(WeightedMean(joint.right() - cls.right())),
+    }
+    return {"phases": scores, "change": change, "criteria": criteria(scores), "patients": patients(seg, joint)}
+
+
+class Combined:
+    """(mean Dice + accuracy) / 2 as a function of weights, for `PatientBootstrap`.
+
+    Args:
+        dice: (n,) NaN where an image has none.
+        right: (n,) 1 where the class is right.
+    """
+
+    undefined = "no image has tumour in its mask"
+
+    def __init__(self, dice: np.ndarray, right: np.ndarray):
+        self.parts = (WeightedMean(dice), WeightedMean(right))
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """Weights (R, n) -> (R,)."""
+        return (self.parts[0](weights) + self.parts[1](weights)) / 2
+
+
+def criteria(scores: Mapping[str, Mapping[str, Measure | None]]) -> list[dict[str, Any]]:
+    """Document 003's five success criteria; `met` is None where a score does not exist on these data."""
+    dice, before_dice = _value(scores[JOINT]["dice"]), _value(scores[SEG]["dice"])
+    acc, before_acc = _value(scores[JOINT]["acc"]), _value(scores[CLS]["acc"])
+    combined = _value(scores[JOINT]["combined"])
+    better = [a > b for a, b in ((dice, before_dice), (acc, before_acc)) if not np.isnan(a - b)]
+    return [
+        {"text": "training completes without errors", "met": True, "why": ""},
+        _criterion("joint Dice >= that of phase 2.1", dice, before_dice, float.__ge__),
+        _criterion("joint accuracy >= that of phase 2.2", acc, before_acc, float.__ge__),
+        {"text": "at least one of the two improves", "met": any(better) if better else None, "why": ""},
+        _criterion(f"joint combined score > {COMBINED_GOAL}", combined, COMBINED_GOAL, float.__gt__),
+    ]
+
+
+def _criterion(text: str, value: float, goal: float, holds: Callable[[float, float], bool]) -> dict[str, Any]:
+    if np.isnan(value - goal):
+        return {"text": text, "met": None, "why": "not defined on these data"}
+    return {"text": text, "met": bool(holds(value, goal)), "why": f"{value:.4f} against {goal:.4f}"}
+
+
+def _value(measure: Measure | None) -> float:
+    return float("nan") if measure is None or measure["value"] is None else float(measure["value"])
+
+
+def patients(seg: Result, joint: Result) -> list[dict[str, Any]]:
+    """Per patient with tumour: mean Dice over the slices with tumour in 2.1 and 2.3; the greatest gain first."""
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for row, before, after in zip(seg.rows, seg.column("dice"), joint.column("dice"), strict=True):
+        if not np.isnan(before):
+            found[row["patient"]].append((before, after))
+    table = []
+    for patient, pairs in found.items():
+        before, after = np.mean(pairs, axis=0)
+        table.append({
+            "patient": patient, "slices": len(pairs),
+            "phase 2.1": float(before), "phase 2.3": float(after), "difference": float(after - before),
+        })  # fmt: skip
+    return sorted(table, key=_gain, reverse=True)
+
+
+def _gain(row: Mapping[str, Any]) -> float:
+    return row["difference"]
+
+
+def in_markdown(report: Mapping[str, Any]) -> str:
+    """stages.md."""
+    loud = SYNTHETIC if report["synthetic"] else ""
+    lines = ["# Three training phases compared", "", loud, f"Bundle {report['bundle']}, data {report['dataset_dir']}."]
+    lines += ["", "    " + report["command"], ""]
+    lines += _table(
+        ["phase", "epochs", "best epoch", "monitor", "best value", "seconds"],
+        [
+            [TITLES[phase], t["epochs"], t["best_epoch"], t["monitor"], _number(t["best_value"]), f"{t['seconds']:.1f}"]
+            for phase, t in report["training"].items()
+        ],
+    )
+    lines += [f"Training took {report['seconds']:.1f} s in all.", ""]
+    for part, content in report["parts"].items():
+        lines += [f"## On the {part} part{' (SYNTHETIC)' if report['synthetic'] else ''}", "", *_part(part, content)]
+    return "\n".join([*lines, loud]).strip() + "\n"
+
+
+def _part(part: str, content: Mapping[str, Any]) -> list[str]:
+    rows = [
+        [TITLES[phase], *(_interval(scores[name]) for name in SCORES)] for phase, scores in content["phases"].items()
+    ]
+    lines = _table(["phase", *SCORES.values()], rows)
+    lines += [
+        EXPLAINED + (FLATTERED if part == "validation" else ""),
+        "",
+        f"Change by joint training, paired: Dice {_interval(content['change']['dice'], '+')}, "
+        f"accuracy {_interval(content['change']['acc'], '+')}.",
+        "",
+    ]
+    said = {True: "met", False: "not met", None: "cannot be told"}
+    lines += _table(["success criterion", "", ""], [[c["text"], said[c["met"]], c["why"]] for c in content["criteria"]])
+    lines += ["Where joint training helps, and where it hurts (mean Dice over a patient's slices with tumour):", ""]
+    return lines + _table(
+        ["patient", "slices", "phase 2.1", "phase 2.3", "difference"],
+        [
+            [p["patient"], p["slices"], _number(p["phase 2.1"]), _number(p["phase 2.3"]), f"{p['difference']:+.4f}"]
+            for p in content["patients"]
+        ],
+    )
+
+
+def _table(header: list[str], rows: list[list[Any]]) -> list[str]:
+    lines = [[str(cell).replace("|", "\\|") for cell in line] for line in [header, *rows]]
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(header))]
+    lines.insert(1, ["-" * width for width in widths])
+    return ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines] + [""]
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.4f}"
+
+
+def _interval(measure: Measure | None, sign: str = "") -> str:
+    if measure is None or measure["value"] is None:
+        return "N/A"
+    interval = f" [{measure['low']:{sign}.4f}, {measure['high']:{sign}.4f}]" if measure["low"] is not None else ""
+    return _number(measure["value"], sign) + interval
+
+
+def to_look_at(result: Result, overlays: Path, images: Path) -> list[tuple[Path, str]]:
+    """The overlays of the slices with the best, the middle and the worst Dice, with the reason.
+
+    Args:
+        result: the evaluation of these weights.
+        overlays: inference's folder of overlays.
+        images: the folder that inference read.
+    """
+    known = [row for row in result.rows if row["dice"]]
+    known.sort(key=_dice)
+    chosen = {"best Dice": known[-1:], "middle Dice": known[len(known) // 2 :][:1], "worst Dice": known[:1]}
+    found = []
+    for why, rows in chosen.items():
+        for row in rows:
+            place = Path(row["file"]).relative_to(images)
+            found.append((overlays / place.with_name(f"{stem(place)}.png"), f"{why} {_dice(row):.3f}"))
+    return found
+
+
+def _dice(row: Mapping[str, str]) -> float:
+    return float(row["dice"])
