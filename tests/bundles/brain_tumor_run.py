@@ -21,7 +21,7 @@ SLOW = [{"val_combined": 0.1 + 0.01 * i} for i in range(4)]
 
 
 def run_name(bench: Bench, **turned: Any) -> dict[str, str]:
-    run = bench.run(FLAT[0], **turned, **{"wandb#enabled": True})
+    run = bench.look(FLAT[0], **turned, **{"wandb#enabled": True})
     report = bench.get("run_dir", "evaluate", **turned)
     assert run.wandb.opened is not None
     written = run.json("config/config.json")["experiment"]["name"]
@@ -37,7 +37,7 @@ def written(knob: str) -> Any:
     """What a run writes of its description, and tells W&B."""
 
     def see(bench: Bench, **turned: Any) -> dict[str, Any]:
-        run = bench.run(FLAT[0], **turned, **{"wandb#enabled": True})
+        run = bench.look(FLAT[0], **turned, **{"wandb#enabled": True})
         assert run.wandb.opened is not None
         found = {"config": run.json("config/config.json")["experiment"][knob]}
         return found | ({"wandb": run.wandb.opened[knob]} if knob != "description" else {})
@@ -49,7 +49,7 @@ def files_of(name: str) -> Any:
     """How many such files a run's folder `turned` holds."""
 
     def see(bench: Bench, **turned: Any) -> int:
-        return len(list((bench.run(FLAT[0], **turned).folder / "turned").glob(name)))
+        return len(list((bench.look(FLAT[0], **turned).folder / "turned").glob(name)))
 
     return see
 
@@ -58,7 +58,7 @@ def stops(*metrics: dict[str, float]) -> Any:
     """The epochs that are trained, with these metrics."""
 
     def see(bench: Bench, **turned: Any) -> list[int]:
-        return bench.run(*metrics, **turned).epochs
+        return bench.look(*metrics, **turned).epochs
 
     return see
 
@@ -66,7 +66,7 @@ def stops(*metrics: dict[str, float]) -> Any:
 def followed(bench: Bench, **turned: Any) -> dict[str, Any]:
     """What early stopping, the best checkpoint, the history, the schedule and the engine make of two metrics."""
     given = {"early_stopping#patience": 2, "scheduler#name": "plateau", "scheduler#patience": 0, "lr": 1e-3}
-    run = bench.run(*APART, **given, **turned)
+    run = bench.look(*APART, **given, **turned)
     summary = run.json("metrics/metrics.json")["summary"]
     return {
         "trained": run.epochs,
@@ -82,20 +82,20 @@ def monitor(bench: Bench, **turned: Any) -> dict[str, Any]:
 
 
 def saved(bench: Bench, **turned: Any) -> list[str]:
-    return bench.run(*APART, **turned).checkpoints()
+    return bench.look(*APART, **turned).checkpoints()
 
 
 def saved_state(part: str) -> Any:
     """Whether the checkpoints hold a part of the state."""
 
     def see(bench: Bench, **turned: Any) -> bool:
-        return bench.run(FLAT[0], **turned).checkpoint("last.pt")[part] is not None
+        return bench.look(FLAT[0], **turned).checkpoint("last.pt")[part] is not None
 
     return see
 
 
 def validated(bench: Bench, **turned: Any) -> list[int]:
-    return bench.run(*FLAT, **turned).validated
+    return bench.look(*FLAT, **turned).validated
 
 
 def started(bench: Bench, **turned: Any) -> list[int]:
@@ -188,7 +188,7 @@ def clipped(bench: Bench, **turned: Any) -> float:
 
 def steps(bench: Bench, **turned: Any) -> int:
     """Steps of the optimizer in an epoch of 4 batches."""
-    return bench.run(FLAT[0], whole_epochs=True, **turned, **{"mixing#mix_datasets": False}).steps
+    return bench.look(FLAT[0], whole_epochs=True, **turned, **{"mixing#mix_datasets": False}).steps
 
 
 def cudnn(bench: Bench, **turned: Any) -> list[bool]:
@@ -200,11 +200,11 @@ def cudnn(bench: Bench, **turned: Any) -> list[bool]:
 
 def events(bench: Bench, **turned: Any) -> int:
     """Number of TensorBoard files."""
-    return len(list((bench.run(FLAT[0], **turned).folder / "logs").glob("events.*")))
+    return len(list((bench.look(FLAT[0], **turned).folder / "logs").glob("events.*")))
 
 
 def wandb_run(bench: Bench, **turned: Any) -> Run:
-    return bench.run(*FLAT[:2], **{"wandb#enabled": True, "wandb#log_frequency": 1, **turned})
+    return bench.look(*FLAT[:2], **{"wandb#enabled": True, "wandb#log_frequency": 1, **turned})
 
 
 def opened(option: str) -> Any:
@@ -217,7 +217,7 @@ def opened(option: str) -> Any:
 
 
 def follows_wandb(bench: Bench, **turned: Any) -> bool:
-    return bench.run(FLAT[0], **turned).wandb.opened is not None
+    return bench.look(FLAT[0], **turned).wandb.opened is not None
 
 
 def logs(kind: str) -> Any:
@@ -230,7 +230,7 @@ def logs(kind: str) -> Any:
 
 
 def logged_batches(bench: Bench, **turned: Any) -> list[int]:
-    run = bench.run(*FLAT, **turned, **{"wandb#enabled": True})
+    run = bench.look(*FLAT, **turned, **{"wandb#enabled": True})
     return [values["step"] for values in run.wandb.logged if "batch/loss" in values]
 
 

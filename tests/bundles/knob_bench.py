@@ -88,6 +88,7 @@ class Bench:
         self.folder = folder
         self.bundle = folder / "bundle"
         shutil.copytree(BUNDLES / bundle, self.bundle, ignore=shutil.ignore_patterns("models", "runs", "data"))
+        self.runs: dict[str, Run] = {}
         self.small = {"bundle_root": str(self.bundle), "output_dir": str(folder / "runs"), **small}
 
     def config(self, name: str) -> dict[str, Any]:
@@ -114,6 +115,25 @@ class Bench:
     def get(self, id_: str, *files: str, **overrides: Any) -> Any:
         """One component and what it needs, built; `...` as a value takes the bench's override back."""
         return self.workflow(*files, **overrides).parser.get_parsed_content(id_.replace("#", "::"))
+
+    def look(self, *metrics: dict[str, float], **options: Any) -> Run:
+        """As `run`, for those who only look: a run with the same overrides that was looked at before will do."""
+        key = repr((metrics, sorted(options.items())))
+        if key not in self.runs:
+            self.runs[key] = self.run(*metrics, **options)
+        return self.runs[key]
+
+    @contextmanager
+    def changed(self, name: str, config: dict[str, Any]) -> Iterator[None]:
+        """Another content of a config file, for a while."""
+        path = self.bundle / "configs" / f"{name}.json"
+        content, runs, self.runs = path.read_text(encoding="utf-8"), self.runs, {}
+        path.write_text(json.dumps(config), encoding="utf-8")
+        try:
+            yield
+        finally:
+            path.write_text(content, encoding="utf-8")
+            self.runs = runs
 
     def run(self, *metrics: dict[str, float], whole_epochs: bool = False, **overrides: Any) -> Run:
         """Really run the workflow, one batch per epoch; the validation finds these metrics instead of working.
@@ -147,10 +167,11 @@ class Bench:
 
 @contextmanager
 def quick() -> Iterator[None]:
-    """Without what takes time and hangs on no knob: drawing curves and asking git."""
+    """Without what takes time and hangs on no knob: drawing curves, asking git, waiting for the disk."""
     with (
         patch("medbundles.handlers.LearningCurves.__call__", lambda self, engine: None),
         patch("medbundles.runs.environment.git_commit", lambda: None),
+        patch("os.fsync", lambda _: None),
     ):
         yield
 

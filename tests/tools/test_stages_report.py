@@ -100,7 +100,7 @@ def test_the_page_says_synthetic_only_when_it_is():
     assert "SYNTHETIC" not in in_markdown({**report, "synthetic": False})
     assert page.count("flatters") == 1  # only the validation part chose anything
     assert "| 2.1 segmentation   | 0.4667 [0.1000, 0.9000] | 0.5000 [0.1000, 0.9000] | N/A " in page
-    assert "| joint combined score > 0.75         | met     | 0.7833 against 0.7500 |" in page
+    assert "| joint combined score > 0.75         | met | 0.7833 against 0.7500 |" in page
 
 
 def test_pictures_to_open_are_the_best_the_middle_and_the_worst(tmp_path):

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import logging
+import os
+
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from medbundles.errors import CheckpointError
+from medbundles.handlers import InitialWeights
+from medbundles.runs import RunDirectory
+
+
+def start(path, tmp_path, epoch=0, network=None, **options):
+    """The weight that the network starts with; 0 is its own."""
+    network = network or nn.Linear(1, 1)
+    nn.init.constant_(network.weight, 0.0)
+    run = {k: options.pop(k) for k in ("resume", "resume_from") if k in options}
+    engine = Engine(lambda *_: None)
+    engine.on(Events.STARTED)(lambda: setattr(engine.state, "epoch", epoch))
+    InitialWeights(network, path, RunDirectory(str(tmp_path / "runs"), "exp", **run), **options).attach(engine)
+    engine.run([0], max_epochs=epoch + 1)
+    return network.weight.item()
+
+
+def save(path, value, age=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    layer = nn.Linear(1, 1)
+    nn.init.constant_(layer.weight, value)
+    torch.save({"format": 1, "network": layer.state_dict()}, path)
+    os.utime(path, (1000 - age, 1000 - age))
+    return str(path)
+
+
+def test_a_file_is_loaded_and_told(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "medbundles"):
+        assert start(save(tmp_path / "a.pt", 5.0), tmp_path) == 5.0
+    assert "a.pt (2 of 2 tensors)" in caplog.text
+
+
+def test_of_a_folder_of_runs_the_newest_best_is_taken(tmp_path):
+    save(tmp_path / "stage1/run_20260101_000001/checkpoints/best.pt", 1.0, age=5)
+    save(tmp_path / "stage1/run_20260101_000000/checkpoints/best.pt", 2.0)
+    save(tmp_path / "stage1/run_20260101_000002/checkpoints/last.pt", 3.0)
+    assert start(str(tmp_path / "stage1"), tmp_path) == 2.0
+
+
+@pytest.mark.parametrize("path", [None, False])
+def test_without_a_path_the_weights_stay_unless_one_is_required(tmp_path, path):
+    assert start(path, tmp_path) == 0.0
+    with pytest.raises(CheckpointError, match="init_from: this stage starts from the weights of the one before. Run 1."):
+        start(path, tmp_path, required=True, made_by="Run 1.")
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"resume_from": "x.pt"}, {"epoch": 2}])
+def test_a_run_that_goes_on_keeps_its_own(tmp_path, options):
+    assert start(save(tmp_path / "a.pt", 5.0), tmp_path, **options) == 0.0
+
+
+def test_what_is_missing_names_the_command_that_makes_it(tmp_path):
+    with pytest.raises(CheckpointError, match=r"init_from: .*none\.pt does not exist\. Train it first\."):
+        start(str(tmp_path / "none.pt"), tmp_path, made_by="Train it first.")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=r"empty/best\.pt does not exist"):
+        start(str(tmp_path / "empty"), tmp_path)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="does not fit the network: 1 of 2 tensors"):
+        start(save(tmp_path / "a.pt", 5.0), tmp_path, network=nn.Linear(3, 1))

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+import torch
+from ignite.engine import Engine
+from torch import nn
+
+from medbundles.handlers import Publish, publish
+from medbundles.runs import RunDirectory
+from medbundles.runs.checkpoints import save_checkpoint
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    directory = RunDirectory(str(tmp_path / "runs"), "exp")
+    directory.start()
+    layer = nn.Linear(1, 1)
+    content = {
+        "run": directory.path.name,
+        "epoch": 4,
+        "metrics": {"val_dice": 0.5, "val_auc": float("nan")},
+        "knobs": {"train_dir": "/d/train", "kaggle_train_dir": False, "lr": 0.1},
+        "data": {"training": "abc"},
+        "trained": {"image_size": 8, "mask_threshold": 0.4},
+        "network": layer.state_dict(),
+        "optimizer": {},
+    }
+    save_checkpoint(directory.folder("checkpoints") / "best.pt", content)
+    directory.weights = layer.state_dict()
+    return directory
+
+
+def end(run_dir, folder, **options):
+    engine = Engine(lambda *_: None)
+    Publish(run_dir, str(folder), **options).attach(engine)
+    engine.run([0])
+
+
+def test_the_best_weights_their_origin_and_their_knobs_are_published(run_dir, tmp_path):
+    end(run_dir, tmp_path / "models", data_license="research only")
+    published = torch.load(tmp_path / "models/model.pt", weights_only=True)
+    assert published.keys() == run_dir.weights.keys()  # a plain state dict
+    assert all(torch.equal(published[k], v) for k, v in run_dir.weights.items())
+    assert json.loads((tmp_path / "models/trained.json").read_text()) == {"image_size": 8, "mask_threshold": 0.4}
+    about = json.loads((tmp_path / "models/model.json").read_text())
+    assert about == {
+        "run": run_dir.path.name,
+        "run_directory": str(run_dir.path),
+        "epoch": 4,
+        "metrics": {"val_dice": 0.5, "val_auc": None},
+        "data": {"train_dir": "/d/train", "kaggle_train_dir": False},
+        "data_fingerprint": {"training": "abc"},
+        "data_license": "research only",
+    }
+    assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["model.json", "model.pt", "trained.json"]
+
+
+def test_the_licence_may_be_a_file_or_a_long_text(run_dir, tmp_path):
+    (tmp_path / "licence.txt").write_text("no commerce")
+    for given, wanted in [(str(tmp_path / "licence.txt"), "no commerce"), ("long " * 200, "long " * 200)]:
+        end(run_dir, tmp_path / "models", data_license=given)
+        assert json.loads((tmp_path / "models/model.json").read_text())["data_license"] == wanted
+
+
+def test_nothing_is_published_when_switched_off_by_other_ranks_or_without_a_best_epoch(
+    run_dir, tmp_path, monkeypatch, caplog
+):
+    end(run_dir, tmp_path / "models", enabled=False)
+    with monkeypatch.context() as other:
+        other.setattr(publish, "is_rank_0", lambda: False)
+        end(run_dir, tmp_path / "models")
+    (run_dir.folder("checkpoints") / "best.pt").unlink()
+    with caplog.at_level(logging.WARNING, "medbundles"):
+        end(run_dir, tmp_path / "models")
+    assert "nothing is published: the run has no best.pt" in caplog.text
+    assert not (tmp_path / "models").exists()

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from ignite.engine import Engine, Events
+
+from medbundles.handlers import RunRecord, run_record
+from medbundles.runs import RunDirectory
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    directory = RunDirectory(str(tmp_path), "exp")
+    directory.record({"epochs": 3, "lr": "$1e-3"}, {"epochs": 3}, set())
+    return directory
+
+
+def test_config_environment_and_log_are_written_when_the_run_starts(run_dir, tmp_path):
+    engine = Engine(lambda *_: logging.getLogger("other").warning("from elsewhere"))
+    RunRecord(run_dir, "cpu", 7).attach(engine)
+    assert list(tmp_path.iterdir()) == []  # nothing before
+    seen = []
+    engine.on(Events.EPOCH_STARTED)(lambda: seen.append(json.loads((run_dir.folder("config") / "config.json").read_text())))
+    engine.run([0])
+    assert seen == [{"epochs": 3, "lr": "$1e-3"}]
+    environment = json.loads((run_dir.folder("config") / "environment.json").read_text())
+    assert (environment["seed"], environment["device"]) == (7, "cpu")
+    log = (run_dir.folder("logs") / "train.log").read_text()
+    assert "WARNING from elsewhere" in log
+    logging.getLogger("other").warning("later")
+    assert "later" not in (run_dir.folder("logs") / "train.log").read_text()
+
+
+def test_a_resumed_run_appends_to_its_log(run_dir):
+    for text in ("first", "second"):
+        engine = Engine(lambda *_, text=text: logging.getLogger("x").warning(text))
+        RunRecord(run_dir, "cpu", 7).attach(engine)
+        engine.run([0])
+    log = (run_dir.folder("logs") / "train.log").read_text()
+    assert "first" in log
+    assert "second" in log
+
+
+def test_only_rank_0_writes(run_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_record, "is_rank_0", lambda: False)
+    engine = Engine(lambda *_: None)
+    RunRecord(run_dir, "cpu", 7).attach(engine)
+    engine.run([0])
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]

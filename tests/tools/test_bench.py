@@ -1,0 +1,111 @@
+"""The benches: their arithmetic, and that each gives its figures on a tiny run. No time is asserted."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+import torch
+
+from medbundles.data import make_phantoms
+from medbundles.errors import MedbundlesError
+from tools.bench import bench
+from tools.bench.parts import Setting, Training, ratios, spread, take_turns
+from tools.bundle import bundle_folder
+
+TINY = {"image_size": 32, "base_filters": 4, "depth": 3, "batch_size": 4}
+BRAIN = "brain_tumor_multitask_unet"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("data") / "phantoms"
+    make_phantoms(folder, patients=(2, 1, 1), slices=4, size=48, pictures=(0, 0, 0))
+    return str(folder)
+
+
+def test_spread_and_ratios():
+    assert spread([4.0, 1.0, 3.0, 2.0, 5.0]) == {"median": 3, "q1": 2, "q3": 4, "min": 1, "max": 5, "n": 5}
+    assert ratios([2.0, 9.0], [1.0, 3.0])["median"] == 2.5
+
+
+def test_measures_take_turns_and_the_first_round_does_not_count():
+    order: list[tuple[str, int]] = []
+
+    class Measure:
+        def __init__(self, name: str):
+            self.name = name
+
+        def __call__(self, number: int) -> float:
+            order.append((self.name, number))
+            return float(number)
+
+    assert take_turns({"a": Measure("a"), "b": Measure("b")}, 2) == {"a": [1, 2], "b": [1, 2]}
+    assert order == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+
+
+def test_the_bare_loop_steps_as_the_trainer_does(data, tmp_path):
+    """The same weights after an epoch of each: so both did the same work."""
+    setting = Setting(bundle_folder(BRAIN), tmp_path, TINY, data, "", 1, 1.0)
+    # without dropout and clipping, which the bare loop draws differently or does not have
+    knobs = setting.all_knobs(dataset_dir=data, amp=False, cls_dropout=0.0, grad_clip=0, epochs=1)
+    training = Training.build(setting, knobs)
+    network, optimizer = copy.deepcopy((training.network, training.optimizer))
+    bare = Training(
+        training.config, network, training.loss, optimizer, training.inferer, training.loader, training.device
+    )
+    bare.epoch(bare.batches())
+    trainer = training.config.get_parsed_content("train#trainer")
+    trainer.run()
+    for mine, theirs in zip(network.state_dict().values(), training.network.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_trainer_and_augmentation_give_ratios_and_leave_one_file(data, tmp_path):
+    out = tmp_path / "bench.json"
+    result = bench(BRAIN, data, only=("trainer", "augmentation"), pairs=2, out=str(out), **TINY)
+    assert json.loads(out.read_text())["trainer"] == result["trainer"]
+    assert list(tmp_path.iterdir()) == [out]
+    trainer = result["trainer"]
+    assert {name: len(values) for name, values in trainer["seconds"].items()} == {
+        "bare_before": 2, "trainer": 2, "bare_after": 2
+    }  # fmt: skip
+    assert trainer["batches"] == 2
+    assert trainer["trainer_over_bare"]["n"] == trainer["bare_over_bare"]["n"] == 2
+    assert set(result["augmentation"]) == {"workers_0", "workers_2"}
+    assert result["environment"]["threads"] == torch.get_num_threads()
+    assert result["environment"]["versions"]["monai"]
+
+
+def test_cache_is_left_out_with_the_reason_where_there_are_no_slices(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MEDBUNDLES_DATA", str(tmp_path))
+    result = bench(BRAIN, only=("cache",), pairs=1, out=str(tmp_path / "b.json"), **TINY)
+    assert "is not there; name a kaggle_3m folder with --slices_dir" in result["cache"]["skipped"]
+    assert "left out" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_amp_cache_and_startup(data, real_data, tmp_path):
+    lgg = real_data / "lgg_kaggle3m"
+    only = ("amp", "cache", "startup")
+    result = bench(BRAIN, data, str(lgg), only=only, pairs=1, out=str(tmp_path / "b.json"), **TINY)
+    assert {len(dice) for dice in result["amp"]["dice"].values()} == {3}
+    assert set(result["cache"]["waiting"]) == {"none", "disk", "memory"}
+    assert all(0 < waiting["median"] < 1 for waiting in result["cache"]["waiting"].values())
+    assert result["startup"]["training_over_imports"]["n"] == 5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"only": ("trainer", "speed")}, "--only speed is unknown; there are: trainer, augmentation"),
+        ({"pairs": 0}, "--pairs and --epoch_seconds are above 0"),
+        ({"epochs": 3}, "--epochs: use --pairs"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(arguments, message, tmp_path):
+    with pytest.raises(MedbundlesError) as error:
+        bench(BRAIN, out=str(tmp_path / "b.json"), **arguments)
+    assert message in str(error.value)
+    assert list(tmp_path.iterdir()) == []
