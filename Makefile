@@ -16,8 +16,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/python -m tools sample-data --out $(DEMO)/data --overwrite True
-	$(BIN)/python -m tools stages brain_tumor_multitask_unet --dataset_dir $(DEMO)/data --output_dir $(DEMO)/runs --quick_test True --image_size 128 --infer True
+	$(BIN)/python -m tools sample-data --out $(DEMO)/data --overwrite True --patients 16,5,8 --slices 4 --pictures 48,16,24
+	$(BIN)/python -m tools stages brain_tumor_multitask_unet --dataset_dir $(DEMO)/data --output_dir $(DEMO)/runs --quick_test True --image_size 64 --infer True
 
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

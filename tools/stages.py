@@ -221,5 +221,3 @@ def start(folder: Path, files: list[Any], knobs: Mapping[str, Any], what: str) -
 def title(text: str) -> None:
     """A line that tells where one is."""
     print(f"\n=== {text} ===", flush=True)
-
-

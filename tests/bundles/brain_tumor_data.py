@@ -16,6 +16,8 @@ from medbundles.errors import DataError
 from tests.bundles.knob_bench import Bench, handler
 from tests.bundles.knob_check import Check
 
+ROOTS = ("data", "runs", "models", "licence", "weights to evaluate", "weights for inference", "input", "output")
+
 
 def home(items: list[dict], source: str) -> str:
     """The folder of a part that the items of a source come from."""
@@ -47,18 +49,18 @@ def val_images(bench: Bench, **turned: Any) -> str:
     return homes(bench, **turned)["val images"]
 
 
-def test_part(bench: Bench, source: str, knob: str, **turned: Any) -> dict[str, str]:
+def part_to_evaluate(bench: Bench, source: str, knob: str, **turned: Any) -> dict[str, str]:
     """Where the test part comes from, and what the evaluation's report says of it."""
     report = handler(bench.workflow("evaluate", **turned), "EvaluationReport", "validate#handlers")
     return {"data": homes(bench, **turned)[f"test {source}"], "report": report.about[knob]}
 
 
-def test_slices(bench: Bench, **turned: Any) -> dict[str, str]:
-    return test_part(bench, "slices", "test_dir", **turned)
+def slices_to_evaluate(bench: Bench, **turned: Any) -> dict[str, str]:
+    return part_to_evaluate(bench, "slices", "test_dir", **turned)
 
 
-def test_images(bench: Bench, **turned: Any) -> dict[str, str]:
-    return test_part(bench, "images", "kaggle_test_dir", **turned)
+def images_to_evaluate(bench: Bench, **turned: Any) -> dict[str, str]:
+    return part_to_evaluate(bench, "images", "kaggle_test_dir", **turned)
 
 
 def roots(bench: Bench, **turned: Any) -> dict[str, str]:
@@ -69,18 +71,17 @@ def roots(bench: Bench, **turned: Any) -> dict[str, str]:
     with chdir(bench.bundle):  # where the default, the working folder, is a bundle
         train, test, new = (bench.workflow(*f, **free, **turned) for f in ((), ("evaluate",), ("inference",)))
         publish = handler(train, "Publish")
-        writer = handler(new, "InferenceWriter", "handlers")
-        paths = {
-            "data": train.parser.get_parsed_content("data")["train"][0]["image"],
-            "runs": train.parser.get_parsed_content("run_dir").parent,
-            "models": publish.models_dir,
-            "licence": publish.data_license,
-            "weights to evaluate": handler(test, "WeightsCheckpointLoader", "validate#handlers").checkpoint,
-            "weights for inference": handler(new, "WeightsCheckpointLoader", "handlers").checkpoint,
-            "input": new.parser.get_parsed_content("data")[0]["image"],
-            "output": writer.output,
-        }
-    return {name: str(path)[: len(str(bench.other_bundle))] for name, path in paths.items()}
+        paths = (
+            train.parser.get_parsed_content("data")["train"][0]["image"],
+            train.parser.get_parsed_content("run_dir").parent,
+            publish.models_dir,
+            publish.data_license,
+            handler(test, "WeightsCheckpointLoader", "validate#handlers").checkpoint,
+            handler(new, "WeightsCheckpointLoader", "handlers").checkpoint,
+            new.parser.get_parsed_content("data")[0]["image"],
+            handler(new, "InferenceWriter", "handlers").output,
+        )
+    return {name: str(path)[: len(str(bench.other_bundle))] for name, path in zip(ROOTS, paths, strict=True)}
 
 
 def runs_folder(bench: Bench, **turned: Any) -> dict[str, str]:
@@ -235,35 +236,33 @@ def told(name: str) -> Any:
     return lambda bench: {"data": str(bench.other_data / name), "report": str(bench.other_data / name)}
 
 
+def other_bundle(bench: Bench) -> str:
+    return str(bench.other_bundle)
+
+
+def elsewhere(bench: Bench) -> str:
+    return str(bench.folder / "elsewhere")
+
+
+def all_homes(bench: Bench) -> dict[str, str]:
+    """What `homes` tells of the bench's other data."""
+    folders = {"slices": bench.other_data, "images": bench.other_data / "kaggle"}
+    found = {f"{p} {s}": str(folders[s] / p) for p in ("train", "val", "test") for s in folders}
+    return found | {"input": str(bench.other_data)}
+
+
 DATA = {
-    "bundle_root": Check(
-        roots, lambda bench: str(bench.other_bundle), lambda bench: dict.fromkeys(roots(bench), str(bench.other_bundle))
-    ),
-    "dataset_dir": Check(
-        homes,
-        lambda bench: str(bench.other_data),
-        lambda bench: (
-            {
-                f"{p} {s}": str(bench.other_data / ("" if s == "slices" else "kaggle") / p)
-                for p in ("train", "val", "test")
-                for s in ("slices", "images")
-            }
-            | {"input": str(bench.other_data)}
-        ),
-    ),
+    "bundle_root": Check(roots, other_bundle, lambda bench: dict.fromkeys(ROOTS, other_bundle(bench))),
+    "dataset_dir": Check(homes, part(""), all_homes),
     "train_dir": Check(train_slices, part("train"), part("train")),
     "val_dir": Check(val_slices, part("val"), part("val")),
-    "test_dir": Check(test_slices, part("test"), told("test")),
+    "test_dir": Check(slices_to_evaluate, part("test"), told("test")),
     "kaggle_train_dir": Check(train_images, part("kaggle/train"), part("kaggle/train")),
     "kaggle_train_dir (off)": Check(train_images, False, ""),
     "kaggle_val_dir": Check(val_images, part("kaggle/val"), part("kaggle/val")),
     "kaggle_val_dir (off)": Check(val_images, False, ""),
-    "kaggle_test_dir": Check(test_images, part("kaggle/test"), told("kaggle/test")),
-    "output_dir": Check(
-        runs_folder,
-        lambda bench: str(bench.folder / "elsewhere"),
-        lambda bench: dict.fromkeys(("runs", "cache"), str(bench.folder / "elsewhere")),
-    ),
+    "kaggle_test_dir": Check(images_to_evaluate, part("kaggle/test"), told("kaggle/test")),
+    "output_dir": Check(runs_folder, elsewhere, lambda bench: {"runs": elsewhere(bench), "cache": elsewhere(bench)}),
     "cache_dir": Check(cached, lambda bench: str(bench.other_cache), {"train": True, "validate": True}),
     "cache": Check(reads, "none", {"train": (0, 2), "validate": (0, 2)}, given={}),
     "cache (in memory)": Check(reads, "memory", {"train": (16, 0), "validate": (12, 0)}),

@@ -251,7 +251,9 @@ THRESHOLD = {"training": 1, "new pictures": 1, "stored": 0.3, "evaluation": 0.3,
 MODEL = {
     "network_def#_target_": Check(network_class, "tests.bundles.brain_tumor_model.OtherUNet", "OtherUNet"),
     "image_size": Check(image_size, 48, all_five(48)),
-    "in_channels": Check(in_channels, 3),
+    "in_channels": Check(
+        in_channels, 3, {**all_five(3), "training": (3, 3), "inference": (3, 3), "inference reads": 1}
+    ),
     "seg_out_channels": Check(seg_out_channels, 3, {**all_five(3), "largest index": 2}),
     "cls_num_classes": Check(cls_num_classes, 3, along=THREE),
     "base_filters": Check(base_filters, 6, all_five(6)),

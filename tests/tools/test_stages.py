@@ -160,12 +160,10 @@ def test_what_cannot_work_is_refused_before_anything_starts(children, data, tmp_
 @pytest.mark.slow
 def test_three_stages_on_phantoms(data, tmp_path, capfd):
     report = stages.run("brain_tumor_multitask_unet", str(data), str(tmp_path), quick_test=True, infer=True, **TINY)
-    assert [report["training"][phase]["monitor"] for phase in ("2.1", "2.2", "2.3")] == ["val_dice", "val_acc", "val_combined"]
+    monitors = [training["monitor"] for training in report["training"].values()]
+    assert monitors == ["val_dice", "val_acc", "val_combined"]
     scores = report["parts"]["test"]["phases"]["2.3"]
     assert scores["combined"]["value"] == pytest.approx((scores["dice"]["value"] + scores["acc"]["value"]) / 2)
     pictures = [line.split("  ")[1].strip() for line in capfd.readouterr().out.splitlines() if "Dice 0." in line]
     assert pictures
     assert all(Path(path).is_file() for path in pictures)
-    again = stages.run("brain_tumor_multitask_unet", str(data), str(tmp_path), quick_test=True, resume=True, **TINY)
-    assert again["training"] == report["training"]
-    assert again["parts"] == report["parts"]

@@ -34,15 +34,16 @@ class StopAtFirstStep:
 
 def measure(setting: Setting) -> dict[str, Any]:
     """Both commands in turn, on sample data as the verb sample-data writes it."""
-    data = setting.dataset_dir or str(setting.temporary / "sample")
-    if not setting.dataset_dir:
+    data = setting.temporary / "sample"
+    knobs: dict[str, Any] = {"output_dir": str(setting.temporary / "starts"), "publish": False, "epochs": 1}
+    if setting.dataset_dir:  # only slices, as in the other benches
+        data = Path(setting.dataset_dir).resolve()
+        knobs |= {"kaggle_train_dir": False, "kaggle_val_dir": False}
+    else:
         make_phantoms(data)
     overlay = setting.temporary / "stop_at_first_step.json"
     overlay.write_text(json.dumps({"+train#handlers": [{"_target_": "tools.bench.startup.StopAtFirstStep"}]}))
-    knobs = {
-        **setting.knobs, "dataset_dir": str(Path(data).resolve()), "output_dir": str(setting.temporary / "starts"),
-        "publish": False, "epochs": 1,
-    }  # fmt: skip
+    knobs = {"dataset_dir": str(data), **knobs, **setting.knobs}
     command = bundle_command([*(f"configs/{name}.json" for name in FILES), overlay], knobs)
     seconds = take_turns(
         {"imports": _Command(IMPORTS, setting.folder), "training": _Command(command, setting.folder)}, ROUNDS

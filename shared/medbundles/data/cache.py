@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -53,7 +52,7 @@ class DiskCache:
         if path.is_file():
             try:
                 return torch.load(path, weights_only=True)
-            except (RuntimeError, EOFError, pickle.UnpicklingError):
+            except Exception:  # a broken file makes the reader raise almost anything
                 path.unlink(missing_ok=True)  # a damaged file is made again below
         prepared = self.read(item)
         self._store(prepared, path)
@@ -67,7 +66,7 @@ class DiskCache:
             os.replace(temporary, path)
         except (OSError, RuntimeError) as error:  # torch's writer turns the OSError of a full disk into the other
             raise DataError(
-                f"cache_dir: {self.folder} cannot be written; is the disk full? Use cache memory or none, or another folder."
+                f"cache_dir: {self.folder} cannot be written; is the disk full? Use another folder, or cache memory."
             ) from error
         finally:
             with suppress(OSError):

@@ -99,7 +99,7 @@ class SeededDataset(Dataset):
             with ThreadPool(max(1, self.cache_workers)) as pool:
                 self.prepared = pool.map(self.read, self.data)
 
-    def __getitem__(self, key: int | Key) -> Any:
+    def __getitem__(self, key: int | Key) -> Any:  # type: ignore[override]
         epoch, index = key if isinstance(key, tuple) else (0, key)
         item = self.prepared[index] if self.prepared is not None else self.read(self.data[index])
         if self.augmentation is None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
 
 from medbundles.handlers.early_stopping import monitored, validated
 from medbundles.handlers.resume import data_fingerprints
@@ -87,7 +88,7 @@ class CheckpointSaver:
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
-    def start(self, engine: Engine) -> None:
+    def start(self, engine: SupervisedTrainer) -> None:
         """The data do not change during a run: their fingerprint is taken once. A resumed run respects its best.pt."""
         self.data = data_fingerprints(engine, self.validator)
         if engine.state.epoch > 0 and self.run_dir.started:
@@ -107,7 +108,7 @@ class CheckpointSaver:
         """Go on comparing with the best so far."""
         self.best, self.best_epoch, self.best_metrics = state["best"], state["best_epoch"], state["best_metrics"]
 
-    def _is_best(self, engine: Engine) -> bool:
+    def _is_best(self, engine: SupervisedTrainer) -> bool:
         """Compare this epoch with the best one, and remember it when it is better."""
         if not validated(engine, self.validator):
             return False
@@ -123,7 +124,7 @@ class CheckpointSaver:
         self.best_metrics = {k: float(v) for k, v in self.validator.state.metrics.items()}
         return True
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: SupervisedTrainer) -> None:
         best, epoch = self._is_best(engine), engine.state.epoch
         periodic = self.save_frequency > 0 and epoch % self.save_frequency == 0
         names = ["best.pt"] * (best and self.save_best) + [f"epoch_{epoch:03d}.pt"] * periodic
@@ -140,7 +141,7 @@ class CheckpointSaver:
             if periodic:
                 self._prune(folder)
 
-    def _content(self, engine: Engine) -> dict[str, Any]:
+    def _content(self, engine: SupervisedTrainer) -> dict[str, Any]:
         return {
             "run": self.run_dir.path.name,
             "epoch": engine.state.epoch,

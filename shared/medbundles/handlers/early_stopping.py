@@ -27,7 +27,8 @@ def monitored(validator: Engine, name: str) -> float:
     """
     metrics = validator.state.metrics
     if name not in metrics:
-        raise ConfigError(f"early_stopping#monitor: no metric is named {name!r}; there are {', '.join(sorted(metrics))}.")
+        there = ", ".join(sorted(metrics))
+        raise ConfigError(f"early_stopping#monitor: no metric is named {name!r}; there are {there}.")
     return float(metrics[name])
 
 

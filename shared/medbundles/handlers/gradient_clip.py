@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import torch
 from ignite.engine import Engine
+from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 
 from medbundles.errors import ConfigError
 
 
-def is_stepping(engine: Engine) -> bool:
+def is_stepping(engine: SupervisedTrainer) -> bool:
     """Whether the optimizer steps in this iteration (MONAI accumulates over `accumulation_steps` batches)."""
     every = engine.accumulation_steps
     inside = (engine.state.iteration - 1) % engine.state.epoch_length + 1
@@ -42,7 +43,7 @@ class GradientClip:
         """Wire it to the trainer; BACKWARD_COMPLETED comes just before the optimizer's step."""
         engine.add_event_handler(IterationEvents.BACKWARD_COMPLETED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: SupervisedTrainer) -> None:
         if not is_stepping(engine):
             return
         if engine.scaler is not None:

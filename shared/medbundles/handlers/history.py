@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
 
 from medbundles.handlers.early_stopping import validated
 from medbundles.handlers.stateful import stateful
@@ -53,17 +54,18 @@ class History:
         """Go on with the records of a checkpoint."""
         self.epochs = state["epochs"]
 
-    def start_epoch(self, engine: Engine) -> None:
+    def start_epoch(self, engine: SupervisedTrainer) -> None:
         """Start counting."""
         self.sums, self.norms, self.samples, self.started = {}, [], 0, time.perf_counter()
 
-    def add(self, engine: Engine) -> None:
+    def add(self, engine: SupervisedTrainer) -> None:
         """Add an iteration's loss, its parts and the gradient norm."""
         output = engine.state.output
         count = len(output["image"])
         self._add("loss", output["loss"].detach(), torch.tensor(count))
-        for name, mean in getattr(engine.loss_function, "parts", {}).items():
-            self._add(f"{name}_loss", mean, engine.loss_function.counts[name])
+        loss: Any = engine.loss_function
+        for name, mean in getattr(loss, "parts", {}).items():
+            self._add(f"{name}_loss", mean, loss.counts[name])
         if getattr(engine.state, "grad_norm", None) is not None:
             self.norms.append(engine.state.grad_norm)
             engine.state.grad_norm = None
@@ -89,7 +91,7 @@ class History:
                 pair[0], pair[1] = both[0], both[1]
         return self.running()
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: SupervisedTrainer) -> None:
         record: dict[str, Any] = {"epoch": engine.state.epoch}
         record |= {f"train_{name}": value for name, value in self._losses().items()}
         record |= {name: float(value) for name, value in engine.state.metrics.items()}

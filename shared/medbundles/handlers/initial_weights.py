@@ -22,8 +22,8 @@ class InitialWeights:
         network: the bare network.
         path: weights or checkpoint file; a folder stands for its newest run's best.pt; None or False: random weights.
         run_dir: says whether the run is resumed.
-        made_by: the command that makes the weights, for the message when they are missing.
-        required: refuse to start without `path`.
+        configs: the bundle's configs folder; a folder named like one of its files holds that stage's runs, and the
+            message about missing weights names the command that makes them.
 
     Raises:
         CheckpointError: the file is missing (names the command that makes it), unsafe, or does not fit the network.
@@ -34,25 +34,17 @@ class InitialWeights:
         network: torch.nn.Module,
         path: str | None,
         run_dir: RunDirectory,
-        made_by: str = "",
-        required: bool = False,
+        configs: str = "configs",
     ):
-        self.network, self.path, self.run_dir = network, path or None, run_dir
-        self.made_by, self.required = made_by, required
+        self.network, self.path, self.run_dir, self.configs = network, path or None, run_dir, Path(configs)
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
-        if self.run_dir.resume or self.run_dir.resume_from or engine.state.epoch > 0:
+        if self.path is None or self.run_dir.resume or self.run_dir.resume_from or engine.state.epoch > 0:
             return  # epoch > 0: a federated client runs the trainer again, with the server's weights
-        if self.path is None:
-            if self.required:
-                raise CheckpointError(
-                    f"init_from: this stage starts from the weights of the one before. {self.made_by}"
-                )
-            return
         path = self.find()
         report = load_weights(self.network, path)
         logger.info("initial weights: %s (%d of %d tensors)", path, report.loaded, report.total)
@@ -63,5 +55,21 @@ class InitialWeights:
         if path.is_dir():
             path = max(path.rglob("best.pt"), key=lambda p: p.stat().st_mtime, default=path / "best.pt")
         if not path.is_file():
-            raise CheckpointError(f"init_from: {path} does not exist. {self.made_by}")
+            raise CheckpointError(f"init_from: {path} does not exist. {self.advice()}")
         return path
+
+    def advice(self) -> str:
+        """Which command makes the weights."""
+        path = Path(str(self.path))
+        stage = next((p for p in (path, *path.parents) if self.config(p).is_file()), None)
+        if stage is None:
+            return "Name the best.pt of a run with --init_from FILE, or start from random weights: --init_from False."
+        return (
+            "Train that stage first, with the same further configs and knobs: python -m monai.bundle run "
+            f"--config_file \"['{self.configs / 'train.json'}','{self.config(stage)}']\", "
+            "or name the best.pt of a run with --init_from FILE."
+        )
+
+    def config(self, folder: Path) -> Path:
+        """The config file of the stage whose runs stand in a folder."""
+        return self.configs / f"{folder.name}.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from ignite.engine import Engine
+from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 
 from medbundles.errors import MedbundlesError
@@ -16,12 +17,12 @@ class NanGuard:
         """Wire it to the trainer; LOSS_COMPLETED comes before the backward pass."""
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: SupervisedTrainer) -> None:
         loss = engine.state.output["loss"].detach()
         if torch.isfinite(loss):
             return
         batch = engine.state.batch
-        files = batch.get("image_path", []) if isinstance(batch, dict) else []
+        files: list = batch.get("image_path", []) if isinstance(batch, dict) else []
         raise MedbundlesError(
             f"the loss is {float(loss)} in epoch {engine.state.epoch}, iteration {engine.state.iteration}. "
             f"Its batch: {', '.join(map(str, files)) or 'unknown'}. The last good checkpoint is kept. "

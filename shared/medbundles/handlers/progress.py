@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
 
 from medbundles.handlers.history import History
 from medbundles.handlers.stateful import stateful
@@ -46,7 +47,7 @@ class Progress:
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.advance)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
-    def open(self, engine: Engine) -> None:
+    def open(self, engine: SupervisedTrainer) -> None:
         """A new bar for the epoch."""
         if self.bar_wanted and sys.stderr.isatty():
             from tqdm import tqdm
@@ -54,7 +55,7 @@ class Progress:
             title = f"Epoch {engine.state.epoch}/{engine.state.max_epochs}"
             self.bar = tqdm(total=engine.state.epoch_length, desc=title, leave=False, dynamic_ncols=True)
 
-    def advance(self, engine: Engine) -> None:
+    def advance(self, engine: SupervisedTrainer) -> None:
         """One iteration more."""
         if self.bar is None:
             return
@@ -66,7 +67,7 @@ class Progress:
             self.bar.close()
             self.bar = None
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: SupervisedTrainer) -> None:
         record = engine.state.epoch_record
         rates = ", ".join(f"{n} {v:.2e}" for n, v in record.items() if n.startswith("lr"))
         logger.info(

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
 
 from medbundles.data.fingerprint import fingerprint
 from medbundles.errors import CheckpointError
@@ -17,7 +18,7 @@ from medbundles.runs.directory import RunDirectory
 logger = logging.getLogger("medbundles")
 
 
-def data_fingerprints(engine: Engine, validator: Engine) -> dict[str, str]:
+def data_fingerprints(engine: SupervisedTrainer, validator: Any) -> dict[str, str]:
     """Fingerprints of the data that a trainer and its validator read."""
     loaders = {"training": engine.data_loader, "validation": validator.data_loader}
     return {part: fingerprint(loader.dataset.data) for part, loader in loaders.items()}
@@ -56,7 +57,7 @@ class Resume:
         """Wire it to the trainer."""
         engine.add_event_handler(Events.STARTED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: SupervisedTrainer) -> None:
         # epoch > 0: a federated client runs the trainer again, with the server's weights
         path = self.run_dir.resume_file() if engine.state.epoch == 0 else None
         if path is None:
@@ -97,7 +98,7 @@ class Resume:
                 f"(the run's config/config.json has them), or start a new run with --init_from {path}."
             )
 
-    def _compare_data(self, then: dict[str, str], engine: Engine, path: str) -> None:
+    def _compare_data(self, then: dict[str, str], engine: SupervisedTrainer, path: str) -> None:
         now = data_fingerprints(engine, self.validator)
         changed = [part for part in now if now[part] != then[part]]
         if changed:
@@ -106,7 +107,7 @@ class Resume:
                 "Resume on the same data, or start a new run."
             )
 
-    def _restore(self, content: dict[str, Any], engine: Engine) -> None:
+    def _restore(self, content: dict[str, Any], engine: SupervisedTrainer) -> None:
         self.network.load_state_dict(content["network"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
@@ -117,7 +118,7 @@ class Resume:
                 part.load_state_dict(content["parts"][name])
         engine.state.epoch, engine.state.iteration = content["epoch"], content["iteration"]
 
-    def _finished(self, engine: Engine) -> bool:
+    def _finished(self, engine: SupervisedTrainer) -> bool:
         """Whether nothing is left to do; then the trainer is ended at once and only the end of the run is redone."""
         epoch, stopping = engine.state.epoch, stateful(engine).get("early_stopping")
         if epoch >= engine.state.max_epochs:

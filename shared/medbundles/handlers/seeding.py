@@ -7,6 +7,7 @@ import random
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
 
 from medbundles.data.samplers import rank_and_world
 
@@ -37,7 +38,7 @@ class Seeding:
         engine.add_event_handler(Events.STARTED, self.set_flags)
         engine.add_event_handler(Events.EPOCH_STARTED, self.seed_epoch)
 
-    def set_flags(self, engine: Engine) -> None:
+    def set_flags(self, engine: SupervisedTrainer) -> None:
         """Set what holds for the whole run."""
         torch.backends.cudnn.benchmark = self.benchmark
         torch.backends.cudnn.deterministic = self.deterministic
@@ -45,7 +46,7 @@ class Seeding:
             torch.backends.cuda.matmul.allow_tf32 = self.tf32
             torch.backends.cudnn.allow_tf32 = self.tf32
 
-    def seed_epoch(self, engine: Engine) -> None:
+    def seed_epoch(self, engine: SupervisedTrainer) -> None:
         """Seed everything for the epoch that starts."""
         epoch = engine.state.epoch
         number = int(np.random.SeedSequence([self.seed, epoch, rank_and_world()[0]]).generate_state(1)[0])

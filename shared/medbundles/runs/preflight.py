@@ -77,7 +77,7 @@ def _is_literal(knob: Knob, parser: ConfigParser) -> bool:
 
 
 def _texts_that_mean_values(config: dict[str, Any], known: dict[str, list[Any]], knobs: list[Knob]) -> list[str]:
-    """'false' as text is true for MONAI; a value was meant, unless the bundle itself has that text. Knobs come later."""
+    """'false' as text is true for MONAI; a value was meant, unless the bundle has that text. Knobs come later."""
     later = {knob.id for knob in knobs}
     return [
         f"{name}: {value!r} is text; write {value.capitalize()} (or '$None' for no value)."

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +142,15 @@ def _is_array(checker: Any, value: Any) -> bool:
 
 
 def _validator(schema: dict[str, Any]) -> Any:
+    return _validator_class()(schema)
+
+
+@cache
+def _validator_class() -> Any:
     """A validator for Python values: tuples are lists, NaN is no number, 2.0 is no integer."""
     from jsonschema import Draft202012Validator, validators
 
     checker = Draft202012Validator.TYPE_CHECKER.redefine_many(
         {"number": _is_number, "integer": _is_integer, "array": _is_array}
     )
-    return validators.extend(Draft202012Validator, type_checker=checker)(schema)
+    return validators.extend(Draft202012Validator, type_checker=checker)

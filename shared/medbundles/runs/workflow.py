@@ -118,8 +118,10 @@ def _exchanged(name: str, value: dict[str, Any], known: dict[str, list[Any]]) ->
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     names = [k for k in known if not any(part.isdigit() or part.startswith("_") for part in k.split("#"))]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    parent, _, leaf = name.rpartition("#")
+    beside = {k.rpartition("#")[2]: k for k in known if k.rpartition("#")[0] == parent}
+    near = [beside[k] for k in difflib.get_close_matches(leaf, beside, n=1)]
+    near = near or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if not near:  # right leaf under a wrong or missing group
-        leaf = name.rpartition("#")[2]
         near = [k for k in names if k.rpartition("#")[2] == leaf] or difflib.get_close_matches(leaf, names, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -85,7 +85,7 @@ def test_a_full_disk_names_the_cache_folder_and_leaves_no_half_file(read, tmp_pa
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cache_dir: .*file/cache cannot be written"):
+    with pytest.raises(DataError, match=r"cache_dir: .*file/cache cannot be written"):
         DiskCache(dict, tmp_path / "file" / "cache", "")({"image": "x"})
 
 

@@ -97,7 +97,9 @@ def test_ranks_share_a_shuffled_set_with_equal_lengths_and_cover_it(monkeypatch,
 @pytest.mark.parametrize("sampling", ["balanced", "weighted"])
 def test_ranks_get_equally_many_mixed_batches(monkeypatch, world, sampling):
     parts = on_ranks(monkeypatch, world, lambda: mixed(60, 440, sampling=sampling))
-    assert {len(part) for part in parts} == {-(-440 // (22 * world)) if sampling == "balanced" else -(-500 // (32 * world))}
+    assert {len(part) for part in parts} == {
+        -(-440 // (22 * world)) if sampling == "balanced" else -(-500 // (32 * world))
+    }
     assert {len(batch) for part in parts for batch in part} == {32}
     if sampling == "balanced":
         long = Counter(i for part in parts for batch in part for i in batch if i >= 60)

@@ -97,10 +97,9 @@ def test_after_a_restart_it_goes_on_counting():
 def test_unknown_names_are_refused():
     with pytest.raises(ConfigError, match="early_stopping#mode: 'best' is unknown; use 'max' or 'min'"):
         EarlyStopping(Engine(print), "val", mode="best")
+    validator = Engine(print)
+    validator.state.epoch, validator.state.metrics = 1, {"val": 1.0}
+    trainer = Engine(lambda *_: None)
+    EarlyStopping(validator, "dice").attach(trainer)
     with pytest.raises(ConfigError, match="early_stopping#monitor: no metric is named 'dice'; there are val"):
-        early = EarlyStopping(Engine(print), "dice")
-        trainer = Engine(lambda *_: None)
-        early.attach(trainer)
-        trainer.on(Events.EPOCH_STARTED)(lambda: early.validator.state.metrics.update(val=1.0))
-        trainer.on(Events.EPOCH_STARTED)(lambda: setattr(early.validator.state, "epoch", 1))
         trainer.run([0])

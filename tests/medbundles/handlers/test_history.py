@@ -37,7 +37,9 @@ def train(tmp_path):
 
         trainer, validator = Engine(step), Engine(lambda *_: None)
         trainer.loss_function = loss
-        layers = [{"params": [nn.Parameter(torch.zeros(1))], "lr": 0.1 * (i + 1), "name": f"part{i}"} for i in range(groups)]
+        layers = [
+            {"params": [nn.Parameter(torch.zeros(1))], "lr": 0.1 * (i + 1), "name": f"part{i}"} for i in range(groups)
+        ]
         trainer.optimizer = torch.optim.SGD(layers)
 
         @trainer.on(Events.EPOCH_COMPLETED(every=interval))
@@ -129,7 +131,7 @@ def test_metrics_json_is_strict_json_with_null_for_nan(train):
 
 
 def test_after_a_restart_the_records_go_on(train):
-    handler, trainer, _ = train([{"val": 0.5}])
+    _, trainer, _ = train([{"val": 0.5}])
     state = stateful(trainer)["history"].state_dict()
     _, _, text = train([{"val": 0.6}], state=state)
     assert [e["val"] for e in json.loads(text)["epochs"]] == [0.5, 0.6]

@@ -48,10 +48,8 @@ def test_of_a_folder_of_runs_the_newest_best_is_taken(tmp_path):
 
 
 @pytest.mark.parametrize("path", [None, False])
-def test_without_a_path_the_weights_stay_unless_one_is_required(tmp_path, path):
+def test_without_a_path_the_weights_stay(tmp_path, path):
     assert start(path, tmp_path) == 0.0
-    with pytest.raises(CheckpointError, match="init_from: this stage starts from the weights of the one before. Run 1."):
-        start(path, tmp_path, required=True, made_by="Run 1.")
 
 
 @pytest.mark.parametrize("options", [{"resume": True}, {"resume_from": "x.pt"}, {"epoch": 2}])
@@ -59,12 +57,20 @@ def test_a_run_that_goes_on_keeps_its_own(tmp_path, options):
     assert start(save(tmp_path / "a.pt", 5.0), tmp_path, **options) == 0.0
 
 
-def test_what_is_missing_names_the_command_that_makes_it(tmp_path):
-    with pytest.raises(CheckpointError, match=r"init_from: .*none\.pt does not exist\. Train it first\."):
-        start(str(tmp_path / "none.pt"), tmp_path, made_by="Train it first.")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(CheckpointError, match=r"empty/best\.pt does not exist"):
-        start(str(tmp_path / "empty"), tmp_path)
+def test_a_stage_that_is_missing_names_the_command_that_trains_it(tmp_path):
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "stage1.json").write_text("{}")
+    (tmp_path / "runs" / "stage1").mkdir(parents=True)
+    for path in ("runs/stage1", "runs/stage1/run_20260101_000000/checkpoints/best.pt"):
+        with pytest.raises(CheckpointError, match=r"init_from: .*best\.pt does not exist\. Train that stage") as caught:
+            start(str(tmp_path / path), tmp_path, configs=str(tmp_path / "configs"))
+        command = f"--config_file \"['{tmp_path}/configs/train.json','{tmp_path}/configs/stage1.json']\""
+        assert command in str(caught.value)
+
+
+def test_a_file_that_is_missing_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"init_from: .*none\.pt does not exist\. Name the best\.pt of a run"):
+        start(str(tmp_path / "none.pt"), tmp_path)
 
 
 def test_weights_of_another_network_are_refused(tmp_path):

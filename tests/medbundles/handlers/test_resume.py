@@ -130,7 +130,7 @@ def test_an_interrupted_run_ends_with_the_same_bits_as_one_that_was_not(build, k
     stopped = build()
     stop_in(stopped, kills[0])
     if kills[0] == 1:  # nothing was saved yet
-        with pytest.raises(CheckpointError, match="no last.pt of experiment 'exp'"):
+        with pytest.raises(CheckpointError, match=r"no last\.pt of experiment 'exp'"):
             build(resume=True).run()
         stop_in(build(), kills[1])
     for epoch in kills[1:] if kills[0] > 1 else ():
@@ -196,7 +196,11 @@ def test_resume_from_goes_on_in_the_folder_of_that_checkpoints_run(build, tmp_pa
     more = build(epochs=3, resume_from=str(first.run_dir.folder("checkpoints") / "last.pt"))
     more.run()
     assert more.run_dir.path == first.run_dir.path
-    assert [e["epoch"] for e in json.loads((more.run_dir.path / "metrics/metrics.json").read_text())["epochs"]] == [1, 2, 3]
+    assert [e["epoch"] for e in json.loads((more.run_dir.path / "metrics/metrics.json").read_text())["epochs"]] == [
+        1,
+        2,
+        3,
+    ]
 
 
 def test_a_trainer_that_a_host_runs_again_keeps_the_hosts_weights(build):
@@ -239,7 +243,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused_and_leaves_nothing(build, tmp
 def test_another_network_is_refused_with_the_names_of_its_tensors(build, tmp_path):
     build(epochs=1).run()
     before = tree(tmp_path)
-    with pytest.raises(CheckpointError, match=r"another network; these tensors do not fit: 0\.weight, 0\.bias, 2\.weight"):
+    with pytest.raises(
+        CheckpointError, match=r"another network; these tensors do not fit: 0\.weight, 0\.bias, 2\.weight"
+    ):
         build(epochs=2, resume=True, width=7).run()
     with pytest.raises(CheckpointError, match=r"these tensors do not fit: 2\.bias\."):
         build(epochs=2, resume=True, bias=False).run()

@@ -22,7 +22,9 @@ def test_config_environment_and_log_are_written_when_the_run_starts(run_dir, tmp
     RunRecord(run_dir, "cpu", 7).attach(engine)
     assert list(tmp_path.iterdir()) == []  # nothing before
     seen = []
-    engine.on(Events.EPOCH_STARTED)(lambda: seen.append(json.loads((run_dir.folder("config") / "config.json").read_text())))
+    engine.on(Events.EPOCH_STARTED)(
+        lambda: seen.append(json.loads((run_dir.folder("config") / "config.json").read_text()))
+    )
     engine.run([0])
     assert seen == [{"epochs": 3, "lr": "$1e-3"}]
     environment = json.loads((run_dir.folder("config") / "environment.json").read_text())

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from medbundles.errors import CheckpointError, ConfigError
+from medbundles.runs import RunDirectory, directory
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch):
+    monkeypatch.setattr(directory.time, "strftime", lambda form: "run_20260102_030405")
+
+
+def make_run(folder, *names):
+    for name in names:
+        (folder / name / "checkpoints").mkdir(parents=True)
+        (folder / name / "checkpoints" / "last.pt").write_text(name)
+
+
+def test_nothing_is_made_before_the_start(tmp_path):
+    run = RunDirectory(str(tmp_path / "runs"), "exp")
+    assert not run.started
+    assert run.resume_file() is None
+    with pytest.raises(RuntimeError, match="named when the trainer starts"):
+        _ = run.path
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_layout(tmp_path):
+    run = RunDirectory(str(tmp_path / "runs"), "exp")
+    assert run.start() == tmp_path / "runs/exp/run_20260102_030405" == run.path
+    assert sorted(p.name for p in run.path.iterdir()) == sorted(
+        ["config", "logs", "metrics", "checkpoints", "plots", "predictions"]
+    )
+    assert run.start() == run.path  # a trainer that is run again stays in its folder
+    assert len(list((tmp_path / "runs/exp").iterdir())) == 1
+
+
+def test_runs_in_the_same_second_and_of_a_fold_have_their_own_folders(tmp_path):
+    names = [RunDirectory(str(tmp_path), "exp").start().name for _ in range(3)]
+    assert names == ["run_20260102_030405", "run_20260102_030405_2", "run_20260102_030405_3"]
+    assert RunDirectory(str(tmp_path), "exp", fold=0).start() == tmp_path / "exp/fold_0/run_20260102_030405"
+
+
+def test_an_absolute_checkpoint_and_log_folder(tmp_path):
+    run = RunDirectory(str(tmp_path), "exp", checkpoint_dir=str(tmp_path / "elsewhere"), log_dir="texts")
+    run.start()
+    assert run.folder("checkpoints") == tmp_path / "elsewhere"
+    assert run.folder("logs") == run.path / "texts"
+    assert (tmp_path / "elsewhere").is_dir()
+    assert (run.path / "texts").is_dir()
+    resumed = RunDirectory(str(tmp_path), "exp", checkpoint_dir=str(tmp_path / "elsewhere"), resume=True)
+    with pytest.raises(CheckpointError):
+        resumed.resume_file()
+    (tmp_path / "elsewhere" / "last.pt").write_text("")
+    assert resumed.resume_file() == tmp_path / "elsewhere" / "last.pt"
+    assert resumed.start(run.path.name) == run.path
+
+
+@pytest.mark.parametrize(
+    ("names", "newest"),
+    [
+        (["run_20260101_000000", "run_20260101_000001"], "run_20260101_000001"),
+        (["run_20260101_000000_2", "run_20260101_000000"], "run_20260101_000000_2"),
+        (["run_20260101_000000_2", "run_20260101_000000_10", "run_20260101_000000_9"], "run_20260101_000000_10"),
+        (["run_20260101_000000_2", "run_20260101_000001"], "run_20260101_000001"),
+        (["run_20260101_000000", "run_20260101_000000_backup", "run_zzz"], "run_20260101_000000"),
+    ],
+)
+def test_the_newest_run_is_resumed(tmp_path, names, newest):
+    make_run(tmp_path / "exp", *names)
+    for age, name in enumerate(names):  # times on disk do not matter
+        os.utime(tmp_path / "exp" / name, (age, age))
+    run = RunDirectory(str(tmp_path), "exp", resume=True)
+    assert run.resume_file().read_text() == newest
+    assert run.start(newest) == tmp_path / "exp" / newest
+
+
+def test_a_run_that_never_completed_an_epoch_is_passed_over(tmp_path):
+    make_run(tmp_path / "exp", "run_20260101_000000", "run_20260101_000001")
+    (tmp_path / "exp/run_20260101_000001/checkpoints/last.pt").unlink()
+    assert RunDirectory(str(tmp_path), "exp", resume=True).resume_file().read_text() == "run_20260101_000000"
+
+
+def test_only_runs_of_the_same_experiment_and_fold_are_resumed(tmp_path):
+    make_run(tmp_path / "other", "run_20260101_000000")
+    make_run(tmp_path / "exp/fold_1", "run_20260101_000000")
+    for fold in (None, 0):
+        with pytest.raises(CheckpointError, match=r"resume: no last\.pt of experiment .* Start without --resume"):
+            RunDirectory(str(tmp_path), "exp", fold=fold, resume=True).resume_file()
+    assert RunDirectory(str(tmp_path), "exp", fold=1, resume=True).resume_file()
+
+
+def test_resume_from_a_file_goes_on_in_its_run_wherever_that_is(tmp_path):
+    make_run(tmp_path / "old/exp", "run_20250101_000000")
+    file = tmp_path / "old/exp/run_20250101_000000/checkpoints/last.pt"
+    run = RunDirectory(str(tmp_path / "new"), "exp", resume_from=str(file))
+    assert run.resume_file() == file
+    assert run.start("run_20250101_000000") == file.parents[1]
+    copy = tmp_path / "copy.pt"
+    copy.write_text("")
+    loose = RunDirectory(str(tmp_path / "new"), "exp", resume_from=str(copy))
+    assert loose.start("run_20250101_000000") == tmp_path / "new/exp/run_20250101_000000"
+    with pytest.raises(CheckpointError, match=r"resume_from: .*gone\.pt does not exist"):
+        RunDirectory(str(tmp_path), "exp", resume_from=str(tmp_path / "gone.pt")).resume_file()
+
+
+def test_a_folder_that_cannot_be_made_is_a_readable_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"output_dir: cannot make a run folder below .*file/exp: Not a directory"):
+        RunDirectory(str(tmp_path / "file"), "exp").start()
+
+
+def test_rank_0_alone_makes_the_folder_and_tells_the_others(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(directory, "from_rank_0", lambda value: told.append(value) or (None, Path("/told/by/rank_0")))
+    monkeypatch.setattr(directory, "is_rank_0", lambda: False)
+    assert RunDirectory(str(tmp_path), "exp").start() == Path("/told/by/rank_0")
+    assert told == [(None, None)]
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(directory, "from_rank_0", lambda value: ("output_dir: no.", None))
+    with pytest.raises(ConfigError, match=r"output_dir: no\."):  # every rank stops
+        RunDirectory(str(tmp_path), "exp").start()

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from medbundles.runs import rules
+
+RIGHT = {
+    "mixing#brats_ratio": 0.3, "mixing#kaggle_ratio": 0.7,
+    "early_stopping#enabled": True, "early_stopping#patience": 5, "val_interval": 5, "epochs": 10,
+    "class_names": ["no", "yes"], "cls_num_classes": 2, "scheduler#warmup_epochs": 9,
+    "loss#lambda_seg": 0, "loss#lambda_cls": 1,
+    "loss#seg_loss#name": "dice_bce", "loss#seg_loss#dice_weight": 0, "loss#seg_loss#bce_weight": 1,
+    "frozen": ["encoder", "decoder"], "resume": True, "init_from": "stage1",
+    "early_stopping#monitor": "val_dice", "early_stopping#mode": "max", "device": "cpu",
+}  # fmt: skip
+
+BROKEN = [
+    ({"mixing#brats_ratio": 0.4}, "mixing#brats_ratio and mixing#kaggle_ratio add up to 1.1; they must add up to 1."),
+    ({"early_stopping#patience": 4}, "early_stopping#patience: 4 epochs are less than one validation (val_interval 5)"),
+    ({"val_interval": 11, "early_stopping#enabled": False}, "val_interval: 11 is beyond epochs (10)"),
+    ({"class_names": ["a", "b", "c"]}, "class_names: ['a', 'b', 'c'] must be 2 different names"),
+    ({"class_names": ["a", "a"]}, "must be 2 different names"),
+    ({"scheduler#warmup_epochs": 10}, "scheduler#warmup_epochs: 10 leaves nothing of 10 epochs"),
+    ({"loss#lambda_cls": 0}, "loss#lambda_seg and loss#lambda_cls are both 0"),
+    ({"loss#seg_loss#bce_weight": 0}, "loss#seg_loss#dice_weight and loss#seg_loss#bce_weight are both 0"),
+    ({"frozen": ["head", "encoder", "decoder"]}, "leaves nothing to train"),
+    ({"early_stopping#monitor": "val_loss"}, "val_loss is best when it is min; use --early_stopping#mode min"),
+    ({"early_stopping#mode": "min"}, "val_dice is best when it is max; use --early_stopping#mode max"),
+    ({"device": "gpu"}, "device: 'gpu' is no device; use cpu, cuda or cuda:0"),
+    ({"device": "cuda:99"}, "device: 'cuda:99' is not in this machine"),
+]  # fmt: skip
+
+
+def test_values_that_work_together_break_no_rule():
+    assert rules.broken_rules(RIGHT, "train") == []
+    assert (
+        rules.broken_rules({**RIGHT, "early_stopping#monitor": "val_l1", "early_stopping#mode": "min"}, "train") == []
+    )
+    assert rules.broken_rules({}, "train") == []  # a bundle without these knobs
+
+
+@pytest.mark.parametrize(("change", "message"), BROKEN, ids=[m[:30] for _, m in BROKEN])
+def test_each_combination_that_cannot_work_is_one_line(change, message):
+    (line,) = rules.broken_rules({**RIGHT, **change}, "train")
+    assert message in line
+
+
+def test_an_evaluation_is_judged_by_its_device_only(monkeypatch):
+    wrong = {**RIGHT, "mixing#brats_ratio": 0.9, "device": "cuda:1"}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert rules.broken_rules(wrong, "evaluate") == [
+        "device: 'cuda:1' is not in this machine, which has 1 GPUs; use cpu for the CPU."
+    ]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert rules.broken_rules(wrong, "evaluate") == []
+    assert len(rules.broken_rules(wrong, "find_lr")) == 1
