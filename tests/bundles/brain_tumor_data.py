@@ -16,7 +16,17 @@ from medbundles.errors import DataError
 from tests.bundles.knob_bench import Bench, handler
 from tests.bundles.knob_check import Check
 
-ROOTS = ("data", "runs", "models", "licence", "weights to evaluate", "weights for inference", "input", "output")
+ROOTS = (
+    "data",
+    "runs",
+    "models",
+    "licence",
+    "stages",
+    "weights to evaluate",
+    "weights for inference",
+    "input",
+    "output",
+)
 
 
 def home(items: list[dict], source: str) -> str:
@@ -76,6 +86,7 @@ def roots(bench: Bench, **turned: Any) -> dict[str, str]:
             train.parser.get_parsed_content("run_dir").parent,
             publish.models_dir,
             publish.data_license,
+            handler(train, "InitialWeights").configs,
             handler(test, "WeightsCheckpointLoader", "validate#handlers").checkpoint,
             handler(new, "WeightsCheckpointLoader", "handlers").checkpoint,
             new.parser.get_parsed_content("data")[0]["image"],

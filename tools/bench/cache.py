@@ -9,6 +9,7 @@ from typing import Any
 from tools.bench.parts import Setting, Training, ratios, spread, take_turns, tell
 from tools.prepare_lgg import prepare_lgg
 
+ROUNDS = 5  # at most: an epoch over all slices is long
 CACHES = ("none", "disk", "memory")
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -26,7 +27,7 @@ def measure(setting: Setting) -> dict[str, Any]:
     for cache in CACHES:
         knobs = setting.all_knobs(dataset_dir=str(data), cache=cache, cache_dir=str(setting.temporary / "cache"))
         epochs[cache] = _Epoch(Training.build(setting, knobs))
-    seconds = take_turns(epochs, setting.pairs)
+    seconds = take_turns(epochs, min(setting.pairs, ROUNDS))
     result: dict[str, Any] = {"batches": len(epochs["none"].training.loader), "seconds": seconds}
     result["waiting"] = {cache: spread(epoch.waiting[1:]) for cache, epoch in epochs.items()}
     tell("epoch without a cache", spread(seconds["none"]), " s")

@@ -116,6 +116,7 @@ class CheckpointSaver:
         value = [monitored(self.validator, name) for name in names]
         value[0] *= self.sign
         if math.isnan(value[0]):
+            logger.warning("%s is NaN in epoch %d: not a candidate for best.pt.", self.monitor, engine.state.epoch)
             return False
         value = [-math.inf if math.isnan(v) else v for v in value]
         if self.best and value <= self.best:

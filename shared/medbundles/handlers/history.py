@@ -104,6 +104,7 @@ class History:
         }
         if self.norms:
             norms = torch.stack(self.norms).double()
+            norms = norms[norms.isfinite()] if norms.isfinite().any() else norms  # fp16 overflows are skipped steps
             record |= {"grad_norm_mean": float(norms.mean()), "grad_norm_max": float(norms.max())}
         world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         record["epoch_seconds"] = time.perf_counter() - self.started

@@ -74,6 +74,8 @@ class Interrupts:
         self.received = number
         if not self.iterating:
             self.stop()
+        elif is_rank_0():  # not through logging: its lock may be held by what was interrupted
+            os.write(2, b"\nending after this iteration; once more: at once\n")
 
     def end(self, engine: Engine) -> None:
         """End the run if a signal has come."""

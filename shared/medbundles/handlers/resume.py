@@ -87,6 +87,8 @@ class Resume:
 
     def _compare_knobs(self, knobs: dict[str, Any], path: str) -> None:
         now = self.run_dir.knobs
+        if not (knobs and now):
+            logger.warning("%s: the knobs cannot be compared, as a host ran it or runs it without the preflight.", path)
         changed = [
             f"{name} {knobs[name]!r} -> {now[name]!r}"
             for name in sorted(set(knobs) & set(now))

@@ -158,6 +158,12 @@ class RunDirectory:
 
     def _new(self) -> Path:
         """Created exclusively: a second run in the same second gets `_2`."""
+        shared = Path(self.checkpoint_dir)
+        if shared.is_absolute() and list(shared.glob("*.pt")):
+            raise ConfigError(
+                f"checkpoint_dir: {shared} holds the checkpoints of another run, which this one would overwrite. "
+                "Give an empty folder, or go on with that run: --resume True."
+            )
         stamp, number = time.strftime("run_%Y%m%d_%H%M%S"), 1
         while True:
             path = self.parent / (stamp if number == 1 else f"{stamp}_{number}")

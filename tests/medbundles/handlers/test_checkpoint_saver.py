@@ -98,10 +98,10 @@ def test_after_a_restart_a_worse_model_does_not_overwrite_best(train):
 
 
 def test_from_an_older_checkpoint_a_worse_model_does_not_overwrite_best_either(train):
-    train([0.5, 0.9, 0.7], save_frequency=1)
+    train([0.5, 0.6, 0.9], save_frequency=1)
     state = load_checkpoint(train.folder / "epoch_001.pt")["parts"]["best"]
     assert state["best"] == [0.5]
-    assert train([0.8, 0.95], start=1, state=state) == [(2, 2), (3, 3)]
+    assert train([0.8, 0.7, 0.95], start=1, state=state) == [(3, 2), (3, 3), (4, 4)]
 
 
 @pytest.mark.parametrize("linkable", [True, False])

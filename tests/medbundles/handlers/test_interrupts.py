@@ -86,7 +86,8 @@ def test_exit_codes(stopped, case):
 
 def test_a_signal_ends_the_run_when_its_iteration_is_done_and_says_where_to_go_on(stopped):
     _, out = stopped["iteration"]
-    assert out.startswith("ready 0\nready 4\ndone 4\nSIGINT: stopped in epoch 2. ")  # and no iteration more
+    told = "\nending after this iteration; once more: at once\n"
+    assert out.startswith(f"ready 0\nready 4\n{told}done 4\nSIGINT: stopped in epoch 2. ")  # and no iteration more
     assert out.endswith("last.pt holds the last completed epoch; go on with --resume True.\n")
 
 

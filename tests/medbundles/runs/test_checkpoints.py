@@ -58,7 +58,7 @@ def test_killed_at_any_moment_the_file_is_whole(tmp_path):
 
 def save_beyond_a_limit(path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (BIG, BIG))  # writing more fails in the middle of the file
-    with pytest.raises(MedbundlesError, match="cannot be written.* The file that was there is unchanged"):
+    with pytest.raises(MedbundlesError, match=r"cannot be written.* The file that was there is unchanged"):
         save_checkpoint(path, content(2, BIG))
     os._exit(7)
 

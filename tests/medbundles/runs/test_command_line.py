@@ -33,7 +33,7 @@ def chain(*errors, cause=True):
                 raise out
             except Exception as before:
                 if not cause:
-                    raise error  # noqa: B904: Python itself notes what was being handled
+                    raise error  # noqa: B904
                 raise error from before
         except Exception as after:
             out = after

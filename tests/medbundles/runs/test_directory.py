@@ -124,3 +124,15 @@ def test_rank_0_alone_makes_the_folder_and_tells_the_others(tmp_path, monkeypatc
     monkeypatch.setattr(directory, "from_rank_0", lambda value: ("output_dir: no.", None))
     with pytest.raises(ConfigError, match=r"output_dir: no\."):  # every rank stops
         RunDirectory(str(tmp_path), "exp").start()
+
+
+def test_a_new_run_does_not_take_over_the_checkpoints_of_another(tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    first = RunDirectory(str(tmp_path / "runs"), "exp", checkpoint_dir=str(shared))
+    first.start()
+    (shared / "best.pt").write_bytes(b"x")
+    second = RunDirectory(str(tmp_path / "runs"), "exp", checkpoint_dir=str(shared))
+    with pytest.raises(ConfigError, match="holds the checkpoints of another run"):
+        second.start()
+    assert len(first.runs()) == 1
