@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from multiprocessing.pool import ThreadPool
 from typing import Any
@@ -15,6 +16,7 @@ from medbundles.data.samplers import Key
 from medbundles.errors import ConfigError, DataError, MedbundlesError
 
 logger = logging.getLogger("medbundles")
+ADVICE = "\nMend or remove it, or leave out such files: --skip_bad_files True. `python -m tools check-data` lists all."
 
 
 class SeededDataset(Dataset):
@@ -54,6 +56,7 @@ class SeededDataset(Dataset):
             raise ConfigError(f"cache: {cache!r} is unknown; use 'none', 'memory' or 'disk'.")
         super().__init__(list(data), transform)
         self.augmentation, self.cache, self.cache_workers, self.seed = augmentation, cache, cache_workers, seed
+        self.advice = "" if skip_bad_files else ADVICE
         self.prepared: list[dict] | None = None
         self.read: Callable[[dict], Any] = self._read
         if cache == "disk":
@@ -69,9 +72,12 @@ class SeededDataset(Dataset):
             cause: BaseException = error
             while cause.__cause__ is not None and not isinstance(cause, MedbundlesError):
                 cause = cause.__cause__
+            if isinstance(cause, DataError):
+                raise DataError(f"{cause}{self.advice}") from None
             if isinstance(cause, MedbundlesError):
                 raise cause from None
-            raise DataError(f"{item['image']}: cannot be prepared: {type(cause).__name__}: {cause}") from error
+            what = f"cannot be prepared: {type(cause).__name__}: {cause}"
+            raise DataError(f"{item['image']}: {what}{self.advice}") from error
 
     def _leave_out_bad_files(self) -> None:
         good, prepared = [], []
@@ -86,8 +92,11 @@ class SeededDataset(Dataset):
             good.append(item)
             if self.cache == "memory":
                 prepared.append(content)
-        if not good:
-            raise DataError(f"skip_bad_files: none of the {len(self.data)} files can be read.")
+        # a source that is lost as a whole would change what is trained: no masks at all, for one
+        there, left = (Counter(item.get("source") for item in items) for items in (self.data, good))
+        for source in there.keys() - left.keys():
+            of = f" of source {source!r}" if source else ""
+            raise DataError(f"skip_bad_files: none of the {there[source]} files{of} can be read.")
         if len(good) < len(self.data):
             logger.warning("skip_bad_files: %d of %d items are left out.", len(self.data) - len(good), len(self.data))
         self.data = good

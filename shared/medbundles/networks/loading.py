@@ -50,7 +50,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+        if any(words in str(error).lower() for words in ("unsupported global", "unsupported class")):
             raise CheckpointError(
                 f"{path} holds pickled code or objects, not only tensors; it was not loaded, because loading it could "
                 "run anything. Ask for a file with a plain state dict"

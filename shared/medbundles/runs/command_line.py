@@ -9,8 +9,9 @@ import sys
 import traceback
 from types import TracebackType
 
+import torch.distributed as dist
+
 from medbundles.errors import MedbundlesError
-from medbundles.runs.directory import is_rank_0
 
 logger = logging.getLogger("medbundles")
 main_process = os.getpid()
@@ -26,6 +27,8 @@ def show_errors_plainly() -> None:
     """Install the hook, once, on the command line only."""
     if on_command_line():
         sys.excepthook = show
+        if not logging.getLogger().handlers:  # no logging.conf beside the config, as when a run's config.json is run
+            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
 
 
 def readable(error: BaseException | None) -> str | None:
@@ -44,15 +47,37 @@ def readable(error: BaseException | None) -> str | None:
     return None
 
 
+def _tellers(more: int) -> int:
+    """How many ranks have told an error, with `more` of them added now; 0 where ranks cannot ask each other."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0
+    try:
+        return dist.distributed_c10d._get_default_store().add("medbundles/errors_told", more)
+    except RuntimeError:  # the store has ended with its rank
+        return 0
+
+
+def first_to_tell() -> bool:
+    """Whether this rank is to show an error: all ranks may have it, or, such as a broken file, one that is not 0."""
+    return _tellers(1) <= 1
+
+
+def told_elsewhere() -> bool:
+    """Whether another rank has already told an error that a user can mend."""
+    return _tellers(0) > 0
+
+
 def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """The exception hook: a message for what a user can mend, Python's own stack trace for everything else."""
     message = readable(error)
     if os.getpid() != main_process and isinstance(error, (ConnectionError, EOFError)):
         return  # a loader's worker whose main process has ended: that one has said why
+    if message is None and told_elsewhere():
+        return  # this rank has only lost the one whose error it is
     if message is None:
         logger.debug("%s", "".join(traceback.format_exception(kind, error, trace)))
         sys.__excepthook__(kind, error, trace)
-    elif is_rank_0():
+    elif first_to_tell():
         sys.stdout.flush()
         print(f"Error: {message}", file=sys.stderr)
         for handler in logging.getLogger().handlers:  # into the log file as well, if there is one

@@ -112,6 +112,9 @@ class RunDirectory:
         """
         if self.resume_from:
             path = Path(self.resume_from)
+            if path.is_dir():
+                last = next(iter(sorted(path.rglob("last.pt"))), path / "checkpoints" / "last.pt")
+                raise CheckpointError(f"resume_from: {path} is a folder; name a checkpoint in it, such as {last}.")
             if not path.is_file():
                 raise CheckpointError(f"resume_from: {path} does not exist.")
             return path

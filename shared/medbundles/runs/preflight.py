@@ -13,7 +13,16 @@ from medbundles.errors import ConfigError
 from medbundles.runs.command_line import show_errors_plainly
 from medbundles.runs.rules import broken_rules
 from medbundles.runs.schema import WORDS, Knob, check_value, off_advice, read_knobs
-from medbundles.runs.workflow import bundle_configs, ids, known_ids, running_workflow, unknown_ids
+from medbundles.runs.workflow import (
+    bundle_configs,
+    idle_ids,
+    ids,
+    known_ids,
+    lost_ids,
+    own_ids,
+    running_workflow,
+    unknown_ids,
+)
 
 
 class Preflight:
@@ -38,9 +47,15 @@ class Preflight:
         running = running_workflow()
         folder, parser = bundle_configs(running), running.parser
         config = {k: v for k, v in parser.get().items() if k != "_meta_"}
-        knobs = [k for k in read_knobs(folder / "schema.json") if _is_there(k, config)]
+        every = read_knobs(folder / "schema.json")
+        knobs = [k for k in every if _is_there(k, config)]
         known = known_ids(folder)
+        own, other = (own_ids(folder / name) for name in ("train.json", "inference.json"))
+        if workflow == "inference":
+            own, other = other, own
         _refuse(unknown_ids(config, known) + dropped_nones(knobs, sys.argv))
+        _refuse(idle_ids(config, [k.id for k in every if k.id in other - own], own, known))
+        _refuse(lost_ids(config, [k.id for k in every if k.id in own], known))
         _refuse(_texts_that_mean_values(config, known, knobs))
         values: dict[str, Any] = {}
         # what follows another knob ("@epochs") is wrong only because that one is: the knob itself is named first

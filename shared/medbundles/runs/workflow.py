@@ -101,6 +101,47 @@ def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str
     return lines
 
 
+def own_ids(complete: Path) -> set[str]:
+    """Every id in a complete config file, train.json or inference.json."""
+    return {name for name, _ in ids(json.loads(complete.read_text(encoding="utf-8")))}
+
+
+def lost_ids(config: dict[str, Any], knobs: Iterable[str], known: dict[str, list[Any]]) -> list[str]:
+    """One line for each group that was replaced as a whole (`--wandb "{'project': 'p'}"`) and has lost knobs by that.
+
+    A component whose `_target_` was exchanged needs none of them.
+    """
+    lost: dict[str, list[str]] = {}
+    for knob in knobs:
+        value, name = config, ""
+        for part in knob.split("#"):
+            if not isinstance(value, dict) or (name and _exchanged(name, value, known)):
+                break
+            if part not in value:
+                lost.setdefault(name, []).append(knob)
+                break
+            value, name = value[part], f"{name}#{part}".lstrip("#")
+    return [
+        f"{name}: was replaced as a whole and now lacks {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}. "
+        f"Give its ids one by one, as in --{missing[0]} VALUE."
+        for name, missing in lost.items()
+    ]
+
+
+def idle_ids(config: dict[str, Any], foreign: Iterable[str], own: set[str], known: dict[str, list[Any]]) -> list[str]:
+    """One line for each given knob that belongs to the bundle's other complete config: `--output` in a training.
+
+    Nothing would use it. Values that a file of the bundle has may stand: an overlay may serve both.
+    """
+    given = dict(ids(config))
+    tracked = {"output_dir"} if "is_not_rank0" in given else set()  # MONAI's tracking adds it
+    return [
+        f"{knob}: nothing would use it here{_nearest(knob, own)}"
+        for knob in foreign
+        if knob in given and knob not in tracked and given[knob] not in known[knob]
+    ]
+
+
 def _replaces_group(value: Any, there: list[Any]) -> bool:
     """Whether a plain value, as in `--wandb False`, stands for what is a group in all files; a reference may."""
     is_reference = isinstance(value, str) and value.startswith(("@", "$"))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 
 import pytest
@@ -72,6 +73,13 @@ class Code:
         return (print, ("executed",))
 
 
+class Shell:
+    """Unpickled, it would run a command."""
+
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
 def broken_files(folder):
     torch.save(small().state_dict(), folder / "whole.pt")
     content = (folder / "whole.pt").read_bytes()
@@ -106,6 +114,12 @@ def test_pickled_code_is_not_run(tmp_path, capsys, save):
     with pytest.raises(CheckpointError, match=r"w\.pt holds pickled code or objects, not only tensors"):
         read_weights(tmp_path / "w.pt")
     assert "executed" not in capsys.readouterr().out
+
+
+def test_pickled_code_of_a_module_that_torch_blocks_is_named_so_too(tmp_path):
+    torch.save({"code": Shell()}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=r"w\.pt holds pickled code or objects, not only tensors"):
+        read_weights(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import logging
 import sys
 
 import pytest
+import torch.distributed as dist
 
 from medbundles.errors import ConfigError, DataError
 from medbundles.runs import command_line
@@ -78,10 +79,31 @@ def test_other_errors_keep_their_stack_trace(capsys):
     assert "ValueError: x" in capsys.readouterr().err
 
 
-def test_only_rank_0_speaks(capsys, monkeypatch):
-    monkeypatch.setattr(command_line, "is_rank_0", lambda: False)
-    show(ConfigError, ConfigError("lr: wrong"), None)
-    assert capsys.readouterr().err == ""
+def test_of_several_ranks_the_first_with_an_error_speaks_and_the_others_are_silent(capsys):
+    """A broken file may be met by any one rank; the others then lose their connection."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        show(DataError, DataError("a.png: broken"), None)
+        show(DataError, DataError("a.png: broken"), None)
+        show(RuntimeError, RuntimeError("Connection closed by peer"), None)
+    finally:
+        dist.destroy_process_group()
+    assert capsys.readouterr().err == "Error: a.png: broken\n"
+
+
+def test_without_a_logging_conf_the_command_line_still_tells_what_happens(monkeypatch, capsys):
+    """A run's config.json, run again, has none beside it."""
+    monkeypatch.setattr(command_line, "on_command_line", lambda: True)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    command_line.show_errors_plainly()
+    logging.getLogger("medbundles").info("Epoch 1/1")
+    assert capsys.readouterr().out == "Epoch 1/1\n"
+    there = list(root.handlers)
+    command_line.show_errors_plainly()
+    assert root.handlers == there
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,8 @@ def test_resume_from_a_file_goes_on_in_its_run_wherever_that_is(tmp_path):
     assert loose.start("run_20250101_000000") == tmp_path / "new/exp/run_20250101_000000"
     with pytest.raises(CheckpointError, match=r"resume_from: .*gone\.pt does not exist"):
         RunDirectory(str(tmp_path), "exp", resume_from=str(tmp_path / "gone.pt")).resume_file()
+    with pytest.raises(CheckpointError, match=r"resume_from: .* is a folder; name .* such as .*last\.pt"):
+        RunDirectory(str(tmp_path), "exp", resume_from=str(file.parents[1])).resume_file()
 
 
 def test_a_folder_that_cannot_be_made_is_a_readable_error(tmp_path):

@@ -81,6 +81,11 @@ REFUSED = [
     ({"preprocessing#transforms#0#chanels": 1}, "did you mean 'preprocessing#transforms#0#channels'?"),
     ({"wandb": False}, "wandb: is a group of ids, not a value; give one of them, such as wandb#enabled."),
     ({"train": 3}, "train: is a group of ids, not a value"),
+    ({"experiment": {}}, "experiment: was replaced as a whole and now lacks experiment#name, experiment#description"),
+    ({"optimizer": {}}, "Give its ids one by one, as in --optimizer#name VALUE."),
+    ({"loss#seg_loss": {"name": "bce"}}, "loss#seg_loss: was replaced as a whole and now lacks loss#seg_loss#dice"),
+    ({"output": "/results"}, "output: nothing would use it here; did you mean 'output_dir'?"),
+    ({"overlays": False}, "overlays: nothing would use it here"),
     ({"amp": "false"}, "amp: 'false' is text. Write False with a capital: --amp False."),
     ({"resume": "True"}, "resume: 'True' is text. Write True with a capital"),
     ({"grad_clip": "null"}, "grad_clip: 'null' is text. To switch it off write --grad_clip False."),
@@ -169,12 +174,42 @@ ACCEPTED = [
     {"optimizer#betas": (0.9, 0.99)},
     {"mask_threshold": 0.5},
     {"early_stopping#monitor": "val_loss", "early_stopping#mode": "min"},
+    {"optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": "@lr"}},
 ]
 
 
 @pytest.mark.parametrize("changes", ACCEPTED, ids=str)
 def test_what_may_be_turned_is_accepted(accepted, changes):
     accepted(changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 3}, "epochs: nothing would use it here"),
+        ({"output_dir": "/results"}, "output_dir: nothing would use it here; did you mean 'output'?"),
+        ({"batch_size": 2}, None),
+    ],
+)
+def test_inference_refuses_the_knobs_of_training(monkeypatch, tmp_path, changes, message):
+    monkeypatch.setattr(sys, "argv", ["monai.bundle"])
+    running = ConfigWorkflow(
+        config_file=str(BUNDLE / "configs/inference.json"),
+        meta_file=None,
+        logging_file=False,
+        workflow_type="infer",
+        bundle_root=str(BUNDLE),
+        input=str(tmp_path),
+        run=[{"_target_": "medbundles.runs.Preflight", "workflow": "inference"}],
+        **changes,
+    )
+    running.initialize()
+    if message is None:
+        running.run()
+    else:
+        with pytest.raises(RuntimeError) as caught:
+            running.run()
+        assert message in (readable(caught.value) or "")
 
 
 @pytest.mark.parametrize(
