@@ -94,8 +94,18 @@ def prepare_brats2d(
         check_written(target)
         split = {part: sorted(kept[part]) for part in PARTS}
         write_split(
-            target, "brats2d", SLICES, split, counts, seed=seed, ratios=ratios, input=str(folder.resolve()),
-            modality=modality, labels=labels, min_brain=min_brain, step=step,
+            target,
+            "brats2d",
+            SLICES,
+            split,
+            counts,
+            seed=seed,
+            ratios=ratios,
+            input=str(folder.resolve()),
+            modality=modality,
+            labels=labels,
+            min_brain=min_brain,
+            step=step,
         )
     print_counts(counts, out)
     return counts

@@ -74,8 +74,15 @@ def prepare_lgg(
         check_written(target)
         split = {part: sorted(kept[part]) for part in PARTS}
         write_split(
-            target, "lgg", SLICES, split, counts,
-            seed=seed, ratios=ratios, input=str(folder.resolve()), channels=channels,
+            target,
+            "lgg",
+            SLICES,
+            split,
+            counts,
+            seed=seed,
+            ratios=ratios,
+            input=str(folder.resolve()),
+            channels=channels,
         )
     print_counts(counts, out)
     return counts

@@ -69,8 +69,16 @@ def prepare_yesno(
         problems.settle(folder, skip_bad_files, "Mend or remove them, or leave them out with --skip_bad_files True.")
         check_written(target / "kaggle", classes)
         write_split(
-            target, "yesno", PICTURES, files, counts, seed=seed, ratios=ratios, input=str(folder.resolve()),
-            classes=classes, left_out=[what for _, what in torn.found],
+            target,
+            "yesno",
+            PICTURES,
+            files,
+            counts,
+            seed=seed,
+            ratios=ratios,
+            input=str(folder.resolve()),
+            classes=classes,
+            left_out=[what for _, what in torn.found],
         )
     print_counts(counts, Path(out) / "kaggle")
     return counts

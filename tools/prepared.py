@@ -66,8 +66,12 @@ def part_of(split: Mapping[str, Sequence[str]]) -> dict[str, str]:
 
 
 def write_split(
-    folder: Path, source: str, entries: Sequence[str], split: Mapping[str, Any],
-    counts: Mapping[str, Mapping[str, int]], **about: Any,
+    folder: Path,
+    source: str,
+    entries: Sequence[str],
+    split: Mapping[str, Any],
+    counts: Mapping[str, Mapping[str, int]],
+    **about: Any,
 ) -> None:
     """Write split_<source>.json: who is where, how many, and how it was made.
 
@@ -81,8 +85,12 @@ def write_split(
     """
     name = SPLIT_FILE.format(source)
     content = {
-        "source": source, **about, "command": " ".join(["python -m tools", *sys.argv[1:]]),
-        "entries": [*entries, name], "counts": counts, "parts": split,
+        "source": source,
+        **about,
+        "command": " ".join(["python -m tools", *sys.argv[1:]]),
+        "entries": [*entries, name],
+        "counts": counts,
+        "parts": split,
     }
     (folder / name).write_text(json.dumps(content, indent=2) + "\n")
 

@@ -98,6 +98,9 @@ def run(
     print(f"\n{in_markdown(report)}\nwritten to {output / 'stages.md'} and stages.json")
     if pictures:
         print("\nPictures to open:", *(f"  {path}   {why}" for path, why in pictures), sep="\n")
+    dice = report["parts"]["test"]["phases"][stages[-1].phase]["dice"]["value"]
+    print(f"\nJoint Dice on the test part: {'undefined' if dice is None else f'{dice:.4f}'}", end="")
+    print(" (held-out phantoms: SYNTHETIC)" if report["synthetic"] else "")
     return report
 
 

@@ -10,8 +10,14 @@ from tools import cli
 from tools.values import convert
 
 
-def job(out: str, times: int = 1, rate: float = 0.5, deep: bool = False, shares: tuple[float, ...] = (1.0,),
-        name: str | None = None) -> str:
+def job(
+    out: str,
+    times: int = 1,
+    rate: float = 0.5,
+    deep: bool = False,
+    shares: tuple[float, ...] = (1.0,),
+    name: str | None = None,
+) -> str:
     """Do a thing.
 
     More about it.
@@ -46,10 +52,16 @@ def verbs(monkeypatch):
     module = ModuleType("fake_tool")
     module.job, module.more = job, more
     monkeypatch.setitem(sys.modules, "fake_tool", module)
-    monkeypatch.setattr(cli, "VERBS", {
-        "job": cli.Verb("fake_tool:job", "does a thing"), "more": cli.Verb("fake_tool:more", "passes on"),
-        "family one": cli.Verb("fake_tool:job", "first"), "family two": cli.Verb("fake_tool:job", "second"),
-    })
+    monkeypatch.setattr(
+        cli,
+        "VERBS",
+        {
+            "job": cli.Verb("fake_tool:job", "does a thing"),
+            "more": cli.Verb("fake_tool:more", "passes on"),
+            "family one": cli.Verb("fake_tool:job", "first"),
+            "family two": cli.Verb("fake_tool:job", "second"),
+        },
+    )
 
 
 def test_values_arrive_with_their_types(capsys):
@@ -60,9 +72,9 @@ def test_values_arrive_with_their_types(capsys):
 
 
 def test_dashes_words_and_families():
-    assert cli.main(["family", "two", "--out", "a b's \"c\" #1"]) == 0
+    assert cli.main(["family", "two", "--out", 'a b\'s "c" #1']) == 0
     assert cli.main(["job", "x", "--deep", "false", "--name", "None", "--times", "-2"]) == 0
-    assert calls[0][0] == "a b's \"c\" #1"
+    assert calls[0][0] == 'a b\'s "c" #1'
     assert calls[1] == ("x", -2, 0.5, False, (1.0,), None)
 
 
@@ -99,8 +111,12 @@ def test_mistakes_start_nothing(words, text, capsys):
 def test_help(capsys):
     assert cli.main(["job", "--help"]) == 0
     text = capsys.readouterr().out
-    for wanted in ("More about it.", "--out (text, required): where it goes, told on two lines.",
-                   "--times (a whole number, default 1): how often.", "python -m tools job --out x"):
+    for wanted in (
+        "More about it.",
+        "--out (text, required): where it goes, told on two lines.",
+        "--times (a whole number, default 1): how often.",
+        "python -m tools job --out x",
+    ):
         assert wanted in text
     assert cli.main(["--help"]) == 0
     assert "family two" in capsys.readouterr().out

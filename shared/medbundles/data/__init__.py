@@ -1,6 +1,9 @@
 from medbundles.data.cache import DiskCache as DiskCache
 from medbundles.data.class_folders import class_folder_datalist as class_folder_datalist
 from medbundles.data.dataset import SeededDataset as SeededDataset
+from medbundles.data.inference_inputs import SlicedVolume as SlicedVolume
+from medbundles.data.inference_inputs import inference_datalist as inference_datalist
+from medbundles.data.inference_inputs import open_volume as open_volume
 from medbundles.data.loader import SeededLoader as SeededLoader
 from medbundles.data.multitask import checked_parts as checked_parts
 from medbundles.data.multitask import multitask_datalist as multitask_datalist
@@ -20,6 +23,3 @@ from medbundles.data.synthetic import make_phantoms as make_phantoms
 from medbundles.data.volumes import axial_slices as axial_slices
 from medbundles.data.volumes import from_axial_slices as from_axial_slices
 from medbundles.data.volumes import write_volume as write_volume
-from medbundles.data.inference_inputs import SlicedVolume as SlicedVolume
-from medbundles.data.inference_inputs import inference_datalist as inference_datalist
-from medbundles.data.inference_inputs import open_volume as open_volume

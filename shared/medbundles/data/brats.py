@@ -16,11 +16,21 @@ MODALITIES = ("flair", "t1", "t1ce", "t2")
 
 # Endings of the file names (lower case, no extension) -> what the file holds.
 _ROLES = {
-    "_flair": "flair", "_t1": "t1", "_t1ce": "t1ce", "_t2": "t2", "_seg": "seg",  # 2017 to 2021
-    "-t2f": "flair", "-t1n": "t1", "-t1c": "t1ce", "-t2w": "t2", "-seg": "seg",  # 2023
+    "_flair": "flair",
+    "_t1": "t1",
+    "_t1ce": "t1ce",
+    "_t2": "t2",
+    "_seg": "seg",  # 2017 to 2021
+    "-t2f": "flair",
+    "-t1n": "t1",
+    "-t1c": "t1ce",
+    "-t2w": "t2",
+    "-seg": "seg",  # 2023
     "_segm": "seg",  # 2020, case 355: W39_1998.09.19_Segm.nii
     "otmulticlass": "seg",  # DeepMedic's copy of 2015
-    "flair_subtrmeandivstd": "flair", "t1_subtrmeandivstd": "t1", "t1c_subtrmeandivstd": "t1ce",
+    "flair_subtrmeandivstd": "flair",
+    "t1_subtrmeandivstd": "t1",
+    "t1c_subtrmeandivstd": "t1ce",
     "t2_subtrmeandivstd": "t2",
 }
 # Names whose last number counts the visits of one patient.

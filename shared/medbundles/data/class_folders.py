@@ -69,8 +69,13 @@ def _items(found: list[tuple[str, Path, int, str]]) -> list[dict]:
         twins.update(dict.fromkeys(group, content_id(group[0])))
     return [
         {
-            "image": str(path), "mask": "", "label": label, "has_mask": False,
-            "patient": patient or twins.get(str(path), name), "source": "images", "name": name,
+            "image": str(path),
+            "mask": "",
+            "label": label,
+            "has_mask": False,
+            "patient": patient or twins.get(str(path), name),
+            "source": "images",
+            "name": name,
         }
         for name, path, label, patient in found
     ]

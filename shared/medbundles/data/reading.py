@@ -162,6 +162,7 @@ def _finite(path: str | Path, array: np.ndarray) -> np.ndarray:
 
 # --- pictures
 
+
 def _open(path: str | Path) -> Image.Image:
     try:
         image = Image.open(path)
@@ -224,6 +225,7 @@ def _single_channel(path: str | Path, array: np.ndarray) -> np.ndarray:
 
 # --- numpy
 
+
 def _numpy_header(path: str | Path) -> tuple[int, ...]:
     try:
         with open(path, "rb") as file:
@@ -248,6 +250,7 @@ def _numpy_array(path: str | Path) -> np.ndarray:
 
 
 # --- NIfTI
+
 
 def _plane(path: str | Path, shape: tuple[int, ...]) -> tuple[int, int]:
     """(H, W) of the one slice that a NIfTI of this stored shape holds, after turning it like `axial_slices`."""

@@ -88,6 +88,11 @@ def _same_size(image: Path, mask: Path, problems: Problems) -> bool:
 
 def _item(name: str, image: Path, mask: Path) -> dict:
     return {
-        "image": str(image), "mask": str(mask), "label": -1, "has_mask": True,
-        "patient": name.split("/")[0], "source": "slices", "name": name,
+        "image": str(image),
+        "mask": str(mask),
+        "label": -1,
+        "has_mask": True,
+        "patient": name.split("/")[0],
+        "source": "slices",
+        "name": name,
     }

@@ -64,7 +64,9 @@ def make_phantoms(
             _write_picture(out / "kaggle" / part, i, np.random.default_rng([seed, 1, number, i]))
         members[part] = names
         counts[part] = {
-            "patients": len(names), "slices": len(names) * slices, "with_tumour": sum(tumours),
+            "patients": len(names),
+            "slices": len(names) * slices,
+            "with_tumour": sum(tumours),
             "pictures": pictures[number],
         }
     entries = [*PARTS, *(["kaggle"] if any(pictures) else []), "SYNTHETIC.txt", "split_synthetic.json"]

@@ -11,6 +11,7 @@ from medbundles.handlers.inference_writer import InferenceWriter as InferenceWri
 from medbundles.handlers.initial_weights import InitialWeights as InitialWeights
 from medbundles.handlers.interrupts import Interrupts as Interrupts
 from medbundles.handlers.learning_curves import LearningCurves as LearningCurves
+from medbundles.handlers.listed_output import ListedOutput as ListedOutput
 from medbundles.handlers.lr_schedule import LrSchedule as LrSchedule
 from medbundles.handlers.nan_guard import NanGuard as NanGuard
 from medbundles.handlers.pictures import prediction_pictures as prediction_pictures

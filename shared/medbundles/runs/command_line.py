@@ -29,6 +29,7 @@ def show_errors_plainly() -> None:
         sys.excepthook = show
         if not logging.getLogger().handlers:  # no logging.conf beside the config, as when a run's config.json is run
             logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+            logging.getLogger("ignite").setLevel(logging.CRITICAL)
 
 
 def readable(error: BaseException | None) -> str | None:

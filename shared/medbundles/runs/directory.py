@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,18 @@ class RunDirectory:
             "Start without --resume, or name a checkpoint with --resume_from FILE."
         )
 
+    @cached_property
+    def stamp(self) -> str:
+        """Name of a new run: the time when it is first asked for."""
+        return time.strftime("run_%Y%m%d_%H%M%S")
+
+    @property
+    def tracked_name(self) -> str:
+        """Name of the run for experiment tracking, which asks for it before the folder is there."""
+        path = self.resume_file()
+        names = [p.name for p in path.parents if RUN_NAME.fullmatch(p.name)] if path else []
+        return names[0] if names else self.stamp
+
     def start(self, run_name: str | None = None) -> Path:
         """Make the folder, or, with `run_name` (the name of a resumed run), go on in that one.
 
@@ -167,9 +180,9 @@ class RunDirectory:
                 f"checkpoint_dir: {shared} holds the checkpoints of another run, which this one would overwrite. "
                 "Give an empty folder, or go on with that run: --resume True."
             )
-        stamp, number = time.strftime("run_%Y%m%d_%H%M%S"), 1
+        number = 1
         while True:
-            path = self.parent / (stamp if number == 1 else f"{stamp}_{number}")
+            path = self.parent / (self.stamp if number == 1 else f"{self.stamp}_{number}")
             try:
                 path.mkdir(parents=True)
                 return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -54,6 +55,7 @@ class Preflight:
         if workflow == "inference":
             own, other = other, own
         _refuse(unknown_ids(config, known) + dropped_nones(knobs, sys.argv))
+        _refuse(missing_extras(config))
         _refuse(idle_ids(config, [k.id for k in every if k.id in other - own], own, known))
         _refuse(lost_ids(config, [k.id for k in every if k.id in own], known))
         _refuse(_texts_that_mean_values(config, known, knobs))
@@ -133,6 +135,14 @@ def missing_paths(knobs: list[Knob], values: dict[str, Any], workflow: str) -> l
         if need and workflow in need["workflows"] and value and not Path(str(value)).exists():
             lines.append(f"{knob.id}: {value} does not exist. {need['made_by']}")
     return lines
+
+
+def missing_extras(config: dict[str, Any]) -> list[str]:
+    """A line when `--tracking mlflow` was given and MLflow is not installed; MONAI's own error hides what to do."""
+    tracked = any(value == "MLFlowHandler" for _, value in ids(config))
+    if tracked and importlib.util.find_spec("mlflow") is None:
+        return ["tracking: mlflow is not installed: pip install -e '.[mlflow]' in the repository's root."]
+    return []
 
 
 def dropped_nones(knobs: list[Knob], argv: list[str]) -> list[str]:

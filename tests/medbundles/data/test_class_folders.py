@@ -28,7 +28,10 @@ def folder(tmp_path):
 def test_items(folder):
     items = class_folder_datalist(folder, ["no", "yes"])
     assert [(item["name"], item["label"]) for item in items] == [
-        ("no/c.png", 0), ("yes/a b.JPG", 1), ("yes/c.png", 1), ("yes/copy of a b.jpeg", 1)
+        ("no/c.png", 0),
+        ("yes/a b.JPG", 1),
+        ("yes/c.png", 1),
+        ("yes/copy of a b.jpeg", 1),
     ]
     assert items[1]["patient"] == items[3]["patient"]
     assert len({item["patient"] for item in items}) == 3
@@ -60,7 +63,9 @@ def test_csv(folder):
     table.write_text("path,label,patient\nYes/c.png,yes,p1\nNO/c.png,0,p2\nYes/a b.JPG,YES,p1\n")
     items = class_folder_datalist(table, ["no", "yes"])
     assert [(i["name"], i["label"], i["patient"]) for i in items] == [
-        ("NO/c.png", 0, "p2"), ("Yes/a b.JPG", 1, "p1"), ("Yes/c.png", 1, "p1")
+        ("NO/c.png", 0, "p2"),
+        ("Yes/a b.JPG", 1, "p1"),
+        ("Yes/c.png", 1, "p1"),
     ]
     table.write_text("path,label\nYes/c.png,maybe\nYes/c.png,yes\n")
     with pytest.raises(DataError, match=r"label 'maybe' is none of no, yes(.|\n)*listed twice"):

@@ -21,12 +21,18 @@ def touch(folder, *names):
     ("case", "names", "grade"),
     [
         ("HGG/Brats18_A_1", ["Brats18_A_1_flair.nii.gz", "Brats18_A_1_t1ce.nii.gz", "Brats18_A_1_seg.nii.gz"], "HGG"),
-        ("BraTS20_Training_355", ["BraTS20_Training_355_flair.nii", "BraTS20_Training_355_t1ce.nii",
-                                  "W39_1998.09.19_Segm.nii"], ""),
+        (
+            "BraTS20_Training_355",
+            ["BraTS20_Training_355_flair.nii", "BraTS20_Training_355_t1ce.nii", "W39_1998.09.19_Segm.nii"],
+            "",
+        ),
         ("BraTS2021_00000", [f"BraTS2021_00000_{m}.nii.gz" for m in ("flair", "t1ce", "seg")], ""),
         ("BraTS-GLI-00001-001", [f"BraTS-GLI-00001-001-{m}.nii.gz" for m in ("t2f", "t1c", "seg")], ""),
-        ("brats_2013_pat0001_1", ["Flair_subtrMeanDivStd.nii.gz", "T1c_subtrMeanDivStd.nii.gz",
-                                  "OTMultiClass.nii.gz"], ""),
+        (
+            "brats_2013_pat0001_1",
+            ["Flair_subtrMeanDivStd.nii.gz", "T1c_subtrMeanDivStd.nii.gz", "OTMultiClass.nii.gz"],
+            "",
+        ),
     ],
 )
 def test_every_years_layout(tmp_path, case, names, grade):
@@ -64,7 +70,8 @@ def test_lgg_pairs(tmp_path):
         Image.fromarray(np.eye(4, dtype=np.uint8)).save(place / f"{name}.tif")
     slices, problems = lgg_slices(tmp_path)
     assert [(item.patient, item.number, item.mask.name) for item in slices] == [
-        ("TCGA_X_1", 2, "TCGA_X_1_2_mask.tif"), ("TCGA_X_1", 10, "TCGA_X_1_10_mask.tif")
+        ("TCGA_X_1", 2, "TCGA_X_1_2_mask.tif"),
+        ("TCGA_X_1", 10, "TCGA_X_1_10_mask.tif"),
     ]
     assert "TCGA_X_1_3.tif: image without a mask" in problems.text()
     assert "TCGA_X_1_4_mask.tif: mask without an image" in problems.text()

@@ -112,11 +112,16 @@ def test_nifti_slice_has_scale_slope_and_the_orientation_of_cut_slices(tmp_path,
 
 # --- masks
 
+
 @pytest.mark.parametrize(
     ("values", "classes", "wanted"),
     [
-        ([0, 1], 1, [0, 1]), ([0, 255], 1, [0, 1]), ([0, 1, 2, 4], 2, [0, 1, 1, 1]), ([0, 3], 1, [0, 1]),
-        ([0, 0], 1, [0, 0]), ([0, 1, 2, 3], 4, [0, 1, 2, 3]),
+        ([0, 1], 1, [0, 1]),
+        ([0, 255], 1, [0, 1]),
+        ([0, 1, 2, 4], 2, [0, 1, 1, 1]),
+        ([0, 3], 1, [0, 1]),
+        ([0, 0], 1, [0, 0]),
+        ([0, 1, 2, 3], 4, [0, 1, 2, 3]),
     ],
 )
 def test_mask_rule(tmp_path, values, classes, wanted):
@@ -157,6 +162,7 @@ def test_rgb_mask_with_equal_channels_is_fine_and_with_others_is_not(tmp_path):
 
 
 # --- what is wrong with files
+
 
 def broken(tmp_path, name, content):
     path = tmp_path / name
@@ -258,8 +264,13 @@ def test_pickled_numpy_objects_are_never_loaded(tmp_path):
 
 
 def test_every_real_bad_input_is_an_error_that_says_why(real_data):
-    why = {"gitlfs_pointer.mha": "git-lfs", "gitlfs_pointer.tif": "git-lfs", "utf8mangled_image.tif": "mangled",
-           "utf8mangled_mask.tif": "mangled", "utf8mangled_mask_empty.tif": "mangled"}
+    why = {
+        "gitlfs_pointer.mha": "git-lfs",
+        "gitlfs_pointer.tif": "git-lfs",
+        "utf8mangled_image.tif": "mangled",
+        "utf8mangled_mask.tif": "mangled",
+        "utf8mangled_mask_empty.tif": "mangled",
+    }
     for name, text in why.items():
         with pytest.raises(DataError, match=f"{name}: .*{text}"):
             read_image(real_data / "bad_inputs" / name, 1)

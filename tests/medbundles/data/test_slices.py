@@ -35,11 +35,19 @@ def part(tmp_path):
 def test_items(part):
     items = slice_datalist(part)
     assert [(item["name"], item["patient"]) for item in items] == [
-        ("flat", "flat"), ("p1/a", "p1"), ("p1/c", "p1"), ("p2/b", "p2")
+        ("flat", "flat"),
+        ("p1/a", "p1"),
+        ("p1/c", "p1"),
+        ("p2/b", "p2"),
     ]
     assert items[2] == {
-        "image": str(part / "images/p1/c.npy"), "mask": str(part / "masks/p1/c.png"), "label": -1, "has_mask": True,
-        "patient": "p1", "source": "slices", "name": "p1/c",
+        "image": str(part / "images/p1/c.npy"),
+        "mask": str(part / "masks/p1/c.png"),
+        "label": -1,
+        "has_mask": True,
+        "patient": "p1",
+        "source": "slices",
+        "name": "p1/c",
     }
 
 
@@ -57,8 +65,14 @@ def test_all_problems_in_one_error_or_left_out_with_a_log_line(part, caplog):
         slice_datalist(part)
     text = str(error.value)
     for wanted in (
-        "5 bad files", "lonely.png: image without a mask", "orphan.png: mask without an image", "--skip_bad_files True",
-        "size.png: is 8x6 (HxW), its mask", "6x8", "broken.png: not a readable", "twice.tif: has the same name as",
+        "5 bad files",
+        "lonely.png: image without a mask",
+        "orphan.png: mask without an image",
+        "--skip_bad_files True",
+        "size.png: is 8x6 (HxW), its mask",
+        "6x8",
+        "broken.png: not a readable",
+        "twice.tif: has the same name as",
     ):
         assert wanted in text
     with caplog.at_level(logging.WARNING, logger="medbundles"):

@@ -26,8 +26,9 @@ def test_nose_is_up_and_the_patients_right_is_on_the_left():
     assert axial_slices(volume)[0, 0, 0] == 1
 
 
-@pytest.mark.parametrize("codes", ["".join(c) for p in itertools.permutations(["RL", "AP", "SI"]) for c in
-                                   itertools.product(*p)])
+@pytest.mark.parametrize(
+    "codes", ["".join(c) for p in itertools.permutations(["RL", "AP", "SI"]) for c in itertools.product(*p)]
+)
 def test_any_orientation_comes_in_canonical_and_goes_back_exactly(tmp_path, codes):
     canonical = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
     to_file = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(codes))
