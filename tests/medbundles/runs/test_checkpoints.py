@@ -19,12 +19,13 @@ BIG = 500_000
 
 
 def content(value, size=4):
-    return {"epoch": value, "network": {"w": torch.full((size,), float(value))}}
+    # NumPy fills it: torch would take several threads, which a forked process does not have
+    return {"epoch": value, "network": {"w": torch.from_numpy(np.full(size, value, np.float32))}}
 
 
 def in_a_child(function, *args):
     """A forked process that runs the function."""
-    process = multiprocessing.get_context("fork").Process(target=function, args=args)
+    process = multiprocessing.get_context("fork").Process(target=function, args=args, daemon=True)
     process.start()
     return process
 

@@ -110,6 +110,17 @@ def test_resume_from_a_file_goes_on_in_its_run_wherever_that_is(tmp_path):
         RunDirectory(str(tmp_path), "exp", resume_from=str(file.parents[1])).resume_file()
 
 
+def test_tracking_knows_a_runs_name_before_its_folder_is_there(tmp_path):
+    run = RunDirectory(str(tmp_path), "exp")
+    name = run.tracked_name
+    assert list(tmp_path.iterdir()) == []
+    assert run.start().name == name
+    make_run(tmp_path / "old", "run_20250101_000000")
+    file = tmp_path / "old/run_20250101_000000/checkpoints/last.pt"
+    resumed = RunDirectory(str(tmp_path), "exp", resume_from=str(file))
+    assert resumed.tracked_name == "run_20250101_000000"
+
+
 def test_a_folder_that_cannot_be_made_is_a_readable_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"output_dir: cannot make a run folder below .*file/exp: Not a directory"):

@@ -183,6 +183,18 @@ def test_what_may_be_turned_is_accepted(accepted, changes):
     accepted(changes)
 
 
+def test_tracking_goes_below_output_dir_and_names_the_extra_that_is_missing(workflow, tmp_path, monkeypatch):
+    running = workflow({"run": ALONE}, tracking="mlflow")
+    running.initialize()
+    assert running.parser.get_parsed_content("tracking_uri") == f"sqlite:///{tmp_path}/runs/tracking/mlruns.db"
+    assert running.parser.get_parsed_content("experiment_name") == "multitask_joint"
+    assert not (tmp_path / "runs").exists()
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(RuntimeError) as caught:
+        running.run()
+    assert "tracking: mlflow is not installed: pip install" in (readable(caught.value) or "")
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
