@@ -186,8 +186,8 @@ def _import_wandb() -> None:
         from wandb import init as init  # a folder wandb/ that another program left where we run has no init
     except ImportError as error:
         raise MedbundlesError(
-            f"wandb#enabled: wandb cannot be imported ({error}). Install it with `pip install -e '.[wandb]'` in the repository's root, "
-            "or switch it off: --wandb#enabled False."
+            f"wandb#enabled: wandb cannot be imported ({error}). Install it with `pip install -e '.[wandb]'` in the "
+            "repository's root, or switch it off: --wandb#enabled False."
         ) from error
 
 

@@ -273,7 +273,7 @@ def test_without_login_the_message_says_what_to_do(tiny_training, home, monkeypa
 def test_a_missing_wandb_names_the_extra_and_leaves_no_run_directory(tiny_training, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     trainer = tiny_training(first=logger())
-    with pytest.raises(MedbundlesError, match=r"wandb cannot be imported.*pip install medbundles\[wandb\].*False"):
+    with pytest.raises(MedbundlesError, match=r"wandb cannot be imported.*pip install -e '\.\[wandb\]'.*False"):
         trainer.run()
     assert not (tmp_path / "runs").exists()
 
@@ -284,7 +284,7 @@ def test_a_folder_named_wandb_is_not_wandb(tiny_training, tmp_path, monkeypatch)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.setitem(sys.modules, "wandb", None)  # so that what this test imports is forgotten at its end
     del sys.modules["wandb"]
-    with pytest.raises(MedbundlesError, match=r"pip install medbundles\[wandb\]"):
+    with pytest.raises(MedbundlesError, match=r"pip install -e '\.\[wandb\]'"):
         tiny_training(first=logger()).run()
 
 
