@@ -17,6 +17,7 @@ from medbundles.data.problems import Problems
 from medbundles.data.slices import find_slices
 from medbundles.data.splits import PARTS
 from medbundles.errors import DataError
+from tools.graded_layout import check_graded, graded_place
 from tools.prepared import progress
 
 _LABEL_WORDS = ("mask", "seg", "label", "multiclass")
@@ -25,11 +26,12 @@ _LABEL_WORDS = ("mask", "seg", "label", "multiclass")
 def check_data(folder: str, channels: int = 1, classes: int = 1, limit: int = 100) -> dict[str, Any]:
     """Read every file of a dataset, pixels too, and list what is wrong: bad files, wrong pairs, leaks between parts.
 
-    A prepared dataset (train, val, test, kaggle) is checked as a training would see it; so are BraTS, kaggle_3m and
-    class folders. In any other folder each image is read on its own.
+    A prepared dataset (train, val, test, kaggle) is checked as a training would see it; so are volumes with a grade
+    (class folders of cases, or a table), BraTS, kaggle_3m and class folders. In any other folder each image is read on
+    its own.
 
     Args:
-        folder: a prepared dataset, or a folder of raw data.
+        folder: a prepared dataset, a folder of raw data, or a .csv with the columns path,label[,patient] of volumes.
         channels: channels that the images must give (in_channels); only for prepared datasets.
         classes: segmentation channels that the masks must fit (seg_out_channels).
         limit: lines shown per list.
@@ -40,12 +42,18 @@ def check_data(folder: str, channels: int = 1, classes: int = 1, limit: int = 10
     Example:
         python -m tools check-data /data/brain2d --channels 1
     """
-    root = Path(folder)
-    if not root.is_dir():
+    root, problems = Path(folder), Problems(limit)
+    if root.is_file() and root.suffix.lower() == ".csv":
+        layout = "graded cases"
+        counts, files = check_graded(root, problems)
+        root = root.parent
+    elif root.is_dir():
+        layout, counts = _structure(root, problems)
+        files = _every_file(root)
+    else:
         raise DataError(f"{folder}: folder not found")
-    problems = Problems(limit)
-    layout, counts = _structure(root, problems)
-    files = _every_file(root)
+    if not files and problems:
+        raise DataError(f"{len(problems)} problem(s):\n{problems.text()}")
     if not files:
         raise DataError(f"{folder}: no image files in it")
     told = {path for path, _ in problems.found}
@@ -71,6 +79,9 @@ def _structure(root: Path, problems: Problems) -> tuple[str, dict[str, int]]:
     """Name of the layout and counts; what does not fit together goes to `problems`."""
     if any((root / part / "images").is_dir() for part in PARTS) or (root / "kaggle").is_dir():
         return "prepared", _prepared(root, problems)
+    place = graded_place(root)
+    if place is not None:
+        return "graded cases", check_graded(place, problems)[0]
     try:
         cases = brats_cases(root)
         problems.found += check_cases(cases, ()).found
@@ -137,7 +148,7 @@ def _is_pointer(path: Path) -> bool:
 
 def _is_label(path: Path, root: Path) -> bool:
     """Whether it looks like a mask, by its name: masks may be constant, and empty ones are all the same."""
-    place = path.relative_to(root)
+    place = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
     if "images" in place.parts:
         return False
     return any(word in str(place).lower() for word in _LABEL_WORDS)

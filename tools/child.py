@@ -6,13 +6,36 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import medbundles
 
 GRACE = 3.0  # seconds a child gets to end by itself after Ctrl-C
+POLL = 0.1  # seconds between two looks at the children
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to run.
+
+    Args:
+        words: the command line.
+        folder: where it runs.
+        what: what it does, for messages.
+        log: its output is appended to this file; None: it goes to this console.
+        environment: further variables.
+    """
+
+    words: Sequence[str]
+    folder: Path
+    what: str
+    log: Path | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 def bundle_command(files: Sequence[str | Path], knobs: Mapping[str, Any]) -> list[str]:
@@ -64,6 +87,95 @@ def run_child(command: Sequence[str], folder: Path) -> int:
     if code in (128 + signal.SIGINT, -signal.SIGINT):
         raise KeyboardInterrupt
     return code
+
+
+def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int = 1) -> list[str]:
+    """Run jobs, several at the same time; the commands of a job follow one another.
+
+    A job yields its commands and is sent each one's exit code, 0. When a command fails, its job ends and no new job is
+    started; those that run go on to their end.
+
+    Args:
+        jobs: name -> job.
+        at_once: how many run at the same time.
+
+    Returns:
+        What failed, a text each.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C, once all children have ended too.
+        SystemExit: 143 after SIGTERM, once all children have ended too.
+    """
+    waiting, running, failed = dict(jobs), dict[str, _Running](), list[str]()
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        while running or (waiting and not failed):
+            while waiting and not failed and len(running) < at_once:
+                name = next(iter(waiting))
+                _go_on(name, waiting.pop(name), None, running)
+            time.sleep(POLL)
+            for name, (job, command, child) in list(running.items()):
+                code = child.poll()
+                if code is None:
+                    continue
+                del running[name]
+                if code in (128 + signal.SIGINT, -signal.SIGINT):
+                    raise KeyboardInterrupt
+                if code:
+                    where = f"; its output is in {command.log}" if command.log else ", see its messages above"
+                    failed.append(f"{command.what} ended with exit code {code}{where}")
+                else:
+                    _go_on(name, job, 0, running)
+    except KeyboardInterrupt:
+        _end_all(running, signal.SIGINT, GRACE)
+        raise
+    except SystemExit:
+        _end_all(running, signal.SIGTERM, 0.0)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _end_all(running, signal.SIGKILL, 0.0)
+    return failed
+
+
+_Running = tuple[Generator[Command, int, None], Command, subprocess.Popen]
+
+
+def _go_on(name: str, job: Generator[Command, int, None], code: int | None, running: dict[str, _Running]) -> None:
+    """Start a job's next command, if it has one."""
+    try:
+        command = next(job) if code is None else job.send(code)
+    except StopIteration:
+        print(f"{name}: done", flush=True)
+        return
+    print(f"=== {command.what}" + (f" (output: {command.log})" if command.log else ""), flush=True)
+    environment = {**child_environment(), **command.environment}
+    if command.log is None:
+        child = subprocess.Popen(list(command.words), cwd=command.folder, env=environment)
+    else:
+        command.log.parent.mkdir(parents=True, exist_ok=True)
+        with command.log.open("a", encoding="utf-8") as log:
+            child = subprocess.Popen(
+                list(command.words), cwd=command.folder, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+    running[name] = (job, command, child)
+
+
+def _end_all(running: dict[str, _Running], number: int, grace: float) -> None:
+    children = [child for _, _, child in running.values() if child.poll() is None]
+    if number == signal.SIGKILL:
+        for child in children:
+            child.kill()
+        return
+    end = time.monotonic() + grace
+    for child in children:  # all get the same time, not one after the other
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(max(0.0, end - time.monotonic()))
+    late = [child for child in children if child.poll() is None]
+    for child in late:
+        child.send_signal(number)
+    for child in late:
+        child.wait()
 
 
 def _terminated(number: int, frame: Any) -> None:

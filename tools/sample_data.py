@@ -2,48 +2,120 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+from medbundles.data.brats import MODALITIES
+from medbundles.data.graded_phantoms import GRADES, RECORD, make_graded_phantoms
 from medbundles.data.synthetic import make_phantoms
-from medbundles.errors import MedbundlesError
-from tools.prepared import PICTURES, SLICES, print_counts
+from medbundles.errors import DataError, MedbundlesError
+from tools.prepared import PICTURES, SLICES, one_of, print_counts
 from tools.staging import SYNTHETIC, staged
+
+# flag -> its default, for each kind
+_FLAGS: dict[str, dict[str, Any]] = {
+    "slices": {"patients": (24, 6, 8), "slices": 6, "size": 160, "pictures": (120, 40, 40)},
+    "grades": {"cases": (40, 10), "size": 48, "modalities": ("flair",)},
+}
 
 
 def sample_data(
     out: str,
+    kind: str = "slices",
     seed: int = 0,
-    patients: tuple[int, ...] = (24, 6, 8),
-    slices: int = 6,
-    size: int = 160,
-    pictures: tuple[int, ...] = (120, 40, 40),
+    patients: tuple[int, ...] | None = None,
+    slices: int | None = None,
+    size: int | None = None,
+    pictures: tuple[int, ...] | None = None,
+    cases: tuple[int, ...] | None = None,
+    modalities: tuple[str, ...] | None = None,
     overwrite: bool = False,
 ) -> dict[str, dict[str, int]]:
-    """Write phantoms (heads with and without a lesion) in the prepared layout of the brain bundle.
+    """Write phantoms: heads with and without a lesion as 2D slices, or volumes with lesions of two grades.
 
     To try things and to test; a number that comes from them says nothing about any disease.
 
     Args:
         out: folder to write.
+        kind: slices (the prepared layout of the brain bundle) or grades (volumes in the layout of BraTS 2018).
         seed: the same seed gives the same pictures.
-        patients: patients in train, val and test.
-        slices: slices per patient, about half of them with a lesion.
-        size: side of a slice in pixels.
-        pictures: yes/no pictures in train, val and test; 0,0,0 for none.
+        patients: patients in train, val and test (slices only; 24,6,8).
+        slices: slices per patient, about half of them with a lesion (slices only; 6).
+        size: side of a slice (160) or of a volume (48) in pixels.
+        pictures: yes/no pictures in train, val and test; 0,0,0 for none (slices only; 120,40,40).
+        cases: number of HGG and LGG cases, their ratio is the imbalance (grades only; 40,10).
+        modalities: volumes of each case, of flair, t1, t1ce, t2 (grades only; flair).
         overwrite: replace sample data that is there.
 
     Returns:
-        part -> counts.
+        part or grade -> counts.
 
     Example:
         python -m tools sample-data --out /tmp/phantoms
+        python -m tools sample-data --kind grades --out /tmp/grades --cases 40,10 --size 48
     """
+    one_of("kind", kind, tuple(_FLAGS))
+    given = {
+        "patients": patients,
+        "slices": slices,
+        "size": size,
+        "pictures": pictures,
+        "cases": cases,
+        "modalities": modalities,
+    }
+    flags = _flags_of(kind, given)
+    _check_other_kind(out, kind)
+    counts = _grades(out, seed, overwrite, **flags) if kind == "grades" else _slices(out, seed, overwrite, **flags)
+    print_counts(counts, out)
+    print(f"These are synthetic pictures ({SYNTHETIC}).")
+    return counts
+
+
+def _flags_of(kind: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The kind's flags, defaults filled in; flags of another kind are refused."""
+    foreign = [f"--{flag}" for flag, value in given.items() if value is not None and flag not in _FLAGS[kind]]
+    if foreign:
+        has = ", ".join(f"--{flag}" for flag in _FLAGS[kind])
+        (other,) = set(_FLAGS) - {kind}
+        raise MedbundlesError(f"{', '.join(foreign)}: only for --kind {other}; --kind {kind} has {has}")
+    return {flag: default if given[flag] is None else given[flag] for flag, default in _FLAGS[kind].items()}
+
+
+def _check_other_kind(out: str, kind: str) -> None:
+    """The two kinds share the names of their notes, so one would overwrite those of the other."""
+    other = GRADES if kind == "slices" else (*SLICES, *PICTURES)
+    there = [name for name in other if (Path(out) / name).exists()]
+    if there:
+        raise DataError(f"{out}: holds {', '.join(there)}, another kind of data; give another --out for --kind {kind}")
+
+
+def _slices(
+    out: str,
+    seed: int,
+    overwrite: bool,
+    patients: tuple[int, ...],
+    slices: int,
+    size: int,
+    pictures: tuple[int, ...],
+) -> dict[str, dict[str, int]]:
     if len(patients) != 3 or len(pictures) != 3 or min(*patients, *pictures) < 0:
         raise MedbundlesError("--patients and --pictures are three numbers: train,val,test")
     if slices < 1 or size < 32:
         raise MedbundlesError(f"--slices {slices} must be at least 1 and --size {size} at least 32")
     with staged(out, (*SLICES, *PICTURES, SYNTHETIC), overwrite) as target:
-        counts = make_phantoms(
+        return make_phantoms(
             target, seed, (patients[0], patients[1], patients[2]), slices, size, (pictures[0], pictures[1], pictures[2])
         )
-    print_counts(counts, out)
-    print("These are synthetic pictures (SYNTHETIC.txt).")
-    return counts
+
+
+def _grades(
+    out: str, seed: int, overwrite: bool, cases: tuple[int, ...], size: int, modalities: tuple[str, ...]
+) -> dict[str, dict[str, int]]:
+    if len(cases) != 2 or min(cases) < 1:
+        raise MedbundlesError(f"--cases {','.join(map(str, cases))}: two numbers of at least 1 are wanted: HGG,LGG")
+    if not 16 <= size <= 256:
+        raise MedbundlesError(f"--size {size} must be 16 to 256")
+    for name in modalities:
+        one_of("modalities", name, MODALITIES)
+    with staged(out, (*GRADES, SYNTHETIC, RECORD), overwrite) as target:
+        return make_graded_phantoms(target, seed, (cases[0], cases[1]), size, modalities)

@@ -32,6 +32,10 @@ _ROLES = {
     "t1_subtrmeandivstd": "t1",
     "t1c_subtrmeandivstd": "t1ce",
     "t2_subtrmeandivstd": "t2",
+    "_fla_bet": "flair",
+    "_t1_bet": "t1",
+    "_t1c_bet": "t1ce",
+    "_t2_bet": "t2",  # TCGA, skull-stripped (BrainLesion's tutorials)
 }
 # Names whose last number counts the visits of one patient.
 _VISIT = re.compile(r"^(brats_(?:2013|tcia)_pat\d+|BraTS-[A-Z]+-\d+|Brats1[78]_.+)[_-]\d+$", re.IGNORECASE)
@@ -67,8 +71,13 @@ def patient_of(case: str) -> str:
     return visit.group(1) if visit else case
 
 
+def modality_of(path: str | Path) -> str | None:
+    """What a volume holds by its name: a modality or "seg"; None where the name does not say."""
+    return _role(Path(path))
+
+
 def brats_cases(folder: str | Path) -> list[BratsCase]:
-    """All cases below `folder`: 2018 (HGG/LGG/<case>/), 2020, 2021 and 2023 (flat), DeepMedic's 2015.
+    """All cases below `folder`: 2018 (HGG/LGG/<case>/), 2020, 2021 and 2023 (flat), DeepMedic's 2015, TCGA.
 
     Args:
         folder: any folder above the cases, or a case itself.

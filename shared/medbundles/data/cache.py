@@ -12,14 +12,24 @@ from typing import Any
 import torch
 
 import medbundles
+from medbundles.data.files import item_files
 from medbundles.errors import DataError
 
 
 def recipe_hash(transform: Callable) -> str:
     """Hash of a preprocessing: class names and settings of its steps, random states left out."""
     steps = getattr(transform, "transforms", (transform,))
-    settings = [(type(s).__qualname__, sorted((k, repr(v)) for k, v in vars(s).items() if k != "R")) for s in steps]
-    return hashlib.sha256(repr(settings).encode()).hexdigest()
+    return hashlib.sha256(repr([_settings(step) for step in steps]).encode()).hexdigest()
+
+
+def _settings(step: Any) -> tuple[str, list[tuple[str, Any]]]:
+    """Class name and attributes of a step; steps inside it likewise, because their repr holds an address."""
+    return type(step).__qualname__, sorted((k, _value(v)) for k, v in vars(step).items() if k != "R")
+
+
+def _value(value: Any) -> Any:
+    # Python's own repr shows where an object lies in memory: another number in every process
+    return _settings(value) if type(value).__repr__ is object.__repr__ and hasattr(value, "__dict__") else repr(value)
 
 
 class DiskCache:
@@ -42,8 +52,7 @@ class DiskCache:
 
     def path(self, item: dict) -> Path:
         """File of an item: its entries, size and time of its images (a changed image is read again), the recipe."""
-        files = [v for v in item.values() if isinstance(v, str) and os.path.isfile(v)]
-        stats = [(f, os.stat(f).st_size, os.stat(f).st_mtime_ns) for f in files]
+        stats = [(f, os.stat(f).st_size, os.stat(f).st_mtime_ns) for f in item_files(item)]
         key = repr((sorted(item.items()), stats, self.recipe, medbundles.__version__))
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.pt"
 

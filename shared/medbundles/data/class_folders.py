@@ -50,7 +50,7 @@ def find_class_images(folder: str | Path, class_names: Sequence[str]) -> tuple[l
         DataError: the folder or a class in it is missing or empty.
     """
     folder = Path(folder)
-    find = _from_csv if folder.suffix.lower() == ".csv" else _from_folders
+    find = labelled_rows if folder.suffix.lower() == ".csv" else _from_folders
     found = find(folder, class_names)
     problems, good = Problems(), []
     for name, path, label, patient in sorted(found):
@@ -101,7 +101,12 @@ def _from_folders(folder: Path, class_names: Sequence[str]) -> list[tuple[str, P
     return found
 
 
-def _from_csv(table: Path, class_names: Sequence[str]) -> list[tuple[str, Path, int, str]]:
+def labelled_rows(table: Path, class_names: Sequence[str]) -> list[tuple[str, Path, int, str]]:
+    """Rows of a CSV with the columns path,label[,patient] as (path as written, path, label, patient or "").
+
+    Raises:
+        DataError: missing columns, no rows, or unknown labels and repeated paths, all listed.
+    """
     check_file(table)
     with table.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from medbundles.errors import DataError
 
@@ -39,6 +40,20 @@ def list_images(folder: str | Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in names if is_image(name)]
     return sorted(found)
+
+
+def item_files(item: Mapping[str, Any], *keys: str) -> list[str]:
+    """Paths in an item of a datalist that are files; an entry may be a path or a list of paths.
+
+    Args:
+        item: the item.
+        keys: entries to look at; none: all.
+    """
+    found = []
+    for value in [item.get(key) for key in keys] if keys else item.values():
+        paths = value if isinstance(value, (list, tuple)) else [value]
+        found += [path for path in paths if isinstance(path, str) and os.path.isfile(path)]
+    return found
 
 
 def check_file(path: str | Path) -> int:

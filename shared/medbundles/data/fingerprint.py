@@ -13,5 +13,7 @@ def fingerprint(data: Sequence[dict]) -> str:
     return hashlib.sha256(repr(sorted(rows, key=repr)).encode()).hexdigest()
 
 
-def _size(path: object) -> int:
+def _size(path: object) -> object:
+    if isinstance(path, (list, tuple)):  # the channels of one image
+        return tuple(_size(part) for part in path)
     return os.path.getsize(path) if isinstance(path, str) and os.path.isfile(path) else -1

@@ -51,18 +51,8 @@ def inference_datalist(
         ConfigError: no input, or unknown `existing`.
         DataError: nothing there, no images, bad files (all listed), or results that are already there.
     """
-    if existing not in EXISTING:
-        raise ConfigError(f"existing: {existing!r} is unknown; use one of: {', '.join(EXISTING)}")
-    names = _names(inputs, output)
-    done = _done(names, output)
-    if done and existing == "error":
-        raise DataError(
-            f"{output}: already has results of {len(done)} of the {len(names)} inputs, {min(done.values())} for one. "
-            "Give another output folder, or existing: 'skip' or 'overwrite'."
-        )
-    if done and existing == "skip":
-        names = {path: name for path, name in names.items() if path not in done}
-        logger.info("%d inputs have results in %s and are skipped, %d are left", len(done), output, len(names))
+    check_existing(existing)
+    names = unfinished(_names(inputs, output), output, existing)
     problems, items = Problems(), []
     for path, name in names.items():
         try:
@@ -79,13 +69,56 @@ def inference_datalist(
     return items
 
 
-def _names(inputs: str | Path, output: str | Path | None) -> dict[Path, str]:
-    """Every input and its name, unique even where two files differ in their ending only."""
+def check_existing(existing: str) -> None:
+    """Refuse an unknown `existing` (ConfigError)."""
+    if existing not in EXISTING:
+        raise ConfigError(f"existing: {existing!r} is unknown; use one of: {', '.join(EXISTING)}")
+
+
+def unfinished(
+    names: dict[Path, str], output: str | Path | None, existing: str, result: str = "mask"
+) -> dict[Path, str]:
+    """The inputs (path -> name) that are to be run: all of them, or those without results in `output`.
+
+    Args:
+        names: all inputs.
+        output: folder of the results, with the predictions.json of an earlier run; None: there are none.
+        existing: "overwrite", "skip" or "error".
+        result: key under which a row of predictions.json names the file that is written last.
+
+    Raises:
+        DataError: there are results and `existing` is "error", or predictions.json is something else.
+    """
+    done = _done(names, output, result)
+    if done and existing == "error":
+        raise DataError(
+            f"{output}: already has results of {len(done)} of the {len(names)} inputs, {min(done.values())} for one. "
+            "Give another output folder, or existing: 'skip' or 'overwrite'."
+        )
+    if done and existing == "skip":
+        names = {path: name for path, name in names.items() if path not in done}
+        logger.info("%d inputs have results in %s and are skipped, %d are left", len(done), output, len(names))
+    return names
+
+
+def input_root(inputs: str | Path) -> Path:
+    """The input file or folder.
+
+    Raises:
+        ConfigError: none is given.
+        DataError: it does not exist.
+    """
     if not str(inputs or "").strip():
         raise ConfigError("input: no input is given; give an image or a folder, as in --input /data/new_scans")
     root = Path(inputs)
     if not root.exists():
         raise DataError(f"input: {root} does not exist")
+    return root
+
+
+def _names(inputs: str | Path, output: str | Path | None) -> dict[Path, str]:
+    """Every input and its name."""
+    root = input_root(inputs)
     if root.is_file():
         if not is_image(root):
             raise DataError(f"input: {root} is not an image; the endings are: {', '.join(IMAGE_ENDINGS)}")
@@ -94,7 +127,11 @@ def _names(inputs: str | Path, output: str | Path | None) -> dict[Path, str]:
     found = [p for p in list_images(root) if not any(folder in p.resolve().parents for folder in own)]
     if not found:
         raise DataError(f"input: no images in {root}; the endings are: {', '.join(IMAGE_ENDINGS)}")
-    bare = {path: path.relative_to(root).with_name(stem(path)).as_posix() for path in found}
+    return unique_names({path: path.relative_to(root).with_name(stem(path)).as_posix() for path in found})
+
+
+def unique_names(bare: dict[Path, str]) -> dict[Path, str]:
+    """The same names, with the file's ending where two inputs have the same one."""
     count = Counter(bare.values())
     names: dict[Path, str] = {}
     taken: set[str] = set()
@@ -108,17 +145,17 @@ def _names(inputs: str | Path, output: str | Path | None) -> dict[Path, str]:
     return names
 
 
-def _done(names: dict[Path, str], output: str | Path | None) -> dict[Path, str]:
-    """The inputs that have a row in predictions.json and a mask file."""
+def _done(names: dict[Path, str], output: str | Path | None, result: str) -> dict[Path, str]:
+    """The inputs that have a row in predictions.json, and the file that it names where it names one."""
     record = Path(output) / "predictions.json" if output else None
     if record is None or not record.is_file():
         return {}
     try:
         rows = json.loads(record.read_text(encoding="utf-8"))["results"]
-        known = {row["file"]: Path(output, row["mask"]) for row in rows}  # type: ignore[arg-type]
-    except (ValueError, KeyError, TypeError) as error:
+        known = {row["file"] for row in rows if not row.get(result) or Path(record.parent, row[result]).is_file()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{record}: is no record of an inference ({error}); remove it or use another folder") from error
-    return {path: name for path, name in names.items() if str(path) in known and known[str(path)].is_file()}
+    return {path: name for path, name in names.items() if str(path) in known}
 
 
 def _check(path: Path, channels: int) -> int:

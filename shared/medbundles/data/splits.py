@@ -102,7 +102,8 @@ def check_no_leak(parts: Mapping[str, Sequence[dict]]) -> None:
     places: dict[str, set[str]] = defaultdict(set)
     for part, items in parts.items():
         for item in items:
-            places[item["image"]].add(part)
+            for path in [item["image"]] if isinstance(item["image"], str) else item["image"]:
+                places[path].add(part)
     for path, where in sorted(places.items()):
         if len(where) > 1:
             problems.add(path, f"is in {' and '.join(sorted(where))}")

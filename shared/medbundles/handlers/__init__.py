@@ -1,7 +1,9 @@
 """Handlers for MONAI's engines: plain values in __init__, `attach(engine)` wires."""
 
+from medbundles.handlers.case_writer import CaseWriter as CaseWriter
 from medbundles.handlers.checkpoint_saver import CheckpointSaver as CheckpointSaver
 from medbundles.handlers.closing import at_end as at_end
+from medbundles.handlers.deferred_reweighting import DeferredReweighting as DeferredReweighting
 from medbundles.handlers.early_stopping import EarlyStopping as EarlyStopping
 from medbundles.handlers.evaluation_report import EvaluationReport as EvaluationReport
 from medbundles.handlers.grad_cam import GradCam as GradCam
@@ -15,6 +17,7 @@ from medbundles.handlers.listed_output import ListedOutput as ListedOutput
 from medbundles.handlers.lr_schedule import LrSchedule as LrSchedule
 from medbundles.handlers.nan_guard import NanGuard as NanGuard
 from medbundles.handlers.pictures import prediction_pictures as prediction_pictures
+from medbundles.handlers.pretrained_backbone import PretrainedBackbone as PretrainedBackbone
 from medbundles.handlers.progress import Progress as Progress
 from medbundles.handlers.publish import Publish as Publish
 from medbundles.handlers.resume import Resume as Resume

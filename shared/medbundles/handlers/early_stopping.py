@@ -47,6 +47,10 @@ class EarlyStopping:
         min_delta: smallest change that counts.
         min_epochs: never stop before this epoch.
         enabled: False switches it off.
+        tie_break: name of a second metric (larger is better): of equal values of the first, a larger one of this is an
+            improvement too; None: there is none.
+        hold_until: epoch in which something begins that the training shall have its patience for, such as a
+            re-weighting: never stop before `hold_until` + `patience`; False or None: nothing does.
 
     Raises:
         ConfigError: unknown mode.
@@ -61,12 +65,15 @@ class EarlyStopping:
         min_delta: float = 0.0,
         min_epochs: int = 0,
         enabled: bool = True,
+        tie_break: str | None = None,
+        hold_until: int | bool | None = None,
     ):
         if mode not in ("max", "min"):
             raise ConfigError(f"early_stopping#mode: {mode!r} is unknown; use 'max' or 'min'.")
         self.validator, self.monitor, self.sign = validator, monitor, 1.0 if mode == "max" else -1.0
-        self.patience, self.min_delta, self.min_epochs, self.enabled = patience, min_delta, min_epochs, enabled
-        self.best = -math.inf
+        self.patience, self.min_delta, self.enabled, self.tie_break = patience, min_delta, enabled, tie_break
+        self.min_epochs = max(min_epochs, hold_until + patience) if hold_until else min_epochs
+        self.best = self.best_second = -math.inf
         self.best_epoch = 0
 
     def attach(self, engine: Engine) -> None:
@@ -80,7 +87,8 @@ class EarlyStopping:
         epoch, value = engine.state.epoch, self.sign * monitored(self.validator, self.monitor)
         if math.isnan(value):
             logger.warning("%s is NaN in epoch %d: not an improvement.", self.monitor, epoch)
-        elif value > self.best + self.min_delta:  # the first value is: best starts at minus infinity
+        elif self._improves(value, second := self._second()):
+            self.best_second = second
             self.best, self.best_epoch = value, epoch
         if self.is_over(epoch):
             logger.info(
@@ -89,14 +97,24 @@ class EarlyStopping:
             )  # fmt: skip
             engine.terminate()
 
+    def _second(self) -> float:
+        second = monitored(self.validator, self.tie_break) if self.tie_break else -math.inf
+        return -math.inf if math.isnan(second) else second
+
+    def _improves(self, value: float, second: float) -> bool:
+        """The first value always does: best starts at minus infinity."""
+        by_tie = value == self.best and second > self.best_second + self.min_delta
+        return value > self.best + self.min_delta or by_tie
+
     def is_over(self, epoch: int) -> bool:
         """Whether patience is exhausted after this epoch."""
         return self.enabled and epoch - self.best_epoch >= self.patience and epoch >= self.min_epochs
 
     def state_dict(self) -> dict[str, Any]:
         """The best value since the last improvement, and its epoch."""
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        return {"best": self.best, "best_second": self.best_second, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on counting from a checkpoint."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.best_second = state.get("best_second", -math.inf)

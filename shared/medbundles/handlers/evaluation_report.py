@@ -11,11 +11,14 @@ import torch.distributed as dist
 from ignite.engine import Engine, Events
 
 from medbundles.errors import ConfigError
+from medbundles.metrics.named_scores import check_scores
 from medbundles.runs.directory import is_rank_0
-from medbundles.runs.evaluation import Evaluation
+from medbundles.runs.evaluation import CLASSIFICATION, Evaluation
 from medbundles.transforms.predictions import threshold_value
 
 logger = logging.getLogger("medbundles")
+
+TITLES = {"test": "Test", "val": "Validation"}
 
 
 class EvaluationReport:
@@ -25,7 +28,8 @@ class EvaluationReport:
         plots/confusion_matrix.png, roc_curve.png, pr_curve.png, worst_dice_<n>.png, worst_class_<n>.png
         predictions/predictions.csv, <prefix>_probs.npy, _preds.npy, _labels.npy, _names.json
 
-    in the run directory. See `medbundles.runs.Evaluation` for what is measured.
+    in the run directory. See `medbundles.runs.evaluation.Evaluation` for what is measured. A network without masks
+    (no "mask" in the prediction) has no segmentation metrics and no pictures of the worst cases.
 
     Args:
         run_dir: has `path` and `folder(name)`, as a `RunDirectory`; must have been started when the report is written.
@@ -37,6 +41,10 @@ class EvaluationReport:
         seed: seed of the drawing.
         on_completed: write when the evaluator is done; False: only when `write` is called (by all ranks).
         about: further entries for the metrics file, such as the checkpoint.
+        scores: of the classification, see `medbundles.metrics.named_scores.SCORES`.
+
+    Raises:
+        ConfigError: for an unknown prefix or score.
 
     Example::
 
@@ -55,12 +63,13 @@ class EvaluationReport:
         seed: int = 0,
         on_completed: bool = True,
         about: dict[str, Any] | None = None,
+        scores: Sequence[str] = CLASSIFICATION,
     ):
         if prefix not in ("test", "val"):
             raise ConfigError(f"prefix: {prefix!r} is unknown; use 'test' or 'val'")
         self.run_dir, self.class_names, self.prefix, self.predictions = run_dir, list(class_names), prefix, predictions
         self.worst, self.bootstrap, self.seed, self.on_completed = worst, bootstrap, seed, on_completed
-        self.about = about or {}
+        self.about, self.scores = about or {}, check_scores(scores)
         self.rows: list[dict[str, Any]] = []
         self.kept: dict[str, list[dict[str, Any]]] = {"dice": [], "class": []}
 
@@ -79,24 +88,24 @@ class EvaluationReport:
         batch: Any = engine.state.batch
         output: Any = engine.state.output
         pred, target = output["pred"], output["label"]
-        found, truth = pred["mask"].flatten(1) > 0, target["mask"].flatten(1) > 0
-        sums = torch.stack([(found & truth).sum(1), found.sum(1), truth.sum(1)], dim=1).cpu().tolist()
-        prob, chosen = pred["prob"].cpu().tolist(), pred["class"].cpu().tolist()
-        label, has_mask = target["cls"].cpu().tolist(), target["has_mask"].cpu().tolist()
+        prob, chosen, label = (t.cpu().tolist() for t in (pred["prob"], pred["class"], target["cls"]))
+        masks = _mask_columns(pred["mask"], target) if "mask" in pred else [{}] * len(label)
         if len(prob[0]) != len(self.class_names):
             raise ConfigError(
                 f"class_names has {len(self.class_names)} names, the network gives {len(prob[0])} classes"
             )
-        for i, (overlap, predicted, true) in enumerate(sums):
+        for i, columns in enumerate(masks):
             row = {
                 "name": batch["name"][i], "patient": batch["patient"][i], "source": batch["source"][i],
-                "file": batch["image_path"][i] if "image_path" in batch else "", "has_mask": bool(has_mask[i]),
-                "label": int(label[i]), "predicted": int(chosen[i]), "prob": prob[i],
-                "pixels": found.shape[1], "overlap": overlap, "predicted_pixels": predicted, "true_pixels": true,
+                "file": batch["image_path"][i] if "image_path" in batch else "",
+                "label": int(label[i]), "predicted": int(chosen[i]), "prob": prob[i], **columns,
             }  # fmt: skip
             self.rows.append(row)
-            if row["has_mask"] and true > 0:
-                self._keep("dice", 2 * overlap / (predicted + true), row, output, i)
+            if not columns:
+                continue  # nothing to draw
+            if row["has_mask"] and row["true_pixels"] > 0:
+                dice = 2 * row["overlap"] / (row["predicted_pixels"] + row["true_pixels"])
+                self._keep("dice", dice, row, output, i)
             if row["label"] != row["predicted"]:
                 self._keep("class", prob[i][row["label"]], row, output, i)
 
@@ -134,18 +143,29 @@ class EvaluationReport:
         """Write the report of given rows (see `gathered`), on rank 0."""
         if not is_rank_0():
             return None
-        thresholds = {}
-        if self.predictions is not None:
-            names = ("mask_threshold", "class_threshold")
-            thresholds = {name: threshold_value(name, getattr(self.predictions, name)) for name in names}
-        evaluation = Evaluation(rows, self.class_names, thresholds, self.bootstrap, self.seed)
+        evaluation = self.evaluation(rows)
         folder = {name: self.run_dir.folder(name) for name in ("metrics", "plots", "predictions")}
         evaluation.write_metrics(folder["metrics"] / f"{self.prefix}_metrics", self.about | (about or {}))
         evaluation.write_predictions(folder["predictions"], self.prefix)
-        evaluation.write_plots(folder["plots"], suffix, {"test": "Test", "val": "Validation"}[self.prefix])
+        evaluation.write_plots(folder["plots"], suffix, TITLES[self.prefix])
         evaluation.write_worst(folder["plots"], kept)
         logger.info("%s", evaluation.table())
         return evaluation
+
+    def write_plots(self, rows: list[dict[str, Any]], epoch: int) -> None:
+        """Write the plots of given rows, with _epoch_<epoch> in their names, on rank 0."""
+        if is_rank_0():
+            suffix, title = f"_epoch_{epoch}", f"{TITLES[self.prefix]}, epoch {epoch}"
+            self.evaluation(rows, ["auc"]).write_plots(self.run_dir.folder("plots"), suffix, title)
+
+    def evaluation(self, rows: list[dict[str, Any]], scores: Sequence[str] | None = None) -> Evaluation:
+        """What is measured of given rows."""
+        thresholds = {}
+        if self.predictions is not None:
+            masks = not rows or "has_mask" in rows[0]
+            names = ("mask_threshold", "class_threshold") if masks else ("class_threshold",)
+            thresholds = {name: threshold_value(name, getattr(self.predictions, name)) for name in names}
+        return Evaluation(rows, self.class_names, thresholds, self.bootstrap, self.seed, scores or self.scores)
 
     def gathered(self) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
         """Rows of all ranks, sorted by name, and the worst of them."""
@@ -158,6 +178,19 @@ class EvaluationReport:
             for kind in self.kept
         }
         return sorted((row for part in parts for row in part[0]), key=_name), kept
+
+
+def _mask_columns(mask: torch.Tensor, target: dict[str, torch.Tensor]) -> list[dict[str, Any]]:
+    """What a row holds of the masks of each of B images."""
+    found, truth = mask.flatten(1) > 0, target["mask"].flatten(1) > 0
+    sums = torch.stack([(found & truth).sum(1), found.sum(1), truth.sum(1)], dim=1).cpu().tolist()
+    return [
+        {
+            "has_mask": bool(has_mask), "pixels": found.shape[1],
+            "overlap": overlap, "predicted_pixels": predicted, "true_pixels": true,
+        }
+        for has_mask, (overlap, predicted, true) in zip(target["has_mask"].cpu().tolist(), sums, strict=True)
+    ]  # fmt: skip
 
 
 def _badness(case: dict[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""Grad-CAM of one output of a network that has several: where in the image the class score comes from."""
+"""Grad-CAM of one output of a network, 2D or 3D: where in the image the class score comes from."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 from medbundles.errors import ConfigError
 
 METHODS = ("hires", "mean")
+_LINEAR = {2: "bilinear", 3: "trilinear"}  # interpolation of a map with so many axes
 
 
 class GradCam:
@@ -30,9 +31,9 @@ class GradCam:
 
     Args:
         network: returns logits (B, N), or a dict that has them under `key`.
-        target_layer: name of a submodule whose output is (B, C, h, w), or several names: their maps are averaged.
-            For `MultitaskUNet` "encoder.downs.1" has a quarter of the resolution: fine enough for small lesions,
-            deep enough to know a lesion.
+        target_layer: name of a submodule whose output is (B, C, h, w) or (B, C, x, y, z), or several names: their
+            maps are averaged. For `MultitaskUNet` "encoder.downs.1" has a quarter of the resolution: fine enough for
+            small lesions, deep enough to know a lesion.
         key: entry of the outputs.
         method: "hires" or "mean".
 
@@ -67,11 +68,15 @@ class GradCam:
         """Heat for one class per image.
 
         Args:
-            image: (B, C, H, W) as the network takes it.
+            image: (B, C, H, W) or (B, C, X, Y, Z) as the network takes it.
             class_index: (B,) classes; by default those with the largest logit.
 
         Returns:
-            (B, H, W) float32, 0 to 1, each map divided by its maximum; all 0 where nothing speaks for the class.
+            (B, H, W) or (B, X, Y, Z) float32, 0 to 1, each map divided by its maximum; all 0 where nothing speaks for
+            the class.
+
+        Raises:
+            ConfigError: a layer's output is no map of the image (what comes after pooling is none).
         """
         training = {module: module.training for module in self.network.modules()}
         kept: dict[int, torch.Tensor] = {}
@@ -92,13 +97,19 @@ class GradCam:
                 hook.remove()
             for module, mode in training.items():
                 module.training = mode
-        maps = [self._map(kept[i].detach(), g, image.shape[-2:]) for i, g in zip(kept, gradients, strict=True)]
+        maps = [self._map(kept[i].detach(), g, image.shape[2:]) for i, g in zip(kept, gradients, strict=True)]
         return _scaled(torch.stack(maps).mean(dim=0))
 
     def _map(self, features: torch.Tensor, gradient: torch.Tensor, size: Any) -> torch.Tensor:
-        weight = gradient if self.method == "hires" else gradient.mean(dim=(2, 3), keepdim=True)
+        axes = tuple(range(2, features.ndim))
+        if len(axes) != len(size) or features[0, 0].numel() == 1:
+            raise ConfigError(
+                f"grad_cam target_layer: its output {tuple(features.shape)} is no map of an image {tuple(size)}: "
+                "it has one position only; name an earlier layer, or give larger images"
+            )
+        weight = gradient if self.method == "hires" else gradient.mean(dim=axes, keepdim=True)
         heat = (weight * features).sum(dim=1, keepdim=True).relu()
-        return _scaled(interpolate(heat, size, mode="bilinear", align_corners=False)[:, 0])
+        return _scaled(interpolate(heat, size, mode=_LINEAR[len(axes)], align_corners=False)[:, 0])
 
 
 class _Keep:
@@ -112,20 +123,20 @@ class _Keep:
 
 
 def _scaled(heat: torch.Tensor) -> torch.Tensor:
-    top = heat.amax(dim=(1, 2), keepdim=True)
+    top = heat.amax(dim=tuple(range(1, heat.ndim)), keepdim=True)
     return torch.where(top > 0, heat / top.clamp(min=1e-30), torch.zeros_like(heat))
 
 
 def heat_ratio(heat: torch.Tensor, lesion: torch.Tensor) -> torch.Tensor:
-    """Share of the heat inside the lesion, divided by the lesion's share of the area; 1 is what chance gives.
+    """Share of the heat inside the lesion, divided by the lesion's share of the image; 1 is what chance gives.
 
     Args:
-        heat: (B, H, W), >= 0.
-        lesion: (B, H, W), lesion where it is not 0.
+        heat: (B, H, W) or (B, X, Y, Z), >= 0.
+        lesion: as large, lesion where it is not 0.
 
     Returns:
         (B,); 0 without heat, NaN without a lesion.
     """
-    inside = lesion != 0
-    share = (heat * inside).sum(dim=(1, 2)) / heat.sum(dim=(1, 2)).clamp(min=1e-30)
-    return share / inside.float().mean(dim=(1, 2)).where(inside.any(dim=2).any(dim=1), torch.nan)
+    heat, inside = heat.flatten(1), lesion.flatten(1) != 0
+    share = (heat * inside).sum(dim=1) / heat.sum(dim=1).clamp(min=1e-30)
+    return share / inside.float().mean(dim=1).where(inside.any(dim=1), torch.nan)

@@ -29,11 +29,19 @@ class History:
         validator: its metrics are recorded.
         monitor: name of the metric that decides which epoch is best.
         mode: "max" or "min".
+        tie_break: name of a metric (larger is better) that decides between epochs of equal value, or None.
+
+    Attributes:
+        sections: further entries of metrics.json, by name; part of the state.
     """
 
-    def __init__(self, run_dir: RunDirectory, validator: Engine, monitor: str, mode: str = "max"):
+    def __init__(
+        self, run_dir: RunDirectory, validator: Engine, monitor: str, mode: str = "max", tie_break: str | None = None
+    ):
         self.run_dir, self.validator, self.monitor, self.sign = run_dir, validator, monitor, 1 if mode == "max" else -1
+        self.tie_break = tie_break
         self.epochs: list[dict[str, Any]] = []
+        self.sections: dict[str, Any] = {}
         self.sums: dict[str, list[torch.Tensor]] = {}
         self.norms: list[torch.Tensor] = []
         self.samples = 0
@@ -48,11 +56,11 @@ class History:
 
     def state_dict(self) -> dict[str, Any]:
         """The records so far."""
-        return {"epochs": self.epochs}
+        return {"epochs": self.epochs, "sections": self.sections}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with the records of a checkpoint."""
-        self.epochs = state["epochs"]
+        self.epochs, self.sections = state["epochs"], state.get("sections", {})
 
     def start_epoch(self, engine: SupervisedTrainer) -> None:
         """Start counting."""
@@ -62,8 +70,9 @@ class History:
         """Add an iteration's loss, its parts and the gradient norm."""
         output = engine.state.output
         count = len(output["image"])
-        self._add("loss", output["loss"].detach(), torch.tensor(count))
         loss: Any = engine.loss_function
+        # a loss that weighs its samples is a mean over weights, not over samples
+        self._add("loss", output["loss"].detach(), getattr(loss, "total_weight", torch.tensor(count)))
         for name, mean in getattr(loss, "parts", {}).items():
             self._add(f"{name}_loss", mean, loss.counts[name])
         if getattr(engine.state, "grad_norm", None) is not None:
@@ -111,6 +120,10 @@ class History:
         record["samples_per_second"] = self.samples * world / max(self.seconds, 1e-9)
         self.epochs.append(record)
         engine.state.epoch_record = record
+        self.write()
+
+    def write(self) -> None:
+        """Write metrics.json, on rank 0."""
         if is_rank_0():
             write_json_atomic(self.run_dir.folder("metrics") / "metrics.json", self.summary())
 
@@ -119,8 +132,9 @@ class History:
         known = [e for e in self.epochs if not math.isnan(e.get(self.monitor, math.nan))]
         return max(known, key=self._score) if known else None
 
-    def _score(self, record: dict[str, Any]) -> float:
-        return self.sign * record[self.monitor]
+    def _score(self, record: dict[str, Any]) -> tuple[float, float]:
+        second = record.get(self.tie_break, math.nan) if self.tie_break else 0.0
+        return self.sign * record[self.monitor], -math.inf if math.isnan(second) else second
 
     def summary(self) -> dict[str, Any]:
         """What metrics.json holds; NaN is null there."""
@@ -132,15 +146,23 @@ class History:
                 "monitor": self.monitor,
                 "best_epoch": best["epoch"] if best else None,
                 "best_value": best[self.monitor] if best else None,
-                "train_loss": spread([e["train_loss"] for e in self.epochs]),
+                **{name: spread(values) for name, values in self._loss_values().items()},
                 "seconds": sum(seconds),
                 "seconds_per_epoch": sum(seconds) / len(seconds),
                 "last": last,
             },
             "best": best,
+            **self.sections,
             "epochs": self.epochs,
         }
         return content
+
+    def _loss_values(self) -> dict[str, list[float]]:
+        """Training and validation loss of the epochs that have them as numbers."""
+        found = {}
+        for name in ("train_loss", "val_loss"):
+            found[name] = [e[name] for e in self.epochs if math.isfinite(e.get(name, math.nan))]
+        return {name: values for name, values in found.items() if values}
 
 
 def spread(values: list[float]) -> dict[str, float]:

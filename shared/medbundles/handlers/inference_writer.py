@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,21 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 from PIL import Image
 
 from medbundles.data.inference_inputs import open_volume
 from medbundles.data.reading import read_image
-from medbundles.data.samplers import rank_and_world
 from medbundles.data.volumes import write_volume
-from medbundles.errors import ConfigError, DataError
+from medbundles.errors import DataError
 from medbundles.handlers.inference_tables import PredictionTables, class_of, volume_probability
+from medbundles.handlers.result_writer import ResultWriter
 from medbundles.runs.files import replace_atomic
 from medbundles.runs.pictures import heat_map, overlay
 from medbundles.transforms.geometry import to_original
 from medbundles.transforms.predictions import threshold_value
-
-logger = logging.getLogger("medbundles")
 
 
 @dataclass
@@ -40,7 +36,7 @@ class _Slices:
     crop: torch.Tensor | None = None
 
 
-class InferenceWriter:
+class InferenceWriter(ResultWriter):
     """Writes the results of every input when it is complete; each file is whole or not there.
 
         <output>/masks/<name>_mask.png      0/255, as large as the picture
@@ -49,8 +45,7 @@ class InferenceWriter:
         <output>/gradcam/<name>.png         where the class probability comes from, on the same slice
         <output>/predictions.{json,csv}     see `PredictionTables`
 
-    The mask of an input is written after its pictures: where it is, the input is done. The tables are written every
-    half minute, at the end, and when the run breaks off, so that `existing: "skip"` can go on from there.
+    The mask of an input is written after its pictures: where it is, the input is done.
 
     Args:
         output: folder to write to, made when the first result is there.
@@ -80,40 +75,25 @@ class InferenceWriter:
         grad_cam: Any = None,
         existing: str = "overwrite",
     ):
-        self.output, self.predictions, self.class_names = Path(output), predictions, list(class_names)
-        self.checkpoint, self.overlays, self.grad_cam, self.existing = str(checkpoint), overlays, grad_cam, existing
+        super().__init__(output, predictions, class_names, checkpoint, existing)
+        self.overlays, self.grad_cam = overlays, grad_cam
         self.volumes: dict[str, _Slices] = {}
-        self.done = 0
 
-    def attach(self, engine: Engine) -> None:
-        """Wire it to the evaluator that runs the inference."""
-        engine.add_event_handler(Events.STARTED, self.start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-        engine.add_event_handler(Events.COMPLETED, self.finish)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, self.break_off)
+    def make_tables(self, class_threshold: float) -> PredictionTables:
+        """Tables with a line per slice."""
+        self.mask_threshold = threshold_value("mask_threshold", self.predictions.mask_threshold)
+        return PredictionTables(self.output, self.class_names, self.checkpoint, self.mask_threshold, class_threshold)
 
     def start(self, engine: Engine) -> None:
-        """Take the thresholds, and the earlier rows that stay."""
-        if rank_and_world()[1] > 1:
-            raise ConfigError("inference runs in one process: start it without torchrun, on a part of the files each")
-        self.mask_threshold = threshold_value("mask_threshold", self.predictions.mask_threshold)
-        class_threshold = threshold_value("class_threshold", self.predictions.class_threshold)
-        self.tables = PredictionTables(
-            self.output, self.class_names, self.checkpoint, self.mask_threshold, class_threshold
-        )
-        if self.existing == "skip":
-            self.tables.keep_earlier()
-        self.volumes, self.done, self.saved = {}, 0, time.monotonic()
-        logger.info("results go to %s; inputs that have results there: %s", self.output, self.existing)
+        """Forget the volumes of a run that broke off."""
+        super().start(engine)
+        self.volumes = {}
 
     def __call__(self, engine: Engine) -> None:
         batch: Any = engine.state.batch
         output: Any = engine.state.output
         images, pred = output["image"], output["pred"]
-        classes = len(self.class_names)
-        if pred["prob"].shape[1] != classes:
-            raise ConfigError(f"class_names has {classes} names, the network gives {pred['prob'].shape[1]} classes")
-        prob = pred["prob"].cpu().tolist()
+        prob = self.probabilities(pred)
         pictures = [i for i, z in enumerate(batch["slice"]) if int(z) < 0]
         heat = self._heat(images, prob, pictures)
         for i, path in enumerate(batch["image_path"]):
@@ -125,9 +105,7 @@ class InferenceWriter:
                 self._finish_picture(path, batch["name"][i], mask, prob[i], None)
             else:
                 self._add_slice(batch, i, mask, prob[i], images[i])
-        if time.monotonic() - self.saved > 30:
-            self.tables.save()
-            self.saved = time.monotonic()
+        self.save_sometimes()
 
     def _heat(self, images: torch.Tensor, prob: list[list[float]], chosen: list[int]) -> dict[int, torch.Tensor]:
         """Heat maps (S, S) of some images of the batch, each for its own class."""
@@ -151,7 +129,7 @@ class InferenceWriter:
         row["mask"] = f"masks/{name}_mask.png"
         with replace_atomic(self.output / row["mask"]) as temporary:
             Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(temporary, format="PNG")
-        self._add(row)
+        self.add(row)
 
     def _row(self, path: str, name: str, kind: str, prob: list[float], more: dict[str, Any]) -> dict[str, Any]:
         chosen = class_of(prob, self.tables.class_threshold)
@@ -212,27 +190,7 @@ class InferenceWriter:
         row["mask"] = f"masks/{name}_mask.nii.gz"
         with replace_atomic(self.output / row["mask"]) as temporary:
             write_volume(temporary, source.whole(masks).astype(np.uint8), source.info)
-        self._add(row)
-
-    # --- tables
-
-    def _add(self, row: dict[str, Any]) -> None:
-        self.tables.add(row)
-        self.done += 1
-
-    def finish(self, engine: Engine) -> None:
-        """Write the tables and say where all is."""
-        self.tables.save()
-        positive = self.tables.count()
-        found = ", ".join(f"{name} {n}" for name, n in positive.items())
-        logger.info("inputs done: %d (all: %s); results in %s", self.done, found, self.output)
-
-    def break_off(self, engine: Engine, error: BaseException) -> None:
-        """Keep the rows of what is complete; the error goes on."""
-        if self.done:
-            self.tables.save()
-            logger.warning("broken off after %d inputs; existing 'skip' goes on from there", self.done)
-        raise error
+        self.add(row)
 
 
 def _channels(path: str) -> int:

@@ -17,14 +17,12 @@ from medbundles.runs.directory import is_rank_0
 logger = logging.getLogger("medbundles")
 
 
-def in_words(record: dict[str, Any], prefix: str) -> str:
+def in_words(record: dict[str, Any], prefix: str, loss_decimals: int = 4) -> str:
     """`Loss: 0.4521, Dice: 0.7012` from the record's entries with this prefix."""
     names = [n for n in record if n.startswith(prefix)]
-    return ", ".join(f"{n.removeprefix(prefix).replace('_', ' ').capitalize()}: {_short(record[n])}" for n in names)
-
-
-def _short(value: float) -> str:
-    return "undefined" if math.isnan(value) else f"{value:.4f}"
+    decimals = {n: loss_decimals if n.endswith("loss") else 4 for n in names}
+    texts = {n: "undefined" if math.isnan(record[n]) else f"{record[n]:.{decimals[n]}f}" for n in names}
+    return ", ".join(f"{n.removeprefix(prefix).replace('_', ' ').capitalize()}: {texts[n]}" for n in names)
 
 
 class Progress:
@@ -33,10 +31,11 @@ class Progress:
     Args:
         every: iterations between two updates of the numbers beside the bar (reading them waits for a GPU).
         bar: False: no bar even on a terminal.
+        loss_decimals: decimals of the losses in the epoch's lines.
     """
 
-    def __init__(self, every: int = 10, bar: bool = True):
-        self.every, self.bar_wanted = every, bar
+    def __init__(self, every: int = 10, bar: bool = True, loss_decimals: int = 4):
+        self.every, self.bar_wanted, self.loss_decimals = every, bar, loss_decimals
         self.bar: Any = None
 
     def attach(self, engine: Engine) -> None:
@@ -74,6 +73,6 @@ class Progress:
             "Epoch %d/%d  %.1f s, %.0f samples/s, %s",
             engine.state.epoch, engine.state.max_epochs, record["epoch_seconds"], record["samples_per_second"], rates,
         )  # fmt: skip
-        logger.info("Train - %s", in_words(record, "train_"))
+        logger.info("Train - %s", in_words(record, "train_", self.loss_decimals))
         if any(name.startswith("val_") for name in record):
-            logger.info("Val   - %s", in_words(record, "val_"))
+            logger.info("Val   - %s", in_words(record, "val_", self.loss_decimals))

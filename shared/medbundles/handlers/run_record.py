@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ignite.engine import Engine, Events
 
@@ -21,10 +23,11 @@ class RunRecord:
         run_dir: the run directory.
         device: device of the run.
         seed: seed of the run.
+        records: objects with a `record()` that writes down what else belongs to the run, such as the folds.
     """
 
-    def __init__(self, run_dir: RunDirectory, device: object, seed: int):
-        self.run_dir, self.device, self.seed = run_dir, device, seed
+    def __init__(self, run_dir: RunDirectory, device: object, seed: int, records: Sequence[Any] = ()):
+        self.run_dir, self.device, self.seed, self.records = run_dir, device, seed, list(records)
         self.log: logging.Handler | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -41,6 +44,8 @@ class RunRecord:
         folder = self.run_dir.folder("config")
         write_json_atomic(folder / "config.json", self.run_dir.config)
         write_json_atomic(folder / "environment.json", environment(self.device, self.seed))
+        for other in self.records:
+            other.record()
         logging.getLogger("medbundles").info("run directory: %s", self.run_dir.path)
 
     def close(self, engine: Engine) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .classification import ClassificationLoss
+from .ldam import LDAMLoss
 from .multitask import MultitaskLoss
 from .segmentation import SegmentationLoss
 
-__all__ = ["ClassificationLoss", "MultitaskLoss", "SegmentationLoss"]
+__all__ = ["ClassificationLoss", "LDAMLoss", "MultitaskLoss", "SegmentationLoss"]

@@ -12,7 +12,7 @@ from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 
 
 class MeanOverSamples(Metric):
-    """Mean of per-sample values in float64, so that neither the batch size nor the number of processes matters.
+    """Mean of per-sample values, each with its weight, in float64: neither batch size nor number of processes matters.
 
     Args:
         output_transform: gives what `values` takes.
@@ -25,25 +25,33 @@ class MeanOverSamples(Metric):
 
     @abstractmethod
     def values(self, output: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """The values (B, columns), and which of them count (B, columns) bool. A NaN that counts makes the mean NaN."""
+        """The values (B, columns), and which of them count (B, columns): bool, or weights of at least 0.
+
+        A NaN that counts makes the mean NaN.
+        """
 
     @reinit__is_reduced
     def reset(self) -> None:
         """Forget all samples."""
         self._sum = torch.zeros(self.columns, dtype=torch.float64)
-        self._count = torch.zeros(self.columns, dtype=torch.int64)
+        self._count = torch.zeros(self.columns, dtype=torch.float64)
 
     @reinit__is_reduced
     def update(self, output: Any) -> None:
         """Add a batch."""
         values, counted = self.values(output)
-        self._sum = self._sum + torch.where(counted, values.double(), 0.0).sum(dim=0).cpu()
-        self._count = self._count + counted.sum(dim=0).cpu()
+        weights = counted.double()
+        # not weights * values alone: 0 * NaN is NaN
+        self._sum = self._sum + torch.where(weights != 0, weights * values.double(), 0.0).sum(dim=0).cpu()
+        self._count = self._count + weights.sum(dim=0).cpu()
 
     @sync_all_reduce("_sum", "_count")
     def means(self) -> list[float]:
-        """The mean of each column over all processes, NaN where no sample counts; `counted` holds how many do."""
-        self.counted: list[int] = self._count.tolist()
+        """The mean of each column over all processes: sum(weight * value) / sum(weight), NaN where no sample counts.
+
+        `counted` holds the sums of the weights, that is how many samples count.
+        """
+        self.counted: list[float] = self._count.tolist()
         return (self._sum / self._count).tolist()
 
     def compute(self) -> float:

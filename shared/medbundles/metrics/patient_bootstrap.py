@@ -94,33 +94,53 @@ class WeightedMean:
         return _ratio(weights @ self.values, weights @ self.counts.astype(float))
 
 
+MACRO = {"balanced_acc": "sensitivity", "recall_macro": "sensitivity", "precision_macro": "precision", "f1_macro": "f1"}
+
+
 class ClassificationScore:
-    """Accuracy, sensitivity, specificity or F1 from a weighted confusion matrix.
+    """Accuracy, sensitivity, specificity, precision or F1 from a weighted confusion matrix.
 
     With two classes the positive one is class 1; with more it is the mean over the classes that are there, each
-    against the others (macro).
+    against the others. The precision of a class that is there and never predicted is 0, as in scikit-learn.
+
+    The macro scores are such means with two classes too. They need images of two classes at least, and a draw in which
+    one of the classes is missing does not count: a mean over fewer classes would be another quantity.
 
     Args:
-        kind: "acc", "sensitivity", "specificity" or "f1".
+        kind: "acc", "sensitivity", "specificity", "precision", "f1", "balanced_acc" (also called "recall_macro"),
+            "precision_macro" or "f1_macro".
         label: (n,) true classes.
         predicted: (n,) predicted classes.
         classes: number of classes N.
     """
 
     def __init__(self, kind: str, label: np.ndarray, predicted: np.ndarray, classes: int):
-        self.kind, self.positive = kind, [1] if classes == 2 else list(range(classes))
+        self.kind, self.positive = MACRO.get(kind, kind), [1] if classes == 2 else list(range(classes))
         self.label, self.predicted = label, predicted
         reasons = {"sensitivity": "no positive images", "specificity": "no negative images"}
         self.undefined = reasons.get(kind, "no images")
+        if classes == 2 and kind in ("precision", "f1"):
+            self.undefined = "no positive images, in truth or predicted"
         self.counts = np.ones(len(label), dtype=bool)
         if classes == 2 and kind in ("sensitivity", "specificity"):
             self.counts = label == (1 if kind == "sensitivity" else 0)
+        self.needed: list[int] = []
+        if kind in MACRO:
+            self.undefined, self.needed = "needs images of both classes", np.unique(label).tolist()
+            # recall needs images of the class; precision and F1 of a class that is only predicted are 0
+            there = label if self.kind == "sensitivity" else np.r_[label, predicted]
+            self.positive = np.unique(there).tolist() if len(self.needed) > 1 else []
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """Weights (R, n) -> (R,)."""
         if self.kind == "acc":
             return _ratio(weights @ (self.label == self.predicted), weights.sum(1))
-        return _mean_of_defined([self._of_class(weights, c) for c in self.positive])
+        if not self.positive:
+            return np.full(len(weights), np.nan)
+        values = _mean_of_defined([self._of_class(weights, c) for c in self.positive])
+        for c in self.needed:
+            values[weights @ (self.label == c) == 0] = np.nan
+        return values
 
     def _of_class(self, weights: np.ndarray, c: int) -> np.ndarray:
         truth, found = self.label == c, self.predicted == c
@@ -130,6 +150,8 @@ class ClassificationScore:
             return _ratio(hits, hits + missed)
         if self.kind == "specificity":
             return _ratio(rejected, rejected + false)
+        if self.kind == "precision":
+            return np.where((hits + false == 0) & (missed > 0), 0.0, _ratio(hits, hits + false))
         return _ratio(2 * hits, 2 * hits + false + missed)
 
 

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from medbundles.errors import ConfigError
+from medbundles.metrics.calibration import BINS, bin_of, reliability_bins
+from medbundles.metrics.classification import confusion_counts
 from medbundles.runs.files import replace_atomic
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c6bb1")  # Okabe & Ito
@@ -123,8 +126,7 @@ def confusion_matrix(
         `path`.
     """
     size = len(class_names)
-    counts = np.zeros((size, size), dtype=int)
-    np.add.at(counts, (np.asarray(label, dtype=int), np.asarray(predicted, dtype=int)), 1)
+    counts = confusion_counts(label, predicted, size)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     with _figure(path, (2.6 + 1.1 * size, 2.2 + 1.0 * size)) as figure:
         axes = figure.add_subplot()
@@ -144,7 +146,7 @@ def confusion_matrix(
 
 def roc_curve(
     groups: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path, *, threshold: float | None = None,
-    areas: Mapping[str, str] | None = None, title: str = "",
+    areas: Mapping[str, str] | None = None, title: str = "", strong: str | None = None,
 ) -> Path:  # fmt: skip
     """Write one ROC curve per group, for example per source of images.
 
@@ -154,18 +156,25 @@ def roc_curve(
         threshold: marked on each curve.
         areas: text per group for the legend; by default the area under the curve.
         title: above it.
+        strong: the group that matters, such as all folds together: drawn bold and above the others, which are thin
+            and light; the threshold is marked on it alone.
 
     Returns:
         `path`.
+
+    Raises:
+        ConfigError: `strong` is none of the groups.
     """
     with _figure(path, (5.2, 5.0)) as figure:
         axes = figure.add_subplot()
-        for i, (name, (label, prob)) in enumerate(groups.items()):
+        looks, marked = _looks(groups, strong)
+        for name, (label, prob) in groups.items():
             cuts, hits, false = _counts(label, prob)
             x, y = false / max(false[-1], 1), hits / max(hits[-1], 1)
             text = (areas or {}).get(name) or f"AUC {np.trapezoid(y, x):.3f}"
-            axes.plot(x, y, color=COLOURS[i % len(COLOURS)], label=f"{name} (n={len(label)}): {text}")
-            _mark(axes, cuts, x, y, threshold, i)
+            axes.plot(x, y, **looks[name], label=f"{name} (n={len(label)}): {text}")
+            if name in marked:
+                _mark(axes, cuts, x, y, threshold, looks[name], name == marked[0])
         axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="chance")
         axes.set(title=title or "ROC curve", xlabel="1 - specificity", ylabel="sensitivity")
         _finish(axes, "lower right")
@@ -174,7 +183,7 @@ def roc_curve(
 
 def pr_curve(
     groups: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path, *, threshold: float | None = None,
-    title: str = "",
+    title: str = "", strong: str | None = None,
 ) -> Path:  # fmt: skip
     """Write one precision-recall curve per group, with its average precision and the share of positives (chance).
 
@@ -183,25 +192,85 @@ def pr_curve(
         path: the picture to write (.png).
         threshold: marked on each curve.
         title: above it.
+        strong: as for `roc_curve`; chance is drawn for it alone.
 
     Returns:
         `path`.
+
+    Raises:
+        ConfigError: `strong` is none of the groups.
     """
     with _figure(path, (5.2, 5.0)) as figure:
         axes = figure.add_subplot()
-        for i, (name, (label, prob)) in enumerate(groups.items()):
+        looks, marked = _looks(groups, strong)
+        for name, (label, prob) in groups.items():
             cuts, hits, false = _counts(label, prob)
             x, y = hits[1:] / max(hits[-1], 1), hits[1:] / (hits[1:] + false[1:])
             average = float(np.sum(np.diff(np.r_[0, x]) * y))  # average precision: no interpolation between points
-            colour = COLOURS[i % len(COLOURS)]
             text = f"{name} (n={len(label)}): AP {average:.3f}"
-            axes.step(np.r_[0, x], np.r_[y[0], y], where="pre", color=colour, label=text)
-            axes.axhline(np.mean(np.asarray(label) == 1), color=colour, linestyle=":", linewidth=1)
-            _mark(axes, cuts[1:], x, y, threshold, i)
+            axes.step(np.r_[0, x], np.r_[y[0], y], where="pre", **looks[name], label=text)
+            if name in marked:
+                chance = np.mean(np.asarray(label) == 1)
+                axes.axhline(chance, color=looks[name]["color"], linestyle=":", linewidth=1)
+                _mark(axes, cuts[1:], x, y, threshold, looks[name], name == marked[0])
         axes.set(title=title or "Precision-recall curve", xlabel="recall (sensitivity)", ylabel="precision")
         axes.plot([], [], color="0.5", linestyle=":", label="chance (share of positives)")
         _finish(axes, "lower left")
     return Path(path)
+
+
+def reliability(
+    label: np.ndarray, prob: np.ndarray, path: str | Path, *, bins: int = BINS, positive: str = "positive class",
+    title: str = "",
+) -> Path:  # fmt: skip
+    """Write a reliability diagram: share of positives against predicted probability, and how many samples say so.
+
+    Args:
+        label: (n,), 1 positive.
+        prob: (n,) probability of the positive class.
+        path: the picture to write (.png).
+        bins: number of equally wide bins; empty ones have no point.
+        positive: name of the positive class.
+        title: above it.
+
+    Returns:
+        `path`.
+    """
+    mean, share, (low, high), _ = reliability_bins(label, prob, bins)
+    with _figure(path, (5.2, 6.2)) as figure:
+        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="perfectly calibrated")
+        # rounding can put an end of the interval on the wrong side of the share itself
+        reach = np.maximum([share - low, high - share], 0)
+        axes.errorbar(mean, share, reach, fmt="o", color=COLOURS[0], capsize=3, label="observed, 95 % interval")
+        axes.set(title=title or "Reliability", ylabel=f"share of {positive}", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize=8)
+        place, said = bin_of(prob, bins), np.asarray(label) == 1
+        middles = (np.arange(bins) + 0.5) / bins
+        hits, total = (np.bincount(place[part], minlength=bins) for part in (said, said | True))
+        below.bar(middles, hits, 0.96 / bins, color=COLOURS[1], label=positive)
+        others = below.bar(middles, total - hits, 0.96 / bins, bottom=hits, color="0.75", label="other")
+        below.bar_label(others, [str(n) if n else "" for n in total], fontsize=8)
+        below.set_ylim(0, 1.2 * total.max())
+        below.set(xlabel=f"predicted probability of {positive}", ylabel="samples")
+        below.yaxis.get_major_locator().set_params(integer=True)
+        below.legend(fontsize=8)
+    return Path(path)
+
+
+def _looks(groups: Mapping[str, Any], strong: str | None) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """How each group's curve is drawn, and the groups that are marked."""
+    looks: dict[str, dict[str, Any]] = {n: {"color": COLOURS[i % len(COLOURS)]} for i, n in enumerate(groups)}
+    if strong is None:
+        return looks, list(groups)
+    if strong not in groups:
+        raise ConfigError(f"strong: there is no group {strong!r} among: {', '.join(groups)}")
+    others = [name for name in groups if name != strong]
+    looks = {
+        n: {"color": COLOURS[1 + i % (len(COLOURS) - 1)], "linewidth": 1, "alpha": 0.5} for i, n in enumerate(others)
+    }
+    return looks | {strong: {"color": COLOURS[0], "linewidth": 2.6, "zorder": 3}}, [strong]
 
 
 def _counts(label: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -213,13 +282,16 @@ def _counts(label: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return np.r_[np.inf, -cuts], np.r_[0, hits], np.r_[0, false]
 
 
-def _mark(axes: Any, cuts: np.ndarray, x: np.ndarray, y: np.ndarray, threshold: float | None, i: int) -> None:
+def _mark(
+    axes: Any, cuts: np.ndarray, x: np.ndarray, y: np.ndarray, threshold: float | None, look: Mapping[str, Any],
+    named: bool,
+) -> None:  # fmt: skip
     if threshold is None:
         return
     reached = np.flatnonzero(cuts >= threshold)
     if len(reached):
-        label = f"threshold {threshold:.3f}" if i == 0 else None
-        axes.plot(x[reached[-1]], y[reached[-1]], "o", color=COLOURS[i % len(COLOURS)], markersize=7, label=label)
+        label = f"threshold {threshold:.3f}" if named else None
+        axes.plot(x[reached[-1]], y[reached[-1]], "o", color=look["color"], markersize=7, zorder=4, label=label)
 
 
 def _finish(axes: Any, place: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def overlay(
         `path`.
     """
     base = gray(image)
-    marked = _enlarged(base, _factor(base))
+    marked = enlarged(base, _factor(base))
     legend = []
     for name, mask, colour in (("truth", truth, TRUTH), ("prediction", predicted, PREDICTION)):
         if mask is None:
@@ -59,7 +60,7 @@ def overlay(
         present = np.asarray(mask) > 0
         legend.append((name if present.any() else f"{name} (empty)", colour))
         marked[_outline(present, _factor(base))] = colour
-    return _write([_enlarged(base, _factor(base)), marked], path, caption, legend)
+    return write_panels([enlarged(base, _factor(base)), marked], path, caption, legend)
 
 
 def heat_map(
@@ -77,25 +78,30 @@ def heat_map(
     Returns:
         `path`.
     """
-    from matplotlib import colormaps
-
-    base, heat = gray(image), np.clip(np.asarray(heat, dtype=np.float32), 0, 1)
-    colours = 255 * colormaps["inferno"](heat)[..., :3]
-    share = (0.75 * heat**0.5)[..., None]
-    mixed = np.asarray((1 - share) * base[..., None] + share * colours, dtype=np.uint8)
+    base = gray(image)
     factor, legend = _factor(base), []
-    marked = _enlarged(mixed, factor)
+    marked = enlarged(under_heat(base, heat), factor)
     if predicted is not None and (np.asarray(predicted) > 0).any():
         marked[_outline(np.asarray(predicted) > 0, factor)] = PREDICTION
         legend = [("prediction", PREDICTION)]
-    return _write([_enlarged(base, factor), marked], path, caption, legend)
+    return write_panels([enlarged(base, factor), marked], path, caption, legend)
+
+
+def under_heat(base: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """A gray picture, uint8 (H, W), under a heat map (H, W), 0 to 1; uint8 (H, W, 3)."""
+    from matplotlib import colormaps
+
+    heat = np.clip(np.asarray(heat, dtype=np.float32), 0, 1)
+    colours = 255 * colormaps["inferno"](heat)[..., :3]
+    share = (0.75 * heat**0.5)[..., None]
+    return np.asarray((1 - share) * base[..., None] + share * colours, dtype=np.uint8)
 
 
 def _factor(base: np.ndarray) -> int:
     return max(1, -(-SIDE // max(base.shape)))
 
 
-def _enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
+def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
     """uint8 (H, W) or (H, W, 3) -> (factor * H, factor * W, 3), with soft pixels."""
     height, width = picture.shape[:2]
     size = (width * factor, height * factor)
@@ -112,16 +118,16 @@ def _outline(mask: np.ndarray, factor: int) -> np.ndarray:
     return (inside & ~core)[2:-2, 2:-2]
 
 
-def _write(panels: list[np.ndarray], path: str | Path, caption: str, legend: list) -> Path:
-    """Panels side by side on black, text and legend below."""
-    height, width = panels[0].shape[:2]
+def write_panels(panels: list[np.ndarray], path: str | Path, caption: str, legend: Sequence[tuple] = ()) -> Path:
+    """Write panels, uint8 (H, W, 3), side by side on black, with text and a legend of (name, colour) below."""
+    height, widths = max(panel.shape[0] for panel in panels), [panel.shape[1] for panel in panels]
     font = ImageFont.load_default(14)
-    total = width * len(panels) + GAP * (len(panels) - 1)
+    total = sum(widths) + GAP * (len(panels) - 1)
     lines = [line for text in caption.splitlines() for line in _wrapped(text, font, total - 2 * GAP)]
     rows = len(lines) + bool(legend)
     canvas = Image.new("RGB", (total, height + (rows * LINE + GAP if rows else 0)))
     for i, panel in enumerate(panels):
-        canvas.paste(Image.fromarray(panel), (i * (width + GAP), 0))
+        canvas.paste(Image.fromarray(panel), (sum(widths[:i]) + i * GAP, 0))
     draw, y = ImageDraw.Draw(canvas), height + GAP // 2
     for line in lines:
         draw.text((GAP, y), line, fill="white", font=font)

@@ -57,6 +57,7 @@ class Preflight:
         _refuse(unknown_ids(config, known) + dropped_nones(knobs, sys.argv))
         _refuse(missing_extras(config))
         _refuse(idle_ids(config, [k.id for k in every if k.id in other - own], own, known))
+        _refuse(_belong_elsewhere(knobs, workflow))
         _refuse(lost_ids(config, [k.id for k in every if k.id in own], known))
         _refuse(_texts_that_mean_values(config, known, knobs))
         values: dict[str, Any] = {}
@@ -86,6 +87,15 @@ def _is_there(knob: Knob, config: dict[str, Any]) -> bool:
             return False
         value = value[part]
     return True
+
+
+def _belong_elsewhere(knobs: list[Knob], workflow: str) -> list[str]:
+    """A line for each knob that was given to a workflow that does not use it, such as `part` to a training."""
+    return [
+        f"{knob.id}: nothing would use it here; it is a knob of: {', '.join(knob.schema['workflows'])}."
+        for knob in knobs
+        if workflow not in knob.schema.get("workflows", [workflow])
+    ]
 
 
 def _is_literal(knob: Knob, parser: ConfigParser) -> bool:

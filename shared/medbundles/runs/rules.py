@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 SMALL_IS_GOOD = ("_loss", "_fp_area")
-LARGE_IS_GOOD = ("_dice", "_iou", "_acc", "_auc", "_f1", "_sensitivity", "_specificity", "_combined")
+LARGE_IS_GOOD = (
+    "_dice", "_iou", "_acc", "_auc", "_f1", "_precision", "_recall", "_sensitivity", "_specificity", "_combined",
+)  # fmt: skip
 
 Values = dict[str, Any]
 Rule = Callable[[Values], str | None]
@@ -38,8 +40,8 @@ def _validates(v: Values) -> str | None:
 
 def _classes(v: Values) -> str | None:
     names = v["class_names"]
-    if len(names) != v["cls_num_classes"] or len(set(names)) != len(names):
-        return f"class_names: {names} must be {v['cls_num_classes']} different names (cls_num_classes)."
+    if len(names) != v["cls_num_classes"]:
+        return f"class_names: {names} must be {v['cls_num_classes']} names (cls_num_classes)."
     return None
 
 
@@ -75,6 +77,70 @@ def _mode(v: Values) -> str | None:
     return None
 
 
+def _class_names(v: Values) -> str | None:
+    names = v["class_names"]
+    if len({str(name).lower() for name in names}) != len(names):
+        return f"class_names: {names} must be different names (capitals do not count)."
+    return None
+
+
+def _fold(v: Values) -> str | None:
+    if v["fold"] >= v["folds"]:
+        return f"fold: {v['fold']} is beyond the last one; with folds {v['folds']} use 0 to {v['folds'] - 1}."
+    return None
+
+
+def _inner(v: Values) -> str | None:
+    if v["selection"] == "inner" and v["folds"] < 3:
+        return f"selection: inner takes one fold to test, one to choose and trains on the rest; folds is {v['folds']}."
+    return None
+
+
+def _drw_start(v: Values) -> str | None:
+    if v["drw_start_epoch"] and v["drw_start_epoch"] > v["epochs"]:
+        return (
+            f"drw_start_epoch: {v['drw_start_epoch']} is beyond epochs ({v['epochs']}); the classes would never be "
+            f"re-weighted. Use 1 to {v['epochs']}, or --drw_start_epoch False for none."
+        )
+    return None
+
+
+def _balanced_twice(v: Values) -> str | None:
+    others = [text for text, on in (
+        ("the margins of loss#name ldam", v["loss#name"] == "ldam" and v["loss#max_m"] > 0),
+        (f"drw_start_epoch {v['drw_start_epoch']}", bool(v["drw_start_epoch"])),
+    ) if on]  # fmt: skip
+    if v["sampling"] == "balanced" and others and not v["allow_double_balancing"]:
+        return (
+            f"sampling: balanced comes on top of {' and '.join(others)}; one way of balancing the classes works "
+            "against another. Use --loss#name cross_entropy --drw_start_epoch False with it, or insist: "
+            "--allow_double_balancing True."
+        )
+    return None
+
+
+def _two_starts(v: Values) -> str | None:
+    if v["init_from"] and v["pretrained_path"]:
+        return "init_from and pretrained_path: both give initial weights; use one of them."
+    return None
+
+
+def _layout(v: Values) -> str | None:
+    if v["pretrained_path"] and v["layout"] != "medicalnet":
+        return (
+            f"pretrained_path: MedicalNet's weights mean something else in the layout {v['layout']!r}; "
+            "use --layout medicalnet with them."
+        )
+    return None
+
+
+def _tie_break(v: Values) -> str | None:
+    name = v["early_stopping#tie_break"]
+    if name and name.endswith(SMALL_IS_GOOD):
+        return f"early_stopping#tie_break: of {name} smaller is better; use one of which larger is, such as val_f1."
+    return None
+
+
 def _device(v: Values) -> str | None:
     try:
         device = torch.device(v["device"])
@@ -96,8 +162,18 @@ RULES: list[tuple[tuple[str, ...], Rule]] = [
     (("loss#seg_loss#name", "loss#seg_loss#dice_weight", "loss#seg_loss#bce_weight"), _dice_bce),
     (("frozen",), _frozen),
     (("early_stopping#monitor", "early_stopping#mode"), _mode),
+    (("early_stopping#tie_break",), _tie_break),
+    (("drw_start_epoch", "epochs"), _drw_start),
+    (("sampling", "loss#name", "loss#max_m", "drw_start_epoch", "allow_double_balancing"), _balanced_twice),
+    (("init_from", "pretrained_path"), _two_starts),
+    (("pretrained_path", "layout"), _layout),
 ]
-ALWAYS: list[tuple[tuple[str, ...], Rule]] = [(("device",), _device)]
+ALWAYS: list[tuple[tuple[str, ...], Rule]] = [
+    (("device",), _device),
+    (("class_names",), _class_names),
+    (("fold", "folds"), _fold),
+    (("selection", "folds"), _inner),
+]
 
 TRAINING = ("train", "find_lr")
 

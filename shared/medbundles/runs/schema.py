@@ -22,8 +22,8 @@ class Knob:
     Args:
         id: the config id, groups separated by '#'.
         schema: its JSON Schema. Beside the standard keywords it may hold `source` (document, section and parameter),
-            `trained` (weights depend on it), `resume: "free"` (may change when a run is resumed), and `path`
-            (workflows that need the path, and the command that makes it).
+            `trained` (weights depend on it), `resume: "free"` (may change when a run is resumed), `workflows`
+            (the only ones that use it), and `path` (workflows that need the path, and the command that makes it).
     """
 
     id: str

@@ -5,10 +5,14 @@ from medbundles.transforms.geometry import CropToHead as CropToHead
 from medbundles.transforms.geometry import ResizeSquare as ResizeSquare
 from medbundles.transforms.geometry import to_original as to_original
 from medbundles.transforms.head import head_mask as head_mask
+from medbundles.transforms.head_volume import head_volume_mask as head_volume_mask
 from medbundles.transforms.load_inference import (
     LoadInferenceSlice as LoadInferenceSlice,
 )
+from medbundles.transforms.load_volume import LoadVolume as LoadVolume
 from medbundles.transforms.loading import LoadSlice as LoadSlice
 from medbundles.transforms.normalise import BACKGROUND as BACKGROUND
 from medbundles.transforms.normalise import HeadNormalise as HeadNormalise
 from medbundles.transforms.predictions import Predictions as Predictions
+from medbundles.transforms.resize_volume import ResizeVolume as ResizeVolume
+from medbundles.transforms.volume_augmentation import VolumeAugmentation as VolumeAugmentation

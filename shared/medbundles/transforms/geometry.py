@@ -11,19 +11,20 @@ from torch.nn.functional import interpolate, pad
 
 from medbundles.errors import ConfigError
 from medbundles.transforms.head import head_mask
+from medbundles.transforms.head_volume import head_volume_mask
 from medbundles.transforms.normalise import BACKGROUND
 
 
 class CropToHead(Transform):
-    """Cuts image and mask to the box around the head.
+    """Cuts image and mask to the box around the head, in pictures and in volumes.
 
     The whole picture is kept where the head fills it or none is found (a box under a twentieth of a side).
-    Reads "image" (C, H, W), "mask" (1, H, W) where there is one, and the "head" that `HeadNormalise` left (found anew
-    where it is missing). Writes both cropped and "crop": int64 tensor [top, left, height, width] in pixels of the
-    original picture.
+    Reads "image" (C, H, W) or (C, X, Y, Z), "mask" (1, ...) where there is one, and the "head" that `HeadNormalise`
+    left (found anew where it is missing). Writes both cropped and "crop": int64 tensor [top, left, height, width], for
+    volumes [x, y, z, and the three lengths], in pixels of the original.
 
     Args:
-        margin: what is kept around the box, as a fraction of its longer side.
+        margin: what is kept around the box, as a fraction of its longest side.
 
     Raises:
         ConfigError: margin outside 0 .. 1.
@@ -38,26 +39,29 @@ class CropToHead(Transform):
         item = dict(data)
         head = item.pop("head", None)
         if head is None:
-            head = head_mask(np.asarray(item["image"], dtype=np.float32))
-        top, left, height, width = head_box(head, self.margin)
+            image = np.asarray(item["image"], dtype=np.float32)
+            head = head_mask(image) if image.ndim == 3 else head_volume_mask(image)
+        box = head_box(head, self.margin)
+        starts, lengths = box[: head.ndim], box[head.ndim :]
+        inside = tuple(slice(start, start + length) for start, length in zip(starts, lengths, strict=True))
         for key in ("image", "mask"):
             if key in item:
-                item[key] = item[key][:, top : top + height, left : left + width]
-        item["crop"] = torch.tensor([top, left, height, width])
+                item[key] = item[key][(slice(None), *inside)]
+        item["crop"] = torch.tensor(box)
         item.setdefault("original_size", torch.tensor(head.shape))
         return item
 
 
-def head_box(head: np.ndarray, margin: float) -> tuple[int, int, int, int]:
-    """(top, left, height, width) of the True pixels of a (H, W) mask with a margin; see `CropToHead`."""
-    rows, columns = np.flatnonzero(head.any(axis=1)), np.flatnonzero(head.any(axis=0))
-    whole = (0, 0, *head.shape)
-    if not rows.size or np.ptp(rows) + 1 < head.shape[0] / 20 or np.ptp(columns) + 1 < head.shape[1] / 20:
-        return whole
-    extra = round(margin * max(np.ptp(rows) + 1, np.ptp(columns) + 1))
-    top, left = max(0, int(rows[0]) - extra), max(0, int(columns[0]) - extra)
-    bottom, right = min(head.shape[0], int(rows[-1]) + 1 + extra), min(head.shape[1], int(columns[-1]) + 1 + extra)
-    return top, left, bottom - top, right - left
+def head_box(head: np.ndarray, margin: float) -> tuple[int, ...]:
+    """Starts, then lengths of the box around the True pixels of a mask (H, W) or (X, Y, Z); see `CropToHead`."""
+    axes = range(head.ndim)
+    found = [np.flatnonzero(head.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
+    if not found[0].size or any(np.ptp(f) + 1 < n / 20 for f, n in zip(found, head.shape, strict=True)):
+        return (*(0 for _ in axes), *head.shape)
+    extra = round(margin * max(np.ptp(f) + 1 for f in found))
+    starts = [max(0, int(f[0]) - extra) for f in found]
+    stops = [min(n, int(f[-1]) + 1 + extra) for f, n in zip(found, head.shape, strict=True)]
+    return (*starts, *(stop - start for start, stop in zip(starts, stops, strict=True)))
 
 
 class ResizeSquare(Transform):

@@ -7,6 +7,7 @@ from monai.transforms import Transform
 
 from medbundles.errors import DataError
 from medbundles.transforms.head import head_mask
+from medbundles.transforms.head_volume import head_volume_mask
 
 BACKGROUND = -4.0  # what is not head, in every source: below its darkest pixels (-2 to -3), and what padding fills in
 BRIGHTEST = 5.0  # about one pixel in a thousand of a head lies above
@@ -15,12 +16,13 @@ BRIGHTEST = 5.0  # about one pixel in a thousand of a head lies above
 class HeadNormalise(Transform):
     """Intensities in robust standard deviations of the head; everything else one value.
 
-    z = (x - median) / (IQR / 1.349), per channel over the head's pixels (1.349 is the IQR of a normal distribution
+    z = (x - median) / (IQR / 1.349), per channel over the head's pixels or voxels (1.349 is the IQR of a normal distribution
     with standard deviation 1), clipped to [-4, 5]; the background becomes -4. Files that are already z-scored, 8-bit
     pictures and raw MR values come out alike, so a network cannot tell the source from the scale:
     a*x + b with a > 0 gives the same result. A channel that is constant (a missing sequence) becomes background.
 
-    Reads "image" (C, H, W); writes "image" float32 (C, H, W) and "head" bool (H, W), which `CropToHead` uses up.
+    Reads "image" (C, H, W) or (C, X, Y, Z); writes "image" float32 of the same shape and "head" bool (H, W) or
+    (X, Y, Z), which `CropToHead` uses up.
 
     Raises:
         DataError: the image is constant.
@@ -29,11 +31,12 @@ class HeadNormalise(Transform):
     def __call__(self, data: dict) -> dict:
         item = dict(data)
         image = np.asarray(item["image"], dtype=np.float32)
-        low, high = image.min(axis=(1, 2)), image.max(axis=(1, 2))
+        flat = image.reshape(len(image), -1)
+        low, high = flat.min(axis=1), flat.max(axis=1)
         if (low == high).all():
             where = item.get("image_path") or item.get("name") or "image"
             raise DataError(f"{where}: the image is constant (every pixel is {low[0]:g})")
-        head = head_mask(image)
+        head = head_mask(image) if image.ndim == 3 else head_volume_mask(image)
         normalised = np.full_like(image, BACKGROUND)
         for channel in np.flatnonzero(high > low):
             pixels = image[channel][head]

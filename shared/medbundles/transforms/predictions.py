@@ -15,7 +15,8 @@ class Predictions(Transform):
 
     Reads data["pred"] with "seg" (B, K, H, W) and "cls" (B, N) logits of any float type; either may be missing. Adds
     "mask_prob" (B, 1, H, W), "mask" (B, 1, H, W) float 0/1, "prob" (B, N) softmax and "class" (B,) int64, all float32
-    and without gradient; the logits stay.
+    and without gradient; the logits stay. A network with one output gives its class logits as a plain tensor: that is
+    taken as {"cls": logits}, and a plain tensor of labels as {"cls": labels}, so that both look the same.
 
     mask_prob is sigmoid(seg) for K = 1, and sigmoid(strongest foreground - background) for K > 1, so that a threshold
     of 0.5 is the argmax rule (tumour where any foreground channel beats channel 0). Class: for N = 2 the second one
@@ -36,6 +37,7 @@ class Predictions(Transform):
 
     @torch.no_grad()
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        data = {**data, **{key: {"cls": data[key]} for key in ("pred", "label") if torch.is_tensor(data.get(key))}}
         pred = dict(data["pred"])
         if "seg" in pred:
             seg = pred["seg"].detach().float()

@@ -89,7 +89,7 @@ def test_switched_off_it_never_stops():
 def test_after_a_restart_it_goes_on_counting():
     first = train(chain([0.7, 0.72], repeat(0.71)), epochs=6, patience=10)
     state = stateful(first)["early_stopping"].state_dict()
-    assert state == {"best": 0.72, "best_epoch": 2}
+    assert (state["best"], state["best_epoch"]) == (0.72, 2)
     assert stopped_at(repeat(0.715), start=6, state=state, patience=10) == 12
     assert stopped_at(chain(repeat(0.715, 3), [0.73], repeat(0.7)), start=6, state=state, patience=10) == 20
 
@@ -103,3 +103,39 @@ def test_unknown_names_are_refused():
     EarlyStopping(validator, "dice").attach(trainer)
     with pytest.raises(ConfigError, match="early_stopping#monitor: no metric is named 'dice'; there are val"):
         trainer.run([0])
+
+
+def test_no_stop_before_what_begins_later_has_had_its_patience():
+    """Document 004's defaults: patience 7, min_epochs 10, re-weighting from epoch 15 on."""
+    flat = {"patience": 7, "min_epochs": 10}
+    assert stopped_at(repeat(0.5), **flat) == 10
+    assert stopped_at(repeat(0.5), **flat, hold_until=15) == 22
+    assert stopped_at(chain([0.5] * 19, repeat(0.9)), **flat, hold_until=15) == 27
+    assert stopped_at(repeat(0.5), **flat, hold_until=False) == 10
+
+
+def test_an_equal_value_with_a_better_second_one_is_an_improvement():
+    def stops(seconds, **options):
+        trainer, validator, seconds = Engine(lambda *_: None), Engine(lambda *_: None), iter(seconds)
+
+        @trainer.on(Events.EPOCH_COMPLETED)
+        def validate():
+            validator.state.epoch = trainer.state.epoch
+            validator.state.metrics = {"auc": 1.0, "f1": next(seconds)}
+
+        EarlyStopping(validator, "auc", patience=3, **options).attach(trainer)
+        trainer.run([0], max_epochs=50)
+        return trainer.state.epoch
+
+    rising = chain([0.1, 0.2, math.nan, 0.3], repeat(0.3))
+    assert stops(rising, tie_break="f1") == 7
+    assert stops(repeat(0.1), tie_break="f1") == 4
+    assert stops(chain([0.1, 0.2, 0.3], repeat(0.3))) == 4
+
+
+def test_the_second_value_is_resumed():
+    validator = Engine(lambda *_: None)
+    one, two = (EarlyStopping(validator, "auc", tie_break="f1") for _ in range(2))
+    one.best, one.best_second, one.best_epoch = 0.9, 0.5, 4
+    two.load_state_dict(one.state_dict())
+    assert (two.best, two.best_second, two.best_epoch) == (0.9, 0.5, 4)

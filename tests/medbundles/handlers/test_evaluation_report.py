@@ -192,3 +192,38 @@ def test_misuse(tmp_path):
         EvaluationReport(Folder(tmp_path), ["no", "yes"], "train")
     with pytest.raises(ConfigError, match="class_names has 3 names, the network gives 2 classes"):
         evaluate(EvaluationReport(Folder(tmp_path), ["a", "b", "c"]), batches(), Predictions())
+
+
+def test_a_network_without_masks(tmp_path):
+    """Logits as a plain tensor, default batches, no mask anywhere."""
+    data = [
+        {key: batch[key] for key in ("image", "label", "name", "patient", "image_path")} | {"source": ["volumes"] * 4}
+        for batch in batches()
+    ]
+    report = EvaluationReport(
+        Folder(tmp_path), ["LGG", "HGG"], predictions=Predictions(), bootstrap=50, scores=["balanced_acc", "ece"]
+    )
+    evaluator = SupervisedEvaluator(
+        device=torch.device("cpu"), val_data_loader=data, epoch_length=len(data), network=Corner(),
+        postprocessing=Predictions(), val_handlers=[report], decollate=False,
+    )  # fmt: skip
+    evaluator.run()
+    content = json.loads((tmp_path / "metrics/test_metrics.json").read_text())
+    label = torch.cat([batch["label"] for batch in data])
+    logits = torch.cat([batch["image"] for batch in data])[:, 0, 0, :2]
+    said = logits.softmax(1)[:, 1] >= 0.5
+    assert content["metrics"].keys() == {"balanced_acc", "ece"}
+    wanted = [said[label == 1].float().mean(), (~said)[label == 0].float().mean()]
+    assert content["metrics"]["balanced_acc"]["value"] == pytest.approx(float(sum(wanted) / 2))
+    assert "mask_threshold" not in content
+    assert len(content["errors"]) == int((said != label).sum()) > 0
+    assert {p.name for p in (tmp_path / "plots").iterdir()} == {
+        "confusion_matrix.png", "roc_curve.png", "pr_curve.png", "reliability.png",
+    }  # fmt: skip
+
+
+class Corner(nn.Module):
+    """The image's first two pixels are the logits."""
+
+    def forward(self, image):
+        return image[:, 0, 0, :2]

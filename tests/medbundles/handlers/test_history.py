@@ -155,3 +155,56 @@ def test_only_rank_0_writes(train, monkeypatch, tmp_path):
 def test_spread_is_that_of_a_sample():
     assert spread([1.0, 2.0, 6.0]) == pytest.approx({"min": 1.0, "max": 6.0, "mean": 3.0, "std": math.sqrt(14 / 2)})
     assert spread([2.0])["std"] == 0.0
+
+
+def test_equal_values_are_decided_by_the_second_metric():
+    def best(tie_break):
+        history = History(None, Engine(lambda *_: None), "auc", tie_break=tie_break)
+        history.epochs = [
+            {"epoch": 1, "auc": 0.9, "f1": math.nan}, {"epoch": 2, "auc": 0.9, "f1": 0.4},
+            {"epoch": 3, "auc": 0.9, "f1": 0.6}, {"epoch": 4, "auc": 0.8, "f1": 0.9}, {"epoch": 5, "auc": math.nan},
+        ]  # fmt: skip
+        return history.best()["epoch"]
+
+    assert best("f1") == 3
+    assert best(None) == 1
+
+
+def test_further_sections_and_the_spread_of_both_losses_are_written(tmp_path):
+    run_dir = RunDirectory(str(tmp_path), "exp")
+    run_dir.start()
+    history = History(run_dir, Engine(lambda *_: None), "auc")
+    history.epochs = [
+        {"epoch": 1, "train_loss": 1.0, "val_loss": 4.0, "epoch_seconds": 1.0},
+        {"epoch": 2, "train_loss": 3.0, "epoch_seconds": 1.0},  # not validated
+        {"epoch": 3, "train_loss": 2.0, "val_loss": 5.0, "epoch_seconds": 1.0},
+    ]
+    history.sections["classes"] = {"LGG": {"support": 3}}
+    history.write()
+    written = json.loads((run_dir.folder("metrics") / "metrics.json").read_text())
+    assert written["summary"]["train_loss"] == pytest.approx({"min": 1, "max": 3, "mean": 2, "std": 1})
+    assert written["summary"]["val_loss"] == pytest.approx({"min": 4, "max": 5, "mean": 4.5, "std": 0.5**0.5})
+    assert written["classes"] == {"LGG": {"support": 3}}
+    other = History(run_dir, Engine(lambda *_: None), "auc")
+    other.load_state_dict(history.state_dict())
+    assert other.sections == history.sections
+
+
+def test_a_weighted_loss_is_a_mean_over_weights(train, tmp_path):
+    """Batches of two and four samples whose weights add up to 6 and 2."""
+    run_dir = RunDirectory(str(tmp_path), "weighted")
+    run_dir.start()
+    loss = SimpleNamespace(total_weight=None)
+    weights = {1.0: 6.0, 5.0: 2.0}
+
+    def step(engine, value):
+        loss.total_weight = torch.tensor(weights[value])
+        return {"loss": torch.tensor(value), "image": torch.zeros(3, 1)}
+
+    trainer, validator = Engine(step), Engine(lambda *_: None)
+    trainer.loss_function = loss
+    trainer.optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    records = History(run_dir, validator, "auc")
+    records.attach(trainer)
+    trainer.run([1.0, 5.0], max_epochs=1)
+    assert records.epochs[0]["train_loss"] == pytest.approx((6 * 1 + 2 * 5) / 8)

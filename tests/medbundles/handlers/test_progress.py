@@ -29,6 +29,8 @@ def train(handler, record=RECORD, running=None, every=4):
 def test_words():
     assert in_words(RECORD, "train_") == "Loss: 0.4521, Seg loss: undefined"
     assert in_words(RECORD, "val_") == "Dice: 0.5000"
+    assert in_words(RECORD, "train_", loss_decimals=6) == "Loss: 0.452140, Seg loss: undefined"
+    assert in_words(RECORD, "val_", loss_decimals=6) == "Dice: 0.5000"
 
 
 def test_without_a_terminal_there_are_only_lines(caplog, capsys, monkeypatch):

@@ -51,3 +51,17 @@ def test_only_rank_0_writes(run_dir, tmp_path, monkeypatch):
     RunRecord(run_dir, "cpu", 7).attach(engine)
     engine.run([0])
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_what_else_belongs_to_the_run_is_written_when_it_starts(run_dir):
+    class Other:
+        written = 0
+
+        def record(self):
+            self.written += 1
+
+    other, engine = Other(), Engine(lambda *_: None)
+    RunRecord(run_dir, "cpu", 7, records=[other]).attach(engine)
+    assert other.written == 0
+    engine.run([0, 0])
+    assert other.written == 1

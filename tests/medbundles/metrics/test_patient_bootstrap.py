@@ -30,7 +30,11 @@ def test_two_classes_equal_scikit_learn_on_repeated_rows():
     y, p, s = label[repeated], predicted[repeated], prob[repeated, 1]
     wanted = {
         "acc": sklearn.accuracy_score(y, p), "sensitivity": sklearn.recall_score(y, p), "f1": sklearn.f1_score(y, p),
-        "specificity": sklearn.recall_score(y, p, pos_label=0),
+        "specificity": sklearn.recall_score(y, p, pos_label=0), "precision": sklearn.precision_score(y, p),
+        "balanced_acc": sklearn.balanced_accuracy_score(y, p),
+        "recall_macro": sklearn.recall_score(y, p, average="macro"),
+        "precision_macro": sklearn.precision_score(y, p, average="macro"),
+        "f1_macro": sklearn.f1_score(y, p, average="macro"),
     }  # fmt: skip
     for kind, value in wanted.items():
         assert ClassificationScore(kind, label, predicted, 2)(weights[None])[0] == pytest.approx(value, abs=1e-12)
@@ -46,6 +50,28 @@ def test_more_classes_are_the_mean_over_classes():
     )
     area = np.mean([sklearn.roc_auc_score(label == c, prob[:, c]) for c in range(3)])
     assert AreaUnderCurve(label, prob)(ones)[0] == pytest.approx(area, abs=1e-12)
+
+
+def test_a_class_that_is_never_predicted_has_precision_0():
+    label, predicted, ones = np.array([0, 0, 0, 1]), np.zeros(4, dtype=int), np.ones((1, 4))
+    found = {
+        kind: float(ClassificationScore(kind, label, predicted, 2)(ones)[0])
+        for kind in ("precision", "precision_macro", "f1_macro", "balanced_acc")
+    }
+    assert found == pytest.approx({"precision": 0, "precision_macro": 3 / 8, "f1_macro": 3 / 7, "balanced_acc": 0.5})
+    only_negative = np.array([[1, 1, 1, 0]])
+    assert np.isnan(ClassificationScore("precision", label, predicted, 2)(only_negative)[0])
+
+
+@pytest.mark.parametrize("kind", ["balanced_acc", "recall_macro", "precision_macro", "f1_macro"])
+def test_a_macro_score_is_not_defined_in_a_draw_without_one_of_the_classes(kind):
+    label, predicted = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2])
+    weights = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [2, 0, 1, 1]])
+    values = ClassificationScore(kind, label, predicted, 3)(weights)
+    assert np.isnan(values).tolist() == [False, True, False]
+    assert values[2] == 1.0
+    alone = PatientBootstrap(list("abcd"), 20).measure(ClassificationScore(kind, np.ones(4, dtype=int), predicted, 3))
+    assert (alone["value"], alone["reason"]) == (None, "needs images of both classes")
 
 
 def test_interval_draws_patients():

@@ -18,14 +18,19 @@ def test_key_metric():
 
 @pytest.mark.parametrize("build", [ConfusionScore, lambda score: confusion_score(torch.eye(2), score)])
 def test_an_unknown_score_lists_the_scores(build):
-    message = "unknown score 'recall'; choose one of: accuracy, sensitivity, specificity, precision, f1"
+    message = "unknown score 'recal'; choose one of: accuracy, sensitivity, recall, specificity, precision, f1"
     with pytest.raises(ConfigError, match=message):
-        build("recall")
+        build("recal")
+
+
+def test_an_unknown_average_lists_the_averages():
+    with pytest.raises(ConfigError, match="unknown average 'micro'; choose one of: binary, macro"):
+        ConfusionScore("f1", average="micro")
 
 
 def test_the_positive_class_is_one():
     matrix = torch.tensor([[8, 2], [1, 3]])  # rows are the true classes
-    assert confusion_score(matrix, "sensitivity") == 3 / 4
+    assert confusion_score(matrix, "sensitivity") == confusion_score(matrix, "recall") == 3 / 4
     assert confusion_score(matrix, "specificity") == 8 / 10
     assert confusion_score(matrix, "precision") == 3 / 5
     assert confusion_score(matrix, "accuracy") == 11 / 14

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medbundles.errors import ConfigError
+from medbundles.runs import figures
 from medbundles.runs.figures import (
     _counts,
     _panels,
@@ -13,6 +15,7 @@ from medbundles.runs.figures import (
     learning_curves,
     loss_curve,
     pr_curve,
+    reliability,
     roc_curve,
 )
 
@@ -56,6 +59,32 @@ def test_curves_and_matrix(tmp_path):
     assert readable(confusion_matrix(label, prob > 0.5, ["no", "yes"], tmp_path / "cm.png"))
     assert readable(roc_curve({"all": (label, prob)}, tmp_path / "roc.png", threshold=0.5))
     assert readable(pr_curve({"all": (label, prob), "b": (label, prob)}, tmp_path / "pr.png", threshold=0.9))
+
+
+def test_one_group_stands_out_from_the_folds(tmp_path, monkeypatch):
+    drawn = {}
+
+    def note(axes, cuts, x, y, threshold, look, named):
+        drawn[look["color"]] = (look["linewidth"], named)
+
+    monkeypatch.setattr(figures, "_mark", note)
+    label, prob = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])
+    groups = dict.fromkeys([*(f"fold {i}" for i in range(9)), "all, out of fold"], (label, prob))
+    for figure in (roc_curve, pr_curve):
+        drawn.clear()
+        assert readable(figure(groups, tmp_path / "folds.png", threshold=0.5, strong="all, out of fold"))
+        assert drawn == {figures.COLOURS[0]: (2.6, True)}
+    looks, marked = figures._looks(groups, "all, out of fold")
+    assert marked == ["all, out of fold"]
+    assert [look["color"] for look in looks.values()].count(figures.COLOURS[0]) == 1
+    with pytest.raises(ConfigError, match="no group 'alle' among: fold 0, fold 1"):
+        roc_curve(groups, tmp_path / "folds.png", strong="alle")
+
+
+@pytest.mark.parametrize("prob", [[0.0, 0.1, 0.95, 1.0], [0.5, 0.5, 0.5, 0.5]])
+def test_reliability_with_empty_bins_and_at_the_edges(tmp_path, prob):
+    label = np.array([0, 1, 1, 1])
+    assert readable(reliability(label, np.array(prob), tmp_path / "reliability.png", positive="HGG"))
 
 
 def test_counts_of_the_curves_equal_counting():

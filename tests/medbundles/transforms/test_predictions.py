@@ -75,3 +75,13 @@ def test_fits_the_engine_and_keeps_gradients_out():
 def test_bad_threshold_is_refused(value):
     with pytest.raises(ConfigError, match=r"class_threshold: .* is neither 'auto' nor a number from 0 to 1"):
         Predictions(class_threshold=value)
+
+
+def test_plain_tensors_are_class_logits_and_labels():
+    """A network with one output, and the labels that MONAI's own batch preparation gives."""
+    pred, label = torch.randn(3, 2), torch.tensor([0, 1, 1])
+    out = Predictions(class_threshold=0.4)({"pred": pred, "label": label, "image": torch.zeros(3, 1)})
+    expected = Predictions(class_threshold=0.4)({"pred": {"cls": pred}})["pred"]
+    assert out["pred"].keys() == {"cls", "prob", "class"}
+    assert all(torch.equal(out["pred"][name], expected[name]) for name in expected)
+    assert torch.equal(out["label"]["cls"], label)

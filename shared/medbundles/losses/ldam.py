@@ -1,0 +1,127 @@
+"""Losses for classes of unequal size: LDAM, deferred re-weighting, and cross entropy to compare with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from medbundles.errors import ConfigError
+
+NAMES = ("ldam", "cross_entropy")
+RULES = ("sqrt", "effective")
+
+
+def ldam_margins(counts: Sequence[int], max_m: float) -> torch.Tensor:
+    """Margins (N,) float64: max_m * n_j^(-1/4) / max_j(n_j^(-1/4)); the rarest class has the largest, max_m.
+
+    Example:
+        >>> ldam_margins([75, 210], 0.5)
+        tensor([0.5000, 0.3865], dtype=torch.float64)
+    """
+    margins = torch.tensor(list(counts), dtype=torch.float64) ** -0.25
+    return max_m * margins / margins.max()
+
+
+def drw_weights(counts: Sequence[int], rule: str = "sqrt", beta: float = 0.9999) -> torch.Tensor:
+    """Class weights (N,) float64 of deferred re-weighting.
+
+    - sqrt: sqrt(n_max / n_j)
+    - effective: (1 - beta) / (1 - beta^n_j), scaled to the sum N (Cui et al. 2019, as in LDAM's paper)
+
+    Example:
+        >>> drw_weights([75, 210], "effective")
+        tensor([1.4711, 0.5289], dtype=torch.float64)
+    """
+    number = torch.tensor(list(counts), dtype=torch.float64)
+    if rule == "sqrt":
+        return (number.max() / number).sqrt()
+    weights = (1 - beta) / (1 - beta**number)
+    return len(number) * weights / weights.sum()
+
+
+class LDAMLoss(nn.Module):
+    """Label-distribution-aware margin loss with deferred re-weighting (Cao et al. 2019, arXiv:1906.07413).
+
+    For a sample of class y with logits z: -log(exp(s (z_y - m_y)) / (exp(s (z_y - m_y)) + sum_{j != y} exp(s z_j))).
+    The mean over a batch is weighted by the classes' weights and divided by the weights' sum; before `drw_start_epoch`
+    all weights are 1. Training and validation share the module, and so its state; `set_epoch` sets it, from the epoch
+    alone, so that a resumed run has the state it had.
+
+    Args:
+        counts: training samples of each class.
+        name: ldam; or cross_entropy: the same without margins.
+        max_m: margin of the rarest class.
+        s: scale.
+        drw_start_epoch: first epoch (1-based) with weights; False or None: never.
+        drw_rule: sqrt or effective, see `drw_weights`.
+        drw_beta: beta of the rule effective.
+        logit_scale: what the network has multiplied z by already (as `GradingResNet` does, so that the softmax of its
+            logits is a probability); 1: the logits are z.
+
+    Attributes:
+        weights: (N,) in force now.
+        total_weight: sum of the latest batch's weights; a mean over batches weighs by it.
+
+    Raises:
+        ConfigError: unknown name or rule, a class without samples, or a number out of its range.
+
+    Example:
+        >>> loss = LDAMLoss(counts=[75, 210])
+        >>> value = loss(torch.zeros(4, 2), torch.tensor([0, 1, 0, 1]))
+    """
+
+    def __init__(
+        self,
+        counts: Sequence[int],
+        name: str = "ldam",
+        max_m: float = 0.5,
+        s: float = 30.0,
+        drw_start_epoch: int | bool | None = False,
+        drw_rule: str = "sqrt",
+        drw_beta: float = 0.9999,
+        logit_scale: float = 1.0,
+    ):
+        super().__init__()
+        for knob, value, known in (("loss#name", name, NAMES), ("drw_rule", drw_rule, RULES)):
+            if value not in known:
+                raise ConfigError(f"{knob}: {value!r} is unknown; choose one of: {', '.join(known)}.")
+        if len(counts) < 2 or min(counts) < 1:
+            raise ConfigError(f"loss: the training samples per class are {list(counts)}; each of two or more needs one")
+        if not (max_m >= 0 and s > 0 and logit_scale > 0 and 0 <= drw_beta < 1):
+            raise ConfigError(
+                f"loss: max_m {max_m!r} must be at least 0, s {s!r} and logit_scale {logit_scale!r} above 0, drw_beta "
+                f"{drw_beta!r} from 0 to below 1"
+            )
+        self.s, self.logit_scale, self.drw_start_epoch = s, logit_scale, drw_start_epoch or None
+        margins = ldam_margins(counts, max_m if name == "ldam" else 0.0)
+        self.margins: torch.Tensor
+        self.later_weights: torch.Tensor
+        self.weights: torch.Tensor
+        self.register_buffer("margins", margins.float())
+        self.register_buffer("later_weights", drw_weights(counts, drw_rule, drw_beta).float())
+        self.register_buffer("weights", torch.ones(len(counts)))
+        self.total_weight = torch.zeros(())
+
+    def set_epoch(self, epoch: int) -> bool:
+        """Set the weights of an epoch (1-based); tells whether it is re-weighted."""
+        on = self.drw_start_epoch is not None and epoch >= self.drw_start_epoch
+        self.weights = self.later_weights.clone() if on else torch.ones_like(self.later_weights)
+        return on
+
+    def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """Logits (B, N) and class indices (B,) -> the weighted mean, a scalar."""
+        values, weights = self.per_sample(logits, label)
+        self.total_weight = weights.sum().detach()
+        return (weights * values).sum() / weights.sum()
+
+    def per_sample(self, logits: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Loss and weight of each sample, (B,) and (B,), in at least float32."""
+        if self.margins.device != logits.device:
+            self.to(logits.device)
+        logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+        scaled = logits * (self.s / self.logit_scale)
+        margin = nn.functional.one_hot(label, logits.shape[1]) * self.margins
+        return cross_entropy(scaled - self.s * margin, label, reduction="none"), self.weights[label]

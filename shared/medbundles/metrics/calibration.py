@@ -1,0 +1,83 @@
+"""Whether the probabilities can be believed: Brier score, calibration error, and the bins of a reliability diagram."""
+
+from __future__ import annotations
+
+import numpy as np
+
+BINS = 10
+
+
+def brier_scores(label: np.ndarray, prob: np.ndarray) -> np.ndarray:
+    """Squared error of the probabilities of each sample (Brier 1950); their mean is the Brier score.
+
+    Two classes: (p1 - y)^2, 0 to 1, and 0.25 for always 0.5. More: the sum over the classes, 0 to 2.
+
+    Args:
+        label: (n,) true classes.
+        prob: (n, N) probabilities.
+
+    Returns:
+        (n,).
+    """
+    classes = prob.shape[1]
+    squares = ((prob - np.eye(classes)[label]) ** 2).sum(axis=1)
+    return squares / 2 if classes == 2 else squares
+
+
+def bin_of(prob: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Which of equally wide bins (0, 1/bins], (1/bins, 2/bins] ... a probability falls into; 0 is in the first."""
+    return np.clip(np.digitize(prob, np.linspace(0, 1, bins + 1), right=True) - 1, 0, bins - 1)
+
+
+class CalibrationError:
+    """Expected calibration error as a function of weights: how far confidence and share of correct classes are apart.
+
+    The confidence is the probability of the predicted class. Samples are put into equally wide bins of it, and the
+    differences are averaged with the bins' sizes as weights (Guo et al. 2017). Small data make it too large: with few
+    samples in a bin the share cannot meet the confidence.
+
+    Args:
+        label: (n,) true classes.
+        predicted: (n,) predicted classes.
+        prob: (n, N) probabilities.
+        bins: number of bins.
+    """
+
+    undefined = "no images with a probability"
+
+    def __init__(self, label: np.ndarray, predicted: np.ndarray, prob: np.ndarray, bins: int = BINS):
+        confidence = prob[np.arange(len(label)), predicted]
+        gap = (label == predicted) - confidence
+        self.gaps = gap[:, None] * (bin_of(confidence, bins)[:, None] == np.arange(bins))  # (n, bins)
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """Weights (R, n) -> (R,)."""
+        total = weights.sum(axis=1)
+        # weight of a bin * |share - confidence| = |sum of weighted gaps|
+        return np.where(total > 0, np.abs(weights @ self.gaps).sum(axis=1) / np.maximum(total, 1e-300), np.nan)
+
+
+def reliability_bins(
+    label: np.ndarray, prob: np.ndarray, bins: int = BINS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What a reliability diagram shows, for the bins that are not empty.
+
+    Args:
+        label: (n,), 1 positive, 0 negative.
+        prob: (n,) probability of the positive class.
+        bins: number of equally wide bins.
+
+    Returns:
+        Mean probability, share of positives, 95 % interval of that share (2, b) after Wilson (1927), and number of
+        samples, for b bins.
+    """
+    place = bin_of(np.asarray(prob, dtype=float), bins)
+    count = np.bincount(place, minlength=bins)
+    kept = count > 0
+    n = count[kept]
+    mean = np.bincount(place, prob, bins)[kept] / n
+    share = np.bincount(place, np.asarray(label) == 1, bins)[kept] / n
+    z2 = 1.959964**2
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2) / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n**2))
+    return mean, share, np.stack([centre - half, centre + half]), n

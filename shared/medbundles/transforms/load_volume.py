@@ -1,0 +1,37 @@
+"""Reads the volumes of one case."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import Transform
+
+from medbundles.data.case_files import check_same_grid, check_size, grid_of
+from medbundles.data.reading import read_volume
+
+
+class LoadVolume(Transform):
+    """Voxels of a case, its files as channels.
+
+    Reads "image": a path, or a list of paths in the order of the channels. Writes "image", a float32 MetaTensor
+    (C, X, Y, Z) in canonical RAS with its affine (so that MONAI's Spacingd knows the voxels), and "image_path" (the
+    first file). Used as it is for training and for inference.
+
+    Raises:
+        DataError: a file cannot be read or is constant, is of no plausible size, or the files have different grids.
+    """
+
+    def __call__(self, data: dict) -> dict:
+        item = dict(data)
+        paths = [item["image"]] if isinstance(item["image"], str) else list(item["image"])
+        volumes, grids = [], []
+        for path in paths:
+            volume, info = read_volume(path)
+            volumes.append(volume)
+            grids.append(grid_of(path, info))
+            check_size(grids[-1])
+            check_same_grid(grids[0], grids[-1])
+        item["image"] = MetaTensor(torch.from_numpy(np.stack(volumes)), affine=torch.from_numpy(grids[0].affine))
+        item["image_path"] = str(paths[0])
+        return item

@@ -1,0 +1,66 @@
+"""From a cropped volume of any shape to the network's input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from monai.networks.layers import gaussian_1d
+from monai.transforms import Transform
+from torch.nn.functional import interpolate
+
+from medbundles.errors import ConfigError
+from medbundles.transforms.normalise import BACKGROUND
+
+# What a batch is made of; the rest (crop box, lists of paths) would not collate.
+KEPT = ("image", "label", "name", "patient", "source", "image_path")
+
+
+class ResizeVolume(Transform):
+    """Pads a volume with background to the network's aspect and resizes it, so that the head keeps its proportions.
+
+    Trilinear, after MONAI's antialiasing when shrinking: a Gaussian of (factor - 1) / 2 voxels. Reads "image"
+    (C, X, Y, Z); writes it as a plain float32 tensor (C, *spatial_size), and drops what is not in `KEPT`.
+
+    Args:
+        spatial_size: [X, Y, Z] in voxels, or one number for all three.
+
+    Raises:
+        ConfigError: not three positive whole numbers.
+    """
+
+    def __init__(self, spatial_size: int | Sequence[int] = 128):
+        size = [spatial_size] * 3 if isinstance(spatial_size, int) else list(spatial_size)
+        if len(size) != 3 or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in size):
+            raise ConfigError(f"spatial_size: {spatial_size!r} is not one or three positive whole numbers of voxels")
+        self.spatial_size = tuple(size)
+
+    def __call__(self, data: dict) -> dict:
+        item = {key: data[key] for key in KEPT if key in data}
+        image = np.asarray(item["image"], dtype=np.float32) - np.float32(BACKGROUND)  # from 0: background stays exact
+        factor = max(n / wanted for n, wanted in zip(image.shape[1:], self.spatial_size, strict=True))
+        image = _antialiased(np.pad(image, [(0, 0), *self._margins(image.shape[1:], factor)]), factor)
+        resized = interpolate(torch.from_numpy(image)[None], self.spatial_size, mode="trilinear")[0]
+        item["image"] = resized + BACKGROUND
+        return item
+
+    def _margins(self, shape: Sequence[int], factor: float) -> list[tuple[int, int]]:
+        """Voxels to add before and after each axis, so that the aspect is that of `spatial_size`."""
+        missing = [max(0, round(factor * wanted) - n) for n, wanted in zip(shape, self.spatial_size, strict=True)]
+        return [(n // 2, n - n // 2) for n in missing]
+
+
+def _antialiased(image: np.ndarray, factor: float) -> np.ndarray:
+    """Image (C, X, Y, Z) smoothed as MONAI's Resize(anti_aliasing=True) does it before shrinking by `factor`.
+
+    With scipy, because the sums of torch's convolution depend on the number of threads, and it takes a third.
+    """
+    from scipy import ndimage
+
+    if factor <= 1:
+        return image
+    kernel = gaussian_1d(torch.tensor((factor - 1) / 2), truncated=4.0).numpy()
+    for axis in (1, 2, 3):
+        image = ndimage.correlate1d(image, kernel, axis=axis, mode="constant")
+    return image

@@ -1,0 +1,138 @@
+"""The random changes of a training volume."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from monai.transforms import RandAffine, RandFlip, RandomizableTransform
+
+from medbundles.errors import ConfigError
+from medbundles.transforms.normalise import BACKGROUND
+
+RANGES = {
+    "random_flip": (0, 1),
+    "random_rotate": (0, 180),
+    "random_scale": (0, 0.5),
+    "brightness": (0, 0.5),
+    "contrast": (0, 0.5),
+    "gamma": (0, 0.5),
+    "gaussian_noise": (0, 0.1),
+}
+
+
+class VolumeAugmentation(RandomizableTransform):
+    """Random geometry (MONAI's RandFlip and RandAffine), then random intensities, as `Augmentation` has them in 2D.
+
+    Intensities count from the background as black, in this order: brightness, contrast, gamma, noise. Only the head
+    changes; what comes in from outside the volume is background. What is 0 costs nothing. `set_random_state(seed)`
+    fixes everything, and switching one part leaves the draws of the others as they were.
+
+    Reads and writes "image", a float32 tensor (C, X, Y, Z) as `ResizeVolume` leaves it; the one it read stays as it
+    was.
+
+    Args:
+        enabled: False returns every item untouched.
+        random_flip: probability of swapping left and right.
+        random_rotate: largest angle about each axis in degrees, either way.
+        random_scale: largest zoom, either way, drawn for each axis: 0.1 is about 0.9 to 1.1.
+        brightness: the image is multiplied by 1 +- up to this.
+        contrast: distances from the head's mean are multiplied by 1 +- up to this.
+        gamma: the image, scaled to [0, 1], is raised to the power 1 +- up to this, and scaled back.
+        gaussian_noise: standard deviation, as a fraction of the image's range (background to brightest voxel).
+        background: value of what is not head.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+
+    def __init__(
+        self,
+        enabled: bool = True,
+        random_flip: float = 0.5,
+        random_rotate: float = 10,
+        random_scale: float = 0.1,
+        brightness: float = 0.1,
+        contrast: float = 0.1,
+        gamma: float = 0.1,
+        gaussian_noise: float = 0.02,
+        background: float = BACKGROUND,
+    ):
+        super().__init__()
+        knobs: dict[str, Any] = dict(locals())
+        for name, (low, high) in RANGES.items():
+            value = knobs[name]
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+                raise ConfigError(f"augmentation: {name} is {value!r}; allowed are numbers from {low} to {high}")
+        if not isinstance(enabled, bool):
+            raise ConfigError(f"augmentation: enabled is {enabled!r}; allowed are True and False")
+        self.enabled = enabled
+        self.flip = RandFlip(prob=random_flip, spatial_axis=0)
+        self.resample = bool(random_rotate or random_scale)
+        self.affine = RandAffine(
+            prob=1.0,
+            rotate_range=[math.radians(random_rotate)] * 3,
+            scale_range=[random_scale] * 3,
+            mode="bilinear",
+            padding_mode="zeros",
+        )
+        self.brightness, self.contrast, self.gamma = brightness, contrast, gamma
+        self.gaussian_noise, self.background = gaussian_noise, background
+
+    def randomize(self, data: object = None) -> None:
+        """Draw everything for one item from the random state; a part that is off keeps its place in the stream."""
+        seeds = self.R.randint(2**31, size=3)
+        self.flip.set_random_state(seed=int(seeds[0]))
+        self.affine.set_random_state(seed=int(seeds[1]))
+        self.noise_rng = np.random.Generator(np.random.SFC64(seeds[2]))
+        u = 2 * self.R.uniform(size=3) - 1
+        self.brightness_factor = 1 + self.brightness * u[0]
+        self.contrast_factor = 1 + self.contrast * u[1]
+        self.gamma_power = 1 + self.gamma * u[2]
+
+    def __call__(self, data: dict) -> dict:
+        if not self.enabled:
+            return data
+        self.randomize()
+        image = torch.as_tensor(data["image"]) - self.background  # now 0 is background, which resampling fills in
+        image = _plain(self.flip(image))
+        if self.resample:
+            image = _plain(self.affine(image))
+        self._intensities(image)
+        return {**data, "image": image + self.background}
+
+    def _intensities(self, image: torch.Tensor) -> None:
+        """Change the image (C, X, Y, Z), whose background is 0, in place.
+
+        In numpy: its sums and powers do not depend on the number of threads.
+        """
+        if not (self.brightness or self.contrast or self.gamma or self.gaussian_noise):
+            return
+        x = image.numpy()
+        head = x > 1e-3  # resampling leaves the background a few float errors above 0
+        if self.brightness:
+            x *= np.float32(self.brightness_factor)
+        if self.contrast:
+            mean = x.sum(axis=(1, 2, 3), keepdims=True)
+            mean /= np.maximum(np.count_nonzero(head, axis=(1, 2, 3), keepdims=True), 1)
+            x += ((1 / self.contrast_factor - 1) * mean).astype(np.float32)
+            x *= np.float32(self.contrast_factor)
+            np.maximum(x, 0, out=x)
+        top = np.float32(x.max())
+        if self.gamma and top > 0:
+            x /= top
+            np.power(x, np.float32(self.gamma_power), out=x)
+            x *= top
+        if self.gaussian_noise:
+            noise = self.noise_rng.standard_normal(x.shape, dtype=np.float32)
+            noise *= np.float32(self.gaussian_noise * top)
+            x += noise
+            np.maximum(x, 0, out=x)
+        x *= head  # what contrast and noise put outside the head
+
+
+def _plain(image: torch.Tensor) -> torch.Tensor:
+    """Without MONAI's metadata, contiguous: the intensities are changed in place."""
+    return (image.as_tensor() if hasattr(image, "as_tensor") else image).contiguous()

@@ -1,0 +1,47 @@
+"""The validation loss of a weighted loss does not depend on the batches."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from ignite.engine import Engine
+
+from medbundles.losses import LDAMLoss
+from medbundles.metrics import WeightedLoss
+
+
+class Given:
+    """Takes the first logit as the loss and the second as the weight."""
+
+    def per_sample(self, logits: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return logits[:, 0], logits[:, 1]
+
+
+def run(loss, logits, label, sizes) -> float:
+    engine = Engine(lambda engine, rows: {"pred": {"cls": logits[rows]}, "label": {"cls": label[rows]}})
+    WeightedLoss(loss).attach(engine, "val_loss")
+    starts = [sum(sizes[:i]) for i in range(len(sizes))]
+    engine.run([slice(start, start + size) for start, size in zip(starts, sizes, strict=True)])
+    return engine.state.metrics["val_loss"]
+
+
+@pytest.mark.parametrize("sizes", [[4], [1, 3], [2, 1, 1]])
+def test_ldam_with_and_without_weights(sizes):
+    logits = torch.tensor([[0.3, -0.2], [0.1, 0.4], [-0.5, 0.25], [0.9, -0.9]])
+    label = torch.tensor([0, 1, 0, 1])
+    loss = LDAMLoss(counts=[75, 210], max_m=0.5, s=30, drw_start_epoch=2)
+    loss.set_epoch(1)
+    assert run(loss, logits, label, sizes) == pytest.approx(26.614183, abs=1e-5)
+    loss.set_epoch(2)  # the metric holds the module: its state counts
+    assert run(loss, logits, label, sizes) == pytest.approx(24.720749, abs=1e-5)
+
+
+def test_a_weight_of_0_hides_a_nan_and_any_other_shows_it():
+    label = torch.zeros(3, dtype=torch.int64)
+    logits = torch.tensor([[1.0, 1.0], [math.nan, 0.0], [4.0, 3.0]])
+    assert run(Given(), logits, label, [2, 1]) == pytest.approx((1 + 12) / 4)
+    logits[1, 1] = 0.5
+    assert math.isnan(run(Given(), logits, label, [2, 1]))
+    assert math.isnan(run(Given(), torch.zeros(3, 2), label, [3]))

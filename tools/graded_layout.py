@@ -1,0 +1,118 @@
+"""What is in a folder of graded volumes, and what does not fit together in it, for check-data."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from medbundles.data.brats import MODALITIES, BratsCase, brats_cases
+from medbundles.data.files import check_file, identical_files, item_files
+from medbundles.data.graded_cases import find_graded_cases
+from medbundles.data.problems import Problems
+from medbundles.errors import DataError
+
+TABLE = "cases.csv"
+
+
+def graded_place(root: Path) -> Path | None:
+    """What a training would get as dataset_dir: `root` or the table in it; None: another layout.
+
+    Class folders are HGG and LGG (any case), or, whatever they are called, all folders of `root` if there are two or
+    more and each holds folders of cases.
+    """
+    if (root / TABLE).is_file():
+        return root / TABLE
+    folders = _folders(root)
+    if {"hgg", "lgg"} <= {path.name.lower() for path in folders}:
+        return root
+    return root if len(folders) > 1 and all(_holds_cases(path) for path in folders) else None
+
+
+def check_graded(place: Path, problems: Problems) -> tuple[dict[str, int], list[Path]]:
+    """Check a graded dataset as a training on all its modalities would.
+
+    A modality, or expert labels, that at least half of the cases have is expected of all.
+
+    Args:
+        place: a folder with a folder per class, or a table with the columns path,label[,patient].
+        problems: gets what is wrong.
+
+    Returns:
+        Counts by name, and the files of the good cases.
+    """
+    classes, cases = _from_table(place) if place.is_file() else _from_folders(place)
+    held = Counter(modality for case in cases for modality in case.files)
+    expected = tuple(name for name in MODALITIES if held[name] and 2 * held[name] >= len(cases))
+    try:
+        items, bad = find_graded_cases(place, expected or MODALITIES[0], classes)
+    except DataError as error:
+        problems.add(place, error)
+        return {"cases": len(cases)}, []
+    problems.found += bad.found
+    labelled = [case for case in cases if case.seg]
+    if labelled and 2 * len(labelled) >= len(cases):
+        for case in cases:
+            if not case.seg and case.files:
+                problems.add(next(iter(case.files.values())).parent, "case without seg")
+    counts = {f"{name} cases": sum(item["grade"] == name for item in items) for name in classes}
+    counts["patients"] = len({item["patient"] for item in items})
+    counts |= {f"cases with {name}": held[name] for name in MODALITIES if held[name]}
+    counts |= _copies(items, problems)
+    return counts, [Path(path) for item in items for path in item_files(item, "image")]
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _holds_cases(folder: Path) -> bool:
+    """Whether it is a folder of case folders (a case itself is not)."""
+    return any(_cases(path) for path in _folders(folder))
+
+
+def _cases(folder: Path) -> list[BratsCase]:
+    try:
+        return brats_cases(folder)
+    except DataError:
+        return []  # find_graded_cases says what is wrong with it
+
+
+def _from_folders(root: Path) -> tuple[list[str], list[BratsCase]]:
+    """Class names and the cases that could be read."""
+    folders = _folders(root)
+    graded = [path for path in folders if path.name.lower() in ("hgg", "lgg")]
+    classes = graded if len(graded) > 1 else folders
+    return [path.name for path in classes], [
+        case for path in classes for below in _folders(path) for case in _cases(below)
+    ]
+
+
+def _from_table(table: Path) -> tuple[list[str], list[BratsCase]]:
+    rows = list(_rows(table))
+    classes = {label.lower(): label for _, label in rows if label}
+    return sorted(classes.values()), [case for path, _ in rows if path.is_dir() for case in _cases(path)]
+
+
+def _rows(table: Path) -> Iterator[tuple[Path, str]]:
+    """Path and label of each row; what is wrong with the table is told by `find_graded_cases`."""
+    check_file(table)
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        for row in csv.DictReader(file):
+            yield table.parent / (row.get("path") or ""), (row.get("label") or "").strip()
+
+
+def _copies(items: Sequence[dict], problems: Problems) -> dict[str, int]:
+    """Byte-identical files of two grades are wrong; those of two patients are counted: folds keep them together."""
+    owner = {path: item for item in items for path in item_files(item, "image")}
+    shared = 0
+    for group in identical_files(owner):
+        if len({owner[path]["grade"] for path in group}) > 1:
+            others = ", ".join(f"{path} ({owner[path]['grade']})" for path in group[1:])
+            problems.add(
+                group[0], f"({owner[group[0]]['grade']}) is byte-identical to {others}; one grade can be right"
+            )
+        elif len({owner[path]["patient"] for path in group}) > 1:
+            shared += 1
+    return {"groups of copies under several patients (folds keep them together)": shared} if shared else {}

@@ -1,0 +1,209 @@
+"""Cross-validates a bundle: trains and tests every fold, and puts the out-of-fold predictions together."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medbundles.errors import ConfigError, MedbundlesError
+from medbundles.runs.directory import RunDirectory
+from medbundles.runs.files import write_json_atomic
+from tools.bundle import absolute_paths, build, bundle_folder, check_knobs, read_config
+from tools.child import Command, bundle_command, run_children
+from tools.kfold_report import write_report
+from tools.staging import SYNTHETIC
+
+RESERVED = {
+    "fold": "kfold runs every fold; --folds says how many there are",
+    "part": "kfold tests each fold on its held-out cases",
+    "publish": "kfold publishes nothing: the folds' weights are in their run directories",
+    "checkpoint": "kfold tests the best.pt of each fold",
+    "resume_from": "use --resume True",
+    "bundle_root": "give the folder as BUNDLE",
+}
+RECORD = "kfold_run.json"
+
+
+def kfold(
+    bundle: str,
+    dataset_dir: str,
+    output_dir: str = "",
+    quick_test: bool = False,
+    overlays: tuple[str, ...] = (),
+    selection: str = "inner",
+    processes: int = 1,
+    resume: bool = False,
+    **knobs: Any,
+) -> dict[str, Any]:
+    """Train every fold of a bundle, test each on its held-out cases, and report the out-of-fold predictions.
+
+    Writes kfold/ into <output_dir>/<experiment>: kfold.md, kfold.json, oof_predictions.csv and pictures. With the
+    selection inner, another fold than the tested one chooses the epoch and the threshold, so that the figures are
+    those of cases no choice has seen.
+
+    Args:
+        bundle: name of a bundle in bundles/, or its folder.
+        dataset_dir: the data.
+        output_dir: root of the run directories; empty: the bundle's own.
+        quick_test: the small, short training of configs/quick_test.json.
+        overlays: further files of the bundle's configs folder, such as cross_entropy.
+        selection: inner, or held_out: the tested fold itself chooses, as in the source document (it flatters).
+        processes: folds that run at the same time, each with its share of the cores.
+        resume: go on where an earlier call with the same knobs was stopped.
+        **knobs: any knob of the bundle, for all folds; 'python -m tools knobs BUNDLE' shows them.
+
+    Returns:
+        What kfold.json holds.
+
+    Example:
+        python -m tools kfold glioma_grading_resnet50_3d --dataset_dir /data/BraTS2018 --epochs 50 --folds 5
+    """
+    folder = bundle_folder(bundle)
+    check_knobs(folder, knobs, RESERVED)
+    if processes < 1:
+        raise ConfigError(f"--processes: {processes} must be at least 1")
+    output_dir = output_dir or str(folder / "runs")
+    knobs = {"dataset_dir": dataset_dir, "output_dir": output_dir, "selection": selection, "publish": False, **knobs}
+    knobs = absolute_paths(folder, knobs)
+    files = ["train", *(["quick_test"] if quick_test else []), *overlays]
+    count, experiment = check(folder, files, knobs)
+    about = {
+        "bundle": folder.name, "files": files, "knobs": knobs, "folds": count,
+        "synthetic": (Path(knobs["dataset_dir"]) / SYNTHETIC).is_file(),
+    }  # fmt: skip
+    record = Record.open(experiment / RECORD, about, resume)
+    left = [k for k in range(count) if not record.is_done(k)]
+    if len(left) < count:
+        print(f"{count - len(left)} of {count} folds are done already", flush=True)
+    share = str(max(1, (os.cpu_count() or 1) // processes)) if processes > 1 else ""
+    environment = {"OMP_NUM_THREADS": share} if share and "OMP_NUM_THREADS" not in os.environ else {}
+    jobs = {f"fold {k}": one_fold(folder, files, knobs, experiment, k, record, environment, processes) for k in left}
+    failed = run_children(jobs, processes)
+    if failed:
+        raise MedbundlesError(
+            f"kfold: {'; '.join(failed)}. What is done is kept: mend it and give the same command with --resume True."
+        )
+    command = " ".join(["python -m tools", *sys.argv[1:]])
+    return write_report(record.evaluations(), experiment / "kfold", {**about, "command": command})
+
+
+def check(folder: Path, files: list[str], knobs: Mapping[str, Any]) -> tuple[int, Path]:
+    """Let the preflight and the data refuse now what would fail in the middle.
+
+    Returns:
+        Number of folds, and the folder of the experiment.
+
+    Raises:
+        MedbundlesError: what they refuse.
+    """
+    if not (folder / "configs" / "schema.json").is_file() or "folds" not in read_config(folder, "train"):
+        raise ConfigError(f"{folder.name}: is not cross-validated; it has no knob 'folds'")
+    config = build(folder, files, "train", {**knobs, "fold": 0})
+    count = int(config.get_parsed_content("folds"))
+    build(folder, [*files, "evaluate"], "evaluate", {**knobs, "fold": count - 1})
+    config.get_parsed_content("data")["train"]  # reads all headers and makes the split
+    return count, Path(knobs["output_dir"]) / str(config.get_parsed_content("experiment#name"))
+
+
+@dataclass
+class Record:
+    """What a cross-validation was asked for, and which run and evaluation each fold has; kept on disk."""
+
+    path: Path
+    about: dict[str, Any]
+    done: dict[str, dict[str, str]]
+
+    @classmethod
+    def open(cls, path: Path, about: dict[str, Any], resume: bool) -> Record:
+        """A new record, or with `resume` the one that is there.
+
+        Raises:
+            ConfigError: there is one and `resume` is False; there is none; or it was asked for something else.
+        """
+        if path.is_file() != resume:
+            raise ConfigError(
+                f"{path.parent}: holds a cross-validation already; go on with it (--resume True), or give another "
+                "--experiment#name or --output_dir."
+                if path.is_file()
+                else f"--resume: there is no cross-validation in {path.parent}; start one without --resume."
+            )
+        if not resume:
+            return cls(path, about, {})
+        content = json.loads(path.read_text(encoding="utf-8"))
+        then, now = ({**c["knobs"], "files": c["files"]} for c in (content, json.loads(json.dumps(about))))
+        changed = [f"{k} {then.get(k)!r} -> {now.get(k)!r}" for k in {**then, **now} if then.get(k) != now.get(k)]
+        if changed:
+            raise ConfigError(f"--resume: {path} was begun with other knobs: {'; '.join(changed)}. Give the old ones.")
+        return cls(path, about, content["done"])
+
+    def is_done(self, fold: int) -> bool:
+        """Whether a fold is trained and tested."""
+        return "evaluation" in self.done.get(str(fold), {})
+
+    def note(self, fold: int, what: str, run: Path) -> None:
+        """Keep a run directory."""
+        self.done.setdefault(str(fold), {})[what] = str(run)
+        self.save()
+
+    def save(self) -> None:
+        """Write it down."""
+        write_json_atomic(self.path, {**self.about, "done": self.done})
+
+    def evaluations(self) -> dict[int, Path]:
+        """Fold -> run directory of its evaluation."""
+        return {int(fold): Path(runs["evaluation"]) for fold, runs in sorted(self.done.items(), key=_number)}
+
+
+def _number(entry: tuple[str, Any]) -> int:
+    return int(entry[0])
+
+
+def one_fold(
+    folder: Path,
+    files: list[str],
+    knobs: Mapping[str, Any],
+    experiment: Path,
+    fold: int,
+    record: Record,
+    environment: Mapping[str, str],
+    processes: int,
+) -> Generator[Command, int, None]:
+    """The commands that train and test a fold; what they leave is noted in the record.
+
+    Yields:
+        A command; is sent its exit code, which is 0.
+    """
+    log = experiment / f"fold_{fold}" / "kfold.log" if processes > 1 else None
+    trained = RunDirectory(str(experiment.parent), experiment.name, fold)
+    tested = RunDirectory(str(experiment.parent), f"{experiment.name}/evaluation", fold)
+    record.save()
+    if "run" not in record.done.get(str(fold), {}):
+        options = {**knobs, "fold": fold}
+        begun = [run for run in trained.runs() if (run / "checkpoints" / "last.pt").is_file()]
+        if begun:
+            options |= {"init_from": False, "resume_from": str(begun[-1] / "checkpoints" / "last.pt")}
+        names = [f"configs/{name}.json" for name in files]
+        yield Command(bundle_command(names, options), folder, f"training of fold {fold}", log, environment)
+        record.note(fold, "run", _with_file(trained, "checkpoints/best.pt"))
+    weights = Path(record.done[str(fold)]["run"]) / "checkpoints"
+    options = {**knobs, "fold": fold, "checkpoint": str(weights / "best.pt")}
+    names = [*(f"configs/{name}.json" for name in (*files, "evaluate")), str(weights / "trained.json")]
+    yield Command(bundle_command(names, options), folder, f"test of fold {fold}", log, environment)
+    record.note(fold, "evaluation", _with_file(tested, "metrics/test_metrics.json"))
+
+
+def _with_file(runs: RunDirectory, name: str) -> Path:
+    """The newest run that has a file.
+
+    Raises:
+        MedbundlesError: none has.
+    """
+    found = [run for run in runs.runs() if (run / name).is_file()]
+    if not found:
+        raise MedbundlesError(f"kfold: no run below {runs.parent} has {name}")
+    return found[-1]

@@ -1,0 +1,189 @@
+"""The report of a cross-validation: mean over the folds, out-of-fold figures with intervals, and what was missed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medbundles.errors import DataError
+from medbundles.runs import figures
+from medbundles.runs.evaluation import Evaluation
+from medbundles.runs.files import write_json_atomic, write_text_atomic
+
+SCORES = ("auc", "balanced_acc", "sensitivity", "specificity", "acc", "f1_macro", "brier", "ece")
+TITLES = {
+    "auc": "AUC", "balanced_acc": "balanced accuracy", "sensitivity": "sensitivity", "specificity": "specificity",
+    "acc": "accuracy", "f1_macro": "F1 (macro)", "brier": "Brier score (0 is best)",
+    "ece": "calibration error (0 is best)",
+}  # fmt: skip
+SYNTHETIC = "**SYNTHETIC DATA: these numbers say nothing about any disease.**"
+CHOSEN = {
+    "inner": (
+        "Each fold was tested by weights whose epoch and decision threshold another fold chose: no choice has seen the "
+        "cases it is judged by."
+    ),
+    "held_out": (
+        "**Each fold's epoch and decision threshold were chosen on the very cases they are judged by: these figures "
+        "flatter.** Use --selection inner for figures that do not."
+    ),
+}
+ALL = "all, out of fold"
+
+
+def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Write kfold.json, kfold.md, oof_predictions.csv and the pictures, and print the report.
+
+    Args:
+        evaluations: fold -> run directory of its evaluation.
+        folder: where to write.
+        about: what was run; needs `knobs` with `selection`, `folds`, `synthetic`, `command`.
+
+    Returns:
+        What kfold.json holds.
+
+    Raises:
+        DataError: a case was tested twice.
+    """
+    tests = {fold: json.loads((run / "metrics/test_metrics.json").read_text()) for fold, run in evaluations.items()}
+    class_names = next(iter(tests.values()))["class_names"]
+    rows = [{**row, "fold": fold} for fold, run in evaluations.items() for row in read_rows(run, class_names)]
+    names = [row["name"] for row in rows]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"kfold: tested in more than one fold: {', '.join(twice[:8])}")
+    whole = Evaluation(rows, class_names, scores=SCORES)
+    folds = {
+        fold: Evaluation([row for row in rows if row["fold"] == fold], class_names, scores=SCORES, bootstrap=1)
+        for fold in evaluations
+    }
+    report = {
+        **about,
+        "evaluations": {str(fold): str(run) for fold, run in evaluations.items()},
+        "class_names": class_names,
+        "n_cases": len(rows),
+        "n_patients": len({row["patient"] for row in rows}),
+        "thresholds": {str(fold): test.get("class_threshold") for fold, test in tests.items()},
+        "folds": {str(f): {name: e.metrics["all"][name]["value"] for name in SCORES} for f, e in folds.items()},
+        "over_folds": {name: _mean([e.metrics["all"][name]["value"] for e in folds.values()]) for name in SCORES},
+        "out_of_fold": whole.metrics["all"],
+        **whole.classes(),
+        "errors": whole.errors(),
+    }
+    _write_pictures(whole, folds, folder)
+    write_json_atomic(folder / "kfold.json", report)
+    write_text_atomic(folder / "oof_predictions.csv", _table(rows, class_names))
+    text = in_markdown(report)
+    write_text_atomic(folder / "kfold.md", text)
+    print(f"\n{text}\nwritten to {folder}")
+    return report
+
+
+def read_rows(run: Path, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """The predictions of an evaluation's run directory, as `Evaluation` takes them."""
+    with open(run / "predictions" / "predictions.csv", encoding="utf-8", newline="") as file:
+        return [
+            {
+                "name": row["name"], "patient": row["patient"], "source": row["source"], "file": row["file"],
+                "label": int(row["label"]), "predicted": int(row["predicted"]),
+                "prob": [float(row[f"prob_{name}"]) for name in class_names],
+            }
+            for row in csv.DictReader(file)
+        ]  # fmt: skip
+
+
+def _mean(values: Sequence[float | None]) -> dict[str, Any]:
+    """Mean and standard deviation (n - 1) over the folds where the value is defined."""
+    known = [value for value in values if value is not None]
+    return {
+        "mean": statistics.mean(known) if known else None,
+        "std": statistics.stdev(known) if len(known) > 1 else None,
+        "n": len(known),
+    }
+
+
+def _write_pictures(whole: Evaluation, folds: Mapping[int, Evaluation], folder: Path) -> None:
+    figures.confusion_matrix(
+        whole.label, whole.predicted, whole.class_names, folder / "confusion_matrix.png", title="Out of fold"
+    )
+    if len(whole.class_names) != 2:
+        return
+    groups = {f"fold {fold}": (e.label, e.prob[:, 1]) for fold, e in folds.items() if len(set(e.label)) == 2}
+    groups[ALL] = (whole.label, whole.prob[:, 1])
+    auc = whole.metrics["all"]["auc"]
+    areas = {ALL: f"AUC {_with_interval(auc, 3)}"} if auc["value"] is not None else None
+    figures.roc_curve(groups, folder / "roc_curve.png", areas=areas, strong=ALL, title="ROC of all folds")
+    figures.pr_curve(groups, folder / "pr_curve.png", strong=ALL, title="Precision and recall of all folds")
+    figures.reliability(whole.label, whole.prob[:, 1], folder / "reliability.png", title="Out of fold: calibration")
+
+
+def _table(rows: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", "patient", "fold", "label", "predicted", *(f"prob_{n}" for n in class_names), "file"])
+    for row in sorted(rows, key=_name):
+        classes = (class_names[row["label"]], class_names[row["predicted"]])
+        writer.writerow([row["name"], row["patient"], row["fold"], *classes, *row["prob"], row["file"]])
+    return text.getvalue()
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return row["name"]
+
+
+def _with_interval(measure: Mapping[str, Any], digits: int = 4) -> str:
+    if measure["value"] is None:
+        return f"undefined ({measure['reason']})"
+    if measure["low"] is None:
+        return f"{measure['value']:.{digits}f}"
+    return f"{measure['value']:.{digits}f} [{measure['low']:.{digits}f}, {measure['high']:.{digits}f}]"
+
+
+def in_markdown(report: Mapping[str, Any]) -> str:
+    """kfold.md: what was run, the scores, what was missed."""
+    names = report["class_names"]
+    lines = [f"# Cross-validation of {report['bundle']}", ""]
+    if report["synthetic"]:
+        lines += [SYNTHETIC, ""]
+    count = len(report["folds"])
+    lines += [
+        f"{report['n_cases']} cases of {report['n_patients']} patients in {count} folds. "
+        f"{CHOSEN[report['knobs']['selection']]}", "", f"    {report['command']}", "",
+        "| score | mean ± std over folds | out of fold [95 % interval, patients resampled] | "
+        + " | ".join(f"fold {fold}" for fold in report["folds"]) + " |",
+        "|" + " --- |" * (3 + count),
+    ]  # fmt: skip
+    for name in SCORES:
+        mean, std, number = (report["over_folds"][name][key] for key in ("mean", "std", "n"))
+        over = "undefined" if mean is None else f"{mean:.4f}" + ("" if std is None else f" ± {std:.4f}")
+        over += f" ({number} folds)" if number < count else ""
+        each = ["-" if f[name] is None else f"{f[name]:.3f}" for f in report["folds"].values()]
+        lines.append("| " + " | ".join([TITLES[name], over, _with_interval(report["out_of_fold"][name]), *each]) + " |")
+    lines += ["", "| class | precision | recall | F1 | cases |", "| --- | --- | --- | --- | --- |"]
+    for name, scores in report["per_class"].items():
+        cells = ["-" if scores[k] is None else f"{scores[k]:.4f}" for k in ("precision", "recall", "f1")]
+        lines.append(f"| {name} | {' | '.join(cells)} | {scores['support']} |")
+    missed = [e for e in report["errors"] if len(names) == 2 and e["true"] == names[1]]
+    others = [e for e in report["errors"] if e not in missed]
+    if len(names) == 2:
+        lines += ["", f"## Missed {names[1]} ({len(missed)} of {report['per_class'][names[1]]['support']})", ""]
+        lines += [*_error_lines(missed, names), "", f"## Wrongly called {names[1]} ({len(others)})", ""]
+    else:
+        lines += ["", f"## Wrong ({len(others)})", ""]
+    return "\n".join([*lines, *_error_lines(others, names), ""])
+
+
+def _error_lines(errors: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    if not errors:
+        return ["none"]
+    head = ["| case | patient | true | predicted | " + " | ".join(f"p({name})" for name in names) + " |"]
+    head.append("|" + " --- |" * (4 + len(names)))
+    return head + [
+        f"| {e['name']} | {e['patient']} | {e['true']} | {e['predicted']} | "
+        + " | ".join(f"{p:.3f}" for p in e["prob"]) + " |"
+        for e in errors
+    ]  # fmt: skip
