@@ -185,9 +185,7 @@ def _is_volume(path: Path, modality: str) -> bool:
 # --- a CSV file
 
 
-def _from_csv(
-    table: Path, modalities: tuple[str, ...], class_names: Sequence[str], problems: Problems
-) -> list[_Found]:
+def _from_csv(table: Path, modalities: tuple[str, ...], class_names: Sequence[str], problems: Problems) -> list[_Found]:
     found, labels = [], set()
     for name, path, label, patient in labelled_rows(table, class_names):
         labels.add(label)

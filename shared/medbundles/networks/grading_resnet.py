@@ -57,7 +57,8 @@ class CosineHead(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Features (B, F) -> cosines (B, N), -1 to 1, in float32 under autocast, too."""
-        return (normalize(x.float(), dim=1)[:, None] * normalize(self.weight, dim=1)).sum(dim=2)
+        # eps: where all features are off, the gradient must not grow without limit
+        return (normalize(x.float(), dim=1, eps=1e-3)[:, None] * normalize(self.weight, dim=1)).sum(dim=2)
 
 
 HEADS = {"cosine": CosineHead, "linear": LinearHead}

@@ -14,8 +14,8 @@ def head_volume_mask(image: np.ndarray) -> np.ndarray:
 
     The background is the dark level along the side faces (x and y), whatever its value is; heads are often cut at top
     and bottom, so these faces tell nothing. Tissue is what lies above it, by a level that is raised while the result
-    hugs the sides. What the sides cannot be reached from is filled, in the end plane by plane; small things that hang apart are not head. Only
-    ratios of differences enter: a*x + b with a > 0 gives the same mask.
+    hugs the sides. What the sides cannot be reached from is filled, in the end plane by plane; small things that hang
+    apart are not head. Only ratios of differences enter: a*x + b with a > 0 gives the same mask.
 
     Args:
         image: (C, X, Y, Z) float, at least one channel not constant; the tissue of all channels is united.
@@ -59,7 +59,7 @@ def _scaled(volume: np.ndarray) -> np.ndarray:
     low, high = (float(ordered[int(q * (ordered.size - 1))]) for q in (0.001, 0.999))
     if low == high:
         low, high = float(ordered[0]), float(ordered[-1])
-    return (volume - np.float32(low)) / np.float32(max(high - low, np.finfo(np.float32).tiny))
+    return (volume - np.float32(low)) / np.float32(high - low if high > low else 1)
 
 
 def _tissue(x: np.ndarray) -> np.ndarray:

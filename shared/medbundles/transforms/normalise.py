@@ -16,9 +16,9 @@ BRIGHTEST = 5.0  # about one pixel in a thousand of a head lies above
 class HeadNormalise(Transform):
     """Intensities in robust standard deviations of the head; everything else one value.
 
-    z = (x - median) / (IQR / 1.349), per channel over the head's pixels or voxels (1.349 is the IQR of a normal distribution
-    with standard deviation 1), clipped to [-4, 5]; the background becomes -4. Files that are already z-scored, 8-bit
-    pictures and raw MR values come out alike, so a network cannot tell the source from the scale:
+    z = (x - median) / (IQR / 1.349), per channel over the head's pixels or voxels (1.349 is the IQR of a normal
+    distribution with standard deviation 1), clipped to [-4, 5]; the background becomes -4. Files that are already
+    z-scored, 8-bit pictures and raw MR values come out alike, so a network cannot tell the source from the scale:
     a*x + b with a > 0 gives the same result. A channel that is constant (a missing sequence) becomes background.
 
     Reads "image" (C, H, W) or (C, X, Y, Z); writes "image" float32 of the same shape and "head" bool (H, W) or

@@ -96,20 +96,22 @@ class VolumeAugmentation(RandomizableTransform):
         if not self.enabled:
             return data
         self.randomize()
-        image = torch.as_tensor(data["image"]) - self.background  # now 0 is background, which resampling fills in
-        image = _plain(self.flip(image))
-        if self.resample:
-            image = _plain(self.affine(image))
-        self._intensities(image)
-        return {**data, "image": image + self.background}
+        image = _plain(self.flip(torch.as_tensor(data["image"])))
+        intensities = self.brightness or self.contrast or self.gamma or self.gaussian_noise
+        if self.resample or intensities:
+            image = image - self.background  # now 0 is background, which is also what resampling fills in
+            if self.resample:
+                image = _plain(self.affine(image))
+            if intensities:
+                self._intensities(image)
+            image = image + self.background
+        return {**data, "image": image}
 
     def _intensities(self, image: torch.Tensor) -> None:
         """Change the image (C, X, Y, Z), whose background is 0, in place.
 
         In numpy: its sums and powers do not depend on the number of threads.
         """
-        if not (self.brightness or self.contrast or self.gamma or self.gaussian_noise):
-            return
         x = image.numpy()
         head = x > 1e-3  # resampling leaves the background a few float errors above 0
         if self.brightness:

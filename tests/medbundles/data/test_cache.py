@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from monai.transforms import Compose
+from monai.transforms import Compose, Spacingd
 
 from medbundles.data import DiskCache, SeededDataset
 from medbundles.data.cache import recipe_hash
@@ -96,3 +96,26 @@ def test_the_hash_of_a_recipe_knows_settings_but_not_objects_addresses_or_random
         return recipe_hash(Compose([step]))
 
     assert recipe(2.0) == recipe(2.0) != recipe(3.0)
+
+
+def test_the_hash_looks_into_steps_that_hold_others():
+    """Spacingd holds a Spacing, whose repr is its address: the cache would be made anew in every process."""
+
+    def recipe(pixdim):
+        return recipe_hash(Compose([Spacingd(keys="image", pixdim=pixdim)]))
+
+    kept = Spacingd(keys="image", pixdim=[1, 1, 1])  # so that the next one lies elsewhere
+    assert recipe_hash(kept) == recipe_hash(Spacingd(keys="image", pixdim=[1, 1, 1]))
+    assert recipe([1, 1, 1]) == recipe([1, 1, 1]) != recipe([1, 1, 2])
+
+
+def test_each_file_of_several_channels_counts(tmp_path):
+    paths = [str(tmp_path / name) for name in ("flair", "t1")]
+    for path in paths:
+        np.save(f"{path}.npy", np.ones(3))
+    item = {"image": [f"{path}.npy" for path in paths], "name": "a"}
+    cache = DiskCache(dict, tmp_path, "")
+    before = cache.path(item)
+    assert cache.path(item) == before
+    os.utime(item["image"][1], ns=(1, 1))
+    assert cache.path(item) != before

@@ -41,3 +41,12 @@ def test_another_size_of_a_file_is_other_data(items, tmp_path):
     before = fingerprint(items)
     (tmp_path / "here" / "a").write_bytes(b"123456")
     assert fingerprint(items) != before
+
+
+def test_every_channel_of_a_list_counts(items):
+    several = [{**items[0], "image": [item["image"] for item in items]}]
+    before = fingerprint(several)
+    assert before != fingerprint(items[:1])
+    with open(items[1]["image"], "ab") as file:
+        file.write(b"6")
+    assert fingerprint(several) != before

@@ -125,7 +125,7 @@ def test_nothing_to_do_is_said_clearly(tmp_path):
     with pytest.raises(DataError, match=r"no case of flair in .*; wanted: <case>/<case>_flair.nii.gz .* any volumes"):
         inference_cases(tmp_path)
     volume(tmp_path / "a_mask.nii")
-    with pytest.raises(DataError, match="There are volumes that are masks by name, or of no known modality: .*a_mask"):
+    with pytest.raises(DataError, match=r"There are volumes that are masks by name, or of no known modality: .*a_mask"):
         inference_cases(tmp_path)
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(DataError, match=r"a.png is not a volume; the endings are: .nii, .nii.gz"):

@@ -33,6 +33,11 @@ def touch(folder, *names):
             ["Flair_subtrMeanDivStd.nii.gz", "T1c_subtrMeanDivStd.nii.gz", "OTMultiClass.nii.gz"],
             "",
         ),
+        (
+            "TCGA-DU-7294",
+            ["TCGA-DU-7294_fla_bet.nii.gz", "TCGA-DU-7294_t1c_bet.nii.gz", "TCGA-DU-7294_seg.nii.gz"],
+            "",
+        ),
     ],
 )
 def test_every_years_layout(tmp_path, case, names, grade):

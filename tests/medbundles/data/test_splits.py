@@ -75,3 +75,13 @@ def test_what_is_no_leak(tmp_path):
     # copies inside one part
     copy = write(tmp_path / "train/2.png", b"a" * 50)
     check_no_leak({"train": [item(one, "p"), item(copy, "p")], "val": [item(two, "q")]})
+
+
+def test_lists_of_files_leak_by_any_of_them(tmp_path):
+    files = [write(tmp_path / f"{n}.nii", bytes([n]) * 50) for n in range(4)]
+    first, second = item(files[0], "p"), item(files[2], "q")
+    first["image"], second["image"] = [str(files[0]), str(files[1])], [str(files[2]), str(files[3])]
+    check_no_leak({"train": [first], "val": [second]})
+    files[3].write_bytes(files[0].read_bytes())
+    with pytest.raises(DataError, match=r"0\.nii: \(train\) is byte-identical to .*3\.nii \(val\)"):
+        check_no_leak({"train": [first], "val": [second]})

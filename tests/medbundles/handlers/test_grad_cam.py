@@ -11,7 +11,7 @@ from torch import nn
 from medbundles.data.phantoms import draw_slice, random_head
 from medbundles.errors import ConfigError
 from medbundles.handlers.grad_cam import GradCam, heat_ratio
-from medbundles.networks import MultitaskUNet, TaskOutput
+from medbundles.networks import GradingResNet, MultitaskUNet, TaskOutput
 from medbundles.transforms import HeadNormalise
 
 
@@ -27,6 +27,36 @@ def test_mean_equals_monai():
         wanted = 1 - GradCAM(TaskOutput(net, "cls"), "network.encoder.downs.1")(image[i : i + 1], class_idx=c)[0, 0]
         assert torch.allclose(heat[i], wanted - wanted.min(), atol=0.05)  # MONAI also moves the smallest value to 0
         assert heat[i].max() == 1
+
+
+def test_volumes_and_plain_outputs_also_equal_monai():
+    torch.manual_seed(0)
+    net, image = GradingResNet(depth=10, head="linear").eval(), torch.rand(2, 1, 32, 40, 24)
+    layer = "backbone.layer1"
+    heat = GradCam(net, layer, method="mean")(image, [1, 0])
+    assert heat.shape == (2, 32, 40, 24)
+    for i, c in enumerate([1, 0]):
+        wanted = 1 - GradCAM(net, layer)(image[i : i + 1], class_idx=c)[0, 0]
+        assert torch.allclose(heat[i], wanted - wanted.min(), atol=0.05)
+        assert heat[i].max() == 1
+
+
+def test_a_volume_is_weighted_position_by_position():
+    class Product(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features = nn.Identity()
+
+        def forward(self, x):
+            weight = torch.zeros_like(x)
+            weight[..., 1, 2, 0] = 3.0
+            score = (weight * self.features(x)).sum(dim=(1, 2, 3, 4))
+            return torch.stack([score, -score], dim=1)
+
+    volume = torch.full((1, 2, 4, 5, 3), 0.5)
+    heat = GradCam(Product(), "features")(volume, [0])
+    assert heat[0, 1, 2, 0] == heat.sum() == 1
+    assert GradCam(Product(), "features")(volume, [1]).sum() == 0
 
 
 def test_hires_weights_each_position_by_its_own_gradient():
@@ -84,6 +114,10 @@ def test_misuse():
         GradCam(network(), "encoder.down.1")
     with pytest.raises(ConfigError, match="method 'plus' is unknown; use one of: hires, mean"):
         GradCam(network(), method="plus")
+    with pytest.raises(ConfigError, match=r"its output \(1, 512, 1, 1, 1\) is no map of an image \(32, 32, 32\)"):
+        GradCam(GradingResNet(depth=10, layout="strided"), "backbone.layer4")(torch.rand(1, 1, 32, 32, 32))
+    with pytest.raises(ConfigError, match="name an earlier layer"):
+        GradCam(GradingResNet(depth=10), "dropout")(torch.rand(1, 1, 32, 32, 32))
 
 
 def test_heat_ratio():
@@ -94,6 +128,7 @@ def test_heat_ratio():
     assert ratio[0] == 4
     assert ratio[1] == 1
     assert ratio[2].isnan()
+    assert heat_ratio(heat.repeat(1, 2, 1)[:, :, None], lesion.repeat(1, 2, 1)[:, :, None])[0] == 4  # volumes
 
 
 def test_heat_lies_in_the_lesions_of_phantoms():
