@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import medbundles
+from medbundles.errors import MedbundlesError
 
 GRACE = 3.0  # seconds a child gets to end by itself after Ctrl-C
 POLL = 0.1  # seconds between two looks at the children
+TELL = 30.0  # seconds between two lines about what goes to a log
+TAIL = 4000  # bytes at the end of a log that are looked at
+TOLD = ("Epoch ", "Val ")  # how lines begin that are worth telling
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,9 @@ def run_child(command: Sequence[str], folder: Path) -> int:
 def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int = 1) -> list[str]:
     """Run jobs, several at the same time; the commands of a job follow one another.
 
-    A job yields its commands and is sent each one's exit code, 0. When a command fails, its job ends and no new job is
-    started; those that run go on to their end.
+    A job yields its commands and is sent each one's exit code, 0. When a command fails, or the job itself with a
+    MedbundlesError, the job ends and no new one is started; those that run go on to their end. Of output that goes to
+    a log, what it says of its last epoch is told from time to time.
 
     Args:
         jobs: name -> job.
@@ -106,14 +111,15 @@ def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int
         KeyboardInterrupt: after Ctrl-C, once all children have ended too.
         SystemExit: 143 after SIGTERM, once all children have ended too.
     """
-    waiting, running, failed = dict(jobs), dict[str, _Running](), list[str]()
+    waiting, running, failed, told = dict(jobs), dict[str, _Running](), list[str](), _LastLines()
     before = signal.signal(signal.SIGTERM, _terminated)
     try:
         while running or (waiting and not failed):
             while waiting and not failed and len(running) < at_once:
                 name = next(iter(waiting))
-                _go_on(name, waiting.pop(name), None, running)
+                failed += _go_on(name, waiting.pop(name), None, running)
             time.sleep(POLL)
+            told.tell(running)
             for name, (job, command, child) in list(running.items()):
                 code = child.poll()
                 if code is None:
@@ -125,7 +131,7 @@ def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int
                     where = f"; its output is in {command.log}" if command.log else ", see its messages above"
                     failed.append(f"{command.what} ended with exit code {code}{where}")
                 else:
-                    _go_on(name, job, 0, running)
+                    failed += _go_on(name, job, 0, running)
     except KeyboardInterrupt:
         _end_all(running, signal.SIGINT, GRACE)
         raise
@@ -141,13 +147,43 @@ def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int
 _Running = tuple[Generator[Command, int, None], Command, subprocess.Popen]
 
 
-def _go_on(name: str, job: Generator[Command, int, None], code: int | None, running: dict[str, _Running]) -> None:
-    """Start a job's next command, if it has one."""
+class _LastLines:
+    """Tells the last epoch of each job's log every `TELL` seconds, when it is another than before."""
+
+    def __init__(self) -> None:
+        self.next = time.monotonic() + TELL
+        self.lines: dict[str, str] = {}
+
+    def tell(self, running: Mapping[str, _Running]) -> None:
+        """Do it, if it is time."""
+        if time.monotonic() < self.next:
+            return
+        self.next = time.monotonic() + TELL
+        for name, (_, command, _) in running.items():
+            line = _last_epoch(command.log) if command.log else ""
+            if line and line != self.lines.get(name):
+                print(f"{name}: {line}", flush=True)
+            self.lines[name] = line
+
+
+def _last_epoch(log: Path) -> str:
+    """Its line, and that of its validation."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL))
+        lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if line.startswith(TOLD)]
+    first = max((i for i, line in enumerate(lines) if line.startswith(TOLD[0])), default=len(lines))
+    return "; ".join(lines[first:])
+
+
+def _go_on(name: str, job: Generator[Command, int, None], code: int | None, running: dict[str, _Running]) -> list[str]:
+    """Start a job's next command, if it has one; returns what failed."""
     try:
         command = next(job) if code is None else job.send(code)
     except StopIteration:
         print(f"{name}: done", flush=True)
-        return
+        return []
+    except MedbundlesError as error:
+        return [str(error)]
     print(f"=== {command.what}" + (f" (output: {command.log})" if command.log else ""), flush=True)
     environment = {**child_environment(), **command.environment}
     if command.log is None:
@@ -159,6 +195,7 @@ def _go_on(name: str, job: Generator[Command, int, None], code: int | None, runn
                 list(command.words), cwd=command.folder, env=environment, stdout=log, stderr=subprocess.STDOUT
             )
     running[name] = (job, command, child)
+    return []
 
 
 def _end_all(running: dict[str, _Running], number: int, grace: float) -> None:

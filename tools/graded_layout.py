@@ -59,7 +59,7 @@ def check_graded(place: Path, problems: Problems) -> tuple[dict[str, int], list[
     counts = {f"{name} cases": sum(item["grade"] == name for item in items) for name in classes}
     counts["patients"] = len({item["patient"] for item in items})
     counts |= {f"cases with {name}": held[name] for name in MODALITIES if held[name]}
-    counts |= _copies(items, problems)
+    counts |= _copies(items)
     return counts, [Path(path) for item in items for path in item_files(item, "image")]
 
 
@@ -103,16 +103,8 @@ def _rows(table: Path) -> Iterator[tuple[Path, str]]:
             yield table.parent / (row.get("path") or ""), (row.get("label") or "").strip()
 
 
-def _copies(items: Sequence[dict], problems: Problems) -> dict[str, int]:
-    """Byte-identical files of two grades are wrong; those of two patients are counted: folds keep them together."""
+def _copies(items: Sequence[dict]) -> dict[str, int]:
+    """Byte-identical files of two patients are counted: folds keep them together."""
     owner = {path: item for item in items for path in item_files(item, "image")}
-    shared = 0
-    for group in identical_files(owner):
-        if len({owner[path]["grade"] for path in group}) > 1:
-            others = ", ".join(f"{path} ({owner[path]['grade']})" for path in group[1:])
-            problems.add(
-                group[0], f"({owner[group[0]]['grade']}) is byte-identical to {others}; one grade can be right"
-            )
-        elif len({owner[path]["patient"] for path in group}) > 1:
-            shared += 1
+    shared = sum(len({owner[path]["patient"] for path in group}) > 1 for group in identical_files(owner))
     return {"groups of copies under several patients (folds keep them together)": shared} if shared else {}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,12 @@ RESERVED = {
     "resume_from": "use --resume True",
     "bundle_root": "give the folder as BUNDLE",
 }
+MAY_CHANGE = {  # on resuming: they decide how fast a fold is trained and what is drawn, not what comes out
+    "device", "num_workers", "prefetch_factor", "persistent_workers", "pin_memory", "cache", "cache_dir", "tensorboard",
+    "plot_interval",
+}  # fmt: skip
 RECORD = "kfold_run.json"
+LAST, BEST = "checkpoints/last.pt", "checkpoints/best.pt"
 
 
 def kfold(
@@ -53,7 +59,8 @@ def kfold(
         quick_test: the small, short training of configs/quick_test.json.
         overlays: further files of the bundle's configs folder, such as cross_entropy.
         selection: inner, or held_out: the tested fold itself chooses, as in the source document (it flatters).
-        processes: folds that run at the same time, each with its share of the cores.
+        processes: folds that run at the same time, each with its share of the cores, and with a GPU of its own where
+            there are enough.
         resume: go on where an earlier call with the same knobs was stopped.
         **knobs: any knob of the bundle, for all folds; 'python -m tools knobs BUNDLE' shows them.
 
@@ -75,21 +82,24 @@ def kfold(
     about = {
         "bundle": folder.name, "files": files, "knobs": knobs, "folds": count,
         "synthetic": (Path(knobs["dataset_dir"]) / SYNTHETIC).is_file(),
+        "command": shlex.join(["python", "-m", "tools", *sys.argv[1:]]),
     }  # fmt: skip
     record = Record.open(experiment / RECORD, about, resume)
     left = [k for k in range(count) if not record.is_done(k)]
     if len(left) < count:
         print(f"{count - len(left)} of {count} folds are done already", flush=True)
-    share = str(max(1, (os.cpu_count() or 1) // processes)) if processes > 1 else ""
-    environment = {"OMP_NUM_THREADS": share} if share and "OMP_NUM_THREADS" not in os.environ else {}
-    jobs = {f"fold {k}": one_fold(folder, files, knobs, experiment, k, record, environment, processes) for k in left}
-    failed = run_children(jobs, processes)
+    places = Places.of_this_machine(processes, knobs)
+    jobs = {f"fold {k}": one_fold(folder, files, knobs, experiment, k, record, places) for k in left}
+    try:
+        failed = run_children(jobs, processes)
+    except (KeyboardInterrupt, SystemExit):
+        print("kfold: stopped. What is done is kept: go on with the same command and --resume True.", file=sys.stderr)
+        raise
     if failed:
         raise MedbundlesError(
             f"kfold: {'; '.join(failed)}. What is done is kept: mend it and give the same command with --resume True."
         )
-    command = " ".join(["python -m tools", *sys.argv[1:]])
-    return write_report(record.evaluations(), experiment / "kfold", {**about, "command": command})
+    return write_report(record.evaluations(), experiment / "kfold", record.about)
 
 
 def check(folder: Path, files: list[str], knobs: Mapping[str, Any]) -> tuple[int, Path]:
@@ -116,7 +126,7 @@ class Record:
 
     path: Path
     about: dict[str, Any]
-    done: dict[str, dict[str, str]]
+    done: dict[str, dict[str, Any]]
 
     @classmethod
     def open(cls, path: Path, about: dict[str, Any], resume: bool) -> Record:
@@ -136,22 +146,25 @@ class Record:
             return cls(path, about, {})
         content = json.loads(path.read_text(encoding="utf-8"))
         then, now = ({**c["knobs"], "files": c["files"]} for c in (content, json.loads(json.dumps(about))))
-        changed = [f"{k} {then.get(k)!r} -> {now.get(k)!r}" for k in {**then, **now} if then.get(k) != now.get(k)]
-        if changed:
-            raise ConfigError(f"--resume: {path} was begun with other knobs: {'; '.join(changed)}. Give the old ones.")
-        return cls(path, about, content["done"])
+        other = [key for key in {**then, **now} if then.get(key) != now.get(key) and key not in MAY_CHANGE]
+        if other:
+            changed = "; ".join(
+                f"{key} {then.get(key, 'not given')!r} -> {now.get(key, 'not given')!r}" for key in other
+            )
+            raise ConfigError(f"--resume: {path} was begun with other knobs: {changed}. Give the old ones.")
+        return cls(path, {**about, "command": content["command"]}, content["done"])
 
     def is_done(self, fold: int) -> bool:
         """Whether a fold is trained and tested."""
-        return "evaluation" in self.done.get(str(fold), {})
+        return "evaluation" in self.of(fold)
 
-    def note(self, fold: int, what: str, run: Path) -> None:
-        """Keep a run directory."""
-        self.done.setdefault(str(fold), {})[what] = str(run)
-        self.save()
+    def of(self, fold: int) -> dict[str, Any]:
+        """What is known of a fold: `earlier` (runs that are not ours), `run`, `evaluation`."""
+        return self.done.get(str(fold), {})
 
-    def save(self) -> None:
-        """Write it down."""
+    def note(self, fold: int, what: str, value: Any) -> None:
+        """Keep something of a fold."""
+        self.done.setdefault(str(fold), {})[what] = value
         write_json_atomic(self.path, {**self.about, "done": self.done})
 
     def evaluations(self) -> dict[int, Path]:
@@ -163,6 +176,42 @@ def _number(entry: tuple[str, Any]) -> int:
     return int(entry[0])
 
 
+@dataclass
+class Places:
+    """Where the folds run that run at the same time.
+
+    Args:
+        environments: further variables of each place that is free.
+        knobs: for all places.
+        logs: whether each fold has its own log, because several would mix on one console.
+    """
+
+    environments: list[dict[str, str]]
+    knobs: dict[str, Any]
+    logs: bool
+
+    @classmethod
+    def of_this_machine(cls, processes: int, knobs: Mapping[str, Any]) -> Places:
+        """A share of the cores for each, and the GPUs in turn; what the user sets is left alone."""
+        if processes == 1:
+            return cls([{}], {}, False)
+        import torch
+
+        from medbundles.data.loader import core_count, workers_for
+
+        share = max(1, core_count() // processes)
+        environments: list[dict[str, str]] = [{} for _ in range(processes)]
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+        gpus = visible.split(",") if visible and "device" not in knobs else []
+        for number, environment in enumerate(environments):
+            if "OMP_NUM_THREADS" not in os.environ:
+                environment["OMP_NUM_THREADS"] = str(share)
+            if gpus:
+                environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
+        workers = {} if "num_workers" in knobs else {"num_workers": workers_for(share)}
+        return cls(environments, workers, True)
+
+
 def one_fold(
     folder: Path,
     files: list[str],
@@ -170,40 +219,53 @@ def one_fold(
     experiment: Path,
     fold: int,
     record: Record,
-    environment: Mapping[str, str],
-    processes: int,
+    places: Places,
 ) -> Generator[Command, int, None]:
     """The commands that train and test a fold; what they leave is noted in the record.
 
     Yields:
         A command; is sent its exit code, which is 0.
+
+    Raises:
+        MedbundlesError: a command left nothing.
     """
-    log = experiment / f"fold_{fold}" / "kfold.log" if processes > 1 else None
+    environment = places.environments.pop(0)
+    log = experiment / f"fold_{fold}" / "kfold.log" if places.logs else None
+    knobs = {**knobs, **places.knobs, "fold": fold}
     trained = RunDirectory(str(experiment.parent), experiment.name, fold)
     tested = RunDirectory(str(experiment.parent), f"{experiment.name}/evaluation", fold)
-    record.save()
-    if "run" not in record.done.get(str(fold), {}):
-        options = {**knobs, "fold": fold}
-        begun = [run for run in trained.runs() if (run / "checkpoints" / "last.pt").is_file()]
-        if begun:
-            options |= {"init_from": False, "resume_from": str(begun[-1] / "checkpoints" / "last.pt")}
+    if "earlier" not in record.of(fold):
+        record.note(fold, "earlier", [run.name for run in trained.runs()])
+    if "run" not in record.of(fold):
+        begun = [run for run in _ours(trained, record.of(fold)["earlier"]) if (run / LAST).is_file()]
+        resumed = {"init_from": False, "resume_from": str(begun[-1] / LAST)} if begun else {}
         names = [f"configs/{name}.json" for name in files]
-        yield Command(bundle_command(names, options), folder, f"training of fold {fold}", log, environment)
-        record.note(fold, "run", _with_file(trained, "checkpoints/best.pt"))
-    weights = Path(record.done[str(fold)]["run"]) / "checkpoints"
-    options = {**knobs, "fold": fold, "checkpoint": str(weights / "best.pt")}
+        what = f"training of fold {fold}"
+        yield Command(bundle_command(names, {**knobs, **resumed}), folder, what, log, environment)
+        made = _with_file(_ours(trained, record.of(fold)["earlier"]), BEST, what)
+        record.note(fold, "run", str(made))
+    weights = Path(record.of(fold)["run"]) / "checkpoints"
+    before = [run.name for run in tested.runs()]
     names = [*(f"configs/{name}.json" for name in (*files, "evaluate")), str(weights / "trained.json")]
-    yield Command(bundle_command(names, options), folder, f"test of fold {fold}", log, environment)
-    record.note(fold, "evaluation", _with_file(tested, "metrics/test_metrics.json"))
+    what = f"test of fold {fold}"
+    options = {**knobs, "checkpoint": str(weights / "best.pt")}
+    yield Command(bundle_command(names, options), folder, what, log, environment)
+    record.note(fold, "evaluation", str(_with_file(_ours(tested, before), "metrics/test_metrics.json", what)))
+    places.environments.append(environment)
 
 
-def _with_file(runs: RunDirectory, name: str) -> Path:
+def _ours(runs: RunDirectory, earlier: Sequence[str]) -> list[Path]:
+    """Runs that were not there before, oldest first."""
+    return [run for run in runs.runs() if run.name not in earlier]
+
+
+def _with_file(runs: Sequence[Path], name: str, what: str) -> Path:
     """The newest run that has a file.
 
     Raises:
         MedbundlesError: none has.
     """
-    found = [run for run in runs.runs() if (run / name).is_file()]
+    found = [run for run in runs if (run / name).is_file()]
     if not found:
-        raise MedbundlesError(f"kfold: no run below {runs.parent} has {name}")
+        raise MedbundlesError(f"{what} left no {name}{f' in {runs[-1]}' if runs else ''}")
     return found[-1]

@@ -72,9 +72,9 @@ def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[s
         "over_folds": {name: _mean([e.metrics["all"][name]["value"] for e in folds.values()]) for name in SCORES},
         "out_of_fold": whole.metrics["all"],
         **whole.classes(),
-        "errors": whole.errors(),
+        "errors": _errors(whole, {row["name"]: row["fold"] for row in rows}, tests),
     }
-    _write_pictures(whole, folds, folder)
+    _write_pictures(whole, folds, folder, " (SYNTHETIC data)" if about["synthetic"] else "")
     write_json_atomic(folder / "kfold.json", report)
     write_text_atomic(folder / "oof_predictions.csv", _table(rows, class_names))
     text = in_markdown(report)
@@ -106,9 +106,18 @@ def _mean(values: Sequence[float | None]) -> dict[str, Any]:
     }
 
 
-def _write_pictures(whole: Evaluation, folds: Mapping[int, Evaluation], folder: Path) -> None:
+def _errors(whole: Evaluation, folds: Mapping[str, int], tests: Mapping[int, Mapping[str, Any]]) -> list[dict]:
+    """The wrong cases, each with the fold that tested it and the threshold it was judged by."""
+    found = []
+    for error in whole.errors():
+        fold = folds[error["name"]]
+        found.append({**error, "fold": fold, "class_threshold": tests[fold].get("class_threshold")})
+    return found
+
+
+def _write_pictures(whole: Evaluation, folds: Mapping[int, Evaluation], folder: Path, note: str) -> None:
     figures.confusion_matrix(
-        whole.label, whole.predicted, whole.class_names, folder / "confusion_matrix.png", title="Out of fold"
+        whole.label, whole.predicted, whole.class_names, folder / "confusion_matrix.png", title=f"Out of fold{note}"
     )
     if len(whole.class_names) != 2:
         return
@@ -116,9 +125,11 @@ def _write_pictures(whole: Evaluation, folds: Mapping[int, Evaluation], folder: 
     groups[ALL] = (whole.label, whole.prob[:, 1])
     auc = whole.metrics["all"]["auc"]
     areas = {ALL: f"AUC {_with_interval(auc, 3)}"} if auc["value"] is not None else None
-    figures.roc_curve(groups, folder / "roc_curve.png", areas=areas, strong=ALL, title="ROC of all folds")
-    figures.pr_curve(groups, folder / "pr_curve.png", strong=ALL, title="Precision and recall of all folds")
-    figures.reliability(whole.label, whole.prob[:, 1], folder / "reliability.png", title="Out of fold: calibration")
+    figures.roc_curve(groups, folder / "roc_curve.png", areas=areas, strong=ALL, title=f"ROC of all folds{note}")
+    figures.pr_curve(groups, folder / "pr_curve.png", strong=ALL, title=f"Precision and recall of all folds{note}")
+    figures.reliability(
+        whole.label, whole.prob[:, 1], folder / "reliability.png", title=f"Out of fold: calibration{note}"
+    )
 
 
 def _table(rows: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> str:
@@ -161,7 +172,7 @@ def in_markdown(report: Mapping[str, Any]) -> str:
         mean, std, number = (report["over_folds"][name][key] for key in ("mean", "std", "n"))
         over = "undefined" if mean is None else f"{mean:.4f}" + ("" if std is None else f" ± {std:.4f}")
         over += f" ({number} folds)" if number < count else ""
-        each = ["-" if f[name] is None else f"{f[name]:.3f}" for f in report["folds"].values()]
+        each = [_short(fold[name]) for fold in report["folds"].values()]
         lines.append("| " + " | ".join([TITLES[name], over, _with_interval(report["out_of_fold"][name]), *each]) + " |")
     lines += ["", "| class | precision | recall | F1 | cases |", "| --- | --- | --- | --- | --- |"]
     for name, scores in report["per_class"].items():
@@ -180,10 +191,13 @@ def in_markdown(report: Mapping[str, Any]) -> str:
 def _error_lines(errors: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
     if not errors:
         return ["none"]
-    head = ["| case | patient | true | predicted | " + " | ".join(f"p({name})" for name in names) + " |"]
-    head.append("|" + " --- |" * (4 + len(names)))
-    return head + [
-        f"| {e['name']} | {e['patient']} | {e['true']} | {e['predicted']} | "
-        + " | ".join(f"{p:.3f}" for p in e["prob"]) + " |"
-        for e in errors
-    ]  # fmt: skip
+    titles = ["case", "patient", "fold", "true", "predicted", *(f"p({name})" for name in names)]
+    lines = [[e["name"], e["patient"], e["fold"], e["true"], e["predicted"], *map(_short, e["prob"])] for e in errors]
+    if len(names) == 2:
+        titles.append(f"threshold of p({names[1]})")
+        lines = [[*line, _short(e["class_threshold"])] for line, e in zip(lines, errors, strict=True)]
+    return [f"| {' | '.join(map(str, line))} |" for line in (titles, ["---"] * len(titles), *lines)]
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

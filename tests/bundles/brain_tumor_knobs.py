@@ -9,8 +9,3 @@ from tests.bundles.brain_tumor_run import RUN
 from tests.bundles.knob_check import Check
 
 CHECKS: dict[str, Check] = {**MODEL, **DATA, **RUN, **RECORDS}
-
-
-def knob_of(name: str) -> str:
-    """The id that a check is about."""
-    return name.partition(" (")[0]

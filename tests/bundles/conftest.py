@@ -1,15 +1,29 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.bundles.brain_tumor_bench import BrainTumorBench
+from tests.bundles.knob_bench import Bench
+from tests.bundles.knob_cases import BRAIN, Case
 
 
 @pytest.fixture(scope="session")
-def brain_tumor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BrainTumorBench]:
-    """A bench of the brain tumour bundle; what a test turns, it turns for itself."""
+def bench_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Case], Bench]]:
+    """Gives the bench of a bundle, made when it is first asked for; what a test turns, it turns for itself."""
+    made: dict[str, Bench] = {}
+
+    def bench(case: Case) -> Bench:
+        if case.name not in made:
+            made[case.name] = case.bench(tmp_path_factory.mktemp(case.name))
+        return made[case.name]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["test"])  # the preflight looks at it
-        yield BrainTumorBench(tmp_path_factory.mktemp("brain_tumor"))
+        yield bench
+
+
+@pytest.fixture(scope="session")
+def brain_tumor(bench_of: Callable[[Case], Bench]) -> Bench:
+    """The bench of the brain tumour bundle."""
+    return bench_of(BRAIN)

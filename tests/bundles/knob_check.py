@@ -53,3 +53,8 @@ def verify(bench: Bench, knob: str, check: Check) -> None:
         places = {place: (seen[place], default[place]) for place in seen}
     dead = [f"{place} {value!r}" for place, (value, before) in places.items() if value == before]
     assert not dead, f"{knob} = {turned!r} changes nothing: {', '.join(dead)}"
+
+
+def knob_of(name: str) -> str:
+    """The id that a check is about; its name may have a word in brackets behind it."""
+    return name.partition(" (")[0]

@@ -1,12 +1,11 @@
 """Mutation of the configs: whoever writes a default where a knob is used makes that knob's test fail.
 
-Takes minutes, so it is run by name: `python -m pytest tests/bundles/knob_mutants.py`.
+Takes minutes, so it is run by name: `python -m pytest -m slow tests/bundles/knob_mutants.py -k glioma`.
 """
 
 from __future__ import annotations
 
 import copy
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,18 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.bundles.brain_tumor_bench import BUNDLE
-from tests.bundles.brain_tumor_knobs import CHECKS, knob_of
-from tests.bundles.knob_bench import BUNDLES
-from tests.bundles.knob_check import Check, verify
+from tests.bundles.knob_cases import CASES, Case, every_check
+from tests.bundles.knob_check import Check, knob_of, verify
 
 pytestmark = pytest.mark.slow
 FILES = ("train", "evaluate", "inference")
-KNOBS = sorted({knob_of(name) for name in CHECKS})
-
-
-def config(name: str) -> dict[str, Any]:
-    return json.loads((BUNDLES / BUNDLE / "configs" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def value_at(content: Any, path: tuple[Any, ...]) -> Any:
@@ -45,19 +37,22 @@ def texts(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
             yield from texts(value, (*path, key))
 
 
-def mutants() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
-    """(knob, file, place) of every use of every knob."""
-    for file in FILES:
-        for path, text in texts(config(file)):
-            for knob in KNOBS:
-                if re.search(rf"@{knob}(?![\w#])", text):
-                    yield knob, file, path
+def mutants() -> Iterator[tuple[Case, str, str, tuple[Any, ...]]]:
+    """(bundle, knob, file, place) of every use of every knob."""
+    for case in CASES:
+        for file in FILES:
+            for path, text in texts(case.config(file)):
+                for knob in sorted(case.knobs):
+                    if re.search(rf"@{knob}(?![\w#])", text):
+                        yield case, knob, file, path
 
 
-def mutated(knob: str, file: str, path: tuple[Any, ...]) -> dict[str, Any]:
+def mutated(case: Case, knob: str, file: str, path: tuple[Any, ...]) -> dict[str, Any]:
     """The config with the knob's default in this place."""
-    content = config(file)
-    default = value_at(content if file == "inference" else config("train"), tuple(knob.split("#")))
+    content, way_to_knob = case.config(file), tuple(knob.split("#"))
+    default = value_at(case.config("inference" if file == "inference" else "train"), way_to_knob)
+    if default is None:  # a knob that only the overlay has
+        default = value_at(content, way_to_knob)
     *way, last = path
     parent = value_at(content, tuple(way))
     text = parent[last]
@@ -71,10 +66,6 @@ def mutated(knob: str, file: str, path: tuple[Any, ...]) -> dict[str, Any]:
     return content
 
 
-def checks(knob: str) -> list[Check]:
-    return [check for name, check in CHECKS.items() if knob_of(name) == knob]
-
-
 def fails(bench: Any, knob: str, check: Check) -> bool:
     try:
         verify(bench, knob, check)
@@ -83,24 +74,32 @@ def fails(bench: Any, knob: str, check: Check) -> bool:
     return False
 
 
-@pytest.mark.parametrize(("knob", "file", "path"), [pytest.param(*m, id=f"{m[0]} in {m[1]} {m[2]}") for m in mutants()])
-def test_default_in_place_of_the_knob_is_found(brain_tumor, knob, file, path):
-    with brain_tumor.changed(file, mutated(knob, file, path)):
-        assert any(fails(brain_tumor, knob, check) for check in checks(knob))
+def named(mutant: tuple[Case, str, str, tuple[Any, ...]]) -> Any:
+    case, knob, file, path = mutant
+    return pytest.param(*mutant, id=f"{case} {knob} in {file} {path}")
 
 
-@pytest.mark.parametrize("name", CHECKS)
-def test_knob_that_is_not_heard_is_found(brain_tumor, name):
-    check, knob = CHECKS[name], knob_of(name)
+@pytest.mark.parametrize(("case", "knob", "file", "path"), map(named, mutants()))
+def test_default_in_place_of_the_knob_is_found(bench_of, case, knob, file, path):
+    bench = bench_of(case)
+    with bench.changed(file, mutated(case, knob, file, path)):
+        assert any(fails(bench, knob, check) for check in case.checks_of(knob))
+
+
+@pytest.mark.parametrize(("case", "name"), every_check(), ids=str)
+def test_knob_that_is_not_heard_is_found(bench_of, case, name):
+    check, knob = case.checks[name], knob_of(name)
 
     def deaf(bench: Any, **overrides: Any) -> Any:
         return check.see(bench, **{k: v for k, v in overrides.items() if k != knob})
 
-    assert fails(brain_tumor, knob, replace(check, see=deaf))
+    assert fails(bench_of(case), knob, replace(check, see=deaf))
 
 
-def test_unchanged_config_passes(brain_tumor):
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_unchanged_config_passes(bench_of, case):
     """Otherwise the mutants would all be found for the wrong reason."""
+    bench = bench_of(case)
     for file in FILES:
-        with brain_tumor.changed(file, config(file)):
-            assert not fails(brain_tumor, "lr", CHECKS["lr"])
+        with bench.changed(file, case.config(file)):
+            assert not fails(bench, "lr", case.checks["lr"])

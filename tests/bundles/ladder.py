@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,56 @@ BUNDLES = Path(__file__).parents[2] / "bundles"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
 
 
+Knobs = dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle with the knobs that make it tiny."""
+    """A bundle, and what differs between the bundles on the ladder.
+
+    Args:
+        name: its folder's name.
+        make_data: writes tiny data to a folder, and to its neighbour "new" what inference is tried on.
+        tiny: knobs of every training that make it small.
+        hard: further knobs of the trainings that are stopped.
+        split: knobs that an evaluation needs to find the same cases.
+        two: further knobs of a training on two processes.
+        logged: some of what metrics.json holds of each epoch.
+        said: some of what the log says.
+        left: all that a run of three epochs leaves, but the event file.
+        inputs: names of what inference is tried on.
+        pictures: what inference leaves of each, with {} for the name.
+        mistakes: the knobs of each mistake, and what the answer must say.
+    """
 
     name: str
-    tiny: dict[str, Any]
+    make_data: Callable[[Path], None]
+    tiny: Knobs
+    hard: Knobs
+    split: Knobs
+    two: Knobs
+    logged: frozenset[str]
+    said: tuple[str, ...]
+    left: frozenset[str]
+    inputs: tuple[str, ...]
+    pictures: tuple[str, ...]
+    mistakes: dict[str, tuple[Knobs, str]]
 
     @property
     def folder(self) -> Path:
         return BUNDLES / self.name
 
+    def data(self, root: Path) -> Path:
+        """Its tiny data below a folder; made once."""
+        folder = root / self.name / "data"
+        if not folder.exists():
+            folder.parent.mkdir(parents=True)
+            self.make_data(folder)
+        return folder
 
-BRAIN = Bundle(
-    "brain_tumor_multitask_unet", {"image_size": 32, "base_filters": 4, "depth": 3, "batch_size": 4, "publish": False}
-)
+    def places(self, data: Path, root: Path) -> Knobs:
+        """Where the data are and where runs go; all runs share what is cached of the data."""
+        return {"dataset_dir": data, "output_dir": root, "cache_dir": data.with_name("cache")}
 
 
 def flags(knobs: dict[str, Any]) -> list[str]:

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bundles.brain_tumor_knobs import CHECKS, knob_of
-from tests.bundles.knob_check import verify
+from tests.bundles.knob_cases import every_check
+from tests.bundles.knob_check import knob_of, verify
 
 
-@pytest.mark.parametrize("name", CHECKS)
-def test_turning_it_changes_what_is_built_or_done(brain_tumor, name):
-    verify(brain_tumor, knob_of(name), CHECKS[name])
+@pytest.mark.parametrize(("case", "name"), every_check(), ids=str)
+def test_turning_it_changes_what_is_built_or_done(bench_of, case, name):
+    verify(bench_of(case), knob_of(name), case.checks[name])

@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 
 import pytest
 import torch
 
-from medbundles.data import make_phantoms
+from medbundles.data import make_graded_phantoms, make_phantoms
 from medbundles.errors import MedbundlesError
-from tools.bench import bench
+from tools.bench import bench, variants
 from tools.bench.parts import Setting, Training, ratios, spread, take_turns
+from tools.bench.subjects import SUBJECTS
 from tools.bundle import bundle_folder
 
 TINY = {"image_size": 32, "base_filters": 4, "depth": 3, "batch_size": 4}
-BRAIN = "brain_tumor_multitask_unet"
+BRAIN, GLIOMA = SUBJECTS
+TINY_VOLUMES = {"spatial_size": [16, 16, 16], "batch_size": 2, "head": "linear"}
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("data") / "phantoms"
     make_phantoms(folder, patients=(2, 1, 1), slices=4, size=48, pictures=(0, 0, 0))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("data") / "volumes"
+    make_graded_phantoms(folder, cases=(4, 4), size=24)
     return str(folder)
 
 
@@ -47,7 +57,7 @@ def test_measures_take_turns_and_the_first_round_does_not_count():
 
 def test_the_bare_loop_steps_as_the_trainer_does(data, tmp_path):
     """The same weights after an epoch of each: so both did the same work."""
-    setting = Setting(bundle_folder(BRAIN), tmp_path, TINY, data, "", 1, 1.0)
+    setting = Setting(bundle_folder(BRAIN), SUBJECTS[BRAIN], tmp_path, TINY, data, "", 1, 1.0)
     # without dropout and clipping, which the bare loop draws differently or does not have
     knobs = setting.all_knobs(dataset_dir=data, amp=False, cls_dropout=0.0, grad_clip=0, epochs=1)
     training = Training.build(setting, knobs)
@@ -78,6 +88,37 @@ def test_trainer_and_augmentation_give_ratios_and_leave_one_file(data, tmp_path)
     assert result["environment"]["versions"]["monai"]
 
 
+def test_the_trainer_of_volumes_does_the_work_of_the_bare_loop(volumes, tmp_path):
+    setting = Setting(bundle_folder(GLIOMA), SUBJECTS[GLIOMA], tmp_path, TINY_VOLUMES, volumes, "", 1, 1.0)
+    training = Training.build(setting, setting.all_knobs(dataset_dir=volumes, amp=False, dropout=0.0, epochs=1))
+    network, optimizer = copy.deepcopy((training.network, training.optimizer))
+    bare = dataclasses.replace(training, network=network, optimizer=optimizer)
+    bare.epoch(bare.batches())
+    training.config.get_parsed_content("train#trainer").run()
+    for mine, theirs in zip(network.state_dict().values(), training.network.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_layouts_give_ratios_and_memory(volumes, tmp_path):
+    result = bench(GLIOMA, volumes, only=("layout",), pairs=1, out=str(tmp_path / "b.json"), **TINY_VOLUMES)["layout"]
+    assert result["medicalnet_over_strided"]["n"] == 1
+    assert set(result["peak_memory"]) == set(result["seconds"]) == {"medicalnet", "strided"}
+    # 14.4 million parameters, their gradients and the two moments of Adam, in float32
+    assert all(peak is None or 4 * 4 * 14e6 < peak < 2e9 for peak in result["peak_memory"].values())
+
+
+def test_the_peak_of_memory_is_seen_after_it_is_gone():
+    variants._give_back()
+    before = variants._reset_peak()
+    if before is None:
+        pytest.skip("this system does not tell the peak of memory")
+    block = torch.ones(25_000_000)  # 100 MB
+    del block
+    assert 90e6 < variants._kilobytes("VmHWM") * 1024 - before < 150e6
+    variants._reset_peak()
+    assert variants._kilobytes("VmHWM") * 1024 - before < 50e6
+
+
 def test_cache_is_left_out_with_the_reason_where_there_are_no_slices(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("MEDBUNDLES_DATA", str(tmp_path))
     result = bench(BRAIN, only=("cache",), pairs=1, out=str(tmp_path / "b.json"), **TINY)
@@ -98,10 +139,24 @@ def test_amp_cache_and_startup(data, real_data, tmp_path, monkeypatch):
     assert result["startup"]["training_over_imports"]["n"] == 1
 
 
+@pytest.mark.slow
+def test_all_benches_of_volumes(tmp_path, monkeypatch):
+    monkeypatch.setattr("tools.bench.amp.SEEDS", (0,))
+    monkeypatch.setattr("tools.bench.startup.ROUNDS", 1)
+    monkeypatch.setattr("tools.bench.subjects.VOLUMES", 8)
+    monkeypatch.setattr("tools.bench.subjects.SIDE", 32)
+    result = bench(GLIOMA, pairs=1, epoch_seconds=0.1, out=str(tmp_path / "b.json"), **TINY_VOLUMES)
+    assert set(SUBJECTS[GLIOMA].benches) < set(result)
+    assert {len(auc) for auc in result["amp"]["auc"].values()} == {1}
+    assert result["cache"]["disk_over_none"]["n"] == 1
+    assert result["trainer"]["spatial_size"] == [16, 16, 16]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"only": ("trainer", "speed")}, "--only speed is unknown; there are: trainer, augmentation"),
+        ({"only": ("layout",)}, "--only layout is unknown"),  # a bench of volumes
         ({"pairs": 0}, "--pairs and --epoch_seconds are above 0"),
         ({"epochs": 3}, "--epochs: use --pairs"),
     ],

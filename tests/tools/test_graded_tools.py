@@ -83,18 +83,19 @@ def test_check_data_of_good_cases(grades, capsys):
 
 def test_check_data_lists_all_that_is_wrong(grades, capsys):
     cut = grades / "HGG/phantom_001/phantom_001_flair.nii.gz"
-    cut.write_bytes(cut.read_bytes()[:5000])  # the header is whole: only reading the voxels shows it
+    cut.write_bytes(cut.read_bytes()[:5000])
     (grades / "HGG/phantom_002/phantom_002_t1.nii.gz").unlink()
     shutil.copy(grades / "HGG/phantom_003/phantom_003_t1.nii.gz", grades / "LGG/phantom_004/phantom_004_t1.nii.gz")
     series = nibabel.Nifti1Image(np.zeros((8, 8, 8, 3), np.int16), np.eye(4))
     nibabel.save(series, grades / "LGG/phantom_005/phantom_005_flair.nii.gz")
     assert main(["check-data", str(grades)]) == 1
     err = capsys.readouterr().err
-    assert "4 problem(s)" in err
+    assert "5 problem(s)" in err
     for wanted in (
-        f"{cut}: truncated or broken",
+        f"{cut}: is truncated or broken",
         "phantom_002: case without t1; it has flair",
-        "phantom_003_t1.nii.gz: (HGG) is byte-identical to",
+        "phantom_003_t1.nii.gz: is HGG, but byte-identical to",
+        "phantom_004_t1.nii.gz: is LGG, but byte-identical to",
         "phantom_005_flair.nii.gz: is 4D",
     ):
         assert wanted in err

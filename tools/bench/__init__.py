@@ -11,14 +11,12 @@ from medbundles.errors import MedbundlesError
 from medbundles.runs.files import write_json_atomic
 from tools.bundle import absolute_paths, bundle_folder, check_knobs
 
-BENCHES = ("trainer", "augmentation", "amp", "cache", "startup")
-
 
 def bench(
     bundle: str = "brain_tumor_multitask_unet",
     dataset_dir: str = "",
     slices_dir: str = "",
-    only: tuple[str, ...] = BENCHES,
+    only: tuple[str, ...] = (),
     pairs: int = 9,
     epoch_seconds: float = 3.0,
     out: str = "bench.json",
@@ -27,13 +25,15 @@ def bench(
     """Measure a bundle's training against plain PyTorch, and what its augmentation, precision, cache and start cost.
 
     Ratios of times that were taken in turn, in one process where possible: median, quartiles, smallest and largest.
-    The network is that of configs/quick_test.json at 128 x 128 with batches of 8, unless knobs say otherwise.
+    The network is that of configs/quick_test.json (slices at 128 x 128 in batches of 8, volumes at 48 x 48 x 48 in
+    batches of 4), unless knobs say otherwise.
 
     Args:
         bundle: name of a bundle in bundles/, or its folder.
         dataset_dir: prepared data; empty: phantoms, as many as an epoch of --epoch_seconds needs.
-        slices_dir: a raw kaggle_3m folder for the cache; empty: $MEDBUNDLES_DATA/lgg_kaggle3m, else ../shared/data.
-        only: which of trainer, augmentation, amp, cache, startup.
+        slices_dir: a raw kaggle_3m folder for the cache of slices; empty: $MEDBUNDLES_DATA/lgg_kaggle3m, else
+            ../shared/data. Volumes need none.
+        only: which of trainer, augmentation, amp, cache, startup, and for volumes layout, channels_last; empty: all.
         pairs: how often each comparison is repeated.
         epoch_seconds: how long an epoch on phantoms should take.
         out: JSON file for all times, with machine, threads and versions.
@@ -43,7 +43,7 @@ def bench(
         What the JSON file holds.
 
     Example:
-        python -m tools bench --only trainer,amp --pairs 9
+        python -m tools bench glioma_grading_resnet50_3d --only trainer,amp --pairs 9
     """
     import importlib
 
@@ -51,20 +51,23 @@ def bench(
 
     from medbundles.runs.environment import environment
     from tools.bench.parts import Setting
+    from tools.bench.subjects import subject_of
 
-    unknown = sorted(set(only) - set(BENCHES))
-    if unknown or pairs < 1 or epoch_seconds <= 0:
-        what = f"--only {','.join(unknown)} is unknown" if unknown else "--pairs and --epoch_seconds are above 0"
-        raise MedbundlesError(f"bench: {what}; there are: {', '.join(BENCHES)}")
     folder = bundle_folder(bundle)
+    subject = subject_of(folder)
+    unknown = sorted(set(only) - set(subject.benches))
+    if unknown:
+        raise MedbundlesError(f"bench: --only {','.join(unknown)} is unknown; there are: {', '.join(subject.benches)}")
+    if pairs < 1 or epoch_seconds <= 0:
+        raise MedbundlesError("bench: --pairs and --epoch_seconds are above 0")
     check_knobs(folder, knobs, {"output_dir": "bench keeps nothing but --out", "epochs": "use --pairs"})
     knobs = absolute_paths(folder, knobs)
     result: dict[str, Any] = {"bundle": folder.name, "knobs": knobs, "pairs": pairs, "cpu": cpu_name()}
     device = knobs.get("device", "cuda" if torch.cuda.is_available() else "cpu")
     result["environment"] = environment(device, knobs.get("seed", 42))
     with tempfile.TemporaryDirectory(prefix="bench_") as temporary:
-        setting = Setting(folder, Path(temporary), knobs, dataset_dir, slices_dir, pairs, epoch_seconds)
-        for name in [name for name in BENCHES if name in only]:
+        setting = Setting(folder, subject, Path(temporary), knobs, dataset_dir, slices_dir, pairs, epoch_seconds)
+        for name in [name for name in subject.benches if name in only or not only]:
             print(f"\n=== {name} ===", flush=True)
             result[name] = importlib.import_module(f"tools.bench.{name}").measure(setting)
             write_json_atomic(out, result)

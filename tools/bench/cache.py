@@ -1,31 +1,24 @@
-"""What the caches gain from the second epoch on, on real slices."""
+"""What the caches gain from the second epoch on: the first, which fills them, is not counted."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 from tools.bench.parts import Setting, Training, ratios, spread, take_turns, tell
-from tools.prepare_lgg import prepare_lgg
 
-ROUNDS = 5  # at most: an epoch over all slices is long
+ROUNDS = 5  # at most: an epoch over all images is long
 CACHES = ("none", "disk", "memory")
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 def measure(setting: Setting) -> dict[str, Any]:
-    """Epochs with each cache in turn; the first, which fills them, is not counted."""
-    raw = Path(setting.slices_dir or Path(os.environ.get("MEDBUNDLES_DATA", SHARED)) / "lgg_kaggle3m")
-    if not raw.is_dir():
-        reason = f"left out: {raw} is not there; name a kaggle_3m folder with --slices_dir"
+    """Epochs with each cache in turn."""
+    data, reason = setting.cache_data()
+    if reason:
         print(reason)
         return {"skipped": reason}
-    data = setting.temporary / "lgg"
-    prepare_lgg(str(raw), str(data))
     epochs = {}
     for cache in CACHES:
-        knobs = setting.all_knobs(dataset_dir=str(data), cache=cache, cache_dir=str(setting.temporary / "cache"))
+        knobs = setting.all_knobs(dataset_dir=data, cache=cache, cache_dir=str(setting.temporary / "cache"))
         epochs[cache] = _Epoch(Training.build(setting, knobs))
     seconds = take_turns(epochs, min(setting.pairs, ROUNDS))
     result: dict[str, Any] = {"batches": len(epochs["none"].training.loader), "seconds": seconds}

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.engines import default_prepare_batch
 
-from medbundles.data.synthetic import make_phantoms
+from tools.bench.subjects import Subject
 from tools.bundle import build
 
 FILES = ("train", "quick_test")
-SLICES = 6  # per phantom patient
 BATCHES = (4, 80)  # fewest and most batches of an epoch on phantoms
-Batch = tuple[torch.Tensor, dict[str, torch.Tensor]]
+Batch = tuple[torch.Tensor, Any]
 
 
 @dataclass
@@ -26,15 +26,17 @@ class Setting:
 
     Args:
         folder: the bundle.
+        subject: what is known of it.
         temporary: everything is written below it.
         knobs: of the bundle.
         dataset_dir: prepared data, or "" for phantoms.
-        slices_dir: raw kaggle_3m folder, or "".
+        slices_dir: raw kaggle_3m folder, or ""; for bundles of slices.
         pairs: repetitions.
         epoch_seconds: how long an epoch on phantoms should take.
     """
 
     folder: Path
+    subject: Subject
     temporary: Path
     knobs: Mapping[str, Any]
     dataset_dir: str
@@ -44,31 +46,36 @@ class Setting:
     _data: str = field(default="", init=False)
 
     def all_knobs(self, **more: Any) -> dict[str, Any]:
-        """The knobs of a bench: small, only slices, nothing random, nothing published; then those asked for.
+        """The knobs of a bench: small, nothing random, nothing published; then those asked for.
 
         Args:
             **more: knobs that the bench itself varies; they win. `__` stands for '#'.
         """
         return {
-            "image_size": 128, "batch_size": 8, "num_workers": 0, "cache": "memory", "augmentation#enabled": False,
-            "kaggle_train_dir": False, "kaggle_val_dir": False, "publish": False, "early_stopping#enabled": False,
-            "output_dir": str(self.temporary / "runs"), **self.knobs,
+            **self.subject.knobs, "num_workers": 0, "cache": "memory", "augmentation#enabled": False,
+            "publish": False, "early_stopping#enabled": False, "output_dir": str(self.temporary / "runs"), **self.knobs,
             **{name.replace("__", "#"): value for name, value in more.items()},
         }  # fmt: skip
+
+    def cache_data(self) -> tuple[str, str]:
+        """Data for the caches, or "" and the reason why there are none."""
+        if self.dataset_dir and self.subject.cache_on_own_data:
+            return str(Path(self.dataset_dir).resolve()), ""
+        return self.subject.cache_data(self.temporary / "cached", self.slices_dir)
 
     def data(self) -> str:
         """The data folder; phantoms are made with the first call, as many as the machine needs for an epoch."""
         if self.dataset_dir:
             return str(Path(self.dataset_dir).resolve())
         if not self._data:
-            probe = self.temporary / "probe"
-            make_phantoms(probe, patients=(4, 1, 1), slices=SLICES, pictures=(0, 0, 0))
+            probe, data = self.temporary / "probe", self.temporary / "phantoms"
+            size = self.all_knobs()["batch_size"]
+            self.subject.phantoms(probe, size)
             seconds = seconds_per_step(Training.build(self, self.all_knobs(dataset_dir=str(probe))))
             batches = int(np.clip(round(self.epoch_seconds / seconds), *BATCHES))
-            patients = -(-batches * self.all_knobs()["batch_size"] // SLICES)
-            self._data = str(self.temporary / "phantoms")
-            make_phantoms(self._data, patients=(patients, 6, 1), slices=SLICES, pictures=(0, 0, 0))
-            print(f"phantoms: {patients * SLICES} training slices, about {batches * seconds:.1f} s per epoch")
+            items = self.subject.phantoms(data, batches * size)
+            self._data = str(data)
+            print(f"phantoms: {items} training images, about {batches * seconds:.1f} s per epoch")
         return self._data
 
 
@@ -100,14 +107,15 @@ class Training:
     def __post_init__(self) -> None:
         self.mixed = bool(self.inferer.engine_amp)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed)
-        self.prepare = self.config.get_parsed_content("prepare_batch")
+        own = "prepare_batch" in self.config
+        self.prepare: Any = self.config.get_parsed_content("prepare_batch") if own else default_prepare_batch
 
     def batches(self, epoch: int = 1) -> list[Batch]:
         """The batches of an epoch, collated and on the device."""
         self.loader.set_epoch(epoch)
         return [self.prepare(batch, self.device) for batch in self.loader]
 
-    def step(self, image: torch.Tensor, target: dict[str, torch.Tensor]) -> None:
+    def step(self, image: torch.Tensor, target: Any) -> None:
         """One step of the optimizer: what a training loop cannot do without, and no more."""
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, enabled=True) if self.mixed else _nothing():
@@ -137,6 +145,16 @@ class Training:
             if batch is None:
                 return now(self.device) - begin, waited
             self.step(*self.prepare(batch, self.device))
+
+
+class Epoch:
+    """Epochs of a training over batches that are ready, for `take_turns`."""
+
+    def __init__(self, training: Training, batches: list[Batch]):
+        self.training, self.batches = training, batches
+
+    def __call__(self, number: int) -> float:
+        return self.training.epoch(self.batches)
 
 
 class _nothing:  # noqa: N801 - a context manager without an effect

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medbundles.data.synthetic import make_phantoms
 from medbundles.errors import MedbundlesError
 from tools.bench.parts import FILES, Setting, ratios, spread, take_turns, tell
 from tools.child import bundle_command, child_environment
@@ -36,11 +35,12 @@ def measure(setting: Setting) -> dict[str, Any]:
     """Both commands in turn, on sample data as the verb sample-data writes it."""
     data = setting.temporary / "sample"
     knobs: dict[str, Any] = {"output_dir": str(setting.temporary / "starts"), "publish": False, "epochs": 1}
-    if setting.dataset_dir:  # only slices, as in the other benches
+    knobs |= setting.subject.start_knobs
+    if setting.dataset_dir:
         data = Path(setting.dataset_dir).resolve()
-        knobs |= {"kaggle_train_dir": False, "kaggle_val_dir": False}
+        knobs |= setting.subject.own_data_knobs
     else:
-        make_phantoms(data)
+        setting.subject.sample(data)
     overlay = setting.temporary / "stop_at_first_step.json"
     overlay.write_text(json.dumps({"+train#handlers": [{"_target_": "tools.bench.startup.StopAtFirstStep"}]}))
     knobs = {"dataset_dir": str(data), **knobs, **setting.knobs}

@@ -75,13 +75,14 @@ def measure(setting: Setting) -> dict[str, Any]:
         trainer.run()
     before, epochs, after = pairs.before[1:], pairs.trainer[1:], pairs.after[1:]
     plain = [(a + b) / 2 for a, b in zip(before, after, strict=True)]
+    size = setting.subject.size
     result = {
-        "batches": len(batches), "batch_size": knobs["batch_size"], "image_size": knobs["image_size"],
+        "batches": len(batches), "batch_size": knobs["batch_size"], size: config.get_parsed_content(size),
         "handlers": len(handlers) - 1,
         "seconds": {"bare_before": before, "trainer": epochs, "bare_after": after},
         "trainer_over_bare": ratios(epochs, plain), "bare_over_bare": ratios(after, before),
     }  # fmt: skip
-    print(f"{len(batches)} batches of {knobs['batch_size']} at {knobs['image_size']}, {len(handlers) - 1} handlers")
+    print(f"{len(batches)} batches of {knobs['batch_size']} at {result[size]}, {len(handlers) - 1} handlers")
     tell("epoch of the bare loop", spread(plain), " s")
     tell("epoch of the trainer / bare loop", result["trainer_over_bare"])
     tell("bare loop after / bare loop before (noise)", result["bare_over_bare"])

@@ -86,7 +86,7 @@ def brats_cases(folder: str | Path) -> list[BratsCase]:
         Cases sorted by name; completeness is not checked (see `check_cases`).
 
     Raises:
-        DataError: the folder is missing, holds no case, or holds two of the same name.
+        DataError: the folder is missing, holds no case, or two of the same name, or a case has a modality twice.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -94,6 +94,9 @@ def brats_cases(folder: str | Path) -> list[BratsCase]:
     found: dict[Path, dict[str, Path]] = defaultdict(dict)
     for path in list_images(folder):
         role = _role(path)
+        other = found[path.parent].get(role) if role in MODALITIES else None
+        if other:
+            raise DataError(f"{path.parent}: holds two volumes that are {role} by name: {other.name} and {path.name}")
         if role:
             found[path.parent][role] = path
     cases = [_case(place, files) for place, files in found.items() if _is_case(place, files)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,11 +47,20 @@ def grid_in_header(path: str | Path) -> Grid:
     from nibabel.orientations import io_orientation
 
     image, shape = load_header(path)
+    if image.header["sform_code"] == 0 and not all(_stored_spacing(image)):
+        raise DataError(f"{path}: the voxel size in its header is 0; write the right one, or its affine, into it")
     affine = np.asarray(image.affine, dtype=float)
     orientation = io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
     if np.isnan(orientation).any():
         raise DataError(f"{path}: its affine gives no orientation of the axes:\n{affine}")
     return _canonical(path, shape, affine, orientation)
+
+
+def _stored_spacing(image: Any) -> list[float]:
+    """The voxel size as it stands in the file: nibabel makes a 0 of it 1 without a word."""
+    with image.file_map["image"].get_prepare_fileobj("rb") as file:
+        header = type(image.header).from_fileobj(file, check=False)
+    return [float(size) for size in header["pixdim"][1:4]]
 
 
 def check_size(grid: Grid) -> None:

@@ -105,22 +105,28 @@ def labelled_rows(table: Path, class_names: Sequence[str]) -> list[tuple[str, Pa
     """Rows of a CSV with the columns path,label[,patient] as (path as written, path, label, patient or "").
 
     Raises:
-        DataError: missing columns, no rows, or unknown labels and repeated paths, all listed.
+        DataError: no text, missing columns, no rows, or rows without a path, with unknown labels or a path that was
+            there before, all listed.
     """
     check_file(table)
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"path", "label"} <= set(reader.fieldnames or []):
-            raise DataError(f"{table}: needs the columns path,label[,patient], it has {reader.fieldnames}")
-        rows = list(reader)
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True)
+            columns, rows = reader.fieldnames or [], list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table}: cannot be read as a CSV ({error}); save it as CSV in UTF-8") from error
+    if not {"path", "label"} <= set(columns):
+        raise DataError(f"{table}: needs the columns path,label[,patient], it has {', '.join(columns)}")
     if not rows:
         raise DataError(f"{table}: has no rows")
     labels = {name.lower(): label for label, name in enumerate(class_names)}
     labels.update({str(label): label for label in range(len(class_names)) if str(label) not in labels})
     problems, found, seen = Problems(), [], set()
     for row in rows:
-        name, text = row["path"] or "", (row["label"] or "").strip().lower()
-        if text not in labels:
+        name, text = (row["path"] or "").strip(), (row["label"] or "").strip().lower()
+        if not name:
+            problems.add("a row", f"has no path (label {row['label']!r})")
+        elif text not in labels:
             problems.add(name, f"label {row['label']!r} is none of {', '.join(class_names)}")
         elif name in seen:
             problems.add(name, "is listed twice")

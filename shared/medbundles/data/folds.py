@@ -71,6 +71,8 @@ class GradedFolds:
             raise ConfigError(f"fold: {fold} does not exist; with {folds} folds it is 0 to {folds - 1}")
         if selection == "inner" and folds < 3:
             raise ConfigError("selection: 'inner' needs 3 folds or more (to train, to validate, to test)")
+        if file and Path(file).is_dir():
+            raise ConfigError(f"folds_file: {file} is a folder; a .json file is wanted, which may not exist yet")
         self.dataset_dir, self.modality, self.class_names = dataset_dir, modality, list(class_names)
         self.folds, self.fold, self.fold_seed = folds, fold, fold_seed
         self.file = Path(file) if file else None

@@ -11,7 +11,7 @@ from pathlib import Path
 from medbundles.data.brats import BratsCase, brats_cases, modality_of, patient_of
 from medbundles.data.case_files import check_case_files
 from medbundles.data.class_folders import labelled_rows
-from medbundles.data.files import VOLUME_ENDINGS, is_image, stem
+from medbundles.data.files import VOLUME_ENDINGS, identical_files, is_image, item_files, stem
 from medbundles.data.modalities import wanted_modalities
 from medbundles.data.problems import Problems
 from medbundles.errors import DataError
@@ -60,7 +60,8 @@ def graded_cases(
 
     Raises:
         ConfigError: `modality`.
-        DataError: the folder or a class in it is missing or empty, two cases of one name, or bad files, all listed.
+        DataError: the folder or a class in it is missing or empty, two cases of one name, or bad files, all listed;
+            bad is also what is byte-identical to a case of another class.
     """
     items, problems = find_graded_cases(dataset_dir, modality, class_names)
     problems.settle(dataset_dir, skip_bad_files, _ADVICE)
@@ -92,7 +93,7 @@ def find_graded_cases(
             problems.add(case.place, f"case without {', '.join(missing)}; it has {', '.join(case.files) or 'none'}")
         elif check_case_files([case.files[name] for name in modalities], problems):
             items.append(_item(case, modalities, class_names))
-    return items, problems
+    return _of_one_grade(items, problems), problems
 
 
 def _name(case: _Found) -> str:
@@ -109,6 +110,26 @@ def _item(case: _Found, modalities: tuple[str, ...], class_names: Sequence[str])
         "name": case.name,
         "grade": class_names[case.label],
     }
+
+
+def _of_one_grade(items: list[dict], problems: Problems) -> list[dict]:
+    """The items without those whose image has another grade elsewhere: one of the two is wrong."""
+    owner = {path: item for item in items for path in item_files(item, "image")}
+    doubtful = set()
+    for group in identical_files(owner):
+        grades = {owner[path]["grade"] for path in group}
+        for path in group if len(grades) > 1 else []:
+            others = ", ".join(f"{other} ({owner[other]['grade']})" for other in group if owner[other]["grade"] != owner[path]["grade"])
+            problems.add(path, f"is {owner[path]['grade']}, but byte-identical to {others}; one of the grades is wrong")
+            doubtful.add(owner[path]["name"])
+    good = [item for item in items if item["name"] not in doubtful]
+    grades_of: dict[str, set[str]] = {}
+    for item in good:
+        grades_of.setdefault(item["patient"], set()).add(item["grade"])
+    several = [patient for patient, grades in grades_of.items() if len(grades) > 1]
+    if several:  # may be so: some gliomas progress
+        logger.warning("patients with cases of several grades, is that right? %s", ", ".join(several[:8]))
+    return good
 
 
 def _check_names(folder: Path, found: Sequence[_Found]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,7 +48,7 @@ def load_header(path: str | Path) -> tuple[Any, tuple[int, int, int]]:
     """The nibabel image (no voxels read yet) and its shape without trailing axes of length 1, at least (X, Y, 1).
 
     Raises:
-        DataError: not a NIfTI file, a broken header, or 4D.
+        DataError: not a NIfTI file, a broken header, voxels that are not numbers, 4D, or a file that is too short.
     """
     import nibabel
 
@@ -55,7 +57,7 @@ def load_header(path: str | Path) -> tuple[Any, tuple[int, int, int]]:
     try:
         image: Any = nibabel.load(path)
         shape = tuple(int(n) for n in image.shape)
-        voxel_bytes = image.get_data_dtype().itemsize
+        dtype, start = image.get_data_dtype(), image.dataobj.offset
     except Exception as error:
         raise DataError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
     while len(shape) > 3 and shape[-1] == 1:
@@ -64,8 +66,14 @@ def load_header(path: str | Path) -> tuple[Any, tuple[int, int, int]]:
         raise DataError(f"{path}: is {len(shape)}D {shape}; one 3D volume is wanted, so split the series first")
     if len(shape) < 2 or 0 in shape:
         raise DataError(f"{path}: has no voxels (shape {shape})")
-    if Path(path).suffix.lower() == ".nii" and size < voxel_bytes * np.prod(shape):
-        raise DataError(f"{path}: is truncated: {size} bytes cannot hold {shape} voxels of {voxel_bytes} bytes")
+    if dtype.kind not in "biuf":
+        kind = "complex numbers" if dtype.kind == "c" else "colours"
+        raise DataError(f"{path}: its voxels are {kind} ({dtype}); one real number each is wanted")
+    wanted = start + dtype.itemsize * int(np.prod(shape))
+    if Path(path).suffix.lower() == ".nii" and size < wanted:
+        raise DataError(f"{path}: is truncated: {size} bytes cannot hold {shape} voxels of {dtype.itemsize} bytes")
+    if Path(path).suffix.lower() == ".gz" and not _holds(Path(path), wanted):
+        raise DataError(f"{path}: is truncated or broken: it cannot be unpacked to {shape} voxels")
     return image, (shape[0], shape[1], shape[2] if len(shape) == 3 else 1)
 
 
@@ -93,6 +101,25 @@ def load_canonical(path: str | Path) -> tuple[np.ndarray, VolumeInfo]:
         spacing[int(canonical_axis)] = float(lengths[stored_axis])
     x, y, z = spacing
     return np.ascontiguousarray(volume), VolumeInfo(shape, affine, orientation, (x, y, z), image.header)
+
+
+def _holds(path: Path, wanted: int) -> bool:
+    """Whether a gzip file holds so many bytes.
+
+    Its last four bytes are the number (modulo 2^32), in nearly all whole files; only where they are not, as in one that
+    was cut off, it is unpacked to see.
+    """
+    with path.open("rb") as file:
+        file.seek(-4, 2)
+        if int.from_bytes(file.read(4), "little") == wanted % 2**32:
+            return True
+    try:
+        with gzip.open(path) as file:
+            while wanted > 0 and (piece := file.read(min(wanted, 2**24))):
+                wanted -= len(piece)
+    except (EOFError, OSError, zlib.error):
+        return False
+    return wanted == 0
 
 
 def _reason(error: Exception) -> str:

@@ -129,7 +129,7 @@ class RunDirectory:
             if path.is_file():
                 return path
         raise CheckpointError(
-            f"resume: no last.pt of experiment {self.parent.name!r} below {self.parent}. "
+            f"resume: no last.pt in any run below {self.parent}. "
             "Start without --resume, or name a checkpoint with --resume_from FILE."
         )
 

@@ -92,7 +92,10 @@ def _fold(v: Values) -> str | None:
 
 def _inner(v: Values) -> str | None:
     if v["selection"] == "inner" and v["folds"] < 3:
-        return f"selection: inner takes one fold to test, one to choose and trains on the rest; folds is {v['folds']}."
+        return (
+            "selection: inner takes one fold to test, one to choose and trains on the rest; "
+            f"folds is {v['folds']}. Use 3 folds or more, or the selection held_out."
+        )
     return None
 
 

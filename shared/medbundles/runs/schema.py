@@ -71,6 +71,10 @@ def _in_words(schema: dict[str, Any]) -> str:
         kind += f" of {_in_words(schema['items'])}"
     if "minItems" in schema and schema.get("minItems") == schema.get("maxItems"):
         limits.append(f"{schema['minItems']} entries")
+    elif "minItems" in schema:
+        limits.append(f"at least {schema['minItems']} entries")
+    if schema.get("uniqueItems"):
+        limits.append("none twice")
     return " ".join([kind, " and ".join(limits)]).strip()
 
 

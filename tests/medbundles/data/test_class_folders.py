@@ -39,6 +39,23 @@ def test_items(folder):
     assert [item["label"] for item in class_folder_datalist(folder, ["yes", "no"])] == [1, 0, 0, 0]
 
 
+def test_a_table_as_programs_really_save_it(folder):
+    """Spaces behind the commas are no part of the names; what is not UTF-8 text, or a row without a path, is told."""
+    table = folder / "images.csv"
+    table.write_text("path, label, patient\nNO/c.png, no, p1\nYes/c.png, yes , p2\n")
+    items = class_folder_datalist(table, ["no", "yes"])
+    assert [(item["name"], item["label"], item["patient"]) for item in items] == [
+        ("NO/c.png", 0, "p1"),
+        ("Yes/c.png", 1, "p2"),
+    ]
+    table.write_text("path,label\n,no\nYes/c.png,yes\n")
+    with pytest.raises(DataError, match=r"a row: has no path \(label 'no'\)"):
+        class_folder_datalist(table, ["no", "yes"])
+    table.write_bytes("path,label\nNO/ü.png,no\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"images\.csv: cannot be read as a CSV .*; save it as CSV in UTF-8"):
+        class_folder_datalist(table, ["no", "yes"])
+
+
 def test_off(folder):
     assert class_folder_datalist(None, ["no", "yes"]) == []
     assert class_folder_datalist(False, ["no", "yes"]) == []

@@ -78,8 +78,8 @@ def test_parts(dataset):
 
 
 def test_all_works_where_no_folds_can_be_made_and_the_file_is_left_alone(tmp_path):
-    for grade in CLASSES:
-        write(tmp_path / "data", grade, f"only_{grade}", np.random.default_rng(len(grade)).normal(size=(4, 4, 4)))
+    for seed, grade in enumerate(CLASSES):
+        write(tmp_path / "data", grade, f"only_{grade}", np.random.default_rng(seed).normal(size=(4, 4, 4)))
     file = tmp_path / "folds.json"
     file.write_text("broken")
     data = GradedFolds(tmp_path / "data", "flair", CLASSES, file=file, part="all")
@@ -111,6 +111,11 @@ def test_too_few_patients_of_a_class(dataset):
         shutil.rmtree(dataset / "LGG" / name)
     with pytest.raises(DataError, match=r"class LGG: 1 patient\(s\) .*More data of this class"):
         GradedFolds(dataset, "flair", CLASSES, folds=2)["train"]
+
+
+def test_a_folder_in_the_place_of_the_file(tmp_path):
+    with pytest.raises(ConfigError, match=r"folds_file: .* is a folder; a \.json file is wanted"):
+        GradedFolds("nowhere", "flair", CLASSES, file=tmp_path)
 
 
 @pytest.mark.parametrize(

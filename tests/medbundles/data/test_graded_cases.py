@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
+import re
+import shutil
+import struct
+import zlib
 
 import nibabel
 import numpy as np
@@ -14,9 +19,9 @@ from medbundles.errors import DataError
 CLASSES = ["LGG", "HGG"]
 
 
-def write(path, shape=(6, 5, 4), affine=None, seed=0):
+def write(path, shape=(6, 5, 4), affine=None):
     path.parent.mkdir(parents=True, exist_ok=True)
-    voxels = np.random.default_rng(seed).normal(100, 10, shape).astype(np.float32)
+    voxels = np.random.default_rng(zlib.crc32(path.name.encode())).normal(100, 10, shape).astype(np.float32)
     nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4) if affine is None else affine), path)
     return path
 
@@ -181,3 +186,66 @@ def test_real_files_of_three_sources_from_a_csv(real_data, tmp_path):
         ("TCGA-DU-7294", "TCGA-DU-7294"),
         ("brats_2013_pat0001_1", "brats_2013_pat0001"),
     ]
+
+
+def test_what_only_a_close_look_at_a_file_shows_is_listed_before_anything_starts(brats):
+    """Cut off, colours or complex numbers in the voxels, no voxel size: all without reading a whole good file."""
+    folder = brats / "lgg"
+    write(folder / "cut.nii.gz", shape=(32, 32, 32))
+    write(folder / "sizeless.nii.gz")
+    whole = (folder / "cut.nii.gz").read_bytes()
+    (folder / "cut.nii.gz").write_bytes(whole[: len(whole) // 2])
+    colours = np.zeros((6, 5, 4), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nibabel.save(nibabel.Nifti1Image(colours, np.eye(4)), folder / "colours.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.ones((6, 5, 4), np.complex64), np.eye(4)), folder / "complex.nii.gz")
+    header = bytearray(gzip.decompress((folder / "sizeless.nii.gz").read_bytes()))
+    struct.pack_into("<ffff", header, 76, 1, 0, 0, 0)  # pixdim
+    struct.pack_into("<hh", header, 252, 0, 0)  # no qform, no sform
+    (folder / "sizeless.nii.gz").write_bytes(gzip.compress(bytes(header)))
+    with pytest.raises(DataError, match="4 bad files") as caught:
+        graded_cases(brats, "flair", CLASSES)
+    for name, reason in (
+        ("cut", r"is truncated or broken: it cannot be unpacked to \(32, 32, 32\) voxels"),
+        ("colours", "its voxels are colours"),
+        ("complex", "its voxels are complex numbers"),
+        ("sizeless", "the voxel size in its header is 0"),
+    ):
+        assert re.search(rf"{name}\.nii\.gz: {reason}", str(caught.value))
+
+
+def test_a_gzip_file_of_several_parts_or_with_more_at_its_end_is_whole(brats):
+    """The length in the last four bytes is then not that of the volume."""
+    path = write(brats / "lgg" / "x.nii.gz")
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content[:400]) + gzip.compress(content[400:]) + bytes(16))
+    assert "x" in [item["name"] for item in graded_cases(brats, "flair", CLASSES)]
+    path.write_bytes(gzip.compress(content + b"more"))
+    assert "x" in [item["name"] for item in graded_cases(brats, "flair", CLASSES)]
+
+
+def test_one_volume_with_two_grades_is_wrong(brats):
+    original = brats / "HGG" / "Brats18_A_1" / "Brats18_A_1_flair.nii.gz"
+    shutil.copy(original, brats / "lgg" / "copy.nii.gz")
+    with pytest.raises(DataError, match="2 bad files") as caught:
+        graded_cases(brats, "flair", CLASSES)
+    assert "copy.nii.gz: is LGG, but byte-identical to" in str(caught.value)
+    assert "Brats18_A_1_flair.nii.gz (HGG); one of the grades is wrong" in str(caught.value)
+    left = graded_cases(brats, "flair", CLASSES, skip_bad_files=True)
+    assert [item["name"] for item in left] == ["Brats18_A_2", "Brats18_B_1"]
+
+
+def test_a_patient_with_two_grades_is_asked_about(brats, caplog):
+    """It may be right: some gliomas progress."""
+    table = brats / "cases.csv"
+    table.write_text("path,label,patient\nHGG/Brats18_A_1,HGG,p1\nlgg/Brats18_B_1,LGG,p1\n")
+    with caplog.at_level(logging.WARNING, "medbundles"):
+        assert len(graded_cases(table, "flair", CLASSES)) == 2
+    assert "patients with cases of several grades, is that right? p1" in caplog.text
+
+
+def test_a_modality_that_a_case_has_twice_is_not_guessed(brats):
+    shutil.copy(
+        brats / "HGG/Brats18_A_1/Brats18_A_1_flair.nii.gz", brats / "HGG/Brats18_A_1/Brats18_A_1_b_flair.nii.gz"
+    )
+    with pytest.raises(DataError, match=r"holds two volumes that are flair by name: Brats18_A_1_b_flair\.nii\.gz and"):
+        graded_cases(brats, "flair", CLASSES)

@@ -89,7 +89,7 @@ def test_only_runs_of_the_same_experiment_and_fold_are_resumed(tmp_path):
     make_run(tmp_path / "other", "run_20260101_000000")
     make_run(tmp_path / "exp/fold_1", "run_20260101_000000")
     for fold in (None, 0):
-        with pytest.raises(CheckpointError, match=r"resume: no last\.pt of experiment .* Start without --resume"):
+        with pytest.raises(CheckpointError, match=r"resume: no last\.pt in any run below .* Start without --resume"):
             RunDirectory(str(tmp_path), "exp", fold=fold, resume=True).resume_file()
     assert RunDirectory(str(tmp_path), "exp", fold=1, resume=True).resume_file()
 

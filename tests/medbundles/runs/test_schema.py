@@ -13,6 +13,7 @@ NAMES = {"enum": ["none", "memory"], "description": "a place"}
 TEXT = {"type": "string", "description": "a text"}
 PATH = {"anyOf": [{"type": "string"}, {"type": "null"}], "description": "a file"}
 LIST = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2, "description": "two"}
+NAMES_LIST = {"type": "array", "items": {"type": "string"}, "minItems": 2, "uniqueItems": True, "description": "some"}
 WHOLE = {"type": "integer", "minimum": 1, "description": "a count"}
 BOOL = {"type": "boolean", "description": "a switch"}
 
@@ -40,6 +41,8 @@ WRONG = [
     (NAMES, "None", "is text. It cannot be switched off; allowed: one of 'none', 'memory'"),
     (LIST, [1], "allowed: list of number 2 entries"),
     (LIST, "1,2", "not allowed"),
+    (NAMES_LIST, ["a"], "allowed: list of text at least 2 entries and none twice"),
+    (NAMES_LIST, ["a", "a"], "allowed: list of text at least 2 entries and none twice"),
     (BOOL, "true", "k: 'true' is text. Write True with a capital: --k True."),
     (BOOL, "FALSE", "Write False with a capital: --k False."),
     (BOOL, 1, "allowed: True or False"),

@@ -1,0 +1,139 @@
+"""The bench of the glioma bundle: small heads of noise, other heads, a third class, files that cannot be read."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from medbundles.data import GradedFolds
+from tests.bundles.knob_bench import Bench, Run
+
+BUNDLE = "glioma_grading_resnet50_3d"
+CASES = {"HGG": 8, "LGG": 6}
+MODALITIES = ("flair", "t1", "t1ce", "t2")
+SIDE = 24  # voxels of 1 mm, so that nothing is resampled on the way
+REAL: dict[str, Any] = {"network_def#_target_": ...}  # takes the thin network back
+
+
+class ThinNet(nn.Module):
+    """Stands in for the ResNet, whose 14 million parameters would be written to disk by every run."""
+
+    def __init__(self, in_channels: int, num_classes: int, scale: float, **_: Any):
+        super().__init__()
+        self.backbone = nn.Sequential()
+        self.backbone.add_module("conv1", nn.Conv3d(in_channels, 4, 3, stride=2, padding=1))
+        self.backbone.add_module("layer4", nn.Conv3d(4, 4, 3, stride=2, padding=1))
+        self.head = nn.Linear(4, num_classes)
+        self.scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Volume (B, C, X, Y, Z) -> logits (B, N)."""
+        return self.scale * self.head(self.backbone(x).mean(dim=(2, 3, 4)))
+
+
+class GliomaBench(Bench):
+    """See `Bench`."""
+
+    def __init__(self, folder: Path):
+        data = folder / "heads"
+        super().__init__(
+            BUNDLE,
+            folder,
+            {
+                "dataset_dir": str(data),
+                "depth": 10,
+                "spatial_size": [16, 16, 16],
+                "network_def#_target_": f"{__name__}.ThinNet",
+                "batch_size": 2,
+                "drw_start_epoch": False,  # the default is beyond the few epochs of a check
+                "num_workers": 0,
+                "device": "cpu",
+                "tensorboard": False,
+                "plot_interval": 0,
+                "cache": "disk",
+                "cache_dir": str(folder / "cache"),
+            },
+        )
+        self.data, self.other_data, self.three_classes = data, folder / "other_heads", folder / "three_classes"
+        for seed, (path, cases) in enumerate(
+            ((data, CASES), (self.other_data, CASES), (self.three_classes, {**CASES, "MID": 5}))
+        ):
+            _make_heads(path, cases, np.random.default_rng(seed))
+        self.volume = str(data / "HGG/HGG_0/HGG_0_flair.nii.gz")
+        self.bad_data = folder / "bad_heads"
+        self._spoil()
+        self.other_bundle, self.other_cache = folder / "other", folder / "other_cache"
+        shutil.copytree(self.bundle, self.other_bundle)
+        for bundle in (self.bundle, self.other_bundle):
+            (bundle / "data").symlink_to(data)
+        self.numbers = itertools.count()
+        self._files()
+
+    def run(self, *metrics: dict[str, float], whole_epochs: bool = False, **overrides: Any) -> Run:
+        """As `Bench.run`; the split goes to a file of its own, which no other run comes upon."""
+        return super().run(*metrics, whole_epochs=whole_epochs, **{**self.own_folds(), **overrides})
+
+    def own_folds(self) -> dict[str, str]:
+        """An override that lets a run write its split where nothing else looks."""
+        return {"folds_file": str(self.folder / "folds" / f"{next(self.numbers)}.json")}
+
+    def _spoil(self) -> None:
+        """One file without a header, and in the training and the validation part one that breaks off."""
+        shutil.copytree(self.data, self.bad_data)
+        (self.bad_data / "HGG/HGG_0/HGG_0_flair.nii.gz").write_text("no volume")
+        parts = GradedFolds(self.bad_data, "flair", ["LGG", "HGG"], skip_bad_files=True)
+        self.readable = {"train": len(parts["train"]) - 1, "val": len(parts["val"]) - 1}
+        for part in self.readable:
+            file = Path(next(item["image"] for item in parts[part] if item["grade"] == "HGG"))
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+    def _files(self) -> None:
+        for name, options in (("weights", {}), ("backbone", REAL)):
+            state = self.get("network_def", **options).state_dict()
+            filled = {k: torch.full_like(v, 0.25) for k, v in state.items() if "backbone" in k or name == "weights"}
+            torch.save(filled, self.folder / f"{name}.pt")
+        self.weights, self.backbone = str(self.folder / "weights.pt"), str(self.folder / "backbone.pt")
+        # the usual split, with the first two folds in each other's place
+        self.other_folds = self.folder / "swapped.json"
+        split = GradedFolds(self.data, "flair", ["LGG", "HGG"], file=self.other_folds)
+        self.first_folds = [_names(split, fold) for fold in (0, 1)]
+        split.record()
+        content = json.loads(self.other_folds.read_text())
+        content["cases"]["0"], content["cases"]["1"] = content["cases"]["1"], content["cases"]["0"]
+        self.other_folds.write_text(json.dumps(content))
+        # two inputs, of which one has a result
+        self.inputs, self.results = self.folder / "inputs", self.folder / "results"
+        (self.results / "gradcam").mkdir(parents=True)
+        self.inputs.mkdir()
+        for name in ("a", "b"):
+            shutil.copy(self.volume, self.inputs / f"{name}.nii.gz")
+        (self.results / "gradcam/a.png").touch()
+        row = {"file": str(self.inputs / "a.nii.gz"), "grad_cam": "gradcam/a.png"}
+        (self.results / "predictions.json").write_text(json.dumps({"results": [row]}))
+
+
+def _names(split: GradedFolds, fold: int) -> list[str]:
+    return [name for name, its in sorted(split.assignment.items()) if its == fold]
+
+
+def _make_heads(folder: Path, cases: dict[str, int], rng: np.random.Generator) -> None:
+    """Balls of noise in the layout of BraTS 2018, every modality with a brightness of its own."""
+    import nibabel
+
+    axis = np.arange(SIDE) - (SIDE - 1) / 2
+    inside = (axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2) < (0.4 * SIDE) ** 2
+    for grade, count in cases.items():
+        for i in range(count):
+            place = folder / grade / f"{grade}_{i}"
+            place.mkdir(parents=True)
+            for level, modality in enumerate(MODALITIES):
+                volume = inside * (100 * (level + 1) + rng.normal(0, 10, inside.shape))
+                image = nibabel.Nifti1Image(volume.astype(np.float32), np.eye(4))
+                nibabel.save(image, place / f"{grade}_{i}_{modality}.nii.gz")

@@ -1,0 +1,55 @@
+"""The glioma bundle on the ladder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medbundles.data.graded_phantoms import make_graded_phantoms
+from tests.bundles.ladder import Bundle
+
+# as document 004 names them, and the calibration
+PLOTS = ("loss_curve", "learning_curves", "confusion_matrix", "roc_curve", "pr_curve")
+
+
+def make_data(folder: Path) -> None:
+    """Classes so unequal that the re-weighting changes something."""
+    make_graded_phantoms(folder, cases=(10, 4), size=32)
+    make_graded_phantoms(folder.with_name("new"), seed=1, cases=(1, 1), size=32)
+
+
+GLIOMA = Bundle(
+    name="glioma_grading_resnet50_3d",
+    make_data=make_data,
+    tiny={
+        "depth": 10, "spatial_size": [16, 16, 16], "folds": 2, "batch_size": 2, "drw_start_epoch": 2, "publish": False,
+    },
+    hard={"plot_interval": 1},  # the cosine head and its dropout are on, the re-weighting begins in the middle
+    split={"folds": 2},
+    two={},
+    logged=frozenset(
+        {
+            *("train_loss", "train_auc", "train_acc", "lr", "grad_norm_mean", "grad_norm_max"),
+            *(f"val_{name}" for name in ("loss", "acc", "precision", "recall", "f1", "auc", "class_threshold")),
+        }
+    ),
+    said=("Epoch 3/3", "Train - Loss", "deferred re-weighting: from epoch 2 on the classes weigh 1.5811, 1.0000"),
+    left=frozenset(
+        {
+            *(f"plots/{name}.png" for name in (*PLOTS, "reliability")),
+            *(f"plots/{name}_epoch_{epoch}.png" for name in PLOTS for epoch in (1, 2, 3)),
+            *(f"checkpoints/{name}" for name in ("best.pt", "last.pt", "epoch_002.pt", "trained.json")),
+            *(f"metrics/{name}" for name in ("metrics.json", "val_metrics.json", "val_metrics.csv")),
+            *(f"predictions/val_{name}" for name in ("probs.npy", "preds.npy", "labels.npy", "names.json")),
+            *("config/config.json", "config/environment.json", "logs/train.log", "predictions/predictions.csv"),
+        }
+    ),
+    inputs=("phantom_001", "phantom_002"),
+    pictures=("gradcam/{}.png",),
+    mistakes={
+        "misspelt": ({"drw_start": 3}, "unknown id 'drw_start'; did you mean 'drw_start_epoch'?"),
+        "text": ({"drw_start_epoch": "false"}, "drw_start_epoch: 'false' is text. Write False"),
+        "no data": ({"dataset_dir": "/nowhere"}, "python -m tools sample-data --kind grades"),
+        "batch": ({"batch_size": 500}, "batch_size: one batch needs 500 training items"),
+        "no weights": ({"pretrained_path": "/nowhere/resnet_10.pth"}, "/nowhere/resnet_10.pth does not exist"),
+    },
+)  # fmt: skip
