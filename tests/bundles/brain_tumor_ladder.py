@@ -40,7 +40,7 @@ BRAIN = Bundle(
     pictures=("masks/{}_mask.png", "overlays/{}.png", "gradcam/{}.png"),
     mistakes={
         "misspelt": ({"batchsize": 4}, "unknown id 'batchsize'; did you mean 'batch_size'?"),
-        "text": ({"amp": "false"}, "amp: 'false' is text. Write False"),
+        "value": ({"amp": "false"}, "amp: 'false' is text. Write False"),
         "no data": ({"dataset_dir": "/nowhere"}, "python -m tools sample-data"),
         "batch": (
             {"batch_size": 500, "mixing#mix_datasets": False},

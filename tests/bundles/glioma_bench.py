@@ -85,14 +85,15 @@ class GliomaBench(Bench):
         return {"folds_file": str(self.folder / "folds" / f"{next(self.numbers)}.json")}
 
     def _spoil(self) -> None:
-        """One file without a header, and in the training and the validation part one that breaks off."""
+        """One file without a header, which is seen at once; in each part one with NaN, seen when it is read."""
         shutil.copytree(self.data, self.bad_data)
         (self.bad_data / "HGG/HGG_0/HGG_0_flair.nii.gz").write_text("no volume")
         parts = GradedFolds(self.bad_data, "flair", ["LGG", "HGG"], skip_bad_files=True)
         self.readable = {"train": len(parts["train"]) - 1, "val": len(parts["val"]) - 1}
-        for part in self.readable:
-            file = Path(next(item["image"] for item in parts[part] if item["grade"] == "HGG"))
-            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        for level, part in enumerate(self.readable):  # not identical: such files would share a fold
+            volume = np.full((SIDE, SIDE, SIDE), float(level))
+            volume[0] = np.nan
+            _save(volume, next(item["image"] for item in parts[part] if item["grade"] == "HGG"))
 
     def _files(self) -> None:
         for name, options in (("weights", {}), ("backbone", REAL)):
@@ -125,8 +126,6 @@ def _names(split: GradedFolds, fold: int) -> list[str]:
 
 def _make_heads(folder: Path, cases: dict[str, int], rng: np.random.Generator) -> None:
     """Balls of noise in the layout of BraTS 2018, every modality with a brightness of its own."""
-    import nibabel
-
     axis = np.arange(SIDE) - (SIDE - 1) / 2
     inside = (axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2) < (0.4 * SIDE) ** 2
     for grade, count in cases.items():
@@ -135,5 +134,10 @@ def _make_heads(folder: Path, cases: dict[str, int], rng: np.random.Generator) -
             place.mkdir(parents=True)
             for level, modality in enumerate(MODALITIES):
                 volume = inside * (100 * (level + 1) + rng.normal(0, 10, inside.shape))
-                image = nibabel.Nifti1Image(volume.astype(np.float32), np.eye(4))
-                nibabel.save(image, place / f"{grade}_{i}_{modality}.nii.gz")
+                _save(volume, place / f"{grade}_{i}_{modality}.nii.gz")
+
+
+def _save(volume: np.ndarray, path: str | Path) -> None:
+    import nibabel
+
+    nibabel.save(nibabel.Nifti1Image(volume.astype(np.float32), np.eye(4)), path)

@@ -91,7 +91,7 @@ def below_output_dir(bench: Bench, **turned: Any) -> dict[str, str]:
 
 
 def left_over(bench: Any, **turned: Any) -> dict[str, Any]:
-    """Cases of parts in which a file has no header or breaks off."""
+    """Cases of parts in which a file has no header, or holds NaN."""
     bad = {"dataset_dir": str(bench.bad_data), "cache": "none"}
     found: dict[str, Any] = {}
     for part, file, dataset in (

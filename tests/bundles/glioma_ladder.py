@@ -23,7 +23,7 @@ GLIOMA = Bundle(
     tiny={
         "depth": 10, "spatial_size": [16, 16, 16], "folds": 2, "batch_size": 2, "drw_start_epoch": 2, "publish": False,
     },
-    hard={"plot_interval": 1},  # the cosine head and its dropout are on, the re-weighting begins in the middle
+    hard={"plot_interval": 2},  # the cosine head and its dropout are on, the re-weighting begins in the middle
     split={"folds": 2},
     two={},
     logged=frozenset(
@@ -36,7 +36,7 @@ GLIOMA = Bundle(
     left=frozenset(
         {
             *(f"plots/{name}.png" for name in (*PLOTS, "reliability")),
-            *(f"plots/{name}_epoch_{epoch}.png" for name in PLOTS for epoch in (1, 2, 3)),
+            *(f"plots/{name}_epoch_2.png" for name in PLOTS),
             *(f"checkpoints/{name}" for name in ("best.pt", "last.pt", "epoch_002.pt", "trained.json")),
             *(f"metrics/{name}" for name in ("metrics.json", "val_metrics.json", "val_metrics.csv")),
             *(f"predictions/val_{name}" for name in ("probs.npy", "preds.npy", "labels.npy", "names.json")),
@@ -47,7 +47,12 @@ GLIOMA = Bundle(
     pictures=("gradcam/{}.png",),
     mistakes={
         "misspelt": ({"drw_start": 3}, "unknown id 'drw_start'; did you mean 'drw_start_epoch'?"),
-        "text": ({"drw_start_epoch": "false"}, "drw_start_epoch: 'false' is text. Write False"),
+        "value": (
+            {"epochs": 3, "drw_start_epoch": 4, "sampling": "balanced"},  # all that is wrong is told at once
+            "drw_start_epoch: 4 is beyond epochs (3); the classes would never be re-weighted. Use 1 to 3, or "
+            "--drw_start_epoch False for none.\nsampling: balanced comes on top of the margins of loss#name ldam and "
+            "drw_start_epoch 4; one way of balancing",
+        ),
         "no data": ({"dataset_dir": "/nowhere"}, "python -m tools sample-data --kind grades"),
         "batch": ({"batch_size": 500}, "batch_size: one batch needs 500 training items"),
         "no weights": ({"pretrained_path": "/nowhere/resnet_10.pth"}, "/nowhere/resnet_10.pth does not exist"),

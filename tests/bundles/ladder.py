@@ -97,7 +97,7 @@ def run(
         text=True,
         timeout=300,
     )
-    assert done.returncode == expect, done.stdout[-3000:] + done.stderr[-3000:]
+    assert done.returncode == expect, done.stdout[-3000:] + done.stderr[-9000:]
     return done
 
 

@@ -120,16 +120,6 @@ def test_the_quick_test_reaches_its_reweighting(train: Train, caplog: pytest.Log
     assert "deferred re-weighting: from epoch 2 on" in caplog.text
 
 
-def test_what_defeats_the_reweighting_is_refused(data: Path, tmp_path: Path) -> None:
-    """Both mistakes are told at once."""
-    knobs = GLIOMA.tiny | GLIOMA.places(data, tmp_path / "runs") | {"epochs": 3}
-    done = run(GLIOMA, ["train"], knobs | {"drw_start_epoch": 4, "sampling": "balanced"}, expect=1)
-    assert "drw_start_epoch: 4 is beyond epochs (3)" in done.stderr
-    assert "sampling: balanced comes on top of the margins of loss#name ldam and drw_start_epoch 4" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "runs").exists()
-
-
 def medicalnet_file(path: Path, depth: int) -> dict[str, torch.Tensor]:
     """A file as MedicalNet published them: wrapped for several GPUs, with the layers of a segmentation."""
     torch.manual_seed(depth)

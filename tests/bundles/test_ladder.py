@@ -128,22 +128,22 @@ def test_the_run_was_hard_to_resume(trained: Path) -> None:
     assert last["optimizer"]["state"]
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["kill", "term", "int"]
-)
-def test_a_stopped_run_goes_on_bit_equally(
-    bundle: Bundle, data: Path, hard: dict[str, Any], trained: Path, tmp_path: Path, number: int, code: int
+def test_a_run_stopped_again_and_again_is_bit_equal(
+    bundle: Bundle, data: Path, hard: dict[str, Any], trained: Path, tmp_path: Path
 ) -> None:
-    knobs = hard | bundle.places(data, tmp_path)
-    wait = random.uniform(0, 0.5)  # any moment of the second epoch or the end of the first
-    assert run_until(bundle, ["train"], knobs, "saved best.pt (epoch 1", wait, number) == code, f"waited {wait} s"
-    run(bundle, ["train"], knobs | {"resume": True})
+    """Killed, terminated and interrupted, each time at any moment after the first epoch, then run to its end."""
+    knobs, waits, line = hard | bundle.places(data, tmp_path), [], "saved best.pt (epoch 1"
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        waits.append(random.uniform(0, 0.4))
+        assert run_until(bundle, ["train"], knobs, line, waits[-1], number) == code, f"waited {waits} s"
+        knobs, line = knobs | {"resume": True}, "resumed "
+    run(bundle, ["train"], knobs)
     assert len(list(tmp_path.rglob("run_*"))) == 1
     ignored = ("epoch_seconds", "samples_per_second", "output_dir", "cache_dir", "folds_file", "resume", "run")
     for name in ("last.pt", "best.pt"):
-        once, twice = (torch.load(newest(root, name), weights_only=True) for root in (trained, tmp_path))
-        assert once["epoch"] == twice["epoch"]
-        assert differences(once, twice, ignored) == [], f"waited {wait} s"
+        once, many = (torch.load(newest(root, name), weights_only=True) for root in (trained, tmp_path))
+        assert once["epoch"] == many["epoch"]
+        assert differences(once, many, ignored) == [], f"waited {waits} s"
     shutil.rmtree(tmp_path)  # checkpoints may be large
 
 
@@ -197,7 +197,7 @@ def test_training_on_two_processes(bundle: Bundle, data: Path, tmp_path: Path) -
     shutil.rmtree(tmp_path)
 
 
-@pytest.mark.parametrize("mistake", ["misspelt", "text", "no data", "batch", "no weights"])
+@pytest.mark.parametrize("mistake", ["misspelt", "value", "no data", "batch", "no weights"])
 def test_a_mistake_is_one_message_and_exit_code_1(bundle: Bundle, data: Path, tmp_path: Path, mistake: str) -> None:
     knobs, message = bundle.mistakes[mistake]
     done = run(bundle, ["train"], bundle.tiny | bundle.places(data, tmp_path / "runs") | knobs, expect=1)

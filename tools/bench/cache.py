@@ -18,7 +18,9 @@ def measure(setting: Setting) -> dict[str, Any]:
         return {"skipped": reason}
     epochs = {}
     for cache in CACHES:
-        knobs = setting.all_knobs(dataset_dir=data, cache=cache, cache_dir=str(setting.temporary / "cache"))
+        # an output folder of its own: a split into folds that another bench left there belongs to other data
+        folders = {name: str(setting.temporary / f"caches_{name}") for name in ("cache_dir", "output_dir")}
+        knobs = setting.all_knobs(dataset_dir=data, cache=cache, **folders)
         epochs[cache] = _Epoch(Training.build(setting, knobs))
     seconds = take_turns(epochs, min(setting.pairs, ROUNDS))
     result: dict[str, Any] = {"batches": len(epochs["none"].training.loader), "seconds": seconds}

@@ -28,10 +28,11 @@ def compare(setting: Setting, variants: Mapping[str, Mapping[str, Any]]) -> dict
     """
     data = setting.data()
     knobs = {name: setting.all_knobs(dataset_dir=data, **more) for name, more in variants.items()}
-    memory = {name: peak_memory(setting, k) for name, k in knobs.items()}
     trainings = {name: Training.build(setting, k) for name, k in knobs.items()}
     batches = next(iter(trainings.values())).batches()
     seconds = take_turns({name: Epoch(t, batches) for name, t in trainings.items()}, setting.pairs)
+    # afterwards, when all modules are loaded, which would count as well
+    memory = {name: peak_memory(setting, {**k, "cache": "none"}) for name, k in knobs.items()}
     one, other = variants
     result: dict[str, Any] = {"seconds": seconds, "batches": len(batches), "peak_memory": memory}
     result[f"{one}_over_{other}"] = ratios(seconds[one], seconds[other])
@@ -54,9 +55,8 @@ def peak_memory(setting: Setting, knobs: Mapping[str, Any]) -> int | None:
         torch.cuda.reset_peak_memory_stats()
     gpu, cpu = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0, _reset_peak()
     training = Training.build(setting, knobs)
-    batches = training.batches()[:1]
-    for _ in range(2):  # the optimizer's state is there from the second step on
-        training.epoch(batches)
+    batch = training.prepare(next(iter(training.loader)), training.device)
+    training.epoch([batch] * 2)  # the optimizer's state is there from the second step on
     if training.device.type == "cuda":
         return torch.cuda.max_memory_allocated(training.device) - gpu
     return None if cpu is None else _kilobytes("VmHWM") * 1024 - cpu

@@ -119,8 +119,9 @@ def _of_one_grade(items: list[dict], problems: Problems) -> list[dict]:
     for group in identical_files(owner):
         grades = {owner[path]["grade"] for path in group}
         for path in group if len(grades) > 1 else []:
-            others = ", ".join(f"{other} ({owner[other]['grade']})" for other in group if owner[other]["grade"] != owner[path]["grade"])
-            problems.add(path, f"is {owner[path]['grade']}, but byte-identical to {others}; one of the grades is wrong")
+            grade = owner[path]["grade"]
+            others = [f"{other} ({owner[other]['grade']})" for other in group if owner[other]["grade"] != grade]
+            problems.add(path, f"is {grade}, but byte-identical to {', '.join(others)}; one of the grades is wrong")
             doubtful.add(owner[path]["name"])
     good = [item for item in items if item["name"] not in doubtful]
     grades_of: dict[str, set[str]] = {}

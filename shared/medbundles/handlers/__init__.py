@@ -17,6 +17,7 @@ from medbundles.handlers.listed_output import ListedOutput as ListedOutput
 from medbundles.handlers.lr_schedule import LrSchedule as LrSchedule
 from medbundles.handlers.nan_guard import NanGuard as NanGuard
 from medbundles.handlers.pictures import prediction_pictures as prediction_pictures
+from medbundles.handlers.precise_batch_norm import PreciseBatchNorm as PreciseBatchNorm
 from medbundles.handlers.pretrained_backbone import PretrainedBackbone as PretrainedBackbone
 from medbundles.handlers.progress import Progress as Progress
 from medbundles.handlers.publish import Publish as Publish

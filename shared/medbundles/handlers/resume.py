@@ -69,8 +69,8 @@ class Resume:
                     f"{path}: was written with checkpointing#{knob} False, so the run cannot be resumed. "
                     f"Start a new run from its weights with --init_from {path}."
                 )
+        self._compare_knobs(content["knobs"], str(path))  # first: "depth 10 -> 18" says more than names of tensors
         self._compare_network(content["network"], str(path))
-        self._compare_knobs(content["knobs"], str(path))
         self._compare_data(content["data"], engine, str(path))
         self._restore(content, engine)
         self.run_dir.start(content["run"])

@@ -12,6 +12,7 @@ from ignite.metrics import ConfusionMatrix
 from monai.handlers import ROCAUC
 
 from medbundles.errors import ConfigError
+from medbundles.metrics.log_odds import log_odds
 from medbundles.metrics.pick import Pick
 
 CLASSES = Pick("pred.class", "label.cls")
@@ -161,12 +162,11 @@ class AUC(ROCAUC):
     def update(self, output: Any) -> None:
         """Add a batch."""
         prob, label = output
-        classes = prob.shape[1]
-        if classes == 2:
-            prob, label = prob[:, 1:], label[:, None]
+        if prob.shape[1] == 2:
+            prob, label = log_odds(prob)[:, None], label[:, None]
         else:
-            label = torch.nn.functional.one_hot(label, classes)
-        super().update((prob.float(), label))
+            label = torch.nn.functional.one_hot(label, prob.shape[1])
+        super().update((prob, label))
 
     def compute(self) -> float:
         """The area, 0 to 1."""

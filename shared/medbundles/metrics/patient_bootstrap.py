@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import torch
+
+from medbundles.metrics.log_odds import log_odds
 
 CHUNK = 2_000_000  # weights held at once
 
@@ -167,9 +170,11 @@ class AreaUnderCurve:
 
     def __init__(self, label: np.ndarray, prob: np.ndarray):
         self.parts = []
-        for c in [1] if prob.shape[1] == 2 else range(prob.shape[1]):
-            order = np.argsort(prob[:, c], kind="stable")
-            starts = np.flatnonzero(np.r_[True, np.diff(prob[order, c]) > 0])
+        scores = {1: log_odds(torch.as_tensor(prob)).numpy()} if prob.shape[1] == 2 else dict(enumerate(prob.T))
+        for c, score in scores.items():
+            order = np.argsort(score, kind="stable")
+            ranked = score[order]
+            starts = np.flatnonzero(np.r_[True, ranked[1:] > ranked[:-1]])
             self.parts.append((order, starts, (label == c)[order]))
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from medbundles.runs.pictures import GAP, LINE, SIDE, enlarged, gray, under_heat
 
 LETTER = (255, 214, 0)
 CROSS = (90, 170, 255)
+HEAD = 0.1  # of the range of gray levels: what differs so much from the border is head
+OUTSIDE = "The hottest place lies outside the head; these planes pass the hottest one in it."
 _SIDES = {"axial": "RL", "coronal": "RL", "sagittal": "AP"}  # left and right of each plane
 
 
@@ -18,8 +20,9 @@ def three_planes(image: np.ndarray, heat: np.ndarray, path: str | Path, caption:
     """Write the axial, coronal and sagittal plane through the hottest voxel: plain above, under the heat map below.
 
     As radiologists show them: the patient's right (R) on the left, the nose (A) up or to the left, the crown up. The
-    gray levels are those of the whole volume, the lines in the upper row show where the other planes lie. A volume
-    without heat is shown in the middle, and says so.
+    gray levels are those of the whole volume, the lines in the upper row show where the other planes lie. When the
+    hottest voxel lies in the air around the head, where the planes would show nothing, they pass the hottest one in
+    the head, and the picture says so; likewise a volume without heat, which is shown in the middle.
 
     Args:
         image: (X, Y, Z) canonical RAS, voxels about as long as wide.
@@ -35,9 +38,7 @@ def three_planes(image: np.ndarray, heat: np.ndarray, path: str | Path, caption:
         'doctest_planes.png'
     """
     image, heat = np.asarray(image, dtype=np.float32), np.asarray(heat, dtype=np.float32)
-    hot = bool(heat.max() > 0)
-    point = np.unravel_index(int(heat.argmax()), heat.shape) if hot else tuple(n // 2 for n in heat.shape)
-    x, y, z = (int(i) for i in point)
+    hot, (x, y, z), outside = bool(heat.max() > 0), *_point(image, heat)
     base = gray(image.reshape(1, -1)).reshape(image.shape)
     factor = max(1, -(-SIDE // max(image.shape)))
     titles = {"axial": f"z {z}", "coronal": f"y {y}", "sagittal": f"x {x}"}
@@ -47,8 +48,19 @@ def three_planes(image: np.ndarray, heat: np.ndarray, path: str | Path, caption:
         upper, lower = enlarged(flat, factor), enlarged(under_heat(flat, hue), factor)
         _cross(upper, *_place(image.shape, plane, (x, y, z)), factor)
         columns.append(_column(f"{plane}, {title}", [upper, lower], factor * _tallest(image.shape), _SIDES[plane]))
-    lines = ["No heat: nothing speaks for this class." if not hot else "", caption]
+    lines = ["" if hot else "No heat: nothing speaks for this class.", OUTSIDE if outside else "", caption]
     return write_panels(columns, path, "\n".join(line for line in lines if line))
+
+
+def _point(image: np.ndarray, heat: np.ndarray) -> tuple[tuple[int, int, int], bool]:
+    """The voxel that the planes pass, and whether a hotter one lies outside the head."""
+    border = np.ones(image.shape, dtype=bool)
+    border[1:-1, 1:-1, 1:-1] = False
+    apart = np.abs(image - np.median(image[border]))
+    inside = np.where(apart > HEAD * float(np.ptp(image)), heat, 0)
+    shown = inside if inside.max() > 0 else heat
+    x, y, z = np.unravel_index(int(shown.argmax()), heat.shape) if heat.max() > 0 else (n // 2 for n in heat.shape)
+    return (int(x), int(y), int(z)), bool(shown.max() < heat.max())
 
 
 def _plane(volume: np.ndarray, plane: str, point: tuple[int, int, int]) -> np.ndarray:

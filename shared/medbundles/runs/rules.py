@@ -137,6 +137,17 @@ def _layout(v: Values) -> str | None:
     return None
 
 
+def _single_value(v: Values) -> str | None:
+    """Layout strided reduces each side 32 times; batch normalisation cannot work on one value per channel."""
+    if v["layout"] == "strided" and max(v["spatial_size"]) <= 32 and (v["batch_size"] == 1 or not v["drop_last"]):
+        return (
+            f"layout: strided leaves one voxel of the spatial_size {v['spatial_size']}; with one case in a batch, as "
+            f"with batch_size {v['batch_size']} and drop_last {v['drop_last']}, batch normalisation would fail. Use "
+            "batch_size 2 or more and drop_last True, a larger spatial_size, or the layout medicalnet."
+        )
+    return None
+
+
 def _tie_break(v: Values) -> str | None:
     name = v["early_stopping#tie_break"]
     if name and name.endswith(SMALL_IS_GOOD):
@@ -170,6 +181,7 @@ RULES: list[tuple[tuple[str, ...], Rule]] = [
     (("sampling", "loss#name", "loss#max_m", "drw_start_epoch", "allow_double_balancing"), _balanced_twice),
     (("init_from", "pretrained_path"), _two_starts),
     (("pretrained_path", "layout"), _layout),
+    (("layout", "spatial_size", "batch_size", "drop_last"), _single_value),
 ]
 ALWAYS: list[tuple[tuple[str, ...], Rule]] = [
     (("device",), _device),

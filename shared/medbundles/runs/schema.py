@@ -72,7 +72,7 @@ def _in_words(schema: dict[str, Any]) -> str:
     if "minItems" in schema and schema.get("minItems") == schema.get("maxItems"):
         limits.append(f"{schema['minItems']} entries")
     elif "minItems" in schema:
-        limits.append(f"at least {schema['minItems']} entries")
+        limits.append(f"at least {schema['minItems']} entries" if schema["minItems"] > 1 else "not empty")
     if schema.get("uniqueItems"):
         limits.append("none twice")
     return " ".join([kind, " and ".join(limits)]).strip()

@@ -12,6 +12,7 @@ from medbundles.transforms.load_inference import (
 from medbundles.transforms.load_volume import LoadVolume as LoadVolume
 from medbundles.transforms.loading import LoadSlice as LoadSlice
 from medbundles.transforms.normalise import BACKGROUND as BACKGROUND
+from medbundles.transforms.normalise import VOLUME_BACKGROUND as VOLUME_BACKGROUND
 from medbundles.transforms.normalise import HeadNormalise as HeadNormalise
 from medbundles.transforms.predictions import Predictions as Predictions
 from medbundles.transforms.resize_volume import ResizeVolume as ResizeVolume

@@ -11,7 +11,7 @@ from monai.transforms import Transform
 from torch.nn.functional import interpolate
 
 from medbundles.errors import ConfigError
-from medbundles.transforms.normalise import BACKGROUND
+from medbundles.transforms.normalise import VOLUME_BACKGROUND
 
 # What a batch is made of; the rest (crop box, lists of paths) would not collate.
 KEPT = ("image", "label", "name", "patient", "source", "image_path")
@@ -25,24 +25,25 @@ class ResizeVolume(Transform):
 
     Args:
         spatial_size: [X, Y, Z] in voxels, or one number for all three.
+        background: what is padded with.
 
     Raises:
         ConfigError: not three positive whole numbers.
     """
 
-    def __init__(self, spatial_size: int | Sequence[int] = 128):
+    def __init__(self, spatial_size: int | Sequence[int] = 128, background: float = VOLUME_BACKGROUND):
         size = [spatial_size] * 3 if isinstance(spatial_size, int) else list(spatial_size)
         if len(size) != 3 or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in size):
             raise ConfigError(f"spatial_size: {spatial_size!r} is not one or three positive whole numbers of voxels")
-        self.spatial_size = tuple(size)
+        self.spatial_size, self.background = tuple(size), background
 
     def __call__(self, data: dict) -> dict:
         item = {key: data[key] for key in KEPT if key in data}
-        image = np.asarray(item["image"], dtype=np.float32) - np.float32(BACKGROUND)  # from 0: background stays exact
+        image = np.asarray(item["image"], dtype=np.float32) - np.float32(self.background)  # from 0: it stays exact
         factor = max(n / wanted for n, wanted in zip(image.shape[1:], self.spatial_size, strict=True))
         image = _antialiased(np.pad(image, [(0, 0), *self._margins(image.shape[1:], factor)]), factor)
         resized = interpolate(torch.from_numpy(image)[None], self.spatial_size, mode="trilinear")[0]
-        item["image"] = resized + BACKGROUND
+        item["image"] = resized + self.background
         return item
 
     def _margins(self, shape: Sequence[int], factor: float) -> list[tuple[int, int]]:

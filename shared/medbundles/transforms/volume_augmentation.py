@@ -10,7 +10,7 @@ import torch
 from monai.transforms import RandAffine, RandFlip, RandomizableTransform
 
 from medbundles.errors import ConfigError
-from medbundles.transforms.normalise import BACKGROUND
+from medbundles.transforms.normalise import BACKGROUND, VOLUME_BACKGROUND
 
 RANGES = {
     "random_flip": (0, 1),
@@ -26,7 +26,7 @@ RANGES = {
 class VolumeAugmentation(RandomizableTransform):
     """Random geometry (MONAI's RandFlip and RandAffine), then random intensities, as `Augmentation` has them in 2D.
 
-    Intensities count from the background as black, in this order: brightness, contrast, gamma, noise. Only the head
+    Intensities count from black, the head's darkest value, in this order: brightness, contrast, gamma, noise. Only the head
     changes; what comes in from outside the volume is background. What is 0 costs nothing. `set_random_state(seed)`
     fixes everything, and switching one part leaves the draws of the others as they were.
 
@@ -41,8 +41,9 @@ class VolumeAugmentation(RandomizableTransform):
         brightness: the image is multiplied by 1 +- up to this.
         contrast: distances from the head's mean are multiplied by 1 +- up to this.
         gamma: the image, scaled to [0, 1], is raised to the power 1 +- up to this, and scaled back.
-        gaussian_noise: standard deviation, as a fraction of the image's range (background to brightest voxel).
+        gaussian_noise: standard deviation, as a fraction of the image's range (black to brightest voxel).
         background: value of what is not head.
+        black: the darkest value of the head.
 
     Raises:
         ConfigError: a value outside its range.
@@ -58,7 +59,8 @@ class VolumeAugmentation(RandomizableTransform):
         contrast: float = 0.1,
         gamma: float = 0.1,
         gaussian_noise: float = 0.02,
-        background: float = BACKGROUND,
+        background: float = VOLUME_BACKGROUND,
+        black: float = BACKGROUND,
     ):
         super().__init__()
         knobs: dict[str, Any] = dict(locals())
@@ -79,7 +81,7 @@ class VolumeAugmentation(RandomizableTransform):
             padding_mode="zeros",
         )
         self.brightness, self.contrast, self.gamma = brightness, contrast, gamma
-        self.gaussian_noise, self.background = gaussian_noise, background
+        self.gaussian_noise, self.background, self.black = gaussian_noise, background, black
 
     def randomize(self, data: object = None) -> None:
         """Draw everything for one item from the random state; a part that is off keeps its place in the stream."""
@@ -108,12 +110,15 @@ class VolumeAugmentation(RandomizableTransform):
         return {**data, "image": image}
 
     def _intensities(self, image: torch.Tensor) -> None:
-        """Change the image (C, X, Y, Z), whose background is 0, in place.
+        """Change the image (C, X, Y, Z), whose background is 0, in place; from its first to its last step black is 0.
 
         In numpy: its sums and powers do not depend on the number of threads.
         """
         x = image.numpy()
-        head = x > 1e-3  # resampling leaves the background a few float errors above 0
+        head = x != 0  # interpolation between zeros gives exactly 0
+        above_black = np.float32(self.background - self.black)
+        x += above_black
+        x *= head
         if self.brightness:
             x *= np.float32(self.brightness_factor)
         if self.contrast:
@@ -132,6 +137,7 @@ class VolumeAugmentation(RandomizableTransform):
             noise *= np.float32(self.gaussian_noise * top)
             x += noise
             np.maximum(x, 0, out=x)
+        x -= above_black
         x *= head  # what contrast and noise put outside the head
 
 

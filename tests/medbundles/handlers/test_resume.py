@@ -130,7 +130,7 @@ def test_an_interrupted_run_ends_with_the_same_bits_as_one_that_was_not(build, k
     stopped = build()
     stop_in(stopped, kills[0])
     if kills[0] == 1:  # nothing was saved yet
-        with pytest.raises(CheckpointError, match=r"no last\.pt of experiment 'exp'"):
+        with pytest.raises(CheckpointError, match=r"no last\.pt in any run below .*exp\."):
             build(resume=True).run()
         stop_in(build(), kills[1])
     for epoch in kills[1:] if kills[0] > 1 else ():
@@ -256,6 +256,12 @@ def test_other_knobs_are_refused_with_old_and_new_value_unless_they_are_free(bui
     build(epochs=1).run()
     with pytest.raises(CheckpointError, match=r"these differ: lr 0\.05 -> 0\.1; seed 3 -> 4\. Give the old values"):
         build(epochs=2, resume=True, knobs={"lr": 0.1, "seed": 4, "unheard_of": 1}).run()
+
+
+def test_a_knob_that_makes_another_network_is_named_rather_than_its_tensors(build):
+    build(epochs=1, knobs={"lr": 0.05, "seed": 3, "depth": 10}).run()
+    with pytest.raises(CheckpointError, match="these differ: depth 10 -> 18"):
+        build(epochs=2, resume=True, width=5, knobs={"lr": 0.05, "seed": 3, "depth": 18}).run()
 
 
 def test_a_file_that_is_not_there_is_refused(build):

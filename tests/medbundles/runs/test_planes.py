@@ -79,3 +79,17 @@ def test_the_planes_pass_the_hottest_voxel(tmp_path):
 def test_any_shape_and_no_heat(tmp_path, shape):
     path = three_planes(np.full(shape, -4.0), np.zeros(shape), tmp_path / "sub" / "p.png", caption="a\n" * 3)
     assert Image.open(path).height > SIDE
+
+
+def test_the_planes_pass_the_head_where_the_hottest_voxel_does_not(tmp_path):
+    """A corner full of heat would else give three black planes."""
+    image, heat = np.zeros(SHAPE), np.zeros(SHAPE)
+    image[16:32, 16:48, 8:24] = 1
+    heat[20, 30, 10] = 0.5
+    inside = three_planes(image, heat, tmp_path / "inside.png", "a case")
+    heat[0, 0, 0] = 1
+    corner = three_planes(image, heat, tmp_path / "corner.png", "a case")
+    for plane in ("axial", "coronal", "sagittal"):
+        assert np.array_equal(panels(corner)[plane][0], panels(inside)[plane][0])
+    heights = [Image.open(path).height for path in (inside, corner)]
+    assert heights[1] == heights[0] + LINE  # a line that says so

@@ -15,7 +15,7 @@ RIGHT = {
     "early_stopping#monitor": "val_dice", "early_stopping#mode": "max", "device": "cpu",
     "early_stopping#tie_break": "val_f1", "fold": 4, "folds": 5, "selection": "inner", "drw_start_epoch": 10,
     "sampling": "balanced", "loss#name": "ldam", "loss#max_m": 0.5, "allow_double_balancing": True,
-    "pretrained_path": False, "layout": "strided",
+    "pretrained_path": False, "layout": "strided", "spatial_size": [16, 32, 33], "batch_size": 1, "drop_last": False,
 }  # fmt: skip
 
 BROKEN = [
@@ -35,9 +35,12 @@ BROKEN = [
     ({"fold": 5}, "fold: 5 is beyond the last one; with folds 5 use 0 to 4"),
     ({"folds": 2, "fold": 1}, "selection: inner takes one fold to test, one to choose and trains on the rest"),
     ({"drw_start_epoch": 11}, "drw_start_epoch: 11 is beyond epochs (10)"),
-    ({"allow_double_balancing": False}, "balanced comes on top of the margins of loss#name ldam and drw_start_epoch 10"),
+    ({"allow_double_balancing": False}, "on top of the margins of loss#name ldam and drw_start_epoch 10"),
     ({"allow_double_balancing": False, "loss#name": "cross_entropy"}, "balanced comes on top of drw_start_epoch 10"),
     ({"pretrained_path": "w.pth", "layout": "medicalnet"}, "init_from and pretrained_path: both give initial weights"),
+    ({"spatial_size": [16, 32, 32]}, "layout: strided leaves one voxel of the spatial_size [16, 32, 32]"),
+    ({"spatial_size": [16] * 3, "drop_last": True}, "Use batch_size 2 or more and drop_last True, a larger spatial"),
+    ({"spatial_size": [16] * 3, "batch_size": 2}, "with batch_size 2 and drop_last False, batch normalisation would"),
     ({"pretrained_path": "w.pth", "init_from": None}, "MedicalNet's weights mean something else in the layout"),
     ({"device": "gpu"}, "device: 'gpu' is no device; use cpu, cuda or cuda:0"),
     ({"device": "cuda:99"}, "device: 'cuda:99' is not in this machine"),

@@ -57,7 +57,8 @@ def test_thresholds_can_be_set_later():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_bf16_logits_give_float32(channels):
     out = Predictions()({"pred": logits(channels, dtype=torch.bfloat16)})["pred"]
-    assert {out[key].dtype for key in ("mask_prob", "mask", "prob")} == {torch.float32}
+    assert {out[key].dtype for key in ("mask_prob", "mask")} == {torch.float32}
+    assert out["prob"].dtype == torch.float64
 
 
 def test_fits_the_engine_and_keeps_gradients_out():

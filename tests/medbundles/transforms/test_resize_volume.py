@@ -7,7 +7,7 @@ from monai.transforms import Resize
 from torch.utils.data import default_collate
 
 from medbundles.errors import ConfigError
-from medbundles.transforms import BACKGROUND, ResizeVolume
+from medbundles.transforms import VOLUME_BACKGROUND, ResizeVolume
 
 
 def smooth(shape) -> np.ndarray:
@@ -33,16 +33,16 @@ def test_proportions_are_kept_and_the_rest_is_background():
     assert inside.any(2).any(1).sum() == 32
     assert inside.any(2).any(0).sum() == 16
     assert inside.any(1).any(0).sum() == 16
-    assert (out[:, :7] == BACKGROUND).all()
+    assert (out[:, :7] == VOLUME_BACKGROUND).all()
     torch.testing.assert_close(out[16, 16, 8], torch.tensor(1.0))
 
 
 @pytest.mark.parametrize("size", [10, 24, 40])
 def test_it_is_monais_antialiased_resize(size):
     image = np.random.default_rng(0).normal(size=(2, 30, 30, 30)).astype(np.float32)
-    wanted = Resize((size,) * 3, mode="trilinear", anti_aliasing=size < 30)(torch.from_numpy(image - BACKGROUND))
+    wanted = Resize((size,) * 3, mode="trilinear", anti_aliasing=size < 30)(torch.from_numpy(image - VOLUME_BACKGROUND))
     out = ResizeVolume(size)({"image": image})["image"]
-    np.testing.assert_allclose(out, wanted.as_tensor() + BACKGROUND, atol=1e-4)
+    np.testing.assert_allclose(out, wanted.as_tensor() + VOLUME_BACKGROUND, atol=1e-4)
 
 
 def test_enlarging_keeps_smooth_images():

@@ -8,7 +8,7 @@ import torch
 from scipy import ndimage
 
 from medbundles.errors import ConfigError
-from medbundles.transforms import BACKGROUND, VolumeAugmentation
+from medbundles.transforms import BACKGROUND, VOLUME_BACKGROUND, VolumeAugmentation
 
 OFF = dict.fromkeys(
     ["random_flip", "random_rotate", "random_scale", "brightness", "contrast", "gamma", "gaussian_noise"], 0
@@ -21,7 +21,8 @@ def item(channels: int = 1) -> dict:
     x, y, z = (axis - n / 2 for axis, n in zip(np.mgrid[tuple(slice(n) for n in SIZE)], SIZE, strict=True))
     texture = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(channels, *SIZE)), (0, 3, 3, 3)) * 12
     head = ((x - 2) / 14) ** 2 + (y / 17) ** 2 + ((z + 1) / 12) ** 2 < 1
-    return {"image": torch.tensor(np.where(head, texture.clip(-3, 4), BACKGROUND), dtype=torch.float32), "label": 1}
+    image = np.where(head, texture.clip(-3, 4), VOLUME_BACKGROUND)
+    return {"image": torch.tensor(image, dtype=torch.float32), "label": 1}
 
 
 def run(data: dict, seed: int = 1, **knobs) -> tuple[dict, VolumeAugmentation]:
@@ -31,8 +32,9 @@ def run(data: dict, seed: int = 1, **knobs) -> tuple[dict, VolumeAugmentation]:
 
 
 def above(image: torch.Tensor) -> np.ndarray:
-    """Float64 intensities counted from the background."""
-    return image.double().numpy() - BACKGROUND
+    """Float64 intensities counted from black; 0 outside the head."""
+    values = image.double().numpy()
+    return (values - BACKGROUND) * (values != VOLUME_BACKGROUND)
 
 
 def test_all_off_changes_no_bit_and_disabled_returns_the_item_itself():
@@ -50,12 +52,12 @@ def test_flips_swap_left_and_right_only():
 
 def test_rotation_turns_about_the_middle_by_at_most_its_angle():
     """A rod along x: its direction afterwards tells the angle; three turns of 10 degrees together stay below 17.5."""
-    rod = torch.full((1, 41, 41, 41), BACKGROUND)
+    rod = torch.full((1, 41, 41, 41), VOLUME_BACKGROUND)
     rod[0, 4:37, 19:22, 19:22] = 3
     angles = []
     for seed in range(25):
-        out = above(run({"image": rod}, seed, random_rotate=10)[0]["image"])[0]
-        points = np.argwhere(out > 3.5) - 20
+        out = run({"image": rod}, seed, random_rotate=10)[0]["image"][0].numpy()
+        points = np.argwhere(out > 1.5) - 20
         assert np.abs(points.mean(axis=0)).max() < 1
         direction = np.linalg.svd(points, full_matrices=False)[2][0]
         angles.append(np.degrees(np.arccos(min(1, abs(direction[0])))))
@@ -64,18 +66,18 @@ def test_rotation_turns_about_the_middle_by_at_most_its_angle():
 
 
 def test_scale_changes_the_volume_by_its_factors():
-    data = item()
-    voxels = (data["image"] > BACKGROUND + 0.5).sum()
+    data = {"image": 3.0 * (item()["image"] != VOLUME_BACKGROUND)}
+    voxels = (data["image"] > 1.5).sum()
     scaled = [run(data, seed, random_scale=0.1)[0]["image"] for seed in range(20)]
-    ratios = [float((image > BACKGROUND + 0.5).sum() / voxels) for image in scaled]
+    ratios = [float((image > 1.5).sum() / voxels) for image in scaled]
     assert 0.9**3 - 0.08 < min(ratios) < 0.9
     assert 1.1 < max(ratios) < (1 / 0.9) ** 3 + 0.08
 
 
 def test_what_comes_in_from_outside_is_background():
     out, _ = run({"image": torch.ones(1, *SIZE)}, seed=3, random_rotate=45, random_scale=0.3)
-    assert float(out["image"].min()) == BACKGROUND
-    assert (out["image"] == BACKGROUND).sum() > 500
+    assert float(out["image"].min()) == VOLUME_BACKGROUND
+    assert (out["image"] == VOLUME_BACKGROUND).sum() > 500
 
 
 def test_brightness_contrast_and_gamma_formulas():
@@ -117,7 +119,7 @@ def test_intensities_leave_the_background_and_the_input_alone(knob):
     data = item()
     out, _ = run(data, **{knob: 0.1})
     assert not torch.equal(out["image"], data["image"])
-    assert (out["image"][data["image"] == BACKGROUND] == BACKGROUND).all()
+    assert (out["image"][data["image"] == VOLUME_BACKGROUND] == VOLUME_BACKGROUND).all()
     assert torch.equal(data["image"], item()["image"])
 
 

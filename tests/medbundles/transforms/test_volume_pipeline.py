@@ -10,6 +10,7 @@ from monai.transforms import Compose, Spacingd
 from medbundles.errors import DataError
 from medbundles.transforms import (
     BACKGROUND,
+    VOLUME_BACKGROUND,
     CropToHead,
     HeadNormalise,
     LoadVolume,
@@ -59,7 +60,7 @@ def test_crop_is_the_heads_box(volume, ball):
 def prepared(real_data):
     """Source -> (raw intensities of the head, the item at 64^3)."""
     load = Compose([LoadVolume(), Spacingd(keys="image", pixdim=[1, 1, 1], mode="bilinear")])
-    rest = Compose([HeadNormalise(), CropToHead(), ResizeVolume(64)])
+    rest = Compose([HeadNormalise(VOLUME_BACKGROUND), CropToHead(), ResizeVolume(64)])
     out = {}
     for case, name in SOURCES.items():
         item = load({"image": str(real_data / case / f"{name}.nii.gz"), "name": case, "label": 0})
@@ -73,13 +74,13 @@ def test_real_items_are_plain(prepared):
         assert set(item) == {"image", "label", "name", "image_path"}
         assert type(item["image"]) is torch.Tensor
         assert item["image"].shape == (1, 64, 64, 64)
-        assert (item["image"] == BACKGROUND).float().mean() > 0.25  # around the head, as exact as it was made
+        assert (item["image"] == VOLUME_BACKGROUND).float().mean() > 0.25  # around the head, as exact as it was made
 
 
 def test_sources_tell_themselves_by_their_scale_before_but_not_after(prepared):
     """brats2015 is z-scored on a negative background, brats2018 and tcga are raw: mean and spread inside the head."""
     raw = np.array([(values.mean(), values.std()) for values, _ in prepared.values()])
-    inside = [item["image"][item["image"] > BACKGROUND] for _, item in prepared.values()]
+    inside = [item["image"][item["image"] != VOLUME_BACKGROUND] for _, item in prepared.values()]
     after = np.array([(float(values.mean()), float(values.std())) for values in inside])
     assert np.ptp(raw[:, 0]) > 100
     assert raw[:, 1].max() / raw[:, 1].min() > 30

@@ -1,0 +1,56 @@
+"""Gives batch normalisation statistics that belong to the weights they are used with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
+
+
+class PreciseBatchNorm:
+    """Before each validation, estimates the running statistics anew on training batches (Wu & Johnson 2021).
+
+    The usual running averages (arXiv:2105.07576, section 3) come from the last ten small batches or so, each with other
+    weights: with batches of 4 the validation then sees another network than the training. Here all of them come from
+    the same weights: the plain mean over the epoch's first batches, augmented as they were. The training itself does
+    not use running statistics and is not changed. Under torchrun the processes' statistics are averaged.
+
+    Args:
+        network: the bare network (not wrapped for distribution).
+        inferer: its precision (`AutocastInferer`) is used.
+        batches: how many; 0: off.
+        interval: epochs between two validations.
+    """
+
+    def __init__(self, network: torch.nn.Module, inferer: Any, batches: int = 20, interval: int = 1):
+        self.network, self.inferer, self.batches, self.interval = network, inferer, batches, interval
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the trainer, before the ValidationHandler."""
+        if self.batches > 0:
+            engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
+
+    @torch.no_grad()
+    def __call__(self, engine: SupervisedTrainer) -> None:
+        layers = [m for m in self.network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+        if not layers:
+            return
+        with torch.autocast(torch.device(engine.state.device).type, enabled=engine.amp or self.inferer.enabled):
+            update_bn(self._images(engine), self.network)
+        if dist.is_available() and dist.is_initialized():
+            for layer in layers:
+                for statistic in (layer.running_mean, layer.running_var):
+                    dist.all_reduce(statistic)
+                    statistic /= dist.get_world_size()  # type: ignore[operator]
+
+    def _images(self, engine: SupervisedTrainer) -> Iterator[torch.Tensor]:
+        loader: Any = engine.data_loader
+        for batch in islice(iter(loader), self.batches):
+            yield engine.prepare_batch(batch, engine.state.device, engine.non_blocking, **engine.to_kwargs)[0]
