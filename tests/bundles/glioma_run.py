@@ -183,6 +183,10 @@ def plots_every(bench: Bench, **turned: Any) -> dict[str, int]:
     return {n: handler(workflow, n).every for n in ("ValidationReport", "LearningCurves")}
 
 
+def precise_bn(bench: Bench, **turned: Any) -> int:
+    return handler(bench.workflow(**turned), "PreciseBatchNorm").batches
+
+
 def writer(bench: Bench, **turned: Any) -> Any:
     return handler(bench.workflow("inference", **turned), "CaseWriter", "handlers")
 
@@ -257,6 +261,7 @@ RUN = {
     "experiment#tags": Check(written("tags"), ["a", "b"], ["a", "b"]),
     "experiment#notes": Check(written("notes"), "again", "again"),
     "tensorboard": Check(events, True, 1),
+    "precise_bn": Check(precise_bn, 3, 3),
     "plot_interval": Check(plots_every, 2, {"ValidationReport": 2, "LearningCurves": 2}),
     "input": Check(inputs, lambda bench: str(bench.volume), lambda bench: {str(bench.volume)}),
     "output": Check(outputs, lambda bench: str(bench.results), all_in_results),

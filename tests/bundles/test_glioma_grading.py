@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def train(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Train:
+def train(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Iterator[Train]:
     """Really trains, in this process; gives the run's folder."""
     monkeypatch.setattr("sys.argv", ["test"])  # the preflight looks at it
     caplog.set_level(logging.INFO, logger="medbundles")
@@ -51,7 +54,8 @@ def train(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: p
             flow.run()
         return flow.parser.get_parsed_content("run_dir").path
 
-    return go
+    yield go
+    shutil.rmtree(tmp_path)  # checkpoints are large
 
 
 def replace_metrics(validator: Engine, finds: dict[str, list[float]]) -> None:

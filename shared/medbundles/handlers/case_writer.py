@@ -13,6 +13,7 @@ from medbundles.errors import DataError
 from medbundles.handlers.inference_tables import class_of
 from medbundles.handlers.result_writer import ResultWriter
 from medbundles.runs.planes import three_planes
+from medbundles.transforms.normalise import VOLUME_BACKGROUND
 
 
 class CaseWriter(ResultWriter):
@@ -73,5 +74,9 @@ class CaseWriter(ResultWriter):
     def _picture(self, image: torch.Tensor, chosen: int, row: dict[str, Any]) -> None:
         heat = self.grad_cam(image[None], [chosen])[0]  # one by one: a volume's graph is large
         known = ", ".join(f"{c} {p:.3f}" for c, p in zip(self.class_names, row["prob"], strict=True))
+        if len(self.class_names) == 2:
+            known += f"; {self.class_names[1]} from {self.tables.class_threshold:.3f} on"
         caption = f"{row['name']}: {row['grade']} ({known})\nheat: what speaks for {row['grade']!r}"
-        three_planes(image[0].cpu().numpy(), heat.cpu().numpy(), self.output / row["grad_cam"], caption)
+        shown = image[0].float()
+        shown = torch.where(shown == VOLUME_BACKGROUND, shown.min(), shown)  # the head's median; a person expects black
+        three_planes(shown.cpu().numpy(), heat.cpu().numpy(), self.output / row["grad_cam"], caption)

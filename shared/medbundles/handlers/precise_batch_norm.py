@@ -45,12 +45,19 @@ class PreciseBatchNorm:
         with torch.autocast(torch.device(engine.state.device).type, enabled=engine.amp or self.inferer.enabled):
             update_bn(self._images(engine), self.network)
         if dist.is_available() and dist.is_initialized():
-            for layer in layers:
-                for statistic in (layer.running_mean, layer.running_var):
-                    dist.all_reduce(statistic)
-                    statistic /= dist.get_world_size()  # type: ignore[operator]
+            for statistic in (s for layer in layers for s in (layer.running_mean, layer.running_var)):
+                assert statistic is not None
+                dist.all_reduce(statistic)
+                statistic /= dist.get_world_size()
 
     def _images(self, engine: SupervisedTrainer) -> Iterator[torch.Tensor]:
+        """The epoch's first batches, on the device; the network's precision is not that of their augmentation."""
         loader: Any = engine.data_loader
-        for batch in islice(iter(loader), self.batches):
-            yield engine.prepare_batch(batch, engine.state.device, engine.non_blocking, **engine.to_kwargs)[0]
+        batches, device = islice(iter(loader), self.batches), engine.state.device
+        while True:
+            with torch.autocast(torch.device(device).type, enabled=False):
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                image = engine.prepare_batch(batch, device, engine.non_blocking, **engine.to_kwargs)[0]
+            yield image

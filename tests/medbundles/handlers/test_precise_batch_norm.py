@@ -44,3 +44,25 @@ def test_off_it_leaves_them_alone():
 def test_only_epochs_that_are_validated():
     assert (trained(5, epochs=3, interval=2)[0].running_mean == 99).all()
     assert (trained(5, epochs=4, interval=2)[0].running_mean != 99).all()
+
+
+def test_loading_is_not_under_the_networks_precision():
+    """Without workers the augmentation runs in this process; MONAI's cannot work in bfloat16."""
+    seen = []
+
+    class Loader:
+        def __iter__(self):
+            for batch in BATCHES:
+                seen.append((batch["image"][0, 0, 0] @ batch["image"][0, 0, 0]).dtype)
+                yield batch
+
+    network = nn.Sequential(nn.Conv3d(2, 2, 1), nn.BatchNorm3d(2))
+    kinds = []
+    network[0].register_forward_hook(lambda module, inputs, output: kinds.append(output.dtype))
+    engine = Engine(lambda *_: None)
+    engine.data_loader, engine.amp, engine.prepare_batch = Loader(), False, default_prepare_batch
+    engine.non_blocking, engine.to_kwargs, engine.state.device = False, {}, torch.device("cpu")
+    PreciseBatchNorm(network, SimpleNamespace(enabled=True), 3).attach(engine)
+    engine.run([0], max_epochs=1)
+    assert set(seen) == {torch.float32}
+    assert kinds == [torch.bfloat16] * 3
