@@ -79,8 +79,9 @@ def _large_volumes(folder: Path, slices_dir: str) -> tuple[str, str]:
 
 
 _ONLY_SLICES = {"kaggle_train_dir": False, "kaggle_val_dir": False}
-# a run of few epochs would be refused because re-weighting begins after its end
-_SHORT = {"drw_start_epoch": False, "plot_interval": 0}
+# a run of few epochs would be refused because re-weighting begins after its end; a bare loop has no second pass over
+# the data for the statistics of batch normalisation
+_SHORT = {"drw_start_epoch": False, "plot_interval": 0, "precise_bn": 0}
 
 SUBJECTS = {
     "brain_tumor_multitask_unet": Subject(

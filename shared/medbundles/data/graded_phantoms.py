@@ -181,7 +181,7 @@ def _anatomy(grade: str, size: int, rng: np.random.Generator) -> Anatomy:
 
     angle, height, distance = rng.uniform(0, 2 * np.pi), rng.uniform(-0.25, 0.4), rng.uniform(0.3, 0.5)
     at = np.array([distance * np.cos(angle), distance * np.sin(angle), height]) * axes
-    ball = rng.uniform(24, 33)
+    ball = rng.uniform(27, 36)
     apart = np.sqrt((x - at[0]) ** 2 + (y - at[1]) ** 2 + (z - at[2]) ** 2)
     lesion, depth = _lesion(apart / (1 + 0.2 * smooth_noise(rng, size, 9)), brain, ball, voxel)
     thickness = rng.uniform(0.24, 0.36) * np.clip(1 + 0.35 * smooth_noise(rng, size, 6), 0.4, None)
@@ -256,8 +256,8 @@ def _render(anatomy: Anatomy, contrast: Contrast, rng: np.random.Generator) -> n
     base += rng.uniform(0.6, 1.0) * anatomy.vessels
     base += anatomy.lesion * (1 + lesion - base) + contrast.ring * anatomy.ring  # replaces what lies under it
     coarse, middle, fine = (smooth_noise(rng, size, cells) for cells in (5, 12, 24))
-    texture = (0.5 * coarse + 0.7 * middle + 0.5 * fine) * (1 - 0.7 * anatomy.lesion)
-    base = _with_spread(base, texture, anatomy.brain, rng.uniform(0.22, 0.3))
+    texture = (0.2 * coarse + 0.4 * middle + 0.9 * fine) * (1 - 0.85 * anatomy.lesion)
+    base = _with_spread(base, texture, anatomy.brain, rng.uniform(0.26, 0.34))
     bias = 1 + rng.uniform(0, 0.12) * smooth_noise(rng, size, 2)
     noise = rng.normal(0, 0.03, base.shape)
     image = anatomy.brain * np.clip(base * bias + noise, 0.03, None) * rng.uniform(250, 1000)
