@@ -1,7 +1,7 @@
 """Draws brains with a lesion of one of two grades, as volumes in the layout of BraTS 2018.
 
-The grades differ in the lesion's pattern alone: a ring with a dark core, or an even blob. Size, place, outline and mean
-brightness have one distribution, and the texture around makes up for what the ring adds to the spread.
+The grades differ in the lesion's pattern alone: a bright rim around a dark core, or a bright core that fades outwards.
+Size, place, outline, mean brightness and spread have one distribution.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RECORD = "split_synthetic.json"
 NOTE = """\
 SYNTHETIC DATA: drawn by medbundles.data.make_graded_phantoms, not measured on anybody.
 
-{hgg} cases in HGG/ (a lesion with a bright rim and a dark core), {lgg} cases in LGG/ (an even lesion).
+{hgg} cases in HGG/ (a lesion with a bright rim and a dark core), {lgg} cases in LGG/ (a bright core that fades outwards).
 Each number that comes from these volumes says nothing about any disease, scanner or patient.
 
 {{HGG,LGG}}/<case>/<case>_<modality>.nii.gz   {modalities}; {size}x{size}x{size} voxels of {spacing:.3g} mm
@@ -59,7 +59,7 @@ class Anatomy:
         brain: share of the brain in each voxel.
         cortex, ventricles, vessels: parts of the brain.
         lesion: the lesion, soft at its edge.
-        ring: mean 0 over the lesion, above 0 in its rim and below in its core; all 0 for an even lesion.
+        ring: mean 0 over the lesion; in HGG above 0 in its rim and below in its core, in LGG the other way round.
         centre: of the lesion in mm (RAS+).
         radius: of a ball as large as the lesion in mm.
     """
@@ -185,7 +185,7 @@ def _anatomy(grade: str, size: int, rng: np.random.Generator) -> Anatomy:
     apart = np.sqrt((x - at[0]) ** 2 + (y - at[1]) ** 2 + (z - at[2]) ** 2)
     lesion, depth = _lesion(apart / (1 + 0.2 * smooth_noise(rng, size, 9)), brain, ball, voxel)
     thickness = rng.uniform(0.24, 0.36) * np.clip(1 + 0.35 * smooth_noise(rng, size, 6), 0.4, None)
-    ring = np.tanh(6 * (thickness - depth)) if grade == "HGG" else np.zeros_like(lesion)
+    ring = np.tanh(6 * (thickness - depth)) * (1 if grade == "HGG" else -1)
     ring = (ring - np.average(ring, weights=lesion)) * lesion
     back = np.array([*_turned(at[0], at[1], -turn), at[2]]) + offset
     return Anatomy(
@@ -267,7 +267,7 @@ def _render(anatomy: Anatomy, contrast: Contrast, rng: np.random.Generator) -> n
 def _with_spread(base: np.ndarray, texture: np.ndarray, brain: np.ndarray, spread: float) -> np.ndarray:
     """base + a * texture, with a such that the spread over the brain is the wanted part of its mean.
 
-    A ring varies more than an even lesion. With the same sum for both grades, the spread does not tell them apart.
+    Lesions vary more or less, by grade, size and place. With the same sum for all, the spread does not tell them apart.
     """
     inside = brain > 0.5
     b, t = base[inside], texture[inside]
