@@ -34,8 +34,8 @@ class GradCam:
         target_layer: name of a submodule whose output is (B, C, h, w) or (B, C, x, y, z), or several names: their
             maps are averaged. For `MultitaskUNet` "encoder.downs.1" has a quarter of the resolution: fine enough for
             small lesions, deep enough to know a lesion. For `GradingResNet` "backbone.layer1": on
-            `make_graded_phantoms` (seed 1, 18 HGG test cases of 48x48x48, depth 10, 70 to 100 steps, AUC about 0.8)
-            its heat is 6 to 8 times as dense inside the lesion as over the volume, that of layer4 1 to 3 times.
+            `make_graded_phantoms` (30 held-out cases of 48x48x48, depth 10, strided, AUC 0.99) its heat is 9 times as
+            dense inside the lesion as over the volume on average (above 3 in 47 % of the cases), layer4's 1.2 times.
         key: entry of the outputs.
         method: "hires" or "mean".
 
