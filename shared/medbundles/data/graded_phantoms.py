@@ -25,7 +25,7 @@ RECORD = "split_synthetic.json"
 NOTE = """\
 SYNTHETIC DATA: drawn by medbundles.data.make_graded_phantoms, not measured on anybody.
 
-{hgg} cases in HGG/ (a lesion with a bright rim and a dark core), {lgg} cases in LGG/ (a bright core that fades outwards).
+{hgg} cases in HGG/: a lesion with a bright rim and a dark core; {lgg} in LGG/: a bright core that fades outwards.
 Each number that comes from these volumes says nothing about any disease, scanner or patient.
 
 {{HGG,LGG}}/<case>/<case>_<modality>.nii.gz   {modalities}; {size}x{size}x{size} voxels of {spacing:.3g} mm

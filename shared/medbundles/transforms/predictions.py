@@ -16,8 +16,8 @@ class Predictions(Transform):
     Reads data["pred"] with "seg" (B, K, H, W) and "cls" (B, N) logits of any float type; either may be missing. Adds
     "mask_prob" (B, 1, H, W) and "mask" (B, 1, H, W) float 0/1, both float32; "prob" (B, N) softmax in float64, because
     in float32 it is soon 1.0 for many, whose order is then lost; and "class" (B,) int64. All are without gradient, and
-    the logits stay. A network with one output gives its class logits as a plain tensor: that is taken as {"cls": logits},
-    and a plain tensor of labels as {"cls": labels}, so that both look the same.
+    the logits stay. A network with one output gives its class logits as a plain tensor: that is taken as
+    {"cls": logits}, and a plain tensor of labels as {"cls": labels}, so that both look the same.
 
     mask_prob is sigmoid(seg) for K = 1, and sigmoid(strongest foreground - background) for K > 1, so that a threshold
     of 0.5 is the argmax rule (tumour where any foreground channel beats channel 0). Class: for N = 2 the second one
