@@ -29,6 +29,7 @@ class ThinNet(nn.Module):
         super().__init__()
         self.backbone = nn.Sequential()
         self.backbone.add_module("conv1", nn.Conv3d(in_channels, 4, 3, stride=2, padding=1))
+        self.backbone.add_module("layer1", nn.Identity())  # where the heat maps look
         self.backbone.add_module("layer4", nn.Conv3d(4, 4, 3, stride=2, padding=1))
         self.head = nn.Linear(4, num_classes)
         self.scale = scale
