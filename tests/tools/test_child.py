@@ -46,8 +46,9 @@ pathlib.Path("ready").touch()
 time.sleep(60)
 """
 PARENT = """
-import pathlib, sys
+import pathlib, signal, sys
 import tools.child
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without
 tools.child.GRACE = 0.1
 tools.child.run_child([sys.executable, "child.py"], pathlib.Path.cwd())
 """
@@ -76,8 +77,9 @@ def _wait_for(path: Path) -> None:
 
 
 JOBS_PARENT = """
-import pathlib, sys
+import pathlib, signal, sys
 import tools.child
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without
 tools.child.GRACE = 0.1
 def job(name):
     folder = pathlib.Path.cwd() / name
