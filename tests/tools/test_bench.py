@@ -129,12 +129,12 @@ def test_cache_is_left_out_with_the_reason_where_there_are_no_slices(tmp_path, m
 
 @pytest.mark.slow
 def test_amp_cache_and_startup(data, real_data, tmp_path, monkeypatch):
-    monkeypatch.setattr("tools.bench.amp.SEEDS", (0,))
+    monkeypatch.setattr("tools.bench.amp_score.SEEDS", (0,))
     monkeypatch.setattr("tools.bench.startup.ROUNDS", 1)
     lgg = real_data / "lgg_kaggle3m"
-    only = ("amp", "cache", "startup")
+    only = ("amp", "amp_score", "cache", "startup")
     result = bench(BRAIN, data, str(lgg), only=only, pairs=1, out=str(tmp_path / "b.json"), **TINY)
-    assert {len(dice) for dice in result["amp"]["dice"].values()} == {1}
+    assert {len(dice) for dice in result["amp_score"]["dice"].values()} == {1}
     assert set(result["cache"]["waiting"]) == {"none", "disk", "memory"}
     assert all(0 < waiting["median"] < 1 for waiting in result["cache"]["waiting"].values())
     assert result["startup"]["training_over_imports"]["n"] == 1
@@ -142,13 +142,13 @@ def test_amp_cache_and_startup(data, real_data, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_all_benches_of_volumes(tmp_path, monkeypatch):
-    monkeypatch.setattr("tools.bench.amp.SEEDS", (0,))
+    monkeypatch.setattr("tools.bench.amp_score.SEEDS", (0,))
     monkeypatch.setattr("tools.bench.startup.ROUNDS", 1)
     monkeypatch.setattr("tools.bench.subjects.VOLUMES", 8)
     monkeypatch.setattr("tools.bench.subjects.SIDE", 32)
     result = bench(GLIOMA, pairs=1, epoch_seconds=0.1, out=str(tmp_path / "b.json"), **TINY_VOLUMES)
     assert set(SUBJECTS[GLIOMA].benches) < set(result)
-    assert {len(auc) for auc in result["amp"]["auc"].values()} == {1}
+    assert {len(auc) for auc in result["amp_score"]["auc"].values()} == {1}
     assert result["cache"]["disk_over_none"]["n"] == 1
     assert result["trainer"]["spatial_size"] == [16, 16, 16]
 

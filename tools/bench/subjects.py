@@ -14,7 +14,7 @@ from medbundles.errors import ConfigError
 from tools.prepare_lgg import prepare_lgg
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-COMMON = ("trainer", "augmentation", "amp", "cache", "startup")
+COMMON = ("trainer", "augmentation", "amp", "amp_score", "cache", "startup")
 SLICES = 6  # per phantom patient
 VOLUMES, SIDE = 16, 128  # for the caches: volumes as large as those that the network is made for
 
