@@ -9,7 +9,7 @@ import torch
 from monai.transforms import RandomizableTransform
 from torch.nn.functional import grid_sample, pad
 
-from medbundles.errors import ConfigError
+from medbundles.transforms import intensities
 from medbundles.transforms.elastic import elastic_field, kernel_radius, smooth
 from medbundles.transforms.normalise import BACKGROUND
 
@@ -20,11 +20,8 @@ RANGES = {
     "random_scale": (0, 0.5),
     "elastic_alpha": (0, 1000),
     "elastic_sigma": (0.5, 50),
-    "gaussian_noise": (0, 0.1),
     "gaussian_blur": (0, 1),
-    "brightness": (0, 0.5),
-    "contrast": (0, 0.5),
-    "gamma": (0, 0.5),
+    **intensities.RANGES,
 }
 BLUR_SIGMAS = (0.5, 0.75, 1.0)  # pixels
 
@@ -80,13 +77,7 @@ class Augmentation(RandomizableTransform):
     ):
         super().__init__()
         knobs = dict(locals())
-        for name, (low, high) in RANGES.items():
-            value = knobs[name]
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-                raise ConfigError(f"augmentation: {name} is {value!r}; allowed are numbers from {low} to {high}")
-        for name in ("enabled", "elastic_deform"):
-            if not isinstance(knobs[name], bool):
-                raise ConfigError(f"augmentation: {name} is {knobs[name]!r}; allowed are True and False")
+        intensities.check_knobs(knobs, RANGES, ("enabled", "elastic_deform"))
         self.enabled = enabled
         self.random_flip_h, self.random_flip_v = random_flip_h, random_flip_v
         self.random_rotate, self.random_scale = random_rotate, random_scale
@@ -151,29 +142,11 @@ class Augmentation(RandomizableTransform):
         return grid
 
     def _intensities(self, image: torch.Tensor) -> None:
-        """Change the image (C, H, W), whose background is 0, in place.
-
-        In numpy: its sums and powers do not depend on the number of threads.
-        """
+        """Change the image (C, H, W), whose background is 0, in place."""
         x = image.numpy()
         head = x > 1e-3  # resampling leaves the background a few float errors above 0
         if self.blur_sigma:
             image[:] = smooth(pad(image, [kernel_radius(self.blur_sigma)] * 4, mode="replicate"), self.blur_sigma)
-        if self.brightness:
-            x *= np.float32(self.brightness_factor)
-        if self.contrast:
-            mean = x.sum(axis=(1, 2), keepdims=True) / np.maximum(np.count_nonzero(head, axis=(1, 2), keepdims=True), 1)
-            x += ((1 / self.contrast_factor - 1) * mean).astype(np.float32)
-            x *= np.float32(self.contrast_factor)
-            np.maximum(x, 0, out=x)
-        top = np.float32(x.max())
-        if self.gamma and top > 0:
-            x /= top
-            np.power(x, np.float32(self.gamma_power), out=x)
-            x *= top
-        if self.gaussian_noise:
-            noise = self.noise_rng.standard_normal(x.shape, dtype=np.float32)
-            noise *= np.float32(self.gaussian_noise * top)
-            x += noise
-            np.maximum(x, 0, out=x)
-        x *= head  # what blur, contrast and noise put outside the head
+        intensities.change_intensities(
+            x, head, self.brightness_factor, self.contrast_factor, self.gamma_power, self.gaussian_noise, self.noise_rng
+        )

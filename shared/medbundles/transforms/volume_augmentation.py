@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from monai.transforms import RandAffine, RandFlip, RandomizableTransform
 
-from medbundles.errors import ConfigError
+from medbundles.transforms import intensities
 from medbundles.transforms.normalise import BACKGROUND, VOLUME_BACKGROUND
 
 RANGES = {
     "random_flip": (0, 1),
     "random_rotate": (0, 180),
     "random_scale": (0, 0.5),
-    "brightness": (0, 0.5),
-    "contrast": (0, 0.5),
-    "gamma": (0, 0.5),
-    "gaussian_noise": (0, 0.1),
+    **intensities.RANGES,
 }
 
 
@@ -63,13 +59,7 @@ class VolumeAugmentation(RandomizableTransform):
         black: float = BACKGROUND,
     ):
         super().__init__()
-        knobs: dict[str, Any] = dict(locals())
-        for name, (low, high) in RANGES.items():
-            value = knobs[name]
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-                raise ConfigError(f"augmentation: {name} is {value!r}; allowed are numbers from {low} to {high}")
-        if not isinstance(enabled, bool):
-            raise ConfigError(f"augmentation: enabled is {enabled!r}; allowed are True and False")
+        intensities.check_knobs(dict(locals()), RANGES, ("enabled",))
         self.enabled = enabled
         self.flip = RandFlip(prob=random_flip, spatial_axis=0)
         self.resample = bool(random_rotate or random_scale)
@@ -99,46 +89,28 @@ class VolumeAugmentation(RandomizableTransform):
             return data
         self.randomize()
         image = _plain(self.flip(torch.as_tensor(data["image"])))
-        intensities = self.brightness or self.contrast or self.gamma or self.gaussian_noise
-        if self.resample or intensities:
+        recolour = self.brightness or self.contrast or self.gamma or self.gaussian_noise
+        if self.resample or recolour:
             image = image - self.background  # now 0 is background, which is also what resampling fills in
             if self.resample:
                 image = _plain(self.affine(image))
-            if intensities:
+            if recolour:
                 self._intensities(image)
             image = image + self.background
         return {**data, "image": image}
 
     def _intensities(self, image: torch.Tensor) -> None:
-        """Change the image (C, X, Y, Z), whose background is 0, in place; from its first to its last step black is 0.
-
-        In numpy: its sums and powers do not depend on the number of threads.
-        """
+        """Change the image (C, X, Y, Z), whose background is 0, in place."""
         x = image.numpy()
         head = x != 0  # interpolation between zeros gives exactly 0
         above_black = np.float32(self.background - self.black)
         x += above_black
         x *= head
-        if self.brightness:
-            x *= np.float32(self.brightness_factor)
-        if self.contrast:
-            mean = x.sum(axis=(1, 2, 3), keepdims=True)
-            mean /= np.maximum(np.count_nonzero(head, axis=(1, 2, 3), keepdims=True), 1)
-            x += ((1 / self.contrast_factor - 1) * mean).astype(np.float32)
-            x *= np.float32(self.contrast_factor)
-            np.maximum(x, 0, out=x)
-        top = np.float32(x.max())
-        if self.gamma and top > 0:
-            x /= top
-            np.power(x, np.float32(self.gamma_power), out=x)
-            x *= top
-        if self.gaussian_noise:
-            noise = self.noise_rng.standard_normal(x.shape, dtype=np.float32)
-            noise *= np.float32(self.gaussian_noise * top)
-            x += noise
-            np.maximum(x, 0, out=x)
+        intensities.change_intensities(
+            x, head, self.brightness_factor, self.contrast_factor, self.gamma_power, self.gaussian_noise, self.noise_rng
+        )
         x -= above_black
-        x *= head  # what contrast and noise put outside the head
+        x *= head
 
 
 def _plain(image: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,76 @@
+"""What the augmentations of slices and volumes share: the ranges of their knobs, and the change of intensities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from medbundles.errors import ConfigError
+
+RANGES = {"brightness": (0, 0.5), "contrast": (0, 0.5), "gamma": (0, 0.5), "gaussian_noise": (0, 0.1)}
+
+
+def check_knobs(knobs: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]], flags: Sequence[str]) -> None:
+    """Check the arguments of an augmentation.
+
+    Args:
+        knobs: name -> value.
+        ranges: name -> smallest and largest allowed number.
+        flags: names of those that are True or False.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+    for name, (low, high) in ranges.items():
+        value = knobs[name]
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+            raise ConfigError(f"augmentation: {name} is {value!r}; allowed are numbers from {low} to {high}")
+    for name in flags:
+        if not isinstance(knobs[name], bool):
+            raise ConfigError(f"augmentation: {name} is {knobs[name]!r}; allowed are True and False")
+
+
+def change_intensities(
+    image: np.ndarray,
+    head: np.ndarray,
+    brightness: float,
+    contrast: float,
+    gamma: float,
+    noise: float,
+    rng: np.random.Generator,
+) -> None:
+    """Change an image in place: brightness, contrast, gamma, noise, in this order; what changes nothing costs nothing.
+
+    In numpy: its sums and powers do not depend on the number of threads.
+
+    Args:
+        image: float32 (C, ...), black is 0.
+        head: as large, True where intensities may change; the rest ends as 0.
+        brightness: the image is multiplied by it.
+        contrast: distances from the head's mean are multiplied by it.
+        gamma: the image, scaled to [0, 1], is raised to this power, and scaled back.
+        noise: standard deviation, as a fraction of the brightest value.
+        rng: source of the noise.
+    """
+    if brightness != 1:
+        image *= np.float32(brightness)
+    if contrast != 1:
+        axes = tuple(range(1, image.ndim))
+        count = np.maximum(np.count_nonzero(head, axis=axes, keepdims=True), 1)
+        mean = image.sum(axis=axes, keepdims=True) / count
+        image += ((1 / contrast - 1) * mean).astype(np.float32)
+        image *= np.float32(contrast)
+        np.maximum(image, 0, out=image)
+    top = np.float32(image.max())
+    if gamma != 1 and top > 0:
+        image /= top
+        np.power(image, np.float32(gamma), out=image)
+        image *= top
+    if noise:
+        grain = rng.standard_normal(image.shape, dtype=np.float32)
+        grain *= np.float32(noise * top)
+        image += grain
+        np.maximum(image, 0, out=image)
+    image *= head  # what contrast and noise (and a blur before) put outside the head
