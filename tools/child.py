@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,20 +74,10 @@ def run_child(command: Sequence[str], folder: Path) -> int:
         SystemExit: 143 after SIGTERM, once the child has ended too.
     """
     sys.stdout.flush()
-    before = signal.signal(signal.SIGTERM, _terminated)
-    child = subprocess.Popen(list(command), cwd=folder, env=child_environment())
-    try:
-        code = child.wait()
-    except KeyboardInterrupt:  # a terminal tells the child as well; a kill of this process alone does not
-        _end(child, signal.SIGINT, GRACE)
-        raise
-    except SystemExit:
-        _end(child, signal.SIGTERM, 0.0)
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        if child.poll() is None:
-            child.kill()
+    started: list[subprocess.Popen] = []
+    with _none_outlives_us(lambda: started):
+        started.append(subprocess.Popen(list(command), cwd=folder, env=child_environment()))
+        code = started[0].wait()
     if code in (128 + signal.SIGINT, -signal.SIGINT):
         raise KeyboardInterrupt
     return code
@@ -112,8 +102,7 @@ def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int
         SystemExit: 143 after SIGTERM, once all children have ended too.
     """
     waiting, running, failed, told = dict(jobs), dict[str, _Running](), list[str](), _LastLines()
-    before = signal.signal(signal.SIGTERM, _terminated)
-    try:
+    with _none_outlives_us(lambda: [child for _, _, child in running.values()]):
         while running or (waiting and not failed):
             while waiting and not failed and len(running) < at_once:
                 name = next(iter(waiting))
@@ -132,15 +121,6 @@ def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int
                     failed.append(f"{command.what} ended with exit code {code}{where}")
                 else:
                     failed += _go_on(name, job, 0, running)
-    except KeyboardInterrupt:
-        _end_all(running, signal.SIGINT, GRACE)
-        raise
-    except SystemExit:
-        _end_all(running, signal.SIGTERM, 0.0)
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        _end_all(running, signal.SIGKILL, 0.0)
     return failed
 
 
@@ -198,17 +178,32 @@ def _go_on(name: str, job: Generator[Command, int, None], code: int | None, runn
     return []
 
 
-def _end_all(running: dict[str, _Running], number: int, grace: float) -> None:
-    children = [child for _, _, child in running.values() if child.poll() is None]
-    if number == signal.SIGKILL:
-        for child in children:
-            child.kill()
-        return
+@contextmanager
+def _none_outlives_us(started: Callable[[], Sequence[subprocess.Popen]]) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end this process when all that it started has ended; whatever else happens kills them."""
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    except KeyboardInterrupt:  # a terminal tells the children as well; a kill of this process alone does not
+        _end(started(), signal.SIGINT, GRACE)
+        raise
+    except SystemExit:
+        _end(started(), signal.SIGTERM, 0.0)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        for child in started():
+            if child.poll() is None:
+                child.kill()
+
+
+def _end(started: Sequence[subprocess.Popen], number: int, grace: float) -> None:
+    """Wait, then send the signal to those that still run, and wait for them."""
     end = time.monotonic() + grace
-    for child in children:  # all get the same time, not one after the other
+    for child in started:  # all get the same time, not one after the other
         with suppress(subprocess.TimeoutExpired):
             child.wait(max(0.0, end - time.monotonic()))
-    late = [child for child in children if child.poll() is None]
+    late = [child for child in started if child.poll() is None]
     for child in late:
         child.send_signal(number)
     for child in late:
@@ -217,11 +212,3 @@ def _end_all(running: dict[str, _Running], number: int, grace: float) -> None:
 
 def _terminated(number: int, frame: Any) -> None:
     raise SystemExit(128 + number)
-
-
-def _end(child: subprocess.Popen, number: int, grace: float) -> None:
-    try:
-        child.wait(grace)
-    except subprocess.TimeoutExpired:
-        child.send_signal(number)
-        child.wait()

@@ -106,8 +106,7 @@ class GliomaBench(Bench):
         self.other_folds = self.folder / "swapped.json"
         split = GradedFolds(self.data, "flair", ["LGG", "HGG"], file=self.other_folds)
         self.first_folds = [_names(split, fold) for fold in (0, 1)]
-        split.record()
-        content = json.loads(self.other_folds.read_text())
+        content = split.record()[1]
         content["cases"]["0"], content["cases"]["1"] = content["cases"]["1"], content["cases"]["0"]
         self.other_folds.write_text(json.dumps(content))
         # two inputs, of which one has a result

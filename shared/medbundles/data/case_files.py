@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medbundles.data.nifti import VolumeInfo, load_header
+from medbundles.data.nifti import VolumeInfo, load_header, orientation_of
 from medbundles.data.problems import Problems
 from medbundles.errors import DataError
 
@@ -44,15 +44,10 @@ def grid_in_header(path: str | Path) -> Grid:
     Raises:
         DataError: what `read_volume` would raise, as far as the header shows it.
     """
-    from nibabel.orientations import io_orientation
-
     image, shape = load_header(path)
     if image.header["sform_code"] == 0 and not all(_stored_spacing(image)):
         raise DataError(f"{path}: the voxel size in its header is 0; write the right one, or its affine, into it")
-    affine = np.asarray(image.affine, dtype=float)
-    orientation = io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
-    if np.isnan(orientation).any():
-        raise DataError(f"{path}: its affine gives no orientation of the axes:\n{affine}")
+    affine, orientation = orientation_of(path, image)
     return _canonical(path, shape, affine, orientation)
 
 

@@ -22,7 +22,8 @@ class GradedFolds:
     """The training, validation and test part of one fold, as datalists of `graded_cases`.
 
     All cases of a patient, and patients with byte-identical files, are in one fold. The split depends on the cases,
-    `folds` and `fold_seed` alone. Nothing is read before a part is asked for, and nothing is written but by `record`.
+    `folds` and `fold_seed` alone. Nothing is read before a part is asked for, and nothing is written: `RunRecord`
+    does that.
 
     Args:
         dataset_dir: see `graded_cases`.
@@ -31,7 +32,7 @@ class GradedFolds:
         folds: number of folds.
         fold: the one that is held out, from 0.
         fold_seed: seed of the split.
-        file: JSON file of the split: used where it exists, else written by `record`; None: neither.
+        file: JSON file of the split: used where it exists, else written when a run starts; None: neither.
         selection: "held_out": the held-out fold also validates. "inner": the next fold validates and is left out of
             training, so that the held-out fold has no part in choosing the epoch.
         part: what ["test"] is: "test" (the held-out fold), "val", "train", or "all" cases, which needs no folds.
@@ -107,22 +108,20 @@ class GradedFolds:
             return self._from_file(self.file)
         return split_cases(self.cases, self.class_names, self.folds, self.fold_seed)
 
-    def record(self) -> None:
-        """Write the split file if it is not there yet; one process calls it at the start of a run.
+    def record(self) -> tuple[Path, dict[str, Any]] | None:
+        """The split file and what belongs in it, if it is to be written: asked by one process when a run starts.
 
         Raises:
             DataError: another run has written another split in the meantime.
         """
         if self.file is None or self.part == "all":
-            return
-        # only here: what lies below runs/ does not need it, and runs/ is built on this package
-        from medbundles.runs.files import write_json_atomic
-
+            return None
         chosen = self.assignment
         if not self.file.is_file():
-            write_json_atomic(self.file, self._content())
-        elif self._from_file(self.file) != chosen:
+            return self.file, self._content()
+        if self._from_file(self.file) != chosen:
             raise DataError(f"{self.file}: holds another split now than when this run began. {_OTHER}")
+        return None
 
     def _content(self) -> dict[str, Any]:
         rows: dict[str, list[dict]] = {str(fold): [] for fold in range(self.folds)}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from medbundles.data.files import IMAGE_ENDINGS, VOLUME_ENDINGS, is_image, list_images, stem
-from medbundles.data.nifti import VolumeInfo, load_header
+from medbundles.data.nifti import VolumeInfo, load_header, orientation_of
 from medbundles.data.problems import Problems
 from medbundles.data.reading import check_header, read_volume
 from medbundles.data.volumes import axial_slices, from_axial_slices
@@ -173,11 +173,7 @@ def _check(path: Path, channels: int) -> int:
             f"{path}: a NIfTI volume holds 1 channel, {channels} are wanted (in_channels); "
             f"give slices as .npy arrays of shape ({channels}, H, W)"
         )
-    from nibabel.orientations import io_orientation
-
-    axes = io_orientation(image.affine) if np.isfinite(image.affine).all() else np.full((3, 2), np.nan)
-    if np.isnan(axes).any():
-        raise DataError(f"{path}: its affine gives no orientation of the axes")
+    _, axes = orientation_of(path, image)
     turned = [shape[list(axes[:, 0]).index(axis)] for axis in range(3)]
     return turned[_plane_axis(tuple(turned))]
 

@@ -77,23 +77,35 @@ def load_header(path: str | Path) -> tuple[Any, tuple[int, int, int]]:
     return image, (shape[0], shape[1], shape[2] if len(shape) == 3 else 1)
 
 
+def orientation_of(path: str | Path, image: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The affine (4, 4) of a nibabel image, voxel to mm (RAS+), and its orientation (3, 2), stored to canonical axes.
+
+    Raises:
+        DataError: the affine is not finite, or gives no orientation.
+    """
+    from nibabel.orientations import io_orientation
+
+    affine = np.asarray(image.affine, dtype=float)
+    orientation = io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
+    if np.isnan(orientation).any():
+        raise DataError(f"{path}: its affine gives no orientation of the axes:\n{affine}")
+    return affine, orientation
+
+
 def load_canonical(path: str | Path) -> tuple[np.ndarray, VolumeInfo]:
     """All voxels, scaled by the file's slope, float32 (X, Y, Z) with axes turned to canonical RAS, and the way back.
 
     Raises:
         DataError: as `load_header`; also truncated or broken data, and an affine without an orientation.
     """
-    from nibabel.orientations import apply_orientation, io_orientation
+    from nibabel.orientations import apply_orientation
 
     image, shape = load_header(path)
     try:
         stored = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(shape)
     except Exception as error:
         raise DataError(f"{path}: truncated or broken, the voxels cannot be read ({_reason(error)})") from error
-    affine = np.asarray(image.affine, dtype=float)
-    orientation = io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
-    if np.isnan(orientation).any():
-        raise DataError(f"{path}: its affine gives no orientation of the axes:\n{affine}")
+    affine, orientation = orientation_of(path, image)
     volume = apply_orientation(stored, orientation)
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     spacing = [0.0, 0.0, 0.0]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,18 +40,6 @@ class CaseWriter(ResultWriter):
         {"_target_": "medbundles.handlers.CaseWriter", "output": "@output", "predictions": "@postprocessing",
          "class_names": "@class_names", "checkpoint": "@checkpoint", "grad_cam": "@heat_maps", "existing": "@existing"}
     """
-
-    def __init__(
-        self,
-        output: str | Path,
-        predictions: Any,
-        class_names: Sequence[str],
-        checkpoint: str | Path = "",
-        grad_cam: Any = None,
-        existing: str = "overwrite",
-    ):
-        super().__init__(output, predictions, class_names, checkpoint, existing)
-        self.grad_cam = grad_cam
 
     def __call__(self, engine: Engine) -> None:
         batch: Any = engine.state.batch

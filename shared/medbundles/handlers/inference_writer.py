@@ -52,9 +52,9 @@ class InferenceWriter(ResultWriter):
         predictions: the engine's postprocessing (`medbundles.transforms.Predictions`): its thresholds count.
         class_names: names of the N classes.
         checkpoint: file whose weights are used, told in the tables.
-        overlays: whether to write overlays.
         grad_cam: a `GradCam`, or None for no heat maps.
         existing: what `inference_datalist` does with inputs that have results; "skip" keeps their rows.
+        overlays: whether to write overlays.
 
     Raises:
         ConfigError: under torchrun; or when the results to be kept come from other weights or thresholds.
@@ -71,12 +71,12 @@ class InferenceWriter(ResultWriter):
         predictions: Any,
         class_names: Sequence[str],
         checkpoint: str | Path = "",
-        overlays: bool = True,
         grad_cam: Any = None,
         existing: str = "overwrite",
+        overlays: bool = True,
     ):
-        super().__init__(output, predictions, class_names, checkpoint, existing)
-        self.overlays, self.grad_cam = overlays, grad_cam
+        super().__init__(output, predictions, class_names, checkpoint, grad_cam, existing)
+        self.overlays = overlays
         self.volumes: dict[str, _Slices] = {}
 
     def make_tables(self, class_threshold: float) -> PredictionTables:

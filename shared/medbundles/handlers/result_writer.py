@@ -30,6 +30,7 @@ class ResultWriter:
         predictions: the engine's postprocessing (`medbundles.transforms.Predictions`): its thresholds count.
         class_names: names of the N classes.
         checkpoint: file whose weights are used, told in the tables.
+        grad_cam: a `GradCam`, or None for no heat maps.
         existing: "skip" keeps the rows of an earlier run.
 
     Raises:
@@ -44,10 +45,11 @@ class ResultWriter:
         predictions: Any,
         class_names: Sequence[str],
         checkpoint: str | Path = "",
+        grad_cam: Any = None,
         existing: str = "overwrite",
     ):
         self.output, self.predictions, self.class_names = Path(output), predictions, list(class_names)
-        self.checkpoint, self.existing = str(checkpoint), existing
+        self.checkpoint, self.grad_cam, self.existing = str(checkpoint), grad_cam, existing
         self.done = 0
 
     def attach(self, engine: Engine) -> None:

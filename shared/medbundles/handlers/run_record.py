@@ -23,7 +23,8 @@ class RunRecord:
         run_dir: the run directory.
         device: device of the run.
         seed: seed of the run.
-        records: objects with a `record()` that writes down what else belongs to the run, such as the folds.
+        records: objects whose `record()` tells what else is to be written down, such as the folds: the JSON file and
+            its content, or None.
     """
 
     def __init__(self, run_dir: RunDirectory, device: object, seed: int, records: Sequence[Any] = ()):
@@ -44,8 +45,8 @@ class RunRecord:
         folder = self.run_dir.folder("config")
         write_json_atomic(folder / "config.json", self.run_dir.config)
         write_json_atomic(folder / "environment.json", environment(self.device, self.seed))
-        for other in self.records:
-            other.record()
+        for content in filter(None, [other.record() for other in self.records]):
+            write_json_atomic(*content)
         logging.getLogger("medbundles").info("run directory: %s", self.run_dir.path)
 
     def close(self, engine: Engine) -> None:

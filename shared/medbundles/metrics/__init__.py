@@ -8,8 +8,8 @@ from medbundles.metrics.classification import confusion_score as confusion_score
 from medbundles.metrics.combined import combined_metric as combined_metric
 from medbundles.metrics.false_positive_area import FalsePositiveArea as FalsePositiveArea
 from medbundles.metrics.key import key_metric as key_metric
-from medbundles.metrics.loss_metric import LossMetric as LossMetric
 from medbundles.metrics.mean_over_samples import MeanOverSamples as MeanOverSamples
+from medbundles.metrics.multitask_loss_metric import MultitaskLossMetric as MultitaskLossMetric
 from medbundles.metrics.patient_bootstrap import PatientBootstrap as PatientBootstrap
 from medbundles.metrics.pick import Pick as Pick
 from medbundles.metrics.pick import PickMasks as PickMasks

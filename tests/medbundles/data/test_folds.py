@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -84,7 +85,7 @@ def test_all_works_where_no_folds_can_be_made_and_the_file_is_left_alone(tmp_pat
     file.write_text("broken")
     data = GradedFolds(tmp_path / "data", "flair", CLASSES, file=file, part="all")
     assert len(data["test"]) == 2
-    data.record()
+    assert data.record() is None
     assert file.read_text() == "broken"
 
 
@@ -139,13 +140,19 @@ def test_refusals(knobs, said):
 
 @pytest.fixture
 def recorded(dataset, tmp_path):
-    """(options, file) of a recorded split."""
-    file = tmp_path / "run" / "folds.json"
-    data = GradedFolds(dataset, "flair", CLASSES, file=file)
-    data["train"]
-    assert not file.parent.exists()  # building writes nothing
-    data.record()
-    return file
+    """The file of a recorded split."""
+    return write_record(GradedFolds(dataset, "flair", CLASSES, file=tmp_path / "folds.json"))
+
+
+def write_record(data: GradedFolds) -> Path:
+    """Write the split file, as a run does when it starts."""
+    assert data.file is not None
+    assert not data.file.exists()
+    recorded = data.record()
+    assert recorded is not None
+    assert recorded[0] == data.file
+    data.file.write_text(json.dumps(recorded[1]))
+    return data.file
 
 
 def test_the_file_holds_every_case_and_is_believed(dataset, recorded):
@@ -158,8 +165,7 @@ def test_the_file_holds_every_case_and_is_believed(dataset, recorded):
     recorded.write_text(json.dumps(content))
     moved = GradedFolds(dataset, "flair", CLASSES, fold=1, file=recorded)
     assert names(moved["test"]) == names(GradedFolds(dataset, "flair", CLASSES, fold=0)["test"])
-    moved.record()
-    assert json.loads(recorded.read_text()) == content  # never written over
+    assert moved.record() is None  # never written over
 
 
 def edit(file, change):
@@ -208,8 +214,8 @@ def test_another_split_written_in_the_meantime_is_noticed(dataset, tmp_path):
     file = tmp_path / "folds.json"
     late = GradedFolds(dataset, "flair", CLASSES, file=file)
     late["train"]
-    GradedFolds(dataset, "flair", CLASSES, file=file).record()
-    late.record()  # the same split
+    write_record(GradedFolds(dataset, "flair", CLASSES, file=file))
+    assert late.record() is None  # the same split
     edit(file, lambda c: c.update(cases={str((int(f) + 1) % 5): rows for f, rows in c["cases"].items()}))
     with pytest.raises(DataError, match="holds another split now than when this run began"):
         late.record()

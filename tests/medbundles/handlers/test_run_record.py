@@ -53,15 +53,17 @@ def test_only_rank_0_writes(run_dir, tmp_path, monkeypatch):
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 
-def test_what_else_belongs_to_the_run_is_written_when_it_starts(run_dir):
-    class Other:
-        written = 0
-
+def test_what_else_belongs_to_the_run_is_written_when_it_starts(run_dir, tmp_path):
+    class Folds:
         def record(self):
-            self.written += 1
+            return tmp_path / "made" / "folds.json", {"fold": [1, 2]}
 
-    other, engine = Other(), Engine(lambda *_: None)
-    RunRecord(run_dir, "cpu", 7, records=[other]).attach(engine)
-    assert other.written == 0
+    class Nothing:
+        def record(self):
+            return None
+
+    engine = Engine(lambda *_: None)
+    RunRecord(run_dir, "cpu", 7, records=[Nothing(), Folds()]).attach(engine)
+    assert not (tmp_path / "made").exists()
     engine.run([0, 0])
-    assert other.written == 1
+    assert json.loads((tmp_path / "made" / "folds.json").read_text()) == {"fold": [1, 2]}

@@ -14,7 +14,15 @@ import torch
 from ignite.engine import Engine
 
 from medbundles.losses import ClassificationLoss, MultitaskLoss, SegmentationLoss
-from medbundles.metrics import AUC, ConfusionScore, FalsePositiveArea, LossMetric, MeanDice, MeanIoU, combined_metric
+from medbundles.metrics import (
+    AUC,
+    ConfusionScore,
+    FalsePositiveArea,
+    MeanDice,
+    MeanIoU,
+    MultitaskLossMetric,
+    combined_metric,
+)
 
 SIZE = 11
 LAMBDAS = (0.7, 0.4)
@@ -52,7 +60,7 @@ def run(data, sizes, classes=2):
         **{f"val_{name}": ConfusionScore(name, classes) for name in ("sensitivity", "specificity", "precision", "f1")},
         "val_auc": AUC(),
         "val_combined": combined_metric(dice, accuracy),
-        "val_loss": LossMetric(MultitaskLoss(SegmentationLoss(), ClassificationLoss(), *LAMBDAS)),
+        "val_loss": MultitaskLossMetric(MultitaskLoss(SegmentationLoss(), ClassificationLoss(), *LAMBDAS)),
     }
     for name, metric in metrics.items():
         metric.attach(engine, name)

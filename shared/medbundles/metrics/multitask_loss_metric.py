@@ -15,7 +15,7 @@ from medbundles.metrics.pick import Pick
 PRED_AND_LABEL = Pick("pred", "label")
 
 
-class LossMetric(MeanOverSamples):
+class MultitaskLossMetric(MeanOverSamples):
     """The multitask loss over all samples: lambda_seg * mean over those with a mask + lambda_cls * mean over all.
 
     Attached as "val_loss" it also sets "val_seg_loss" and "val_cls_loss", the means before the lambdas ("loss" in the
