@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine
 
@@ -63,6 +64,19 @@ class CaseWriter(ResultWriter):
         if len(self.class_names) == 2:
             known += f"; {self.class_names[1]} from {self.tables.class_threshold:.3f} on"
         caption = f"{row['name']}: {row['grade']} ({known})\nheat: what speaks for {row['grade']!r}"
-        shown = image[0].float()
-        shown = torch.where(shown == VOLUME_BACKGROUND, shown.min(), shown)  # the head's median; a person expects black
-        three_planes(shown.cpu().numpy(), heat.cpu().numpy(), self.output / row["grad_cam"], caption)
+        shown = on_black(image[0].float().cpu().numpy())
+        three_planes(shown, heat.cpu().numpy(), self.output / row["grad_cam"], caption)
+
+
+def on_black(image: np.ndarray) -> np.ndarray:
+    """A volume (X, Y, Z) as `ResizeVolume` leaves it, with black around the head instead of the head's median.
+
+    The resizing leaves a rim of values near the median, up to two voxels wide, outside the head.
+    """
+    from scipy import ndimage
+
+    inner = np.zeros(image.shape, dtype=bool)
+    inner[1:-1, 1:-1, 1:-1] = True
+    labels, _ = ndimage.label(image == VOLUME_BACKGROUND)
+    outside = np.isin(labels, np.unique(labels[~inner & (labels > 0)]))
+    return np.where(ndimage.binary_dilation(outside, iterations=2), image.min(), image)

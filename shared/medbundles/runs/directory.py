@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 import time
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch.distributed as dist
 
 from medbundles.errors import CheckpointError, ConfigError
 
 RUN_NAME = re.compile(r"run_(\d{8}_\d{6})(?:_(\d+))?")
+LOCK = ".lock"
 FOLDERS = ("config", "logs", "metrics", "checkpoints", "plots", "predictions")
+
+logger = logging.getLogger("medbundles")
 
 
 def from_rank_0(value: Any) -> Any:
@@ -68,6 +73,7 @@ class RunDirectory:
         self.knobs: dict[str, Any] = {}
         self.free_knobs: set[str] = set()
         self._path: Path | None = None
+        self._lock: TextIO | None = None
 
     def record(self, config: dict[str, Any], knobs: dict[str, Any], free_knobs: set[str]) -> None:
         """Keep what the run's files tell of it.
@@ -149,7 +155,7 @@ class RunDirectory:
         """Make the folder, or, with `run_name` (the name of a resumed run), go on in that one.
 
         Raises:
-            ConfigError: the folder cannot be made.
+            ConfigError: the folder cannot be made, or another process still writes to it.
         """
         if self._path is None:
             failure = None
@@ -158,6 +164,8 @@ class RunDirectory:
                     self._path = self._existing(run_name) if run_name else self._new()
                     for name in FOLDERS:
                         self.folder(name).mkdir(parents=True, exist_ok=True)
+                    if self._is_taken():
+                        failure = f"{self._path}: another process still writes to this run. Let it end, or end it."
                 except OSError as error:
                     failure = f"output_dir: cannot make a run folder below {self.parent}: {error.strerror or error}."
             failure, self._path = from_rank_0((failure, self._path))
@@ -171,6 +179,24 @@ class RunDirectory:
             if run is not None:
                 return run
         return self.parent / run_name
+
+    def _is_taken(self) -> bool:
+        """Whether another process holds the folder; else it is ours until this process ends, in whatever way.
+
+        The lock is one that workers do not inherit: where only they are left, a killed run can be resumed.
+        """
+        if os.name != "posix":
+            return False
+        import fcntl
+
+        self._lock = (self.path / LOCK).open("w")
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            return True
+        except OSError as error:
+            logger.warning("%s: cannot be locked here (%s): do not resume a run that still runs", self.path, error)
+        return False
 
     def _new(self) -> Path:
         """Created exclusively: a second run in the same second gets `_2`."""

@@ -19,6 +19,7 @@ from torch import nn
 from medbundles.data import EpochBatches, SeededDataset, SeededLoader, inference_cases
 from medbundles.errors import ConfigError, DataError
 from medbundles.handlers import CaseWriter, GradCam
+from medbundles.handlers.case_writer import on_black
 from medbundles.networks import GradingResNet
 from medbundles.transforms import CropToHead, HeadNormalise, LoadVolume, Predictions, ResizeVolume
 
@@ -194,3 +195,17 @@ def test_real_cases(real_data, tmp_path):
         assert (tmp_path / folder / content["results"][0]["grad_cam"]).is_file()
     network = GradingResNet(depth=10, in_channels=2)
     infer(real_data / "tcga_lgg", tmp_path / "two", network, grad_cam=None, modality=["flair", "t1ce"])
+
+
+def test_what_is_shown_around_the_head_is_black_and_the_head_keeps_its_medians():
+    x, y, z = np.meshgrid(*[np.arange(90) - 44.5] * 3, indexing="ij")
+    inside = x**2 + y**2 + z**2 < 30**2
+    head = np.where(inside, np.random.default_rng(0).integers(-2, 4, inside.shape), 0).astype(np.float32)
+    resize = ResizeVolume(30)
+    small = resize({"image": head[None]})["image"][0].numpy()
+    small[14:16, 14:16, 14:16] = 0  # medians in the middle of the head
+    shown = on_black(small)
+    part = resize({"image": inside[None].astype(np.float32)})["image"][0].numpy()  # of the head, in each voxel
+    assert (small[part < 0.02] != small.min()).all()
+    assert (shown[part < 0.02] == small.min()).all()
+    np.testing.assert_array_equal(shown[part > 0.99], small[part > 0.99])

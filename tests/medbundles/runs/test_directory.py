@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,9 +35,8 @@ def test_nothing_is_made_before_the_start(tmp_path):
 def test_layout(tmp_path):
     run = RunDirectory(str(tmp_path / "runs"), "exp")
     assert run.start() == tmp_path / "runs/exp/run_20260102_030405" == run.path
-    assert sorted(p.name for p in run.path.iterdir()) == sorted(
-        ["config", "logs", "metrics", "checkpoints", "plots", "predictions"]
-    )
+    shown = sorted(p.name for p in run.path.iterdir() if not p.name.startswith("."))
+    assert shown == ["checkpoints", "config", "logs", "metrics", "plots", "predictions"]
     assert run.start() == run.path  # a trainer that is run again stays in its folder
     assert len(list((tmp_path / "runs/exp").iterdir())) == 1
 
@@ -149,3 +151,33 @@ def test_a_new_run_does_not_take_over_the_checkpoints_of_another(tmp_path):
     with pytest.raises(ConfigError, match="holds the checkpoints of another run"):
         second.start()
     assert len(first.runs()) == 1
+
+
+HOLD = """
+import os, sys, time
+from medbundles.runs import RunDirectory
+run = RunDirectory(sys.argv[1], "e")
+run.start(sys.argv[2])
+worker = os.fork()  # as a loader's worker
+if worker:
+    print(worker, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of runs are POSIX ones")
+def test_a_run_that_still_runs_is_not_resumed_but_a_killed_one_is(tmp_path):
+    run = RunDirectory(str(tmp_path), "e").start()
+    other = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path), run.name], stdout=subprocess.PIPE, text=True)
+    assert other.stdout is not None
+    worker = int(other.stdout.readline())
+    try:
+        with pytest.raises(ConfigError, match="another process still writes to this run"):
+            RunDirectory(str(tmp_path), "e").start(run.name)
+        other.kill()
+        other.wait()
+        os.kill(worker, 0)  # still there, and no hindrance
+        assert RunDirectory(str(tmp_path), "e").start(run.name) == run
+    finally:
+        other.kill()
+        os.kill(worker, signal.SIGKILL)
