@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from tests.bundles.brain_tumor_data import DATA
 from tests.bundles.brain_tumor_model import MODEL
-from tests.bundles.brain_tumor_records import RECORDS
 from tests.bundles.brain_tumor_run import RUN
 from tests.bundles.knob_check import Check
 
-CHECKS: dict[str, Check] = {**MODEL, **DATA, **RUN, **RECORDS}
+CHECKS: dict[str, Check] = {**MODEL, **DATA, **RUN}

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from medbundles.data import GradedFolds
-from tests.bundles.knob_bench import Bench, Run
+from tests.bundles.knob_bench import Bench
 
 BUNDLE = "glioma_grading_resnet50_3d"
 CASES = {"HGG": 8, "LGG": 6}
@@ -42,47 +42,35 @@ class ThinNet(nn.Module):
 class GliomaBench(Bench):
     """See `Bench`."""
 
+    followed, other_metric = "val_auc", "val_acc"
+
     def __init__(self, folder: Path):
-        data = folder / "heads"
         super().__init__(
             BUNDLE,
             folder,
             {
-                "dataset_dir": str(data),
                 "depth": 10,
                 "spatial_size": [16, 16, 16],
                 "network_def#_target_": f"{__name__}.ThinNet",
                 "batch_size": 2,
                 "drw_start_epoch": False,  # the default is beyond the few epochs of a check
-                "num_workers": 0,
-                "device": "cpu",
-                "tensorboard": False,
                 "plot_interval": 0,
-                "cache": "disk",
-                "cache_dir": str(folder / "cache"),
             },
         )
-        self.data, self.other_data, self.three_classes = data, folder / "other_heads", folder / "three_classes"
+        self.three_classes = folder / "three_classes"
         for seed, (path, cases) in enumerate(
-            ((data, CASES), (self.other_data, CASES), (self.three_classes, {**CASES, "MID": 5}))
+            ((self.data, CASES), (self.other_data, CASES), (self.three_classes, {**CASES, "MID": 5}))
         ):
             _make_heads(path, cases, np.random.default_rng(seed))
-        self.volume = str(data / "HGG/HGG_0/HGG_0_flair.nii.gz")
-        self.bad_data = folder / "bad_heads"
-        self._spoil()
-        self.other_bundle, self.other_cache = folder / "other", folder / "other_cache"
-        shutil.copytree(self.bundle, self.other_bundle)
-        for bundle in (self.bundle, self.other_bundle):
-            (bundle / "data").symlink_to(data)
+        self.image = str(self.data / "HGG/HGG_0/HGG_0_flair.nii.gz")
         self.numbers = itertools.count()
+        self._spoil()
         self._files()
 
-    def run(self, *metrics: dict[str, float], whole_epochs: bool = False, **overrides: Any) -> Run:
-        """As `Bench.run`; the split goes to a file of its own, which no other run comes upon."""
-        return super().run(*metrics, whole_epochs=whole_epochs, **{**self.own_folds(), **overrides})
+    def metrics(self, value: float) -> dict[str, float]:
+        return {**super().metrics(value), "val_f1": 0.5}
 
     def own_folds(self) -> dict[str, str]:
-        """An override that lets a run write its split where nothing else looks."""
         return {"folds_file": str(self.folder / "folds" / f"{next(self.numbers)}.json")}
 
     def _spoil(self) -> None:
@@ -97,11 +85,8 @@ class GliomaBench(Bench):
             _save(volume, next(item["image"] for item in parts[part] if item["grade"] == "HGG"))
 
     def _files(self) -> None:
-        for name, options in (("weights", {}), ("backbone", REAL)):
-            state = self.get("network_def", **options).state_dict()
-            filled = {k: torch.full_like(v, 0.25) for k, v in state.items() if "backbone" in k or name == "weights"}
-            torch.save(filled, self.folder / f"{name}.pt")
-        self.weights, self.backbone = str(self.folder / "weights.pt"), str(self.folder / "backbone.pt")
+        self.weights = self.save_weights("weights.pt")
+        self.backbone = self.save_weights("backbone.pt", "backbone", **REAL)
         # the usual split, with the first two folds in each other's place
         self.other_folds = self.folder / "swapped.json"
         split = GradedFolds(self.data, "flair", ["LGG", "HGG"], file=self.other_folds)
@@ -109,15 +94,7 @@ class GliomaBench(Bench):
         content = split.record()[1]
         content["cases"]["0"], content["cases"]["1"] = content["cases"]["1"], content["cases"]["0"]
         self.other_folds.write_text(json.dumps(content))
-        # two inputs, of which one has a result
-        self.inputs, self.results = self.folder / "inputs", self.folder / "results"
-        (self.results / "gradcam").mkdir(parents=True)
-        self.inputs.mkdir()
-        for name in ("a", "b"):
-            shutil.copy(self.volume, self.inputs / f"{name}.nii.gz")
-        (self.results / "gradcam/a.png").touch()
-        row = {"file": str(self.inputs / "a.nii.gz"), "grad_cam": "gradcam/a.png"}
-        (self.results / "predictions.json").write_text(json.dumps({"results": [row]}))
+        self.save_result(grad_cam="gradcam/a.png")
 
 
 def _names(split: GradedFolds, fold: int) -> list[str]:

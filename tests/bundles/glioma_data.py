@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import os
-from contextlib import chdir
 from typing import Any
 
 from medbundles.data import GradedFolds
-from medbundles.errors import ConfigError, DataError
-from tests.bundles.brain_tumor_data import (
-    batch_sizes,
-    cached,
+from medbundles.errors import ConfigError
+from tests.bundles.common_data import (
+    LOADING,
+    augmentation_checks,
+    below_output_dir,
+    both,
     elsewhere,
-    loaders,
-    other_bundle,
-    pinned,
+    left_over,
+    option,
     reads,
-    workers,
-    workers_of_inference,
+    root_check,
+    told,
 )
 from tests.bundles.glioma_bench import CASES
-from tests.bundles.knob_bench import Bench, handler
+from tests.bundles.knob_bench import Bench
 from tests.bundles.knob_check import Check
 
-ROOTS = (
-    "data", "runs", "folds", "cache", "models", "licence", "stages", "weights to evaluate", "weights for inference",
-    "input", "output",
-)  # fmt: skip
 AMOUNTS = ("random_flip", "random_rotate", "random_scale", "gaussian_noise", "brightness", "contrast", "gamma")
-OFF = {f"augmentation#{name}": 0.0 for name in AMOUNTS}
 
 
 def split(bench: Bench, *file: str, **turned: Any) -> GradedFolds:
@@ -37,11 +32,6 @@ def split(bench: Bench, *file: str, **turned: Any) -> GradedFolds:
 
 def names(items: list[dict]) -> list[str]:
     return [item["name"] for item in items]
-
-
-def told(bench: Bench, knob: str, **turned: Any) -> Any:
-    """What the evaluation's report says of a knob."""
-    return handler(bench.workflow("evaluate", **turned), "EvaluationReport", "validate#handlers").about[knob]
 
 
 def homes(bench: Bench, **turned: Any) -> dict[str, str]:
@@ -55,57 +45,12 @@ def homes(bench: Bench, **turned: Any) -> dict[str, str]:
     return {**found, "report": told(bench, "dataset_dir", **turned)}
 
 
-def roots(bench: Any, **turned: Any) -> dict[str, str]:
-    """The bundle's folder by everything that is read and written below it."""
-    free = {"dataset_dir": ..., "output_dir": ..., "cache_dir": ..., "checkpoint": ..., "input": ..., "output": ...}
-    if "bundle_root" not in turned:
-        free["bundle_root"] = ...
-    with chdir(bench.bundle):  # where the default, the working folder, is a bundle
-        train, test, new = (bench.workflow(*f, **free, **turned) for f in ((), ("evaluate",), ("inference",)))
-        publish, parse = handler(train, "Publish"), train.parser.get_parsed_content
-        paths = (
-            parse("data")["train"][0]["image"],
-            parse("run_dir").parent,
-            parse("data").file,
-            parse("cache_dir"),
-            publish.models_dir,
-            publish.data_license,
-            handler(train, "InitialWeights").configs,
-            handler(test, "WeightsCheckpointLoader", "validate#handlers").checkpoint,
-            handler(new, "WeightsCheckpointLoader", "handlers").checkpoint,
-            new.parser.get_parsed_content("data")[0]["image"],
-            handler(new, "CaseWriter", "handlers").output,
-        )
-    return {name: str(path)[: len(str(bench.other_bundle))] for name, path in zip(ROOTS, paths, strict=True)}
-
-
-def below_output_dir(bench: Bench, **turned: Any) -> dict[str, str]:
-    workflow = bench.workflow(**{"cache_dir": ..., **turned})
-    parse = workflow.parser.get_parsed_content
+def runs_and_folds(bench: Bench, **turned: Any) -> dict[str, str]:
     return {
-        "runs": str(parse("run_dir").parent.parents[1]),
-        "folds": str(parse("data").file.parents[1]),
-        "cache": str(parse("train::dataset").read.folder.parent),
-        "tracking": parse("tracking_uri").removeprefix("sqlite:///").removesuffix("/tracking/mlruns.db"),
+        **below_output_dir(bench, **turned),
+        "runs": str(bench.get("run_dir", **turned).parent.parents[1]),
+        "folds": str(split(bench, **turned).file.parents[1]),
     }
-
-
-def left_over(bench: Any, **turned: Any) -> dict[str, Any]:
-    """Cases of parts in which a file has no header, or holds NaN."""
-    bad = {"dataset_dir": str(bench.bad_data), "cache": "none"}
-    found: dict[str, Any] = {}
-    for part, file, dataset in (
-        ("train", (), "train::dataset"),
-        ("val", (), "validate::dataset"),
-        ("test", ("evaluate",), "validate::dataset"),
-        ("input", ("inference",), "dataset"),
-    ):
-        try:
-            read = bench.workflow(*file, **bad, **turned).parser.get_parsed_content(dataset)
-            found[part] = len(read.data)
-        except (DataError, RuntimeError):  # MONAI wraps what a component raises
-            found[part] = "refused"
-    return found
 
 
 def good_ones(bench: Any) -> dict[str, int]:
@@ -175,7 +120,7 @@ def last_batch(bench: Bench, **turned: Any) -> int:
 def accepted(bench: Bench, **turned: Any) -> bool:
     """Whether a run begins at all."""
     try:
-        bench.run({"val_auc": 0.5, "val_f1": 0.5}, **turned)
+        bench.run(bench.metrics(0.5), **turned)
     except RuntimeError as error:  # MONAI's around ours
         cause: Any = error
         while not isinstance(cause, ConfigError):
@@ -183,33 +128,6 @@ def accepted(bench: Bench, **turned: Any) -> bool:
         assert "allow_double_balancing" in str(cause)
         return False
     return True
-
-
-def option(name: str) -> Any:
-    """An option of the loaders of training and validation, which needs a worker."""
-
-    def see(bench: Bench, **turned: Any) -> dict[str, Any]:
-        found = loaders(bench, **turned)
-        return {part: getattr(found[part], name) for part in ("train", "validate")}
-
-    return see
-
-
-def augmented(bench: Bench, **turned: Any) -> list[float]:
-    """How much a training volume differs from the prepared one, in 6 epochs."""
-    dataset = bench.get("train#dataset", **turned)
-    prepared = dataset.read(dataset.data[1])["image"]
-    return [round(float((dataset[(epoch, 1)]["image"] - prepared).abs().mean()), 6) for epoch in range(1, 7)]
-
-
-def alone(knob: str) -> tuple[str, Check]:
-    """With this part of the augmentation alone nothing is changed once it is off."""
-    name = f"augmentation#{knob}"
-    return name, Check(augmented, 0.0, [0.0] * 6, {k: v for k, v in OFF.items() if k != name})
-
-
-def both(value: Any) -> dict[str, Any]:
-    return {"train": value, "validate": value}
 
 
 def other_data(bench: Any) -> str:
@@ -227,28 +145,22 @@ def all_elsewhere(bench: Bench) -> dict[str, str]:
 WORKER = {"num_workers": 1}
 
 DATA = {
-    "bundle_root": Check(roots, other_bundle, lambda bench: dict.fromkeys(ROOTS, other_bundle(bench))),
+    **LOADING,
+    "bundle_root": root_check(folds=lambda train: train.parser.get_parsed_content("data").file),
     "dataset_dir": Check(homes, other_data, all_other),
-    "output_dir": Check(below_output_dir, elsewhere, all_elsewhere),
+    "output_dir": Check(runs_and_folds, elsewhere, all_elsewhere),
     "folds_file": Check(first_fold, lambda bench: str(bench.other_folds), lambda bench: bench.first_folds[1]),
-    "cache_dir": Check(cached, lambda bench: str(bench.other_cache), both(True)),
-    "cache": Check(reads, "none", both((0, 2))),
     "cache (in memory)": Check(reads, "memory", {"train": (11, 0), "validate": (3, 0)}),
-    "skip_bad_files": Check(left_over, True, good_ones),
+    "skip_bad_files": Check(left_over(), True, good_ones),
     "folds": Check(number_of_folds, 3, {"folds": 3, "report": 3}),
     "fold": Check(held_out, 1, second_fold),
     "fold_seed": Check(first_fold, 7),
     "selection": Check(chosen_by, "inner", inner_parts),
     "part": Check(evaluated, "all", everything),
-    "batch_size": Check(batch_sizes, 3, {**both(3), "inference": 3}),
     "sampling": Check(repeats, "balanced", True),
     "allow_double_balancing": Check(accepted, True, True, given={"sampling": "balanced"}),
     "drop_last": Check(last_batch, False, 3, given={"batch_size": 4}),
-    "pin_memory": Check(pinned, False, both(False)),
-    "num_workers": Check(workers, 1, both(1)),  # auto is never 1
-    "num_workers (inference)": Check(workers_of_inference, 1, 1),
     "persistent_workers": Check(option("persistent_workers"), False, both(False), given=WORKER),
     "prefetch_factor": Check(option("prefetch_factor"), 2, both(2), given=WORKER),
-    "augmentation#enabled": Check(augmented, False, [0.0] * 6),
-    **dict(map(alone, AMOUNTS)),
+    **augmentation_checks({f"augmentation#{name}": 0.0 for name in AMOUNTS}),
 }

@@ -78,18 +78,71 @@ class FakeWandB:
 class Bench:
     """A copy of a bundle, with small data and settings that make everything quick.
 
+    The bench of a bundle makes what lies in `data`, `other_data` and `bad_data`, an `image` to look at, `weights`, and
+    `inputs` with `results`; it names what differs between the bundles:
+
+    * `writer`: the handler that writes what inference finds.
+    * `followed`, `other_metric`: a metric of validation that is followed by default, another one that may be.
+    * `rate`: name of the head's learning rate in a run's history.
+
     Args:
         bundle: name of the bundle.
         folder: empty folder to work in.
-        small: overrides of every workflow; a check of one of these knobs states what it expects.
+        small: more overrides of every workflow; a check of one of these knobs states what it expects.
     """
 
+    writer = "CaseWriter"
+    followed: str
+    other_metric: str
+    rate = "lr"
+    image: str
+    weights: str
+
     def __init__(self, bundle: str, folder: Path, small: dict[str, Any]):
-        self.folder = folder
-        self.bundle = folder / "bundle"
-        shutil.copytree(BUNDLES / bundle, self.bundle, ignore=shutil.ignore_patterns("models", "runs", "data"))
+        self.folder, self.bundle, self.other_bundle = folder, folder / "bundle", folder / "other_bundle"
+        self.data, self.other_data, self.bad_data = folder / "data", folder / "other_data", folder / "bad_data"
+        self.other_cache, self.inputs, self.results = folder / "other_cache", folder / "inputs", folder / "results"
+        for copy in (self.bundle, self.other_bundle):
+            shutil.copytree(BUNDLES / bundle, copy, ignore=shutil.ignore_patterns("models", "runs", "data"))
+            (copy / "data").symlink_to(self.data)
         self.runs: dict[str, Run] = {}
-        self.small = {"bundle_root": str(self.bundle), "output_dir": str(folder / "runs"), **small}
+        self.small = {
+            "bundle_root": str(self.bundle),
+            "dataset_dir": str(self.data),
+            "output_dir": str(folder / "runs"),
+            "cache_dir": str(folder / "cache"),
+            "cache": "disk",
+            "num_workers": 0,
+            "device": "cpu",
+            "tensorboard": False,
+            **small,
+        }
+
+    def metrics(self, value: float) -> dict[str, float]:
+        """What a validation finds; the metric that is followed by default has this value."""
+        return {self.followed: value}
+
+    def own_folds(self) -> dict[str, str]:
+        """An override that lets a run write its split where nothing else looks."""
+        return {}
+
+    def save_weights(self, name: str, part: str = "", **options: Any) -> str:
+        """A file of the weights with `part` in their names, all of them 0.25."""
+        state = self.get("network_def", **options).state_dict()
+        torch.save({k: torch.full_like(v, 0.25) for k, v in state.items() if part in k}, self.folder / name)
+        return str(self.folder / name)
+
+    def save_result(self, **files: str) -> None:
+        """Two inputs, of which one has a result: these files."""
+        self.inputs.mkdir()
+        suffix = "".join(Path(self.image).suffixes)
+        for name in ("a", "b"):
+            shutil.copy(self.image, self.inputs / f"{name}{suffix}")
+        for file in files.values():
+            (self.results / file).parent.mkdir(parents=True)
+            (self.results / file).touch()
+        row = {"file": str(self.inputs / f"a{suffix}"), **files}
+        (self.results / "predictions.json").write_text(json.dumps({"results": [row]}))
 
     def config(self, name: str) -> dict[str, Any]:
         return json.loads((self.bundle / "configs" / f"{name}.json").read_text(encoding="utf-8"))
@@ -111,6 +164,19 @@ class Bench:
         )
         workflow.initialize()
         return workflow
+
+    def workflows(self, **overrides: Any) -> list[ConfigWorkflow]:
+        """Those of training, evaluation and inference."""
+        return [self.workflow(*files, **overrides) for files in ((), ("evaluate",), ("inference",))]
+
+    def parts(self, id_: str, **overrides: Any) -> dict[str, Any]:
+        """One component, as training, validation and inference have it."""
+        train = self.workflow(**overrides).parser
+        return {
+            "train": train.get_parsed_content(f"train::{id_}"),
+            "validate": train.get_parsed_content(f"validate::{id_}"),
+            "inference": self.get(id_, "inference", **overrides),
+        }
 
     def get(self, id_: str, *files: str, **overrides: Any) -> Any:
         """One component and what it needs, built; `...` as a value takes the bench's override back."""
@@ -142,7 +208,7 @@ class Bench:
             metrics: validation metrics of each epoch; they also say how many epochs there are.
             whole_epochs: train on all batches.
         """
-        workflow = self.workflow(**{"epochs": len(metrics), **overrides})
+        workflow = self.workflow(**{"epochs": len(metrics), **self.own_folds(), **overrides})
         trainer = workflow.parser.get_parsed_content("train::trainer")
         evaluator = workflow.parser.get_parsed_content("validate::evaluator")
         result = Run(Path(), trainer, evaluator, workflow, [], [], 0, FakeWandB())
@@ -182,3 +248,7 @@ def handler(workflow: ConfigWorkflow, name: str, where: str = "train#handlers") 
     found = [i for i, entry in enumerate(workflow.parser[where]) if entry["_target_"].endswith(f".{name}")]
     assert len(found) == 1, f"{len(found)} handlers {name} in {where}"
     return workflow.parser.get_parsed_content(f"{where}::{found[0]}")
+
+
+def network(workflow: ConfigWorkflow) -> Any:
+    return workflow.parser.get_parsed_content("network_def")

@@ -13,7 +13,7 @@ def test_stage_1_augments_more(brain_tumor):
     for stage in ("stage2_cls_head", "stage3_joint"):
         assert_same(brain_tumor.get("augmentation", stage), usual)
     aggressive = brain_tumor.get("augmentation", "stage1_seg_warmup")
-    amounts = [name for name in (*AMOUNTS.split(), "elastic_alpha") if "flip" not in name]
+    amounts = [name for name in (*AMOUNTS, "elastic_alpha") if "flip" not in name]
     assert all(getattr(aggressive, name) > getattr(usual, name) for name in amounts)
 
 

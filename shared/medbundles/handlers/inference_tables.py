@@ -125,7 +125,7 @@ class ResultTables:
 
     def _cells(self, field: str, value: Any) -> list[Any]:
         if field.startswith("prob"):
-            return [""] * len(self.class_names) if value is None else [round(p, 6) for p in value]
+            return [""] * len(self.class_names) if value is None else list(value)
         return ["" if value is None else value]
 
 

@@ -1,0 +1,180 @@
+"""Knobs of the paths, the loaders and the augmentation that bundles share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import chdir
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from monai.bundle import ConfigWorkflow
+
+from medbundles.errors import DataError
+from tests.bundles.knob_bench import Bench, handler
+from tests.bundles.knob_check import Check
+
+PATHS = ("bundle_root", "dataset_dir", "output_dir", "cache_dir", "checkpoint", "input", "output")
+ROOTS = (
+    "data", "runs", "cache", "models", "licence", "stages", "weights to evaluate", "weights for inference", "input",
+    "output",
+)  # fmt: skip
+
+
+def told(bench: Bench, knob: str, **turned: Any) -> Any:
+    """What the evaluation's report says of a knob."""
+    return handler(bench.workflow("evaluate", **turned), "EvaluationReport", "validate#handlers").about[knob]
+
+
+def root_check(**more: Callable[[ConfigWorkflow], Any]) -> Check:
+    """Of the bundle's folder, by everything that is read and written below it; training may have `more` of it."""
+    names = (*ROOTS, *more)
+
+    def see(bench: Bench, **turned: Any) -> dict[str, str]:
+        with chdir(bench.bundle):  # where the default, the working folder, is a bundle
+            train, test, new = bench.workflows(**{**dict.fromkeys(PATHS, ...), **turned})
+            publish, parse = handler(train, "Publish"), train.parser.get_parsed_content
+            paths = (
+                parse("data")["train"][0]["image"],
+                parse("run_dir").parent,
+                parse("cache_dir"),
+                publish.models_dir,
+                publish.data_license,
+                handler(train, "InitialWeights").configs,
+                handler(test, "WeightsCheckpointLoader", "validate#handlers").checkpoint,
+                handler(new, "WeightsCheckpointLoader", "handlers").checkpoint,
+                new.parser.get_parsed_content("data")[0]["image"],
+                handler(new, bench.writer, "handlers").output,
+                *(find(train) for find in more.values()),
+            )
+        return {name: str(path)[: len(str(bench.other_bundle))] for name, path in zip(names, paths, strict=True)}
+
+    return Check(see, other_bundle, lambda bench: dict.fromkeys(names, other_bundle(bench)))
+
+
+def below_output_dir(bench: Bench, **turned: Any) -> dict[str, str]:
+    """The folder of the runs, by what lies directly in it."""
+    parse = bench.workflow(**{"cache_dir": ..., **turned}).parser.get_parsed_content
+    return {
+        "cache": str(parse("train::dataset").read.folder.parent),
+        "tracking": parse("tracking_uri").removeprefix("sqlite:///").removesuffix("/tracking/mlruns.db"),
+    }
+
+
+def cached(bench: Bench, **turned: Any) -> dict[str, bool]:
+    """Whether an item of each part is cached in the bench's other folder."""
+    workflow, found = bench.workflow(**turned), {}
+    for part in ("train", "validate"):
+        for path in bench.other_cache.glob("*.pt"):
+            path.unlink()
+        workflow.parser.get_parsed_content(f"{part}::dataset")[0]
+        found[part] = any(bench.other_cache.glob("*.pt"))
+    return found
+
+
+def reads(bench: Bench, **turned: Any) -> dict[str, tuple[int, int]]:
+    """How many files are read to prepare each part, and then to get an item twice."""
+    workflow, found = bench.workflow(**{**turned, "cache_dir": ...}), {}
+    for part in ("train", "validate"):
+        dataset = workflow.parser.get_parsed_content(f"{part}::dataset")
+        files: list[str] = []
+        dataset.transform = partial(_noted, files, dataset.transform)
+        dataset.prepare()
+        prepared = len(files)
+        dataset[0], dataset[0]
+        found[part] = (prepared, len(files) - prepared)
+    return found
+
+
+def _noted(files: list[str], read: Any, item: dict) -> dict:
+    files.append(item["image"])
+    return read(item)
+
+
+def left_over(inputs: str = "") -> Callable[..., dict[str, Any]]:
+    """How many items of each part are taken of the bench's data with bad files, of which `inputs` are given anew."""
+
+    def see(bench: Bench, **turned: Any) -> dict[str, Any]:
+        bad = {"dataset_dir": str(bench.bad_data), "cache": "none", "input": str(bench.bad_data / inputs)}
+        found: dict[str, Any] = {}
+        for part, file, dataset in (
+            ("train", (), "train::dataset"),
+            ("val", (), "validate::dataset"),
+            ("test", ("evaluate",), "validate::dataset"),
+            ("input", ("inference",), "dataset"),
+        ):
+            try:
+                found[part] = len(bench.get(dataset, *file, **bad, **turned).data)
+            except (DataError, RuntimeError):  # MONAI wraps what a component raises
+                found[part] = "refused"
+        return found
+
+    return see
+
+
+def batch_sizes(bench: Bench, **turned: Any) -> dict[str, int]:
+    return {part: len(next(iter(loader))["name"]) for part, loader in bench.parts("dataloader", **turned).items()}
+
+
+def loaders(bench: Bench, **turned: Any) -> dict[str, Any]:
+    with patch("torch.cuda.is_available", return_value=True):
+        return bench.parts("dataloader", **turned)
+
+
+def option(name: str) -> Callable[..., dict[str, Any]]:
+    """An option of the loaders of training and validation."""
+
+    def see(bench: Bench, **turned: Any) -> dict[str, Any]:
+        return {part: getattr(loader, name) for part, loader in loaders(bench, **turned).items() if part != "inference"}
+
+    return see
+
+
+def workers_of_inference(bench: Bench, **turned: Any) -> int:
+    return loaders(bench, **turned)["inference"].num_workers
+
+
+def augmented(bench: Bench, **turned: Any) -> list[float]:
+    """How much a training item's image, and its mask if it has one, differ from the prepared ones, in 6 epochs."""
+    dataset = bench.get("train#dataset", **turned)
+    prepared = dataset.read(dataset.data[1])
+    differences = []
+    for epoch in range(1, 7):
+        item = dataset[(epoch, 1)]
+        each = [(item[k].float() - prepared[k].float()).abs().mean() for k in ("image", "mask") if k in item]
+        differences.append(round(float(torch.stack(each).sum()), 6))
+    return differences
+
+
+def augmentation_checks(off: dict[str, Any]) -> dict[str, Check]:
+    """`off`: the knobs of its parts and what turns them off; with one part alone nothing changes once it is off too."""
+    return {
+        "augmentation#enabled": Check(augmented, False, [0.0] * 6),
+        **{
+            name: Check(augmented, value, [0.0] * 6, {k: v for k, v in off.items() if k != name})
+            for name, value in off.items()
+        },
+    }
+
+
+def both(value: Any) -> dict[str, Any]:
+    return {"train": value, "validate": value}
+
+
+def other_bundle(bench: Bench) -> str:
+    return str(bench.other_bundle)
+
+
+def elsewhere(bench: Bench) -> str:
+    return str(bench.folder / "elsewhere")
+
+
+LOADING = {
+    "cache_dir": Check(cached, lambda bench: str(bench.other_cache), both(True)),
+    "cache": Check(reads, "none", both((0, 2))),
+    "batch_size": Check(batch_sizes, 3, {**both(3), "inference": 3}),
+    "pin_memory": Check(option("pin_memory"), False, both(False)),
+    "num_workers": Check(option("num_workers"), 1, both(1)),  # auto is never 1
+    "num_workers (inference)": Check(workers_of_inference, 1, 1),
+}

@@ -1,0 +1,190 @@
+"""Knobs of the network, the loss, the optimizer and the schedule that bundles share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from monai.bundle import ConfigWorkflow
+
+from medbundles.inferers.autocast import resolve_amp
+from medbundles.metrics import ConfusionScore
+from tests.bundles.knob_bench import Bench, handler
+from tests.bundles.knob_check import Check
+
+
+def told_by_loaders(knob: str, test: ConfigWorkflow, new: ConfigWorkflow) -> dict[str, Any]:
+    """What evaluation and inference say of a knob that the weights depend on."""
+    return {
+        "by evaluation": handler(test, "WeightsCheckpointLoader", "validate#handlers").trained[knob],
+        "by inference": handler(new, "WeightsCheckpointLoader", "handlers").trained[knob],
+    }
+
+
+def everywhere(bench: Bench, look: Callable[[ConfigWorkflow], Any], knob: str, **turned: Any) -> dict[str, Any]:
+    """`look(workflow)` in training and inference, and what training, evaluation and inference say of the weights."""
+    train, test, new = bench.workflows(**turned)
+    told = {"told by training": handler(train, "CheckpointSaver").trained[knob], **told_by_loaders(knob, test, new)}
+    return {"training": look(train), "inference": look(new), **{name: str(value) for name, value in told.items()}}
+
+
+def seen(look: Callable[[ConfigWorkflow], Any], knob: str) -> Callable[..., dict[str, Any]]:
+    """`everywhere`, of a look that needs no bench."""
+    return lambda bench, **turned: everywhere(bench, look, knob, **turned)
+
+
+def all_five(value: Any, found: Any = None) -> dict[str, Any]:
+    """What `everywhere` tells of a knob with the value; `found`: by looking, unless that is the value too."""
+    told = dict.fromkeys(("told by training", "by evaluation", "by inference"), str(value))
+    return {**dict.fromkeys(("training", "inference"), value if found is None else found), **told}
+
+
+def confusions(workflow: ConfigWorkflow) -> dict[str, tuple[int, ...]]:
+    """Shapes of the confusion matrices of training and validation."""
+    parts = (workflow.parser.get_parsed_content(f"{part}::metrics") for part in ("train", "validate"))
+    metrics = {name: metric for part in parts for name, metric in part.items()}
+    return {n: tuple(m.confusion_matrix.shape) for n, m in metrics.items() if isinstance(m, ConfusionScore)}
+
+
+def names_of_classes(bench: Bench, **turned: Any) -> dict[str, list[str]]:
+    """What all that tell the classes' names tell."""
+    train, test, new = bench.workflows(**turned)
+    return {
+        "told": handler(train, "CheckpointSaver").trained["class_names"],
+        "validation": handler(train, "ValidationReport").report.class_names,
+        "report": handler(test, "EvaluationReport", "validate#handlers").class_names,
+        "tables": handler(new, bench.writer, "handlers").class_names,
+        "compared": handler(new, "WeightsCheckpointLoader", "handlers").trained["class_names"],
+    }
+
+
+def dropped(layer: Callable[[Any], Any]) -> Callable[..., float]:
+    """Share of its input that a layer of the network sets to 0."""
+
+    def see(bench: Bench, **turned: Any) -> float:
+        dropout = layer(bench.get("network_def", **turned))
+        torch.manual_seed(0)
+        return round(float((dropout(torch.ones(10000)) == 0).float().mean()), 1)
+
+    return see
+
+
+def compiled(bench: Bench, **turned: Any) -> int:
+    """How often torch was asked to compile."""
+    with patch("torch.compile", side_effect=lambda net, **_: net) as compile_:
+        bench.get("train#trainer", **turned)
+    return compile_.call_count
+
+
+def channels_last_check(weight: Callable[[Any], torch.Tensor], layout: torch.memory_format, turned: bool) -> Check:
+    """Of whether this weight of the network lies in this layout in training, evaluation and inference."""
+
+    def see(bench: Bench, **turned: Any) -> dict[str, bool]:
+        train, test, new = bench.workflows(**turned)
+        networks = {
+            "training": train.parser.get_parsed_content("network"),
+            "evaluation": test.parser.get_parsed_content("validate::evaluator").network,
+            "inference": new.parser.get_parsed_content("network"),
+        }
+        return {name: weight(net).is_contiguous(memory_format=layout) for name, net in networks.items()}
+
+    return Check(see, turned, dict.fromkeys(("training", "evaluation", "inference"), turned))
+
+
+def amp_check(infer: Callable[[Any, Any], torch.Tensor]) -> Check:
+    """Of the type that `infer(inferer, network)` gives in training, validation and inference."""
+
+    def see(bench: Bench, **turned: Any) -> dict[str, torch.dtype]:
+        inferers, trained = bench.parts("inferer", **turned), bench.get("network_def", **turned)
+        networks = {"train": trained, "validate": trained, "inference": bench.get("network_def", "inference", **turned)}
+        return {name: infer(inferer, networks[name]).dtype for name, inferer in inferers.items()}
+
+    return Check(see, lambda bench: not resolve_amp("auto", "cpu"))
+
+
+def threshold_check(knob: str, pred: Any) -> Check:
+    """Of what is chosen from `pred`, a probability of 0.4, and of what is told when validation would choose 0.9."""
+
+    def see(bench: Bench, **turned: Any) -> dict[str, Any]:
+        _, test, new = bench.workflows(**turned)
+        choosing, kind = bench.parts("postprocessing", **turned), knob.removesuffix("_threshold")
+        later = {"val_mask_threshold": 0.9, "val_class_threshold": 0.9}
+        return {
+            **{name: int(choose({"pred": pred})["pred"][kind]) for name, choose in choosing.items()},
+            "stored": bench.run({**bench.metrics(0.5), **later}, **turned).json("checkpoints/trained.json")[knob],
+            **told_by_loaders(knob, test, new),
+        }
+
+    from_03 = dict.fromkeys(("stored", "by evaluation", "by inference"), 0.3)
+    return Check(see, 0.3, {"train": 1, "validate": 1, "inference": 1, **from_03})
+
+
+def three_steps(bench: Bench, **turned: Any) -> list[float]:
+    """A weight on its way through three steps of the optimizer with given gradients."""
+    optimizer = bench.get("optimizer", **turned)
+    weight = optimizer.param_groups[0]["params"][0]
+    weight.data.fill_(1.0)
+    path = []
+    for gradient in (0.5, -0.1, 0.2):
+        weight.grad = torch.full_like(weight, gradient)
+        optimizer.step()
+        path.append(round(weight.flatten()[0].item(), 7))
+    return path
+
+
+def schedule(bench: Bench, **turned: Any) -> list[float]:
+    """Learning rate of the head in 8 epochs in which the metric rises once and then stays."""
+    workflow = bench.workflow(**turned)
+    optimizer, scheduler = (workflow.parser.get_parsed_content(name) for name in ("optimizer", "scheduler"))
+    seen = []
+    for epoch in range(8):
+        optimizer.step()
+        seen.append(round(scheduler.get_last_lr()[-1], 12))
+        scheduler.step(0.5 if epoch == 0 else 0.6)
+    return seen
+
+
+def epochs(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """Two schedules that hang on the number of epochs, one of them by T_max, and the epochs that are trained."""
+    trainer = bench.get("train#trainer", **turned)
+    names = ("cosine", "polynomial")
+    found: dict[str, Any] = {n: schedule(bench, **turned, **{"scheduler#name": n}) for n in names}
+    return {**found, "trained": trainer.state.max_epochs}
+
+
+def optimizer_checks(rate: str) -> dict[str, Check]:
+    """`rate`: the knob that the rate of the first weights hangs on."""
+    fast = {rate: 0.1}
+    pure = {**fast, "optimizer#weight_decay": 0.0}
+    sgd = {**pure, "optimizer#name": "sgd"}
+    return {
+        "optimizer#name": Check(three_steps, "sgd", given=pure),
+        "optimizer#weight_decay": Check(three_steps, 0.1, given=fast),
+        "optimizer#betas": Check(three_steps, [0.5, 0.9], given=pure),
+        "optimizer#eps": Check(three_steps, 0.1, given=pure),
+        "optimizer#momentum": Check(three_steps, 0.5, given=sgd),
+        "optimizer#nesterov": Check(three_steps, False, given=sgd),
+    }
+
+
+STEP = {"lr": 1.0, "scheduler#name": "step"}
+PLATEAU = {"lr": 1.0, "scheduler#name": "plateau"}
+TENTH = [1.0] * 4 + [0.1] * 4
+
+SCHEDULE = {
+    "epochs": Check(epochs, 5),
+    "scheduler#name": Check(schedule, "step", TENTH, given={"lr": 1.0, "scheduler#step_size": 4}),
+    "scheduler#T_max": Check(schedule, 4),
+    "scheduler#eta_min": Check(schedule, 5e-5),
+    "scheduler#step_size": Check(schedule, 4, TENTH, given=STEP),
+    "scheduler#gamma": Check(
+        schedule, 0.5, [1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125], given={**STEP, "scheduler#step_size": 2}
+    ),
+    "scheduler#patience": Check(schedule, 1, [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25], given=PLATEAU),
+    "scheduler#factor": Check(schedule, 0.1, given={**PLATEAU, "scheduler#patience": 1}),
+    "scheduler#power": Check(schedule, 2.0, given={"scheduler#name": "polynomial"}),
+    "scheduler#warmup_epochs": Check(schedule, 3),
+    "scheduler#warmup_type": Check(schedule, "constant", given={"scheduler#warmup_epochs": 3}),
+}
