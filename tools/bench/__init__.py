@@ -18,7 +18,7 @@ def bench(
     slices_dir: str = "",
     only: tuple[str, ...] = (),
     pairs: int = 9,
-    epoch_seconds: float = 3.0,
+    epoch_seconds: float | None = None,
     out: str = "bench.json",
     **knobs: Any,
 ) -> dict[str, Any]:
@@ -36,7 +36,8 @@ def bench(
         only: which of trainer, augmentation, amp, amp_score, cache, startup, and for volumes layout, channels_last;
             empty: all.
         pairs: how often each comparison is repeated.
-        epoch_seconds: how long an epoch on phantoms should take.
+        epoch_seconds: how long an epoch on phantoms should take; by default 3, for volumes 14 (some 60 batches on two
+            cores, about as many as 228 cases make).
         out: JSON file for all times, with machine, threads and versions.
         **knobs: any knob of the bundle.
 
@@ -59,6 +60,7 @@ def bench(
     unknown = sorted(set(only) - set(subject.benches))
     if unknown:
         raise MedbundlesError(f"bench: --only {','.join(unknown)} is unknown; there are: {', '.join(subject.benches)}")
+    epoch_seconds = subject.epoch_seconds if epoch_seconds is None else epoch_seconds
     if pairs < 1 or epoch_seconds <= 0:
         raise MedbundlesError("bench: --pairs and --epoch_seconds are above 0")
     check_knobs(folder, knobs, {"output_dir": "bench keeps nothing but --out", "epochs": "use --pairs"})

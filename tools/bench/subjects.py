@@ -34,6 +34,8 @@ class Subject:
         knobs: of all benches but startup: small, nothing random.
         start_knobs: of the bench startup.
         own_data_knobs: of the bench startup, further ones on data that the user names.
+        epoch_seconds: how long an epoch on phantoms should take: what is paid once per epoch weighs in it as in a
+            training.
         cache_on_own_data: whether the caches are measured on data that the user names.
     """
 
@@ -47,6 +49,7 @@ class Subject:
     knobs: Mapping[str, Any] = field(default_factory=dict)
     start_knobs: Mapping[str, Any] = field(default_factory=dict)
     own_data_knobs: Mapping[str, Any] = field(default_factory=dict)
+    epoch_seconds: float = 3.0
     cache_on_own_data: bool = True
 
 
@@ -105,6 +108,7 @@ SUBJECTS = {
         benches=(*COMMON, "layout", "channels_last"),
         knobs={"batch_size": 4, "folds": 2, **_SHORT},
         start_knobs=_SHORT,
+        epoch_seconds=14.0,
     ),
 }
 
