@@ -50,7 +50,8 @@ class RunRecord:
         logging.getLogger("medbundles").info("run directory: %s", self.run_dir.path)
 
     def close(self, engine: Engine) -> None:
-        """Close the log file."""
+        """Close the log file and let go of the folder."""
+        self.run_dir.release()
         if self.log is not None:
             logging.getLogger().removeHandler(self.log)
             self.log.close()

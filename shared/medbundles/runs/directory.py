@@ -181,7 +181,7 @@ class RunDirectory:
         return self.parent / run_name
 
     def _is_taken(self) -> bool:
-        """Whether another process holds the folder; else it is ours until this process ends, in whatever way.
+        """Whether another process holds the folder; else it is ours until `release`, or until this process is killed.
 
         The lock is one that workers do not inherit: where only they are left, a killed run can be resumed.
         """
@@ -197,6 +197,13 @@ class RunDirectory:
         except OSError as error:
             logger.warning("%s: cannot be locked here (%s): do not resume a run that still runs", self.path, error)
         return False
+
+    def release(self) -> None:
+        """Let other processes go on with the run: it has ended."""
+        if self._lock is not None:
+            (self.path / LOCK).unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
 
     def _new(self) -> Path:
         """Created exclusively: a second run in the same second gets `_2`."""

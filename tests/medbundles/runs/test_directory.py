@@ -167,7 +167,11 @@ time.sleep(60)
 
 @pytest.mark.skipif(os.name != "posix", reason="locks of runs are POSIX ones")
 def test_a_run_that_still_runs_is_not_resumed_but_a_killed_one_is(tmp_path):
-    run = RunDirectory(str(tmp_path), "e").start()
+    mine = RunDirectory(str(tmp_path), "e")
+    run = mine.start()
+    assert (run / ".lock").is_file()
+    mine.release()  # as at the end of a run
+    assert not (run / ".lock").exists()
     other = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path), run.name], stdout=subprocess.PIPE, text=True)
     assert other.stdout is not None
     worker = int(other.stdout.readline())
