@@ -115,7 +115,6 @@ THREE = {"class_names": ["no", "yes", "maybe"]}
 LOGIT = torch.tensor(0.4).logit()
 PREDICTED = {"seg": LOGIT.reshape(1, 1, 1, 1), "cls": torch.stack([torch.zeros(()), LOGIT])[None]}
 
-CHANNELS_LAST = common.channels_last_check(lambda net: net.encoder.stem.conv_1.conv.weight, torch.channels_last, True)
 
 MODEL = {
     "network_def#_target_": Check(network_class, "tests.bundles.brain_tumor_model.OtherUNet", "OtherUNet"),
@@ -128,8 +127,9 @@ MODEL = {
     "cls_hidden_dim": Check(common.seen(cls_hidden_dim, "cls_hidden_dim"), 12, common.all_five(12)),
     "cls_dropout": Check(common.dropped(lambda net: net.head.layers[2]), 0.2, 0.2),
     "frozen": Check(frozen, ["decoder"], ["decoder"]),
-    "channels_last": CHANNELS_LAST,
-    "channels_last (inference)": CHANNELS_LAST,
+    "channels_last": common.channels_last_check(
+        lambda net: net.encoder.stem.conv_1.conv.weight, torch.channels_last, True
+    ),
     "compile_model": Check(common.compiled, True, 1),
     "amp": common.amp_check(lambda inferer, net: inferer(IMAGE, net)["cls"]),
     "mask_threshold": common.threshold_check("mask_threshold", PREDICTED),

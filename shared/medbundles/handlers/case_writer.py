@@ -12,6 +12,7 @@ from medbundles.errors import DataError
 from medbundles.handlers.inference_tables import class_of
 from medbundles.handlers.result_writer import ResultWriter
 from medbundles.runs.planes import three_planes
+from medbundles.transforms.head import components_at
 from medbundles.transforms.normalise import VOLUME_BACKGROUND
 
 
@@ -75,8 +76,7 @@ def on_black(image: np.ndarray) -> np.ndarray:
     """
     from scipy import ndimage
 
-    inner = np.zeros(image.shape, dtype=bool)
-    inner[1:-1, 1:-1, 1:-1] = True
-    labels, _ = ndimage.label(image == VOLUME_BACKGROUND)
-    outside = np.isin(labels, np.unique(labels[~inner & (labels > 0)]))
+    faces = np.ones(image.shape, dtype=bool)
+    faces[1:-1, 1:-1, 1:-1] = False
+    outside = components_at(faces, image == VOLUME_BACKGROUND)
     return np.where(ndimage.binary_dilation(outside, iterations=2), image.min(), image)

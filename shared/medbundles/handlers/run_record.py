@@ -34,7 +34,7 @@ class RunRecord:
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer or, for an evaluation, to the evaluator."""
         engine.add_event_handler(Events.STARTED, self.start)
-        engine.add_event_handler(Events.COMPLETED, self.close)
+        engine.add_event_handler(Events.STARTED, self.close_last)
 
     def start(self, engine: Engine) -> None:
         """Open the directory (all ranks) and write its first files (rank 0)."""
@@ -48,6 +48,11 @@ class RunRecord:
         for content in filter(None, [other.record() for other in self.records]):
             write_json_atomic(*content)
         logging.getLogger("medbundles").info("run directory: %s", self.run_dir.path)
+
+    def close_last(self, engine: Engine) -> None:
+        """Let `close` stand behind all handlers that still write or log when the run has ended: now all are there."""
+        if not engine.has_event_handler(self.close, Events.COMPLETED):  # an engine may run again
+            engine.add_event_handler(Events.COMPLETED, self.close)
 
     def close(self, engine: Engine) -> None:
         """Close the log file and let go of the folder."""

@@ -164,7 +164,7 @@ class RunDirectory:
                     self._path = self._existing(run_name) if run_name else self._new()
                     for name in FOLDERS:
                         self.folder(name).mkdir(parents=True, exist_ok=True)
-                    if self._is_taken():
+                    if not self._take():
                         failure = f"{self._path}: another process still writes to this run. Let it end, or end it."
                 except OSError as error:
                     failure = f"output_dir: cannot make a run folder below {self.parent}: {error.strerror or error}."
@@ -180,23 +180,24 @@ class RunDirectory:
                 return run
         return self.parent / run_name
 
-    def _is_taken(self) -> bool:
-        """Whether another process holds the folder; else it is ours until `release`, or until this process is killed.
+    def _take(self) -> bool:
+        """Make the folder ours until `release`, or until this process is killed; False: another process has it.
 
-        The lock is one that workers do not inherit: where only they are left, a killed run can be resumed.
+        The lock is one that workers do not inherit (unlike that of the library filelock): where only they are left, a
+        killed run can be resumed.
         """
         if os.name != "posix":
-            return False
+            return True
         import fcntl
 
         self._lock = (self.path / LOCK).open("w")
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            return True
+            return False
         except OSError as error:
             logger.warning("%s: cannot be locked here (%s): do not resume a run that still runs", self.path, error)
-        return False
+        return True
 
     def release(self) -> None:
         """Let other processes go on with the run: it has ended."""

@@ -77,7 +77,7 @@ class Augmentation(RandomizableTransform):
     ):
         super().__init__()
         knobs = dict(locals())
-        intensities.check_knobs(knobs, RANGES, ("enabled", "elastic_deform"))
+        intensities.check_ranges(knobs, RANGES, ("enabled", "elastic_deform"))
         self.enabled = enabled
         self.random_flip_h, self.random_flip_v = random_flip_h, random_flip_v
         self.random_rotate, self.random_scale = random_rotate, random_scale
@@ -147,6 +147,6 @@ class Augmentation(RandomizableTransform):
         head = x > 1e-3  # resampling leaves the background a few float errors above 0
         if self.blur_sigma:
             image[:] = smooth(pad(image, [kernel_radius(self.blur_sigma)] * 4, mode="replicate"), self.blur_sigma)
-        intensities.change_intensities(
+        intensities.change(
             x, head, self.brightness_factor, self.contrast_factor, self.gamma_power, self.gaussian_noise, self.noise_rng
         )

@@ -68,7 +68,7 @@ def _tissue(x: np.ndarray) -> np.ndarray:
 
     ring = np.ones(x.shape[1:], dtype=bool)
     ring[1:-1, 1:-1] = False
-    white = _components_at(ring, x.min(axis=0) > 0.85, share=0.15)  # a white background instead of a dark one
+    white = components_at(ring, x.min(axis=0) > 0.85, share=0.15)  # a white background instead of a dark one
     if white.any():
         white = ndimage.binary_dilation(white, iterations=2)
     levels = [_levels(channel[ring & ~white], channel[~white]) for channel in x]
@@ -78,7 +78,7 @@ def _tissue(x: np.ndarray) -> np.ndarray:
         mask = np.zeros(x.shape[1:], dtype=bool)
         for channel, (background, bright, noise) in zip(x, levels, strict=True):
             mask |= channel > background + max(fraction * bright, noise)
-        mask = ~_components_at(ring, ~mask | white)
+        mask = ~components_at(ring, ~mask | white)
         mask = ndimage.binary_opening(mask, np.ones((3, 3), dtype=bool))
         labels, _ = ndimage.label(mask)
         weight = np.bincount(labels.ravel(), weights=brightness.ravel())
@@ -107,8 +107,8 @@ def quantile(values: np.ndarray, q: float) -> float:
     return float(np.sort(values, axis=None)[int(q * (values.size - 1))])
 
 
-def _components_at(ring: np.ndarray, mask: np.ndarray, share: float = 0.0) -> np.ndarray:
-    """Connected components of mask (H, W) that cover more than a share of the ring's pixels."""
+def components_at(ring: np.ndarray, mask: np.ndarray, share: float = 0.0) -> np.ndarray:
+    """Connected components of a mask (H, W) or (X, Y, Z) that cover more than a share of the ring's pixels."""
     from scipy import ndimage
 
     labels, count = ndimage.label(mask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medbundles.transforms.head import ANALYSIS_SIZE, TISSUE_LEVELS, _components_at, _levels
+from medbundles.transforms.head import ANALYSIS_SIZE, TISSUE_LEVELS, _levels, components_at
 
 THIN = 32  # voxels below which an axis is not reduced further
 
@@ -75,7 +75,7 @@ def _tissue(x: np.ndarray) -> np.ndarray:
         mask = np.zeros(x.shape[1:], dtype=bool)
         for channel, (background, bright, noise) in zip(x, levels, strict=True):
             mask |= channel > background + max(fraction * bright, noise)
-        mask = ~_components_at(sides, ~mask)
+        mask = ~components_at(sides, ~mask)
         mask = ndimage.binary_opening(mask, np.ones((3, 3, 1), dtype=bool))  # in the plane: stacks may be thin
         labels, _ = ndimage.label(mask)
         weight = np.bincount(labels.ravel(), weights=brightness.ravel())

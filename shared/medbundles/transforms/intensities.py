@@ -12,7 +12,7 @@ from medbundles.errors import ConfigError
 RANGES = {"brightness": (0, 0.5), "contrast": (0, 0.5), "gamma": (0, 0.5), "gaussian_noise": (0, 0.1)}
 
 
-def check_knobs(knobs: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]], flags: Sequence[str]) -> None:
+def check_ranges(knobs: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]], flags: Sequence[str]) -> None:
     """Check the arguments of an augmentation.
 
     Args:
@@ -32,7 +32,7 @@ def check_knobs(knobs: Mapping[str, Any], ranges: Mapping[str, tuple[float, floa
             raise ConfigError(f"augmentation: {name} is {knobs[name]!r}; allowed are True and False")
 
 
-def change_intensities(
+def change(
     image: np.ndarray,
     head: np.ndarray,
     brightness: float,

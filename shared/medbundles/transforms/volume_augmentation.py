@@ -59,7 +59,7 @@ class VolumeAugmentation(RandomizableTransform):
         black: float = BACKGROUND,
     ):
         super().__init__()
-        intensities.check_knobs(dict(locals()), RANGES, ("enabled",))
+        intensities.check_ranges(dict(locals()), RANGES, ("enabled",))
         self.enabled = enabled
         self.flip = RandFlip(prob=random_flip, spatial_axis=0)
         self.resample = bool(random_rotate or random_scale)
@@ -89,12 +89,12 @@ class VolumeAugmentation(RandomizableTransform):
             return data
         self.randomize()
         image = _plain(self.flip(torch.as_tensor(data["image"])))
-        recolour = self.brightness or self.contrast or self.gamma or self.gaussian_noise
-        if self.resample or recolour:
+        alters = self.brightness or self.contrast or self.gamma or self.gaussian_noise
+        if self.resample or alters:
             image = image - self.background  # now 0 is background, which is also what resampling fills in
             if self.resample:
                 image = _plain(self.affine(image))
-            if recolour:
+            if alters:
                 self._intensities(image)
             image = image + self.background
         return {**data, "image": image}
@@ -104,13 +104,11 @@ class VolumeAugmentation(RandomizableTransform):
         x = image.numpy()
         head = x != 0  # interpolation between zeros gives exactly 0
         above_black = np.float32(self.background - self.black)
-        x += above_black
-        x *= head
-        intensities.change_intensities(
+        np.add(x, above_black, out=x, where=head)
+        intensities.change(
             x, head, self.brightness_factor, self.contrast_factor, self.gamma_power, self.gaussian_noise, self.noise_rng
         )
-        x -= above_black
-        x *= head
+        np.subtract(x, above_black, out=x, where=head)
 
 
 def _plain(image: torch.Tensor) -> torch.Tensor:

@@ -67,3 +67,15 @@ def test_what_else_belongs_to_the_run_is_written_when_it_starts(run_dir, tmp_pat
     assert not (tmp_path / "made").exists()
     engine.run([0, 0])
     assert json.loads((tmp_path / "made" / "folds.json").read_text()) == {"fold": [1, 2]}
+
+
+def test_what_comes_last_is_still_in_the_log_and_then_the_folder_is_free(run_dir):
+    engine = Engine(lambda *_: None)
+    RunRecord(run_dir, "cpu", 7).attach(engine)
+    taken = []
+    engine.add_event_handler(Events.COMPLETED, lambda: logging.getLogger("medbundles").warning("published"))
+    engine.add_event_handler(Events.COMPLETED, lambda: taken.append((run_dir.path / ".lock").is_file()))
+    engine.run([0])
+    assert "published" in (run_dir.folder("logs") / "train.log").read_text()
+    assert taken == [True]
+    assert not (run_dir.path / ".lock").exists()
