@@ -1,4 +1,4 @@
-"""A bundle seen from outside: its folder, its knobs, and its parts built in this process."""
+"""A bundle seen from outside: its folder, its settings, and its parts built in this process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.errors import ConfigError, MedbundlesError
-from medbundles.runs.schema import read_knobs
+from medbundles.preflight.schema import read_settings
 
 BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
 PATHS = {"dataset_dir", "output_dir", "cache_dir", "checkpoint", "init_from", "resume_from"}
@@ -31,34 +31,34 @@ def bundle_folder(bundle: str | Path) -> Path:
     raise ConfigError(f"{bundle}: is no bundle's folder or name{hint}; there are: {', '.join(names)}")
 
 
-def check_knobs(folder: Path, knobs: Mapping[str, Any], reserved: Mapping[str, str] | None = None) -> None:
-    """Refuse what is no knob of the bundle.
+def check_settings(folder: Path, settings: Mapping[str, Any], reserved: Mapping[str, str] | None = None) -> None:
+    """Refuse what is no setting of the bundle.
 
     Args:
         folder: the bundle.
-        knobs: id -> value.
-        reserved: knobs that the caller sets itself, with the reason.
+        settings: id -> value.
+        reserved: settings that the caller sets itself, with the reason.
 
     Raises:
         ConfigError: a line for each that is unknown or reserved.
     """
-    known = [knob.id for knob in read_knobs(folder / "configs" / "schema.json")]
+    known = [setting.id for setting in read_settings(folder / "configs" / "schema.json")]
     lines = []
-    for name in knobs:
+    for name in settings:
         if name in (reserved or {}):
             lines.append(f"--{name}: {(reserved or {})[name]}")
         elif name not in known:
             same_leaf = [k for k in known if k.rpartition("#")[2] == name]
             close = difflib.get_close_matches(name, known, n=1) or same_leaf
-            lines.append(f"unknown knob --{name}" + (f"; did you mean --{close[0]}?" if close else ""))
+            lines.append(f"unknown setting --{name}" + (f"; did you mean --{close[0]}?" if close else ""))
     if lines:
-        raise ConfigError("\n".join([*lines, f"'python -m tools knobs {folder.name}' shows all knobs."]))
+        raise ConfigError("\n".join([*lines, f"'python -m tools settings {folder.name}' shows all settings."]))
 
 
-def absolute_paths(folder: Path, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """The knobs with paths made absolute, because a bundle runs in its own folder."""
-    paths = PATHS | {k.id for k in read_knobs(folder / "configs" / "schema.json") if "path" in k.schema}
-    return {name: _absolute(value) if name in paths else value for name, value in knobs.items()}
+def absolute_paths(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with paths made absolute, because a bundle runs in its own folder."""
+    paths = PATHS | {k.id for k in read_settings(folder / "configs" / "schema.json") if "path" in k.schema}
+    return {name: _absolute(value) if name in paths else value for name, value in settings.items()}
 
 
 def _absolute(value: Any) -> Any:
@@ -79,14 +79,14 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
 
 
-def build(folder: Path, files: Sequence[str], kind: str, knobs: Mapping[str, Any]) -> Any:
+def build(folder: Path, files: Sequence[str], kind: str, settings: Mapping[str, Any]) -> Any:
     """The parser of a bundle's merged configs, checked by the preflight; nothing but its `initialize` was run.
 
     Args:
         folder: the bundle.
         files: names of its config files, merged in this order.
         kind: what the preflight checks for: "train", "evaluate", "inference" or "find_lr".
-        knobs: id -> value.
+        settings: id -> value.
 
     Returns:
         A `monai.bundle.ConfigParser`: `get_parsed_content("train#trainer")` builds the trainer with all it needs.
@@ -99,9 +99,9 @@ def build(folder: Path, files: Sequence[str], kind: str, knobs: Mapping[str, Any
     for name in files:
         read_config(folder, name)
     paths = [str(folder / "configs" / f"{name}.json") for name in files]
-    check = [{"_target_": "medbundles.runs.Preflight", "workflow": kind}]
+    check = [{"_target_": "medbundles.preflight.Preflight", "workflow": kind}]
     with plain_errors():
-        workflow = ConfigWorkflow(paths, bundle_root=str(folder), run=check, **knobs)
+        workflow = ConfigWorkflow(paths, bundle_root=str(folder), run=check, **settings)
         workflow.initialize()
         workflow.run()
     return workflow.parser
@@ -110,7 +110,7 @@ def build(folder: Path, files: Sequence[str], kind: str, knobs: Mapping[str, Any
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """MONAI wraps whatever its components raise; what a user can mend comes out as its own message."""
-    from medbundles.runs.command_line import readable
+    from medbundles.preflight.command_line import readable
 
     try:
         yield

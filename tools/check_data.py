@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from medbundles.data import check_no_leak, read_image, read_mask, read_volume
-from medbundles.data.brats import brats_cases, check_cases
-from medbundles.data.class_folders import find_class_images
-from medbundles.data.files import VOLUME_ENDINGS, check_file, identical_files, is_image, list_images
-from medbundles.data.lgg import lgg_slices
+from medbundles.data.lists.brats import brats_cases, check_cases
+from medbundles.data.lists.class_folders import find_class_images
+from medbundles.data.lists.slices import find_slices
+from medbundles.data.lists.splits import PARTS
 from medbundles.data.problems import Problems
-from medbundles.data.slices import find_slices
-from medbundles.data.splits import PARTS
+from medbundles.data.reading.files import VOLUME_ENDINGS, check_file, identical_files, is_image, list_images
 from medbundles.errors import DataError
 from tools.graded_layout import check_graded, graded_place
-from tools.prepared import progress
+from tools.prepare.lgg_files import lgg_slices
+from tools.prepare.prepared import progress
 
 _LABEL_WORDS = ("mask", "seg", "label", "multiclass")
 

@@ -42,17 +42,17 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def bundle_command(files: Sequence[str | Path], knobs: Mapping[str, Any]) -> list[str]:
+def bundle_command(files: Sequence[str | Path], settings: Mapping[str, Any]) -> list[str]:
     """The command line.
 
     Args:
         files: config files, merged in this order.
-        knobs: id -> value; written so that MONAI reads back the same type ('2024' stays text).
+        settings: id -> value; written so that MONAI reads back the same type ('2024' stays text).
     """
     names = [str(name) for name in files]
     return [
         *(sys.executable, "-m", "monai.bundle", "run", "--config_file", repr(names)),
-        *(f"--{name}={value!r}" for name, value in knobs.items()),
+        *(f"--{name}={value!r}" for name, value in settings.items()),
     ]
 
 

@@ -26,18 +26,18 @@ class Verb(NamedTuple):
 
 VERBS = {
     "sample-data": Verb("tools.sample_data:sample_data", "write a small synthetic dataset (phantoms)"),
-    "prepare brats2d": Verb("tools.prepare_brats2d:prepare_brats2d", "BraTS volumes to 2D slices, split by patient"),
-    "prepare lgg": Verb("tools.prepare_lgg:prepare_lgg", "LGG MRI segmentation (kaggle_3m), split by patient"),
+    "prepare brats2d": Verb("tools.prepare.brats2d:prepare_brats2d", "BraTS volumes to 2D slices, split by patient"),
+    "prepare lgg": Verb("tools.prepare.lgg:prepare_lgg", "LGG MRI segmentation (kaggle_3m), split by patient"),
     "prepare lgg3d": Verb(
-        "tools.prepare_lgg3d:prepare_lgg3d", "LGG MRI segmentation (kaggle_3m), a volume per patient"
+        "tools.prepare.lgg3d:prepare_lgg3d", "LGG MRI segmentation (kaggle_3m), a volume per patient"
     ),
-    "prepare yesno": Verb("tools.prepare_yesno:prepare_yesno", "yes/no picture folders, copies kept together"),
+    "prepare yesno": Verb("tools.prepare.yesno:prepare_yesno", "yes/no picture folders, copies kept together"),
     "check-data": Verb("tools.check_data:check_data", "read every file of a dataset and list what is wrong"),
     "stages": Verb("tools.stages:run", "train a bundle in stages and compare them"),
     "kfold": Verb("tools.kfold:kfold", "cross-validate a bundle: all folds, then the out-of-fold figures"),
     "find-lr": Verb("tools.find_lr:find_lr", "look for a learning rate"),
-    "bench": Verb("tools.bench:bench", "measure training and inference speed"),
-    "knobs": Verb("tools.knobs:knobs", "write the table of knobs into a bundle's docs"),
+    "bench": Verb("benchmarks:bench", "measure training and inference speed"),
+    "settings": Verb("tools.settings:settings", "write the table of settings into a bundle's docs"),
 }
 
 

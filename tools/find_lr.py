@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from medbundles.atomic_files import replace_atomic, write_json_atomic
 from medbundles.errors import MedbundlesError
-from medbundles.runs.files import replace_atomic, write_json_atomic
-from tools.bundle import absolute_paths, build, bundle_folder, check_knobs, plain_errors, read_config
+from tools.bundle import absolute_paths, build, bundle_folder, check_settings, plain_errors, read_config
 
 # the handlers that belong to the training itself; all others watch it or write files
 KEPT = ("Seeding", "InitialWeights", "GradientClip")
@@ -26,7 +26,7 @@ def find_lr(
     iterations: int = 60,
     overlays: tuple[str, ...] = (),
     out: str = "find_lr",
-    **knobs: Any,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Train for some iterations while the learning rate rises from start to end, and suggest one (Smith 2017).
 
@@ -41,7 +41,7 @@ def find_lr(
         iterations: number of batches.
         overlays: config files to merge after train.json, such as quick_test,stage1_seg_warmup.
         out: path of the picture and the JSON file, without ending.
-        **knobs: any knob of the bundle.
+        **settings: any setting of the bundle.
 
     Returns:
         What the JSON file holds.
@@ -52,10 +52,10 @@ def find_lr(
     if not 0 < start < end or iterations < 5:
         raise MedbundlesError("find-lr: --start must be above 0 and below --end, and --iterations at least 5")
     folder = bundle_folder(bundle)
-    check_knobs(folder, knobs, RESERVED)
-    knobs = absolute_paths(folder, {"dataset_dir": dataset_dir, **knobs})
-    rates, losses = range_test(folder, ["train", *overlays], knobs, start, end, iterations)
-    result = {"bundle": folder.name, "knobs": knobs, "overlays": list(overlays), **suggest(rates, losses)}
+    check_settings(folder, settings, RESERVED)
+    settings = absolute_paths(folder, {"dataset_dir": dataset_dir, **settings})
+    rates, losses = range_test(folder, ["train", *overlays], settings, start, end, iterations)
+    result = {"bundle": folder.name, "settings": settings, "overlays": list(overlays), **suggest(rates, losses)}
     picture = Path(out).with_name(Path(out).name + ".png")
     draw(result, picture)
     write_json_atomic(picture.with_suffix(".json"), result)
@@ -70,11 +70,13 @@ def find_lr(
 
 
 def range_test(
-    folder: Path, files: Sequence[str], knobs: dict[str, Any], start: float, end: float, iterations: int
+    folder: Path, files: Sequence[str], settings: dict[str, Any], start: float, end: float, iterations: int
 ) -> tuple[list[float], list[float]]:
     """Learning rates and losses of the iterations."""
     handlers = [h for h in read_config(folder, "train")["train"]["handlers"] if h["_target_"].endswith(KEPT)]
-    parser = build(folder, files, "find_lr", {"epochs": 10**6, "cache": "memory", **knobs, "train#handlers": handlers})
+    parser = build(
+        folder, files, "find_lr", {"epochs": 10**6, "cache": "memory", **settings, "train#handlers": handlers}
+    )
     with plain_errors():
         trainer = parser.get_parsed_content("train#trainer")
         test = RangeTest(float(parser.get_parsed_content("lr")), start, end, iterations)
@@ -90,7 +92,7 @@ class RangeTest:
     and goes on with NaN; on the bundle's own trainer all is as in training.
 
     Args:
-        lr: the knob, to which the rates of the optimizer's groups keep their ratios.
+        lr: the setting, to which the rates of the optimizer's groups keep their ratios.
         start: first rate.
         end: last rate.
         iterations: number of rates.

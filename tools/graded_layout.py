@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from medbundles.data.brats import MODALITIES, BratsCase, brats_cases
-from medbundles.data.files import check_file, identical_files, item_files
-from medbundles.data.graded_cases import find_graded_cases
+from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases
+from medbundles.data.lists.graded_cases import find_graded_cases
 from medbundles.data.problems import Problems
+from medbundles.data.reading.files import check_file, identical_files, item_files
 from medbundles.errors import DataError
 
 TABLE = "cases.csv"

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medbundles.atomic_files import write_json_atomic
 from medbundles.errors import ConfigError, MedbundlesError
 from medbundles.runs.directory import RunDirectory
-from medbundles.runs.files import write_json_atomic
-from tools.bundle import absolute_paths, build, bundle_folder, check_knobs, read_config
+from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
 from tools.child import Command, bundle_command, run_children
 from tools.kfold_report import write_report
 from tools.staging import SYNTHETIC
@@ -44,7 +44,7 @@ def kfold(
     selection: str = "inner",
     processes: int = 1,
     resume: bool = False,
-    **knobs: Any,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Train every fold of a bundle, test each on its held-out cases, and report the out-of-fold predictions.
 
@@ -61,8 +61,8 @@ def kfold(
         selection: inner, or held_out: the tested fold itself chooses, as in the source document (it flatters).
         processes: folds that run at the same time, each with its share of the cores, and with a GPU of its own where
             there are enough.
-        resume: go on where an earlier call with the same knobs was stopped.
-        **knobs: any knob of the bundle, for all folds; 'python -m tools knobs BUNDLE' shows them.
+        resume: go on where an earlier call with the same settings was stopped.
+        **settings: any setting of the bundle, for all folds; 'python -m tools settings BUNDLE' shows them.
 
     Returns:
         What kfold.json holds.
@@ -71,25 +71,31 @@ def kfold(
         python -m tools kfold glioma_grading_resnet50_3d --dataset_dir /data/BraTS2018 --epochs 50 --folds 5
     """
     folder = bundle_folder(bundle)
-    check_knobs(folder, knobs, RESERVED)
+    check_settings(folder, settings, RESERVED)
     if processes < 1:
         raise ConfigError(f"--processes: {processes} must be at least 1")
     output_dir = output_dir or str(folder / "runs")
-    knobs = {"dataset_dir": dataset_dir, "output_dir": output_dir, "selection": selection, "publish": False, **knobs}
-    knobs = absolute_paths(folder, knobs)
+    settings = {
+        "dataset_dir": dataset_dir,
+        "output_dir": output_dir,
+        "selection": selection,
+        "publish": False,
+        **settings,
+    }
+    settings = absolute_paths(folder, settings)
     files = ["train", *(["quick_test"] if quick_test else []), *overlays]
-    count, experiment = check(folder, files, knobs)
+    count, experiment = check(folder, files, settings)
     about = {
-        "bundle": folder.name, "files": files, "knobs": knobs, "folds": count,
-        "synthetic": (Path(knobs["dataset_dir"]) / SYNTHETIC).is_file(),
+        "bundle": folder.name, "files": files, "settings": settings, "folds": count,
+        "synthetic": (Path(settings["dataset_dir"]) / SYNTHETIC).is_file(),
         "command": shlex.join(["python", "-m", "tools", *sys.argv[1:]]),
     }  # fmt: skip
     record = Record.open(experiment / RECORD, about, resume)
     left = [k for k in range(count) if not record.is_done(k)]
     if len(left) < count:
         print(f"{count - len(left)} of {count} folds are done already", flush=True)
-    places = Places.of_this_machine(processes, knobs)
-    jobs = {f"fold {k}": one_fold(folder, files, knobs, experiment, k, record, places) for k in left}
+    places = Places.of_this_machine(processes, settings)
+    jobs = {f"fold {k}": one_fold(folder, files, settings, experiment, k, record, places) for k in left}
     try:
         failed = run_children(jobs, processes)
     except (KeyboardInterrupt, SystemExit):
@@ -102,7 +108,7 @@ def kfold(
     return write_report(record.evaluations(), experiment / "kfold", record.about)
 
 
-def check(folder: Path, files: list[str], knobs: Mapping[str, Any]) -> tuple[int, Path]:
+def check(folder: Path, files: list[str], settings: Mapping[str, Any]) -> tuple[int, Path]:
     """Let the preflight and the data refuse now what would fail in the middle.
 
     Returns:
@@ -112,12 +118,12 @@ def check(folder: Path, files: list[str], knobs: Mapping[str, Any]) -> tuple[int
         MedbundlesError: what they refuse.
     """
     if not (folder / "configs" / "schema.json").is_file() or "folds" not in read_config(folder, "train"):
-        raise ConfigError(f"{folder.name}: is not cross-validated; it has no knob 'folds'")
-    config = build(folder, files, "train", {**knobs, "fold": 0})
+        raise ConfigError(f"{folder.name}: is not cross-validated; it has no setting 'folds'")
+    config = build(folder, files, "train", {**settings, "fold": 0})
     count = int(config.get_parsed_content("folds"))
-    build(folder, [*files, "evaluate"], "evaluate", {**knobs, "fold": count - 1})
+    build(folder, [*files, "evaluate"], "evaluate", {**settings, "fold": count - 1})
     config.get_parsed_content("data")["train"]  # reads all headers and makes the split
-    return count, Path(knobs["output_dir"]) / str(config.get_parsed_content("experiment#name"))
+    return count, Path(settings["output_dir"]) / str(config.get_parsed_content("experiment#name"))
 
 
 @dataclass
@@ -145,13 +151,13 @@ class Record:
         if not resume:
             return cls(path, about, {})
         content = json.loads(path.read_text(encoding="utf-8"))
-        then, now = ({**c["knobs"], "files": c["files"]} for c in (content, json.loads(json.dumps(about))))
+        then, now = ({**c["settings"], "files": c["files"]} for c in (content, json.loads(json.dumps(about))))
         other = [key for key in {**then, **now} if then.get(key) != now.get(key) and key not in MAY_CHANGE]
         if other:
             changed = "; ".join(
                 f"{key} {then.get(key, 'not given')!r} -> {now.get(key, 'not given')!r}" for key in other
             )
-            raise ConfigError(f"--resume: {path} was begun with other knobs: {changed}. Give the old ones.")
+            raise ConfigError(f"--resume: {path} was begun with other settings: {changed}. Give the old ones.")
         return cls(path, {**about, "command": content["command"]}, content["done"])
 
     def is_done(self, fold: int) -> bool:
@@ -182,40 +188,40 @@ class Places:
 
     Args:
         environments: further variables of each place that is free.
-        knobs: for all places.
+        settings: for all places.
         logs: whether each fold has its own log, because several would mix on one console.
     """
 
     environments: list[dict[str, str]]
-    knobs: dict[str, Any]
+    settings: dict[str, Any]
     logs: bool
 
     @classmethod
-    def of_this_machine(cls, processes: int, knobs: Mapping[str, Any]) -> Places:
+    def of_this_machine(cls, processes: int, settings: Mapping[str, Any]) -> Places:
         """A share of the cores for each, and the GPUs in turn; what the user sets is left alone."""
         if processes == 1:
             return cls([{}], {}, False)
         import torch
 
-        from medbundles.data.loader import core_count, workers_for
+        from medbundles.data.batches.loader import core_count, workers_for
 
         share = max(1, core_count() // processes)
         environments: list[dict[str, str]] = [{} for _ in range(processes)]
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
-        gpus = visible.split(",") if visible and "device" not in knobs else []
+        gpus = visible.split(",") if visible and "device" not in settings else []
         for number, environment in enumerate(environments):
             if "OMP_NUM_THREADS" not in os.environ:
                 environment["OMP_NUM_THREADS"] = str(share)
             if gpus:
                 environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-        workers = {} if "num_workers" in knobs else {"num_workers": workers_for(share)}
+        workers = {} if "num_workers" in settings else {"num_workers": workers_for(share)}
         return cls(environments, workers, True)
 
 
 def one_fold(
     folder: Path,
     files: list[str],
-    knobs: Mapping[str, Any],
+    settings: Mapping[str, Any],
     experiment: Path,
     fold: int,
     record: Record,
@@ -231,7 +237,7 @@ def one_fold(
     """
     environment = places.environments.pop(0)
     log = experiment / f"fold_{fold}" / "kfold.log" if places.logs else None
-    knobs = {**knobs, **places.knobs, "fold": fold}
+    settings = {**settings, **places.settings, "fold": fold}
     trained = RunDirectory(str(experiment.parent), experiment.name, fold)
     tested = RunDirectory(str(experiment.parent), f"{experiment.name}/evaluation", fold)
     if "earlier" not in record.of(fold):
@@ -241,14 +247,14 @@ def one_fold(
         resumed = {"init_from": False, "resume_from": str(begun[-1] / LAST)} if begun else {}
         names = [f"configs/{name}.json" for name in files]
         what = f"training of fold {fold}"
-        yield Command(bundle_command(names, {**knobs, **resumed}), folder, what, log, environment)
+        yield Command(bundle_command(names, {**settings, **resumed}), folder, what, log, environment)
         made = _with_file(_ours(trained, record.of(fold)["earlier"]), BEST, what)
         record.note(fold, "run", str(made))
     weights = Path(record.of(fold)["run"]) / "checkpoints"
     before = [run.name for run in tested.runs()]
     names = [*(f"configs/{name}.json" for name in (*files, "evaluate")), str(weights / "trained.json")]
     what = f"test of fold {fold}"
-    options = {**knobs, "checkpoint": str(weights / "best.pt")}
+    options = {**settings, "checkpoint": str(weights / "best.pt")}
     yield Command(bundle_command(names, options), folder, what, log, environment)
     record.note(fold, "evaluation", str(_with_file(_ours(tested, before), "metrics/test_metrics.json", what)))
     places.environments.append(environment)

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medbundles.atomic_files import write_json_atomic, write_text_atomic
 from medbundles.errors import DataError
-from medbundles.runs import figures
-from medbundles.runs.evaluation import Evaluation
-from medbundles.runs.files import write_json_atomic, write_text_atomic
+from medbundles.reports import figures
+from medbundles.reports.evaluation import Evaluation
 
 SCORES = ("auc", "balanced_acc", "sensitivity", "specificity", "acc", "f1_macro", "brier", "ece")
 TITLES = {
@@ -41,7 +41,7 @@ def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[s
     Args:
         evaluations: fold -> run directory of its evaluation.
         folder: where to write.
-        about: what was run; needs `knobs` with `selection`, `folds`, `synthetic`, `command`.
+        about: what was run; needs `settings` with `selection`, `folds`, `synthetic`, `command`.
 
     Returns:
         What kfold.json holds.
@@ -163,7 +163,7 @@ def in_markdown(report: Mapping[str, Any]) -> str:
     count = len(report["folds"])
     lines += [
         f"{report['n_cases']} cases of {report['n_patients']} patients in {count} folds. "
-        f"{CHOSEN[report['knobs']['selection']]}", "", f"    {report['command']}", "",
+        f"{CHOSEN[report['settings']['selection']]}", "", f"    {report['command']}", "",
         "| score | mean ± std over folds | out of fold [95 % interval, patients resampled] | "
         + " | ".join(f"fold {fold}" for fold in report["folds"]) + " |",
         "|" + " --- |" * (3 + count),

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from medbundles.data.brats import MODALITIES
-from medbundles.data.graded_phantoms import GRADES, RECORD, make_graded_phantoms
-from medbundles.data.synthetic import make_phantoms
+from medbundles.data.lists.brats import MODALITIES
 from medbundles.errors import DataError, MedbundlesError
-from tools.prepared import PICTURES, SLICES, one_of, print_counts
+from tools.phantoms.graded import GRADES, RECORD, make_graded_phantoms
+from tools.phantoms.slices import make_phantoms
+from tools.prepare.prepared import PICTURES, SLICES, one_of, print_counts
 from tools.staging import SYNTHETIC, staged
 
 # flag -> its default, for each kind

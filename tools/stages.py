@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medbundles.atomic_files import write_json_atomic, write_text_atomic
 from medbundles.errors import ConfigError, MedbundlesError
 from medbundles.runs.directory import RunDirectory, run_order
-from medbundles.runs.files import write_json_atomic, write_text_atomic
-from tools.bundle import absolute_paths, build, bundle_folder, check_knobs, read_config
+from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
 from tools.child import bundle_command, run_child
 from tools.stages_report import compare, in_markdown, read_evaluation, to_look_at
 from tools.staging import SYNTHETIC
@@ -44,7 +44,7 @@ def run(
     quick_test: bool = False,
     infer: bool = False,
     resume: bool = False,
-    **knobs: Any,
+    **settings: Any,
 ) -> dict[str, Any]:
     """Train a bundle's stages one after the other, evaluate each on validation and test, and compare them.
 
@@ -56,8 +56,8 @@ def run(
         output_dir: root of the run directories; empty: the bundle's own.
         quick_test: the small, short training of configs/quick_test.json.
         infer: afterwards find the tumours of the test slices with the joint weights.
-        resume: go on where an earlier call with the same knobs and output folder was stopped.
-        **knobs: any knob of the bundle, for all stages; 'python -m tools knobs BUNDLE' shows them.
+        resume: go on where an earlier call with the same settings and output folder was stopped.
+        **settings: any setting of the bundle, for all stages; 'python -m tools settings BUNDLE' shows them.
 
     Returns:
         What stages.json holds.
@@ -66,35 +66,35 @@ def run(
         python -m tools stages brain_tumor_multitask_unet --dataset_dir /data/brain2d --image_size 128 --epochs 30
     """
     folder = bundle_folder(bundle)
-    check_knobs(folder, knobs, RESERVED)
+    check_settings(folder, settings, RESERVED)
     output_dir = output_dir or str(folder / "runs")
-    knobs = absolute_paths(folder, {"dataset_dir": dataset_dir, "output_dir": output_dir, **knobs})
+    settings = absolute_paths(folder, {"dataset_dir": dataset_dir, "output_dir": output_dir, **settings})
     first = ["train", "quick_test"] if quick_test else ["train"]
     stages = find_stages(folder)
-    parts = check(folder, first, stages, knobs)
+    parts = check(folder, first, stages, settings)
     runs: dict[str, Path] = {}
     for stage in stages:
         title(f"Phase {stage.phase}: {stage.name}")
-        runs[stage.phase] = train(folder, [*first, stage.file], stage, knobs, list(runs.values()), resume)
+        runs[stage.phase] = train(folder, [*first, stage.file], stage, settings, list(runs.values()), resume)
     evaluations: dict[str, dict[str, Path]] = {part: {} for part in EVALUATED}
     for part, where in parts.items():
         for stage in stages:
             title(f"Phase {stage.phase} on the {part} part")
-            evaluations[part][stage.phase] = evaluate(folder, stage, runs[stage.phase], {**knobs, **where})
+            evaluations[part][stage.phase] = evaluate(folder, stage, runs[stage.phase], {**settings, **where})
     about = {
-        "bundle": folder.name, "dataset_dir": knobs["dataset_dir"], "knobs": knobs, "quick_test": quick_test,
-        "synthetic": (Path(knobs["dataset_dir"]) / SYNTHETIC).is_file(),
+        "bundle": folder.name, "dataset_dir": settings["dataset_dir"], "settings": settings, "quick_test": quick_test,
+        "synthetic": (Path(settings["dataset_dir"]) / SYNTHETIC).is_file(),
         "command": " ".join(["python -m tools", *sys.argv[1:]]),
     }  # fmt: skip
     report = about | compare(runs, evaluations)
-    output = Path(knobs["output_dir"])
+    output = Path(settings["output_dir"])
     write_json_atomic(output / "stages.json", report)
     write_text_atomic(output / "stages.md", in_markdown(report))
     pictures: list[tuple[Path, str]] = []
     if infer:
         title("Inference with the joint weights on the test slices")
         joint = stages[-1].phase
-        pictures = inference(folder, runs[joint], evaluations["test"][joint], parts["test"], knobs)
+        pictures = inference(folder, runs[joint], evaluations["test"][joint], parts["test"], settings)
     print(f"\n{in_markdown(report)}\nwritten to {output / 'stages.md'} and stages.json")
     if pictures:
         print("\nPictures to open:", *(f"  {path}   {why}" for path, why in pictures), sep="\n")
@@ -119,31 +119,37 @@ def find_stages(folder: Path) -> list[Stage]:
     ]
 
 
-def check(folder: Path, first: list[str], stages: list[Stage], knobs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def check(
+    folder: Path, first: list[str], stages: list[Stage], settings: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
     """Let the preflights of all that will run refuse it now, not hours later.
 
     Returns:
-        part -> the knobs that evaluate it: its folders as test_dir and kaggle_test_dir.
+        part -> the settings that evaluate it: its folders as test_dir and kaggle_test_dir.
     """
     for stage in stages:
-        config = build(folder, [*first, stage.file], "train", {**stage_knobs(folder, stage, knobs), "init_from": False})
+        config = build(
+            folder, [*first, stage.file], "train", {**stage_settings(folder, stage, settings), "init_from": False}
+        )
     where = {
         part: {f"{source}test_dir": config.get_parsed_content(f"{source}{short}_dir") for source in ("", "kaggle_")}
         for part, short in EVALUATED.items()
     }
     for folders in where.values():
-        build(folder, ["train", "evaluate"], "evaluate", {**knobs, **folders})
+        build(folder, ["train", "evaluate"], "evaluate", {**settings, **folders})
     return where
 
 
-def stage_knobs(folder: Path, stage: Stage, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """The knobs for one stage: a source of data that a stage switches off stays off."""
+def stage_settings(folder: Path, stage: Stage, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings for one stage: a source of data that a stage switches off stays off."""
     overlay = read_config(folder, stage.file)
-    return {name: value for name, value in knobs.items() if not (name.endswith("_dir") and overlay.get(name) is False)}
+    return {
+        name: value for name, value in settings.items() if not (name.endswith("_dir") and overlay.get(name) is False)
+    }
 
 
 def train(
-    folder: Path, files: list[str], stage: Stage, knobs: Mapping[str, Any], earlier: list[Path], resume: bool
+    folder: Path, files: list[str], stage: Stage, settings: Mapping[str, Any], earlier: list[Path], resume: bool
 ) -> Path:
     """Run one stage.
 
@@ -151,7 +157,7 @@ def train(
         folder: the bundle.
         files: names of its config files.
         stage: the stage.
-        knobs: for all stages.
+        settings: for all stages.
         earlier: run directories of the stages before.
         resume: go on with a run of this stage, if it began after the stage before.
 
@@ -161,9 +167,9 @@ def train(
     Raises:
         MedbundlesError: it failed.
     """
-    experiment = RunDirectory(knobs["output_dir"], stage.name)
+    experiment = RunDirectory(settings["output_dir"], stage.name)
     before = experiment.runs()
-    options = stage_knobs(folder, stage, knobs)
+    options = stage_settings(folder, stage, settings)
     going_on = [
         path for path in before if resume and (path / "checkpoints" / "last.pt").is_file()
         and (not earlier or run_order(path) > run_order(earlier[-1]))
@@ -180,25 +186,25 @@ def train(
     return made[-1]
 
 
-def evaluate(folder: Path, stage: Stage, trained: Path, knobs: Mapping[str, Any]) -> Path:
-    """Evaluate the best weights of a stage on the part that the knobs name; returns the evaluation's run directory."""
-    experiment = Path(knobs["output_dir"]) / stage.name
+def evaluate(folder: Path, stage: Stage, trained: Path, settings: Mapping[str, Any]) -> Path:
+    """Evaluate the best weights of a stage on the part that the settings name; returns its run directory."""
+    experiment = Path(settings["output_dir"]) / stage.name
     before = set(experiment.rglob(EVALUATION))
     weights = trained / "checkpoints"
-    options = {**knobs, "experiment#name": stage.name, "checkpoint": str(weights / "best.pt")}
+    options = {**settings, "experiment#name": stage.name, "checkpoint": str(weights / "best.pt")}
     start(folder, ["train", "evaluate", weights / "trained.json"], options, f"the evaluation of phase {stage.phase}")
     (made,) = set(experiment.rglob(EVALUATION)) - before
     return made.parents[1]
 
 
 def inference(
-    folder: Path, trained: Path, evaluation: Path, where: Mapping[str, Any], knobs: Mapping[str, Any]
+    folder: Path, trained: Path, evaluation: Path, where: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> list[tuple[Path, str]]:
     """Run the joint weights on the test slices; returns pictures worth opening, with the reason."""
     weights = trained / "checkpoints"
     known = read_config(folder, "inference")
-    options = {name: value for name, value in knobs.items() if name in known and not name.endswith("_dir")}
-    output = Path(knobs["output_dir"]) / "inference"
+    options = {name: value for name, value in settings.items() if name in known and not name.endswith("_dir")}
+    output = Path(settings["output_dir"]) / "inference"
     images = Path(where["test_dir"]) / "images"
     options |= {"input": str(images), "output": str(output), "checkpoint": str(weights / "best.pt")}
     start(folder, ["inference", weights / "trained.json"], options, "inference")
@@ -206,14 +212,14 @@ def inference(
     return [*pictures, *((path, "training") for path in sorted((trained / "plots").glob("learning_curves*.png")))]
 
 
-def start(folder: Path, files: list[Any], knobs: Mapping[str, Any], what: str) -> None:
+def start(folder: Path, files: list[Any], settings: Mapping[str, Any], what: str) -> None:
     """Run a bundle in a child process.
 
     Raises:
         MedbundlesError: it failed; what was wrong stands above on the console.
     """
     names = [name if isinstance(name, Path) else f"configs/{name}.json" for name in files]
-    code = run_child(bundle_command(names, knobs), folder)
+    code = run_child(bundle_command(names, settings), folder)
     if code:
         raise MedbundlesError(
             f"stages: {what} ended with exit code {code}; see its messages above. What is done is kept: mend it and "

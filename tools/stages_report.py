@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from medbundles.data.files import stem
+from medbundles.data.reading.files import stem
 from medbundles.errors import DataError
 from medbundles.metrics.patient_bootstrap import PatientBootstrap, WeightedMean
 
@@ -40,7 +40,7 @@ class Result:
     """What one evaluation found.
 
     Args:
-        metrics: metric -> value, low, high (see `medbundles.runs.evaluation`).
+        metrics: metric -> value, low, high (see `medbundles.reports.evaluation`).
         rows: the table of its predictions, sorted by source and name.
     """
 

@@ -8,7 +8,7 @@ class MedbundlesError(Exception):
 
 
 class ConfigError(MedbundlesError):
-    """A knob, an id or a combination of them is wrong."""
+    """A setting, an id or a combination of them is wrong."""
 
 
 class DataError(MedbundlesError):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from medbundles.data import make_phantoms
-from tests.bundles.knob_bench import Bench
+from tests.bundles.setting_bench import Bench
+from tools.phantoms.slices import make_phantoms
 
 BUNDLE = "brain_tumor_multitask_unet"
 PATIENTS, PICTURES = (4, 3, 3), (8, 6, 6)  # in train, val and test

@@ -1,4 +1,4 @@
-"""Knobs of the paths, the data, the loaders and the augmentation."""
+"""Settings of the paths, the data, the loaders and the augmentation."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from tests.bundles.common_data import (
     told,
 )
 from tests.bundles.common_model import names_of_classes
-from tests.bundles.knob_bench import Bench
-from tests.bundles.knob_check import Check
+from tests.bundles.setting_bench import Bench
+from tests.bundles.setting_check import Check
 
 
 def home(items: list[dict], source: str) -> str:
@@ -53,9 +53,9 @@ def val_images(bench: Bench, **turned: Any) -> str:
     return homes(bench, **turned)["val images"]
 
 
-def part_to_evaluate(bench: Bench, source: str, knob: str, **turned: Any) -> dict[str, str]:
+def part_to_evaluate(bench: Bench, source: str, setting: str, **turned: Any) -> dict[str, str]:
     """Where the test part comes from, and what the evaluation's report says of it."""
-    return {"data": homes(bench, **turned)[f"test {source}"], "report": told(bench, knob, **turned)}
+    return {"data": homes(bench, **turned)[f"test {source}"], "report": told(bench, setting, **turned)}
 
 
 def slices_to_evaluate(bench: Bench, **turned: Any) -> dict[str, str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medbundles.data import make_phantoms
 from tests.bundles.ladder import Bundle
+from tools.phantoms.slices import make_phantoms
 
 PLOTS = ("learning_curves", "confusion_matrix", "roc_curve", "pr_curve")
 

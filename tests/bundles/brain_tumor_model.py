@@ -1,4 +1,4 @@
-"""Knobs of the network, the loss, the optimizer and the schedule."""
+"""Settings of the network, the loss, the optimizer and the schedule."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from monai.bundle import ConfigWorkflow
 
 from medbundles.networks import MultitaskUNet
 from tests.bundles import common_model as common
-from tests.bundles.knob_bench import Bench, network
-from tests.bundles.knob_check import Check
+from tests.bundles.setting_bench import Bench, network
+from tests.bundles.setting_check import Check
 
 IMAGE = torch.linspace(-1, 1, 2 * 32 * 32).reshape(2, 1, 32, 32).sin()
 

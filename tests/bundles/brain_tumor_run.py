@@ -1,12 +1,12 @@
-"""Knobs of the run: where its files go, what Weights & Biases is told, what inference writes."""
+"""Settings of the run: where its files go, what Weights & Biases is told, what inference writes."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from tests.bundles.common_run import RUNNING, first_epoch, flat, named, names, steps, writer, written
-from tests.bundles.knob_bench import Bench, Run
-from tests.bundles.knob_check import Check
+from tests.bundles.setting_bench import Bench, Run
+from tests.bundles.setting_check import Check
 
 WANDB = {"wandb#enabled": True}
 
@@ -39,11 +39,11 @@ def names_with_wandb(bench: Bench, **turned: Any) -> dict[str, str]:
     return {**names(bench, **WANDB, **turned), "wandb": opened("name")(bench, **turned)}
 
 
-def written_and_opened(knob: str) -> Any:
+def written_and_opened(setting: str) -> Any:
     """What a run writes of its description, and tells W&B."""
 
     def see(bench: Bench, **turned: Any) -> dict[str, Any]:
-        return {"config": written(knob)(bench, **WANDB, **turned), "wandb": opened(knob)(bench, **turned)}
+        return {"config": written(setting)(bench, **WANDB, **turned), "wandb": opened(setting)(bench, **turned)}
 
     return see
 

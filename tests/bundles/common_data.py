@@ -1,4 +1,4 @@
-"""Knobs of the paths, the loaders and the augmentation that bundles share."""
+"""Settings of the paths, the loaders and the augmentation that bundles share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from medbundles.errors import DataError
-from tests.bundles.knob_bench import Bench, handler
-from tests.bundles.knob_check import Check
+from tests.bundles.setting_bench import Bench, handler
+from tests.bundles.setting_check import Check
 
 PATHS = ("bundle_root", "dataset_dir", "output_dir", "cache_dir", "checkpoint", "input", "output")
 ROOTS = (
@@ -22,9 +22,9 @@ ROOTS = (
 )  # fmt: skip
 
 
-def told(bench: Bench, knob: str, **turned: Any) -> Any:
-    """What the evaluation's report says of a knob."""
-    return handler(bench.workflow("evaluate", **turned), "EvaluationReport", "validate#handlers").about[knob]
+def told(bench: Bench, setting: str, **turned: Any) -> Any:
+    """What the evaluation's report says of a setting."""
+    return handler(bench.workflow("evaluate", **turned), "EvaluationReport", "validate#handlers").about[setting]
 
 
 def root_check(**more: Callable[[ConfigWorkflow], Any]) -> Check:
@@ -148,7 +148,7 @@ def augmented(bench: Bench, **turned: Any) -> list[float]:
 
 
 def augmentation_checks(off: dict[str, Any]) -> dict[str, Check]:
-    """`off`: the knobs of its parts and what turns them off; with one part alone nothing changes once it is off too."""
+    """`off`: the settings of its parts and what turns them off; with one part alone nothing changes once it is off."""
     return {
         "augmentation#enabled": Check(augmented, False, [0.0] * 6),
         **{

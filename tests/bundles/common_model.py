@@ -1,4 +1,4 @@
-"""Knobs of the network, the loss, the optimizer and the schedule that bundles share."""
+"""Settings of the network, the loss, the optimizer and the schedule that bundles share."""
 
 from __future__ import annotations
 
@@ -11,32 +11,35 @@ from monai.bundle import ConfigWorkflow
 
 from medbundles.inferers.autocast import resolve_amp
 from medbundles.metrics import ConfusionScore
-from tests.bundles.knob_bench import Bench, handler
-from tests.bundles.knob_check import Check
+from tests.bundles.setting_bench import Bench, handler
+from tests.bundles.setting_check import Check
 
 
-def told_by_loaders(knob: str, test: ConfigWorkflow, new: ConfigWorkflow) -> dict[str, Any]:
-    """What evaluation and inference say of a knob that the weights depend on."""
+def told_by_loaders(setting: str, test: ConfigWorkflow, new: ConfigWorkflow) -> dict[str, Any]:
+    """What evaluation and inference say of a setting that the weights depend on."""
     return {
-        "by evaluation": handler(test, "WeightsCheckpointLoader", "validate#handlers").trained[knob],
-        "by inference": handler(new, "WeightsCheckpointLoader", "handlers").trained[knob],
+        "by evaluation": handler(test, "WeightsCheckpointLoader", "validate#handlers").trained[setting],
+        "by inference": handler(new, "WeightsCheckpointLoader", "handlers").trained[setting],
     }
 
 
-def everywhere(bench: Bench, look: Callable[[ConfigWorkflow], Any], knob: str, **turned: Any) -> dict[str, Any]:
+def everywhere(bench: Bench, look: Callable[[ConfigWorkflow], Any], setting: str, **turned: Any) -> dict[str, Any]:
     """`look(workflow)` in training and inference, and what training, evaluation and inference say of the weights."""
     train, test, new = bench.workflows(**turned)
-    told = {"told by training": handler(train, "CheckpointSaver").trained[knob], **told_by_loaders(knob, test, new)}
+    told = {
+        "told by training": handler(train, "CheckpointSaver").trained[setting],
+        **told_by_loaders(setting, test, new),
+    }
     return {"training": look(train), "inference": look(new), **{name: str(value) for name, value in told.items()}}
 
 
-def seen(look: Callable[[ConfigWorkflow], Any], knob: str) -> Callable[..., dict[str, Any]]:
+def seen(look: Callable[[ConfigWorkflow], Any], setting: str) -> Callable[..., dict[str, Any]]:
     """`everywhere`, of a look that needs no bench."""
-    return lambda bench, **turned: everywhere(bench, look, knob, **turned)
+    return lambda bench, **turned: everywhere(bench, look, setting, **turned)
 
 
 def all_five(value: Any, found: Any = None) -> dict[str, Any]:
-    """What `everywhere` tells of a knob with the value; `found`: by looking, unless that is the value too."""
+    """What `everywhere` tells of a setting with the value; `found`: by looking, unless that is the value too."""
     told = dict.fromkeys(("told by training", "by evaluation", "by inference"), str(value))
     return {**dict.fromkeys(("training", "inference"), value if found is None else found), **told}
 
@@ -104,17 +107,17 @@ def amp_check(infer: Callable[[Any, Any], torch.Tensor]) -> Check:
     return Check(see, lambda bench: not resolve_amp("auto", "cpu"))
 
 
-def threshold_check(knob: str, pred: Any) -> Check:
+def threshold_check(setting: str, pred: Any) -> Check:
     """Of what is chosen from `pred`, a probability of 0.4, and of what is told when validation would choose 0.9."""
 
     def see(bench: Bench, **turned: Any) -> dict[str, Any]:
         _, test, new = bench.workflows(**turned)
-        choosing, kind = bench.parts("postprocessing", **turned), knob.removesuffix("_threshold")
+        choosing, kind = bench.parts("postprocessing", **turned), setting.removesuffix("_threshold")
         later = {"val_mask_threshold": 0.9, "val_class_threshold": 0.9}
         return {
             **{name: int(choose({"pred": pred})["pred"][kind]) for name, choose in choosing.items()},
-            "stored": bench.run({**bench.metrics(0.5), **later}, **turned).json("checkpoints/trained.json")[knob],
-            **told_by_loaders(knob, test, new),
+            "stored": bench.run({**bench.metrics(0.5), **later}, **turned).json("checkpoints/trained.json")[setting],
+            **told_by_loaders(setting, test, new),
         }
 
     from_03 = dict.fromkeys(("stored", "by evaluation", "by inference"), 0.3)
@@ -155,7 +158,7 @@ def epochs(bench: Bench, **turned: Any) -> dict[str, Any]:
 
 
 def optimizer_checks(rate: str) -> dict[str, Check]:
-    """`rate`: the knob that the rate of the first weights hangs on."""
+    """`rate`: the setting that the rate of the first weights hangs on."""
     fast = {rate: 0.1}
     pure = {**fast, "optimizer#weight_decay": 0.0}
     sgd = {**pure, "optimizer#name": "sgd"}

@@ -1,4 +1,4 @@
-"""Knobs of the run that bundles share: how it stops, what it saves and starts from, where it computes, what it says."""
+"""Settings of the run that bundles share: how it stops, what it saves and starts from, where it computes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from medbundles.handlers import Seeding
-from tests.bundles.knob_bench import Bench, Metrics, Run, handler, network, quick
-from tests.bundles.knob_check import Check
+from tests.bundles.setting_bench import Bench, Metrics, Run, handler, network, quick
+from tests.bundles.setting_check import Check
 
 AT_START = SimpleNamespace(state=SimpleNamespace(epoch=0))
 SOON = {"early_stopping#min_epochs": 0}
@@ -223,9 +223,9 @@ def named(name: str, fold: str = "") -> dict[str, str]:
     return {"runs": name + fold, "evaluation": f"{name}/evaluation{fold}", **told}
 
 
-def written(knob: str) -> Callable[..., Any]:
+def written(setting: str) -> Callable[..., Any]:
     """What a run writes of its description."""
-    return lambda bench, **turned: first_epoch(bench, **turned).json("config/config.json")["experiment"][knob]
+    return lambda bench, **turned: first_epoch(bench, **turned).json("config/config.json")["experiment"][setting]
 
 
 def events(bench: Bench, **turned: Any) -> int:

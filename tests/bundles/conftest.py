@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.bundles.knob_bench import Bench
-from tests.bundles.knob_cases import BRAIN, Case
+from tests.bundles.setting_bench import Bench
+from tests.bundles.setting_cases import BRAIN, Case
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from medbundles.data import GradedFolds
-from tests.bundles.knob_bench import Bench
+from tests.bundles.setting_bench import Bench
 
 BUNDLE = "glioma_grading_resnet50_3d"
 CASES = {"HGG": 8, "LGG": 6}

@@ -1,4 +1,4 @@
-"""Knobs of the paths, the folds, the loaders and the augmentation."""
+"""Settings of the paths, the folds, the loaders and the augmentation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.bundles.common_data import (
     told,
 )
 from tests.bundles.glioma_bench import CASES
-from tests.bundles.knob_bench import Bench
-from tests.bundles.knob_check import Check
+from tests.bundles.setting_bench import Bench
+from tests.bundles.setting_check import Check
 
 AMOUNTS = ("random_flip", "random_rotate", "random_scale", "gaussian_noise", "brightness", "contrast", "gamma")
 

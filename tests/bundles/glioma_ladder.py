@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medbundles.data.graded_phantoms import make_graded_phantoms
 from tests.bundles.ladder import Bundle
+from tools.phantoms.graded import make_graded_phantoms
 
 # as document 004 names them, and the calibration
 PLOTS = ("loss_curve", "learning_curves", "confusion_matrix", "roc_curve", "pr_curve")

@@ -1,4 +1,4 @@
-"""Knobs of the network, the loss, the optimizer and the schedule."""
+"""Settings of the network, the loss, the optimizer and the schedule."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from monai.bundle import ConfigWorkflow
 from medbundles.data import GradedFolds
 from tests.bundles import common_model as common
 from tests.bundles.glioma_bench import REAL
-from tests.bundles.knob_bench import Bench, network
-from tests.bundles.knob_check import Check
+from tests.bundles.setting_bench import Bench, network
+from tests.bundles.setting_check import Check
 
 VOLUME = torch.linspace(-1, 1, 2 * 16**3).reshape(2, 1, 16, 16, 16).sin()
 LOGITS, LABELS = torch.tensor([[0.3, -0.2], [0.5, 0.1], [-0.1, 0.4]]), torch.tensor([0, 1, 1])

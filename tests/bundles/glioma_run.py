@@ -1,4 +1,4 @@
-"""Knobs of the run: how it stops, what it saves and starts from, where it computes, what it tells."""
+"""Settings of the run: how it stops, what it saves and starts from, where it computes, what it tells."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from medbundles.handlers import Seeding
 from tests.bundles.common_run import AT_START, RUNNING, SOON, STOP, decided, named, names, validated
 from tests.bundles.glioma_bench import REAL
-from tests.bundles.knob_bench import Bench, handler, network
-from tests.bundles.knob_check import Check
+from tests.bundles.setting_bench import Bench, handler, network
+from tests.bundles.setting_check import Check
 
 # equal values of the metric that is followed, of the others one rises and one rises later
 TIES = [{"val_auc": 0.5, "val_f1": 0.1 + 0.1 * i, "val_acc": 0.1 + 0.1 * (i == 1)} for i in range(4)]

@@ -18,7 +18,7 @@ BUNDLES = Path(__file__).parents[2] / "bundles"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
 
 
-Knobs = dict[str, Any]
+Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,30 +28,30 @@ class Bundle:
     Args:
         name: its folder's name.
         make_data: writes tiny data to a folder, and to its neighbour "new" what inference is tried on.
-        tiny: knobs of every training that make it small.
-        hard: further knobs of the trainings that are stopped.
-        split: knobs that an evaluation needs to find the same cases.
-        two: further knobs of a training on two processes.
+        tiny: settings of every training that make it small.
+        hard: further settings of the trainings that are stopped.
+        split: settings that an evaluation needs to find the same cases.
+        two: further settings of a training on two processes.
         logged: some of what metrics.json holds of each epoch.
         said: some of what the log says.
         left: all that a run of three epochs leaves, but the event file.
         inputs: names of what inference is tried on.
         pictures: what inference leaves of each, with {} for the name.
-        mistakes: the knobs of each mistake, and what the answer must say.
+        mistakes: the settings of each mistake, and what the answer must say.
     """
 
     name: str
     make_data: Callable[[Path], None]
-    tiny: Knobs
-    hard: Knobs
-    split: Knobs
-    two: Knobs
+    tiny: Settings
+    hard: Settings
+    split: Settings
+    two: Settings
     logged: frozenset[str]
     said: tuple[str, ...]
     left: frozenset[str]
     inputs: tuple[str, ...]
     pictures: tuple[str, ...]
-    mistakes: dict[str, tuple[Knobs, str]]
+    mistakes: dict[str, tuple[Settings, str]]
 
     @property
     def folder(self) -> Path:
@@ -65,32 +65,32 @@ class Bundle:
             self.make_data(folder)
         return folder
 
-    def places(self, data: Path, root: Path) -> Knobs:
+    def places(self, data: Path, root: Path) -> Settings:
         """Where the data are and where runs go; all runs share what is cached of the data."""
         return {"dataset_dir": data, "output_dir": root, "cache_dir": data.with_name("cache")}
 
 
-def flags(knobs: dict[str, Any]) -> list[str]:
-    """Knobs as MONAI's command line takes them."""
-    return [part for name, value in knobs.items() for part in (f"--{name}", str(value))]
+def flags(settings: dict[str, Any]) -> list[str]:
+    """Settings as MONAI's command line takes them."""
+    return [part for name, value in settings.items() for part in (f"--{name}", str(value))]
 
 
-def command(configs: list[str], knobs: dict[str, Any], processes: int = 1) -> list[str]:
+def command(configs: list[str], settings: dict[str, Any], processes: int = 1) -> list[str]:
     """`python -m monai.bundle run ...`, under torchrun for more than one process."""
     start = [sys.executable, "-m", "monai.bundle"]
     if processes > 1:
         torchrun = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
         start = [sys.executable, "-m", *torchrun, "-m", "monai.bundle"]
     files = ",".join(f"'{c if '/' in c else f'configs/{c}.json'}'" for c in configs)
-    return [*start, "run", "--config_file", f"[{files}]", *flags(knobs)]
+    return [*start, "run", "--config_file", f"[{files}]", *flags(settings)]
 
 
 def run(
-    bundle: Bundle, configs: list[str], knobs: dict[str, Any], processes: int = 1, expect: int = 0
+    bundle: Bundle, configs: list[str], settings: dict[str, Any], processes: int = 1, expect: int = 0
 ) -> subprocess.CompletedProcess[str]:
     """Run a bundle to its end in its folder, and check the exit code."""
     done = subprocess.run(
-        command(configs, knobs, processes),
+        command(configs, settings, processes),
         cwd=bundle.folder,
         env=ENVIRONMENT,
         capture_output=True,
@@ -101,10 +101,11 @@ def run(
     return done
 
 
-def run_until(bundle: Bundle, configs: list[str], knobs: dict[str, Any], line: str, wait: float, number: int) -> int:
+def run_until(bundle: Bundle, configs: list[str], settings: dict[str, Any], line: str, wait: float, number: int) -> int:
     """Run a bundle, wait for a line of its output and then some seconds, send a signal; gives the exit code."""
     process = subprocess.Popen(
-        command(configs, knobs), cwd=bundle.folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        command(configs, settings), cwd=bundle.folder, env=ENVIRONMENT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.bundles.brain_tumor_data import AMOUNTS
-from tests.bundles.knob_bench import handler
+from tests.bundles.setting_bench import handler
 
 
 def test_stage_1_augments_more(brain_tumor):
@@ -29,7 +29,7 @@ def test_stage_2_trains_the_head_alone(brain_tumor):
     assert not network.encoder.training
 
 
-def test_stages_follow_the_knobs_that_they_name(brain_tumor):
+def test_stages_follow_the_settings_that_they_name(brain_tumor):
     folder = str(brain_tumor.folder / "mine")
     rates = brain_tumor.get("optimizer", "stage1_seg_warmup", lr=0.02).param_groups
     assert {group["lr"] for group in rates} == {0.02}

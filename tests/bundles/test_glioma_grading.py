@@ -17,8 +17,8 @@ from monai.bundle import ConfigWorkflow, ckpt_export, verify_net_in_out
 
 from medbundles.networks import GradingResNet
 from tests.bundles.glioma_ladder import GLIOMA
-from tests.bundles.knob_bench import quick
 from tests.bundles.ladder import run
+from tests.bundles.setting_bench import quick
 
 SMALL = GLIOMA.tiny | {"device": "cpu", "num_workers": 0, "tensorboard": False, "plot_interval": 0, "amp": False}
 Train = Callable[..., Path]
@@ -37,11 +37,11 @@ def train(
     monkeypatch.setattr("sys.argv", ["test"])  # the preflight looks at it
     caplog.set_level(logging.INFO, logger="medbundles")
 
-    def go(*overlays: str, finds: dict[str, list[float]] | None = None, **knobs: Any) -> Path:
+    def go(*overlays: str, finds: dict[str, list[float]] | None = None, **settings: Any) -> Path:
         """`finds`: what the validation metrics of these names are in each epoch; `...`: as the configs have it."""
         places = {key: str(value) for key, value in GLIOMA.places(data, tmp_path).items()}
         files = [str(GLIOMA.folder / f"configs/{name}.json") for name in ("train", *overlays)]
-        given = {"bundle_root": str(GLIOMA.folder), **SMALL, **places, **knobs}
+        given = {"bundle_root": str(GLIOMA.folder), **SMALL, **places, **settings}
         flow = ConfigWorkflow(
             files, workflow_type="train", logging_file=False,
             **{name: value for name, value in given.items() if value is not ...},
@@ -89,8 +89,8 @@ def test_the_reweighting_has_its_patience_before_a_run_stops(train: Train, start
 def test_of_equal_aucs_the_better_f1_is_best_and_an_improvement(train: Train) -> None:
     """Without the tie, epoch 1 would be best and the run over after epoch 3."""
     finds = {"val_auc": [0.8, 0.8, 0.8, 0.8, 0.8], "val_f1": [0.5, 0.7, 0.7, 0.6, 0.6]}
-    knobs = {"epochs": 5, "drw_start_epoch": False, "early_stopping#min_epochs": 1, "early_stopping#patience": 2}
-    folder = train(finds=finds, **knobs)
+    settings = {"epochs": 5, "drw_start_epoch": False, "early_stopping#min_epochs": 1, "early_stopping#patience": 2}
+    folder = train(finds=finds, **settings)
     history = metrics_of(folder)
     assert torch.load(folder / "checkpoints/best.pt", weights_only=True)["epoch"] == 2
     assert history["summary"]["best_epoch"] == history["best"]["epoch"] == history["classes"]["epoch"] == 2
@@ -153,8 +153,8 @@ def test_a_training_starts_from_pretrained_weights(
 def test_pretrained_weights_of_another_depth_are_refused(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "resnet_18.pth"
     medicalnet_file(path, 18)
-    knobs = GLIOMA.tiny | GLIOMA.places(data, tmp_path / "runs") | {"pretrained_path": path, "num_workers": 0}
-    done = run(GLIOMA, ["train"], knobs, expect=1)
+    settings = GLIOMA.tiny | GLIOMA.places(data, tmp_path / "runs") | {"pretrained_path": path, "num_workers": 0}
+    done = run(GLIOMA, ["train"], settings, expect=1)
     assert f"{path} is a ResNet-18, the network is a ResNet-10" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "runs").exists()
@@ -164,8 +164,8 @@ def test_all_folds_use_the_split_that_the_first_one_wrote(train: Train, tmp_path
     def validated(folder: Path) -> set[str]:
         return set(json.loads((folder / "predictions/val_names.json").read_text()))
 
-    knobs = {"epochs": 1, "drw_start_epoch": False}
-    first = train(**knobs)
+    settings = {"epochs": 1, "drw_start_epoch": False}
+    first = train(**settings)
     (file,) = tmp_path.rglob("folds.json")
     split = json.loads(file.read_text())
     folds = [{row["name"] for row in split["cases"][fold]} for fold in ("0", "1")]
@@ -176,7 +176,7 @@ def test_all_folds_use_the_split_that_the_first_one_wrote(train: Train, tmp_path
     for fold, mine, other in (("0", low[0], low[1]), ("1", low[1], low[0])):
         split["cases"][fold] = [other if row == mine else row for row in split["cases"][fold]]
     file.write_text(json.dumps(split))
-    second = train(fold=1, **knobs)
+    second = train(fold=1, **settings)
     assert validated(second) == folds[1] - {low[1]["name"]} | {low[0]["name"]}
     assert json.loads(file.read_text()) == split
     assert second.parent.name == "fold_1"

@@ -60,11 +60,11 @@ def test_one_patient_of_two_data_sets_is_in_one_fold(trained: Path) -> None:
 
 
 def test_evaluation_of_all_of_them(trained: Path, table: Path, tmp_path: Path) -> None:
-    knobs = {
+    settings = {
         "dataset_dir": table, "output_dir": tmp_path, "checkpoint": trained, "part": "all", "num_workers": 0,
         "cache_dir": trained.parents[4] / "cache",
     }  # fmt: skip
-    run(GLIOMA, ["train", "evaluate", str(trained.with_name("trained.json"))], knobs)
+    run(GLIOMA, ["train", "evaluate", str(trained.with_name("trained.json"))], settings)
     report = json.loads(newest(tmp_path, "test_metrics.json").read_text())
     assert report["metrics"]["auc"]["n_images"] == 6
     assert report["metrics"]["auc"]["n_patients"] == 5
@@ -77,8 +77,8 @@ def test_inference_on_a_folder_of_three_layouts(real_data: Path, trained: Path, 
     folder.mkdir()
     for name in ("brats2018", "tcga_lgg", "brats2015/brats_2013_pat0001_1"):
         (folder / Path(name).name).symlink_to(real_data / name)
-    knobs = {"input": folder, "output": tmp_path / "out", "checkpoint": trained}
-    run(GLIOMA, ["inference", str(trained.with_name("trained.json"))], knobs)
+    settings = {"input": folder, "output": tmp_path / "out", "checkpoint": trained}
+    run(GLIOMA, ["inference", str(trained.with_name("trained.json"))], settings)
     with (tmp_path / "out/predictions.csv").open(newline="") as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert set(rows) == {"Brats18_2013_21_1", "TCGA-DU-7294", "brats_2013_pat0001_1"}
@@ -97,8 +97,8 @@ def test_stacks_of_the_lgg_slices_train_with_their_grades(
     assert len(lines) == 1 + 23
     few = out / "few.csv"  # enough for an epoch, and all take half a minute
     few.write_text("\n".join([lines[0], *lines[1:5], *lines[-4:]]))
-    knobs = {"dataset_dir": few, "output_dir": tmp_path / "runs", "class_names": "['G2','G3']"}
-    run(GLIOMA, ["train"], SMALL | knobs)
+    settings = {"dataset_dir": few, "output_dir": tmp_path / "runs", "class_names": "['G2','G3']"}
+    run(GLIOMA, ["train"], SMALL | settings)
     history = json.loads(newest(tmp_path / "runs", "metrics.json").read_text())
     assert len(history["epochs"]) == 1
     assert sum(history["classes"]["per_class"][name]["support"] for name in ("G2", "G3")) == 4

@@ -61,10 +61,10 @@ def trained(
     shutil.rmtree(root)  # checkpoints may be large
 
 
-def workflow(bundle: Bundle, name: str, kind: str, **knobs: Any) -> ConfigWorkflow:
+def workflow(bundle: Bundle, name: str, kind: str, **settings: Any) -> ConfigWorkflow:
     return ConfigWorkflow(
         str(bundle.folder / "configs" / f"{name}.json"), workflow_type=kind, logging_file=False,
-        bundle_root=str(bundle.folder), **knobs,
+        bundle_root=str(bundle.folder), **settings,
     )  # fmt: skip
 
 
@@ -88,8 +88,8 @@ def test_monai_finds_its_properties_and_nothing_is_written(
 ) -> None:
     root = tmp_path / "x"
     places = {key: str(value) for key, value in bundle.places(data, root).items()}
-    knobs = bundle.tiny | places if kind == "train" else {"input": str(data), "output": str(root)}
-    flow = workflow(bundle, name, kind, **knobs)
+    settings = bundle.tiny | places if kind == "train" else {"input": str(data), "output": str(root)}
+    flow = workflow(bundle, name, kind, **settings)
     flow.initialize()
     assert flow.check_properties() == []
     assert list(tmp_path.iterdir()) == []
@@ -132,12 +132,12 @@ def test_a_run_stopped_again_and_again_is_bit_equal(
     bundle: Bundle, data: Path, hard: dict[str, Any], trained: Path, tmp_path: Path
 ) -> None:
     """Killed, terminated and interrupted, each time at any moment after the first epoch, then run to its end."""
-    knobs, waits, line = hard | bundle.places(data, tmp_path), [], "saved best.pt (epoch 1"
+    settings, waits, line = hard | bundle.places(data, tmp_path), [], "saved best.pt (epoch 1"
     for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)):
         waits.append(random.uniform(0, 0.4))
-        assert run_until(bundle, ["train"], knobs, line, waits[-1], number) == code, f"waited {waits} s"
-        knobs, line = knobs | {"resume": True}, "resumed "
-    run(bundle, ["train"], knobs)
+        assert run_until(bundle, ["train"], settings, line, waits[-1], number) == code, f"waited {waits} s"
+        settings, line = settings | {"resume": True}, "resumed "
+    run(bundle, ["train"], settings)
     assert len(list(tmp_path.rglob("run_*"))) == 1
     ignored = ("epoch_seconds", "samples_per_second", "output_dir", "cache_dir", "folds_file", "resume", "run")
     for name in ("last.pt", "best.pt"):
@@ -161,8 +161,8 @@ def test_evaluation_is_the_same_with_two_processes(bundle: Bundle, data: Path, t
     results, predictions = [], []
     for processes, extra in ((1, []), (2, ["multi_gpu_train"])):
         root = tmp_path / str(processes)
-        knobs = bundle.split | bundle.places(data, root) | {"checkpoint": best, "amp": False}
-        run(bundle, ["train", *extra, "evaluate", str(best.with_name("trained.json"))], knobs, processes)
+        settings = bundle.split | bundle.places(data, root) | {"checkpoint": best, "amp": False}
+        run(bundle, ["train", *extra, "evaluate", str(best.with_name("trained.json"))], settings, processes)
         results.append(json.loads(newest(root, "test_metrics.json").read_text())["metrics"])
         with newest(root, "predictions.csv").open() as file:
             predictions.append([row["name"] for row in csv.DictReader(file)])
@@ -177,8 +177,8 @@ def test_evaluation_is_the_same_with_two_processes(bundle: Bundle, data: Path, t
 def test_inference_writes_tables_and_pictures(bundle: Bundle, data: Path, trained: Path, tmp_path: Path) -> None:
     best = newest(trained, "best.pt")
     out = tmp_path / "out"
-    knobs = {"input": data.with_name("new"), "output": out, "checkpoint": best}
-    run(bundle, ["inference", str(best.with_name("trained.json"))], knobs)
+    settings = {"input": data.with_name("new"), "output": out, "checkpoint": best}
+    run(bundle, ["inference", str(best.with_name("trained.json"))], settings)
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     pictures = {picture.format(name) for picture in bundle.pictures for name in bundle.inputs}
     assert files == pictures | {"predictions.csv", "predictions.json"}
@@ -189,8 +189,8 @@ def test_inference_writes_tables_and_pictures(bundle: Bundle, data: Path, traine
 def test_training_on_two_processes(bundle: Bundle, data: Path, tmp_path: Path) -> None:
     """Both fill the cache, rank 0 alone writes."""
     places = bundle.places(data, tmp_path) | {"cache_dir": tmp_path / "cache"}
-    knobs = bundle.tiny | places | {"epochs": 2, "num_workers": 0} | bundle.two
-    done = run(bundle, ["train", "multi_gpu_train"], knobs, processes=2)
+    settings = bundle.tiny | places | {"epochs": 2, "num_workers": 0} | bundle.two
+    done = run(bundle, ["train", "multi_gpu_train"], settings, processes=2)
     assert done.stdout.count("Epoch 2/2") == 1
     assert len(list(tmp_path.rglob("run_*"))) == 1
     assert newest(tmp_path, "val_metrics.json").is_file()
@@ -199,8 +199,8 @@ def test_training_on_two_processes(bundle: Bundle, data: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("mistake", ["misspelt", "value", "no data", "batch", "no weights"])
 def test_a_mistake_is_one_message_and_exit_code_1(bundle: Bundle, data: Path, tmp_path: Path, mistake: str) -> None:
-    knobs, message = bundle.mistakes[mistake]
-    done = run(bundle, ["train"], bundle.tiny | bundle.places(data, tmp_path / "runs") | knobs, expect=1)
+    settings, message = bundle.mistakes[mistake]
+    done = run(bundle, ["train"], bundle.tiny | bundle.places(data, tmp_path / "runs") | settings, expect=1)
     assert message in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
     assert not (tmp_path / "runs").exists()

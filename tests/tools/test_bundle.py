@@ -1,4 +1,4 @@
-"""Bundles by name, knobs that do not exist, and what the preflight says, as one message."""
+"""Bundles by name, settings that do not exist, and what the preflight says, as one message."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from medbundles.errors import ConfigError, MedbundlesError
-from tools.bundle import BUNDLES, absolute_paths, build, bundle_folder, check_knobs
+from tools.bundle import BUNDLES, absolute_paths, build, bundle_folder, check_settings
 
 BRAIN = BUNDLES / "brain_tumor_multitask_unet"
 
@@ -25,20 +25,25 @@ def test_a_wrong_name_gets_the_nearest():
     ("name", "nearest"),
     [("batchsize", "batch_size"), ("lambda_seg", "loss#lambda_seg"), ("eta_min", "scheduler#eta_min")],
 )
-def test_unknown_knobs_get_the_nearest(name, nearest):
-    with pytest.raises(ConfigError, match=f"unknown knob --{name}; did you mean --{nearest}"):
-        check_knobs(BRAIN, {name: 1, "epochs": 1})
+def test_unknown_settings_get_the_nearest(name, nearest):
+    with pytest.raises(ConfigError, match=f"unknown setting --{name}; did you mean --{nearest}"):
+        check_settings(BRAIN, {name: 1, "epochs": 1})
 
 
-def test_reserved_knobs_tell_why():
+def test_reserved_settings_tell_why():
     with pytest.raises(ConfigError, match="--init_from: is handed on"):
-        check_knobs(BRAIN, {"init_from": "x"}, {"init_from": "is handed on"})
+        check_settings(BRAIN, {"init_from": "x"}, {"init_from": "is handed on"})
 
 
 def test_paths_become_absolute_and_nothing_else(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    knobs = {"output_dir": "runs", "test_dir": "$@dataset_dir + '/x'", "kaggle_val_dir": False, "checkpoint_dir": "c"}
-    assert absolute_paths(BRAIN, knobs) == {**knobs, "output_dir": str(tmp_path / "runs")}
+    settings = {
+        "output_dir": "runs",
+        "test_dir": "$@dataset_dir + '/x'",
+        "kaggle_val_dir": False,
+        "checkpoint_dir": "c",
+    }
+    assert absolute_paths(BRAIN, settings) == {**settings, "output_dir": str(tmp_path / "runs")}
 
 
 def test_build_refuses_with_the_preflights_message(tmp_path):

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from medbundles.data import make_phantoms
 from medbundles.errors import MedbundlesError
 from tools.bundle import BUNDLES
 from tools.find_lr import SMOOTHING, RangeTest, find_lr, smooth, suggest
+from tools.phantoms.slices import make_phantoms
 
 TINY = {"image_size": 32, "base_filters": 4, "depth": 3, "batch_size": 4}
 
@@ -101,7 +101,7 @@ def test_on_the_bundle_it_leaves_only_its_two_files(tmp_path):
     assert len(result["rates"]) == len(result["losses"]) > 10  # more than an epoch: it starts over
 
 
-def test_a_wrong_knob_starts_nothing(tmp_path):
+def test_a_wrong_setting_starts_nothing(tmp_path):
     with pytest.raises(MedbundlesError, match="did you mean --image_size"):
         find_lr("brain_tumor_multitask_unet", str(tmp_path), out=str(tmp_path / "lr"), imagesize=32)
     with pytest.raises(MedbundlesError, match="--start must be above 0"):

@@ -11,28 +11,28 @@ from typing import Any
 
 import pytest
 
-from medbundles.data import make_graded_phantoms
 from medbundles.errors import MedbundlesError
 from tools import kfold
 from tools.cli import main
 from tools.kfold_report import write_report
+from tools.phantoms.graded import make_graded_phantoms
 
 GLIOMA = "glioma_grading_resnet50_3d"
 TINY = {"depth": 10, "spatial_size": [16, 16, 16], "folds": 3, "epochs": 2, "drw_start_epoch": 2, "plot_interval": 0}
 # Stands for a training or an evaluation: notes what it was told and leaves what a bundle would.
 CHILD = """
 import csv, json, os, pathlib, sys, time
-folder, files, knobs = pathlib.Path(sys.argv[1]), *map(json.loads, sys.argv[2:])
-fold, tests = knobs["fold"], "configs/evaluate.json" in files
+folder, files, settings = pathlib.Path(sys.argv[1]), *map(json.loads, sys.argv[2:])
+fold, tests = settings["fold"], "configs/evaluate.json" in files
 what = f"{'test' if tests else 'train'} {fold}"
 plan = json.loads((folder / "plan.json").read_text())
 begin = time.time()
 time.sleep(plan.get("seconds", {}).get(what, 0))
-experiment = pathlib.Path(knobs["output_dir"]) / "glioma_grading"
+experiment = pathlib.Path(settings["output_dir"]) / "glioma_grading"
 number = len(list(folder.glob("call_*")))
 run = experiment / ("evaluation" if tests else "") / f"fold_{fold}" / f"run_20260101_{number:06d}"
-if "resume_from" in knobs:
-    run = pathlib.Path(knobs["resume_from"]).parents[1]
+if "resume_from" in settings:
+    run = pathlib.Path(settings["resume_from"]).parents[1]
 for name in ("checkpoints", "metrics", "predictions"):
     (run / name).mkdir(parents=True, exist_ok=True)
 code = plan.get("codes", {}).get(what, 0)
@@ -50,7 +50,7 @@ elif not code:
             name = f"case_{fold}_{label}"
             row = [name, name, "volumes", f"/d/{name}.nii.gz", label, label, 0.7 - 0.4 * label]
             rows.writerow([*row, 0.3 + 0.4 * label])
-told = {"what": what, "files": files, "knobs": knobs, "threads": os.environ.get("OMP_NUM_THREADS"),
+told = {"what": what, "files": files, "settings": settings, "threads": os.environ.get("OMP_NUM_THREADS"),
         "begin": begin, "end": time.time()}
 (folder / f"call_{number:03d}_{what.replace(' ', '_')}.json").write_text(json.dumps(told))
 print("told", what)
@@ -78,8 +78,8 @@ class Children:
         (self.folder / "plan.json").write_text(json.dumps(plan))
         self.seen = len(list(self.folder.glob("call_*")))
 
-    def command(self, files: Sequence[str | Path], knobs: Mapping[str, Any]) -> list[str]:
-        words = [json.dumps([str(name) for name in files]), json.dumps(dict(knobs))]
+    def command(self, files: Sequence[str | Path], settings: Mapping[str, Any]) -> list[str]:
+        words = [json.dumps([str(name) for name in files]), json.dumps(dict(settings))]
         return [sys.executable, "-S", "-E", str(self.folder / "child.py"), str(self.folder), *words]
 
     def told(self) -> dict[str, dict[str, Any]]:
@@ -119,12 +119,12 @@ def test_every_fold_is_trained_and_tested_with_its_best_weights(children, data, 
     for fold in range(3):
         training, test = told[f"train {fold}"], told[f"test {fold}"]
         assert training["files"] == files
-        assert training["knobs"]["publish"] is False
-        assert training["knobs"]["selection"] == "inner"
-        assert "resume_from" not in training["knobs"]
+        assert training["settings"]["publish"] is False
+        assert training["settings"]["selection"] == "inner"
+        assert "resume_from" not in training["settings"]
         weights = tmp_path / "runs/glioma_grading" / f"fold_{fold}" / f"run_20260101_{2 * fold:06d}/checkpoints"
         assert test["files"] == [*files, "configs/evaluate.json", str(weights / "trained.json")]
-        assert test["knobs"] == {**training["knobs"], "checkpoint": str(weights / "best.pt")}
+        assert test["settings"] == {**training["settings"], "checkpoint": str(weights / "best.pt")}
     written = json.loads((tmp_path / "runs/glioma_grading/kfold/kfold.json").read_text())
     assert written["n_cases"] == report["n_cases"] == 6
     assert written["synthetic"] is True
@@ -143,10 +143,10 @@ def test_a_failed_training_ends_it_and_is_resumed_where_it_stopped(children, dat
     told = children.told()
     assert list(told) == ["train 1", "test 1", "train 2", "test 2"]
     stopped = tmp_path / "runs/glioma_grading/fold_1/run_20260101_000002/checkpoints"
-    assert told["train 1"]["knobs"]["resume_from"] == str(stopped / "last.pt")
-    assert told["train 1"]["knobs"]["init_from"] is False
-    assert told["test 1"]["knobs"]["checkpoint"] == str(stopped / "best.pt")
-    assert "resume_from" not in told["train 2"]["knobs"]
+    assert told["train 1"]["settings"]["resume_from"] == str(stopped / "last.pt")
+    assert told["train 1"]["settings"]["init_from"] is False
+    assert told["test 1"]["settings"]["checkpoint"] == str(stopped / "best.pt")
+    assert "resume_from" not in told["train 2"]["settings"]
 
 
 def test_a_trained_fold_is_not_trained_again(children, data, tmp_path):
@@ -169,18 +169,18 @@ def test_a_run_that_was_there_before_is_not_taken_for_ours(children, data, tmp_p
     for name in ("best.pt", "last.pt"):
         (by_hand / name).touch()
     run(data, tmp_path)
-    assert "resume_from" not in children.told()["train 1"]["knobs"]
-    assert "run_20260101" in children.told()["test 1"]["knobs"]["checkpoint"]
+    assert "resume_from" not in children.told()["train 1"]["settings"]
+    assert "run_20260101" in children.told()["test 1"]["settings"]["checkpoint"]
 
 
-def test_resuming_keeps_the_knobs_but_for_those_that_change_no_result(children, data, tmp_path):
+def test_resuming_keeps_the_settings_but_for_those_that_change_no_result(children, data, tmp_path):
     with pytest.raises(MedbundlesError, match="there is no cross-validation in"):
         run(data, tmp_path, resume=True)
     run(data, tmp_path, lr=1e-3)
     children.plan()
     with pytest.raises(MedbundlesError, match="holds a cross-validation already"):
         run(data, tmp_path, lr=1e-3)
-    with pytest.raises(MedbundlesError, match=r"other knobs: epochs 2 -> 3; lr 0\.001 -> 'not given'"):
+    with pytest.raises(MedbundlesError, match=r"other settings: epochs 2 -> 3; lr 0\.001 -> 'not given'"):
         run(data, tmp_path, epochs=3, resume=True)
     with pytest.raises(MedbundlesError, match=r"files \['train'\] -> \['train', 'quick_test'\]"):
         run(data, tmp_path, lr=1e-3, quick_test=True, resume=True)
@@ -192,7 +192,7 @@ def test_resuming_keeps_the_knobs_but_for_those_that_change_no_result(children, 
 
 def test_several_processes_run_side_by_side_each_with_its_log_and_share(children, data, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("medbundles.data.loader.core_count", _twelve)
+    monkeypatch.setattr("medbundles.data.batches.loader.core_count", _twelve)
     children.plan(seconds={"train 0": 1.0, "train 1": 1.0})
     run(data, tmp_path, processes=2)
     told = children.told()
@@ -200,7 +200,7 @@ def test_several_processes_run_side_by_side_each_with_its_log_and_share(children
     assert told["train 1"]["begin"] < told["train 0"]["end"]
     assert told["train 2"]["begin"] > min(told["test 0"]["end"], told["test 1"]["end"])
     assert {call["threads"] for call in told.values()} == {"6"}
-    assert {call["knobs"]["num_workers"] for call in told.values()} == {6}
+    assert {call["settings"]["num_workers"] for call in told.values()} == {6}
     for fold in range(3):
         log = tmp_path / f"runs/glioma_grading/fold_{fold}/kfold.log"
         assert log.read_text().splitlines() == [f"told train {fold}", f"told test {fold}"]
@@ -235,7 +235,7 @@ def test_ctrl_c_says_how_to_go_on(data, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("visible", "knobs", "expected"),
+    ("visible", "settings", "expected"),
     [
         (None, {}, ["0", "1", "0"]),
         ("5,7", {}, ["5", "7", "5"]),
@@ -243,12 +243,12 @@ def test_ctrl_c_says_how_to_go_on(data, tmp_path, monkeypatch, capsys):
         ("", {}, ["", "", ""]),
     ],
 )
-def test_places_share_the_gpus(visible, knobs, expected, monkeypatch):
+def test_places_share_the_gpus(visible, settings, expected, monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", int if visible == "" else _two)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    places = kfold.Places.of_this_machine(3, knobs)
+    places = kfold.Places.of_this_machine(3, settings)
     seen = [place.get("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES")) for place in places.environments]
     assert seen == expected
 
@@ -263,9 +263,9 @@ def test_held_out_works_with_two_folds(children, data, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("settings", "message"),
     [
-        ({"batchsize": 4}, "unknown knob --batchsize; did you mean --batch_size?"),
+        ({"batchsize": 4}, "unknown setting --batchsize; did you mean --batch_size?"),
         ({"fold": 1}, "--fold: kfold runs every fold"),
         ({"part": "all"}, "--part: kfold tests each fold on its held-out cases"),
         ({"processes": 0}, "--processes: 0 must be at least 1"),
@@ -275,16 +275,16 @@ def test_held_out_works_with_two_folds(children, data, tmp_path):
         ({"overlays": ("no_such",)}, "no_such.json: cannot be read"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_starts(children, data, tmp_path, knobs, message):
+def test_what_cannot_work_is_refused_before_anything_starts(children, data, tmp_path, settings, message):
     with pytest.raises(MedbundlesError) as error:
-        run(data, tmp_path, **knobs)
+        run(data, tmp_path, **settings)
     assert message in str(error.value)
     assert children.told() == {}
     assert not (tmp_path / "runs").exists()
 
 
 def test_a_bundle_without_folds_is_refused(tmp_path):
-    with pytest.raises(MedbundlesError, match="is not cross-validated; it has no knob 'folds'"):
+    with pytest.raises(MedbundlesError, match="is not cross-validated; it has no setting 'folds'"):
         kfold.kfold("brain_tumor_multitask_unet", str(tmp_path))
 
 

@@ -21,7 +21,7 @@ FOLDS: dict[int, tuple[float, list[tuple[int, float]]]] = {
     1: (0.7, [(0, 0.1), (0, 0.65), (1, 0.9), (1, 0.69)]),
     2: (0.5, [(0, 0.3), (0, 0.45), (1, 0.55), (1, 0.95), (1, 0.05)]),
 }
-ABOUT = {"bundle": "b", "folds": 3, "synthetic": False, "command": "python -m tools kfold b", "knobs": {}}
+ABOUT = {"bundle": "b", "folds": 3, "synthetic": False, "command": "python -m tools kfold b", "settings": {}}
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def evaluations(tmp_path) -> dict[int, Path]:
 
 
 def report(evaluations: dict[int, Path], tmp_path: Path, selection: str = "inner", **more: Any) -> dict[str, Any]:
-    return write_report(evaluations, tmp_path / "kfold", {**ABOUT, "knobs": {"selection": selection}, **more})
+    return write_report(evaluations, tmp_path / "kfold", {**ABOUT, "settings": {"selection": selection}, **more})
 
 
 def test_figures_over_folds_and_out_of_fold(evaluations, tmp_path, monkeypatch):
@@ -110,7 +110,7 @@ def test_it_says_what_flatters_and_what_is_synthetic(evaluations, tmp_path, monk
         titles.append(title)
 
     for name in ("confusion_matrix", "roc_curve", "pr_curve", "reliability"):
-        monkeypatch.setattr(f"medbundles.runs.figures.{name}", keep)
+        monkeypatch.setattr(f"medbundles.reports.figures.{name}", keep)
     report(evaluations, tmp_path, "held_out", synthetic=True)
     text = (tmp_path / "kfold/kfold.md").read_text()
     assert "**SYNTHETIC DATA" in text

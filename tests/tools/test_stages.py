@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from medbundles.data import make_phantoms
 from medbundles.errors import MedbundlesError
 from tools import stages
 from tools.cli import main
+from tools.phantoms.slices import make_phantoms
 
 TINY = {"image_size": 32, "base_filters": 4, "depth": 3, "batch_size": 4, "epochs": 1}
 NAMES = ("stage1_seg_warmup", "stage2_cls_head", "stage3_joint")
@@ -36,14 +36,14 @@ class Children:
     def __call__(self, command: list[str], folder: Path) -> int:
         files = ast.literal_eval(command[command.index("--config_file") + 1])
         pairs = [word.removeprefix("--").split("=", 1) for word in command if word.startswith("--") and "=" in word]
-        knobs = {name: ast.literal_eval(value) for name, value in pairs}
-        self.told.append((files, knobs))
+        settings = {name: ast.literal_eval(value) for name, value in pairs}
+        self.told.append((files, settings))
         if len(self.told) == self.fail_at:
             return 1
         if "configs/evaluate.json" in files:
-            self.evaluation(Path(knobs["output_dir"]) / knobs["experiment#name"] / "evaluation", knobs)
+            self.evaluation(Path(settings["output_dir"]) / settings["experiment#name"] / "evaluation", settings)
         elif "configs/inference.json" not in files:
-            self.training(Path(knobs["output_dir"]) / Path(files[-1]).stem, knobs)
+            self.training(Path(settings["output_dir"]) / Path(files[-1]).stem, settings)
         return 0
 
     def new(self, folder: Path) -> Path:
@@ -52,14 +52,14 @@ class Children:
             (run / name).mkdir(parents=True)
         return run
 
-    def training(self, folder: Path, knobs: dict[str, Any]) -> None:
-        run = Path(knobs["resume_from"]).parents[1] if "resume_from" in knobs else self.new(folder)
+    def training(self, folder: Path, settings: dict[str, Any]) -> None:
+        run = Path(settings["resume_from"]).parents[1] if "resume_from" in settings else self.new(folder)
         for name in ("best.pt", "last.pt"):
             (run / "checkpoints" / name).touch()
         keys = ("epochs", "seconds", "seconds_per_epoch", "monitor", "best_epoch", "best_value")
         (run / "metrics/metrics.json").write_text(json.dumps({"summary": dict.fromkeys(keys, 1.0)}))
 
-    def evaluation(self, folder: Path, knobs: dict[str, Any]) -> None:
+    def evaluation(self, folder: Path, settings: dict[str, Any]) -> None:
         run = self.new(folder)
         score = {"value": 0.5, "low": 0.4, "high": 0.6}
         metrics = dict.fromkeys(("dice", "dice_patient", "acc", "auc"), score)
@@ -67,7 +67,7 @@ class Children:
         with open(run / "predictions/predictions.csv", "w", newline="") as file:
             rows = csv.writer(file)
             rows.writerow(["name", "patient", "source", "file", "label", "predicted", "dice"])
-            rows.writerow(["p/s", "p", "slices", f"{knobs['test_dir']}/images/p/s.png", 1, 1, 0.5])
+            rows.writerow(["p/s", "p", "slices", f"{settings['test_dir']}/images/p/s.png", 1, 1, 0.5])
 
 
 @pytest.fixture
@@ -83,16 +83,16 @@ def test_stages_hand_the_best_weights_on_and_are_evaluated_on_both_parts(childre
     assert [files for files, _ in trainings] == [
         ["configs/train.json", "configs/quick_test.json", f"configs/{name}.json"] for name in NAMES
     ]
-    first, second, third = (knobs for _, knobs in trainings)
+    first, second, third = (settings for _, settings in trainings)
     assert "init_from" not in first
     assert second["init_from"] == str(tmp_path / NAMES[0] / "run_20260101_000001/checkpoints/best.pt")
     assert third["init_from"] == str(tmp_path / NAMES[1] / "run_20260101_000002/checkpoints/best.pt")
     assert first["epochs"] == 1
-    for (files, knobs), part, stage in zip(evaluations, ["val"] * 3 + ["test"] * 3, [*range(3)] * 2, strict=True):
+    for (files, settings), part, stage in zip(evaluations, ["val"] * 3 + ["test"] * 3, [*range(3)] * 2, strict=True):
         weights = tmp_path / NAMES[stage] / f"run_20260101_00000{stage + 1}/checkpoints"
         assert files == ["configs/train.json", "configs/evaluate.json", str(weights / "trained.json")]
-        assert knobs["checkpoint"] == str(weights / "best.pt")
-        assert (knobs["test_dir"], knobs["kaggle_test_dir"]) == (f"{data}/{part}", f"{data}/kaggle/{part}")
+        assert settings["checkpoint"] == str(weights / "best.pt")
+        assert (settings["test_dir"], settings["kaggle_test_dir"]) == (f"{data}/{part}", f"{data}/kaggle/{part}")
     assert inference[0][0] == "configs/inference.json"
     assert inference[1]["input"] == f"{data}/test/images"
     report = json.loads((tmp_path / "stages.json").read_text())
@@ -103,7 +103,7 @@ def test_stages_hand_the_best_weights_on_and_are_evaluated_on_both_parts(childre
 def test_a_source_that_a_stage_switches_off_stays_off(children, data, tmp_path):
     pictures = str(data / "kaggle/train")
     stages.run("brain_tumor_multitask_unet", str(data), str(tmp_path), kaggle_train_dir=pictures, **TINY)
-    assert ["kaggle_train_dir" in knobs for _, knobs in children.told[:3]] == [False, True, True]
+    assert ["kaggle_train_dir" in settings for _, settings in children.told[:3]] == [False, True, True]
 
 
 def test_a_failed_stage_ends_it_all_with_one_message(monkeypatch, data, tmp_path, capsys):
@@ -130,7 +130,7 @@ def test_resume_goes_on_with_the_stage_that_was_stopped(monkeypatch, data, tmp_p
     again.told = [([], {})] * 40
     monkeypatch.setattr(stages, "run_child", again)
     stages.run("brain_tumor_multitask_unet", str(data), str(tmp_path), resume=True, **TINY)
-    first, second, third = (knobs for _, knobs in again.told[40:43])
+    first, second, third = (settings for _, settings in again.told[40:43])
     assert first["resume_from"] == str(tmp_path / NAMES[0] / "run_20260101_000021/checkpoints/last.pt")
     assert first["init_from"] is False
     # the first call's runs of stages 2 and 3 are older than this stage 1, so they belong to other weights
@@ -140,18 +140,18 @@ def test_resume_goes_on_with_the_stage_that_was_stopped(monkeypatch, data, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("settings", "message"),
     [
-        ({"batchsize": 4}, "unknown knob --batchsize; did you mean --batch_size?"),
+        ({"batchsize": 4}, "unknown setting --batchsize; did you mean --batch_size?"),
         ({"init_from": "x.pt"}, "--init_from: stages hands the weights on"),
         ({"epochs": "many"}, "epochs: 'many' is not allowed"),
         ({"amp": "false"}, "amp: 'false' is text"),
         ({"kaggle_test_dir": "/nowhere"}, "kaggle_test_dir: /nowhere does not exist"),  # only the last step needs it
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_starts(children, data, tmp_path, knobs, message):
+def test_what_cannot_work_is_refused_before_anything_starts(children, data, tmp_path, settings, message):
     with pytest.raises(MedbundlesError) as error:
-        stages.run("brain_tumor_multitask_unet", str(data), str(tmp_path / "runs"), **knobs)
+        stages.run("brain_tumor_multitask_unet", str(data), str(tmp_path / "runs"), **settings)
     assert message in str(error.value)
     assert children.told == []
     assert not (tmp_path / "runs").exists()

@@ -1,22 +1,16 @@
 """Handlers for MONAI's engines: plain values in __init__, `attach(engine)` wires."""
 
-from medbundles.handlers.case_writer import CaseWriter as CaseWriter
 from medbundles.handlers.checkpoint_saver import CheckpointSaver as CheckpointSaver
 from medbundles.handlers.closing import at_end as at_end
 from medbundles.handlers.deferred_reweighting import DeferredReweighting as DeferredReweighting
 from medbundles.handlers.early_stopping import EarlyStopping as EarlyStopping
-from medbundles.handlers.evaluation_report import EvaluationReport as EvaluationReport
-from medbundles.handlers.grad_cam import GradCam as GradCam
 from medbundles.handlers.gradient_clip import GradientClip as GradientClip
 from medbundles.handlers.history import History as History
-from medbundles.handlers.inference_writer import InferenceWriter as InferenceWriter
 from medbundles.handlers.initial_weights import InitialWeights as InitialWeights
 from medbundles.handlers.interrupts import Interrupts as Interrupts
-from medbundles.handlers.learning_curves import LearningCurves as LearningCurves
 from medbundles.handlers.listed_output import ListedOutput as ListedOutput
 from medbundles.handlers.lr_schedule import LrSchedule as LrSchedule
 from medbundles.handlers.nan_guard import NanGuard as NanGuard
-from medbundles.handlers.pictures import prediction_pictures as prediction_pictures
 from medbundles.handlers.precise_batch_norm import PreciseBatchNorm as PreciseBatchNorm
 from medbundles.handlers.pretrained_backbone import PretrainedBackbone as PretrainedBackbone
 from medbundles.handlers.progress import Progress as Progress
@@ -25,6 +19,5 @@ from medbundles.handlers.resume import Resume as Resume
 from medbundles.handlers.run_record import RunRecord as RunRecord
 from medbundles.handlers.seeding import Seeding as Seeding
 from medbundles.handlers.tensorboard import TensorBoard as TensorBoard
-from medbundles.handlers.validation_report import ValidationReport as ValidationReport
 from medbundles.handlers.wandb_logger import WandB as WandB
 from medbundles.handlers.weights_checkpoint_loader import WeightsCheckpointLoader as WeightsCheckpointLoader

@@ -13,12 +13,13 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
+from medbundles.atomic_files import replace_atomic, write_json_atomic
 from medbundles.handlers.early_stopping import monitored, validated
 from medbundles.handlers.resume import data_fingerprints
 from medbundles.handlers.stateful import stateful
+from medbundles.ranks import is_rank_0
 from medbundles.runs.checkpoints import load_checkpoint, plain, save_checkpoint
-from medbundles.runs.directory import RunDirectory, is_rank_0
-from medbundles.runs.files import replace_atomic, write_json_atomic
+from medbundles.runs.directory import RunDirectory
 
 logger = logging.getLogger("medbundles")
 
@@ -27,7 +28,7 @@ class CheckpointSaver:
     """Saves the state of the run after each epoch; the last of the trainer's handlers that change state.
 
     A NaN metric is never best. The best value is part of the state, so a worse model cannot replace best.pt after a
-    restart. Beside best.pt stands trained.json, a config overlay of every knob that the weights depend on.
+    restart. Beside best.pt stands trained.json, a config overlay of every setting that the weights depend on.
 
     Args:
         run_dir: its checkpoints folder is written to.
@@ -37,7 +38,7 @@ class CheckpointSaver:
         validator: its metrics decide which epoch is best.
         monitor: name of the metric; "max" or "min" is better by `mode`.
         tie_break: name of a metric (larger is better) that decides between equal values, or None.
-        trained: the knobs that the weights depend on, by id.
+        trained: the settings that the weights depend on, by id.
         thresholds: ids of decision thresholds and the validation metrics that choose them where they are "auto".
         save_best: write best.pt.
         save_last: write last.pt after each epoch.
@@ -147,7 +148,7 @@ class CheckpointSaver:
             "run": self.run_dir.path.name,
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
-            "knobs": plain(self.run_dir.knobs),
+            "settings": plain(self.run_dir.settings),
             "trained": plain(self._overlay()),
             "data": self.data,
             "metrics": {k: float(v) for k, v in self.validator.state.metrics.items()},
@@ -159,11 +160,13 @@ class CheckpointSaver:
         }
 
     def _overlay(self) -> dict[str, Any]:
-        """The knobs that the weights depend on; thresholds left to us are those that this epoch's validation chose."""
+        """The settings that the weights depend on; thresholds that are "auto" are those of this epoch's validation."""
         metrics = self.validator.state.metrics
-        names = {knob: name for knob, name in self.thresholds.items() if self.trained.get(knob, "auto") == "auto"}
-        chosen = {knob: float(metrics[name]) for knob, name in names.items() if name in metrics}
-        return {**self.trained, **{knob: value for knob, value in chosen.items() if not math.isnan(value)}}
+        names = {
+            setting: name for setting, name in self.thresholds.items() if self.trained.get(setting, "auto") == "auto"
+        }
+        chosen = {setting: float(metrics[name]) for setting, name in names.items() if name in metrics}
+        return {**self.trained, **{setting: value for setting, value in chosen.items() if not math.isnan(value)}}
 
     def _prune(self, folder: Path) -> None:
         periodic = sorted(folder.glob("epoch_*.pt"), key=_epoch_of)

@@ -7,14 +7,14 @@ import time
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
+from medbundles.atomic_files import write_json_atomic
 from medbundles.handlers.early_stopping import validated
 from medbundles.handlers.stateful import stateful
-from medbundles.runs.directory import RunDirectory, is_rank_0
-from medbundles.runs.files import write_json_atomic
+from medbundles.ranks import is_rank_0, rank_and_world, summed
+from medbundles.runs.directory import RunDirectory
 
 
 class History:
@@ -93,11 +93,8 @@ class History:
 
     def _losses(self) -> dict[str, float]:
         """The epoch's means over all processes."""
-        if dist.is_available() and dist.is_initialized():
-            for pair in self.sums.values():
-                both = torch.stack(pair)
-                dist.all_reduce(both)
-                pair[0], pair[1] = both[0], both[1]
+        for pair in self.sums.values():
+            pair[0], pair[1] = summed(torch.stack(pair))
         return self.running()
 
     def __call__(self, engine: SupervisedTrainer) -> None:
@@ -115,9 +112,8 @@ class History:
             norms = torch.stack(self.norms).double()
             norms = norms[norms.isfinite()] if norms.isfinite().any() else norms  # fp16 overflows are skipped steps
             record |= {"grad_norm_mean": float(norms.mean()), "grad_norm_max": float(norms.max())}
-        world = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
         record["epoch_seconds"] = time.perf_counter() - self.started
-        record["samples_per_second"] = self.samples * world / max(self.seconds, 1e-9)
+        record["samples_per_second"] = self.samples * rank_and_world()[1] / max(self.seconds, 1e-9)
         self.epochs.append(record)
         engine.state.epoch_record = record
         self.write()

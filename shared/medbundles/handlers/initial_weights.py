@@ -65,7 +65,7 @@ class InitialWeights:
         if stage is None:
             return "Name the best.pt of a run with --init_from FILE, or start from random weights: --init_from False."
         return (
-            "Train that stage first, with the same further configs and knobs: python -m monai.bundle run "
+            "Train that stage first, with the same further configs and settings: python -m monai.bundle run "
             f"--config_file \"['{self.configs / 'train.json'}','{self.config(stage)}']\", "
             "or name the best.pt of a run with --init_from FILE."
         )

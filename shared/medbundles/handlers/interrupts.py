@@ -12,7 +12,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from medbundles.handlers.closing import at_end
-from medbundles.runs.directory import RunDirectory, is_rank_0
+from medbundles.ranks import is_rank_0
+from medbundles.runs.directory import RunDirectory
 
 logger = logging.getLogger("medbundles")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -7,11 +7,12 @@ from itertools import islice
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
+
+from medbundles.ranks import rank_and_world, summed
 
 
 class PreciseBatchNorm:
@@ -44,11 +45,9 @@ class PreciseBatchNorm:
             return
         with torch.autocast(torch.device(engine.state.device).type, enabled=engine.amp or self.inferer.enabled):
             update_bn(self._images(engine), self.network)
-        if dist.is_available() and dist.is_initialized():
-            for statistic in (s for layer in layers for s in (layer.running_mean, layer.running_var)):
-                assert statistic is not None
-                dist.all_reduce(statistic)
-                statistic /= dist.get_world_size()
+        for statistic in (s for layer in layers for s in (layer.running_mean, layer.running_var)):
+            assert statistic is not None
+            summed(statistic).div_(rank_and_world()[1])
 
     def _images(self, engine: SupervisedTrainer) -> Iterator[torch.Tensor]:
         """The epoch's first batches, on the device; the network's precision is not that of their augmentation."""

@@ -12,7 +12,7 @@ from monai.engines import SupervisedTrainer
 
 from medbundles.handlers.history import History
 from medbundles.handlers.stateful import stateful
-from medbundles.runs.directory import is_rank_0
+from medbundles.ranks import is_rank_0
 
 logger = logging.getLogger("medbundles")
 

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
+from medbundles.atomic_files import replace_atomic, write_json_atomic
+from medbundles.ranks import is_rank_0
 from medbundles.runs.checkpoints import load_checkpoint
-from medbundles.runs.directory import RunDirectory, is_rank_0
-from medbundles.runs.files import replace_atomic, write_json_atomic
+from medbundles.runs.directory import RunDirectory
 
 logger = logging.getLogger("medbundles")
 
 
 class Publish:
-    """Writes models/model.pt (a plain state dict), model.json (where it comes from) and trained.json (its knobs).
+    """Writes models/model.pt (a plain state dict), model.json (where it comes from) and trained.json (its settings).
 
     The live network is not touched.
 
@@ -60,7 +61,7 @@ class Publish:
             "run_directory": str(self.run_dir.path),
             "epoch": checkpoint["epoch"],
             "metrics": checkpoint["metrics"],
-            "data": {k: v for k, v in checkpoint["knobs"].items() if k.endswith("_dir")},
+            "data": {k: v for k, v in checkpoint["settings"].items() if k.endswith("_dir")},
             "data_fingerprint": checkpoint["data"],
             "data_license": Path(self.data_license).read_text(encoding="utf-8") if is_file else self.data_license,
         }

@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
-from medbundles.data.fingerprint import fingerprint
+from medbundles.data.lists.fingerprint import fingerprint
 from medbundles.errors import CheckpointError
 from medbundles.handlers.stateful import stateful
 from medbundles.runs.checkpoints import load_checkpoint
@@ -39,7 +39,7 @@ class Resume:
 
     Raises:
         CheckpointError: no or damaged checkpoint; one without optimizer or schedule; one of another network, other
-            data, or other knobs (those the schema marks as free to change excepted: epochs, patience, workers ...).
+            data, or other settings (those the schema marks as free to change excepted: epochs, patience, workers ...).
     """
 
     def __init__(
@@ -63,13 +63,15 @@ class Resume:
         if path is None:
             return
         content = load_checkpoint(path)
-        for part, knob in (("optimizer", "save_optimizer"), ("scheduler", "save_scheduler")):
+        for part, setting in (("optimizer", "save_optimizer"), ("scheduler", "save_scheduler")):
             if content.get(part) is None:
                 raise CheckpointError(
-                    f"{path}: was written with checkpointing#{knob} False, so the run cannot be resumed. "
+                    f"{path}: was written with checkpointing#{setting} False, so the run cannot be resumed. "
                     f"Start a new run from its weights with --init_from {path}."
                 )
-        self._compare_knobs(content["knobs"], str(path))  # first: "depth 10 -> 18" says more than names of tensors
+        self._compare_settings(
+            content["settings"], str(path)
+        )  # first: "depth 10 -> 18" says more than names of tensors
         self._compare_network(content["network"], str(path))
         self._compare_data(content["data"], engine, str(path))
         self._restore(content, engine)
@@ -85,19 +87,21 @@ class Resume:
             names = ", ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
             raise CheckpointError(f"{path}: belongs to another network; these tensors do not fit: {names}.")
 
-    def _compare_knobs(self, knobs: dict[str, Any], path: str) -> None:
-        now = self.run_dir.knobs
-        if not (knobs and now):
-            logger.warning("%s: the knobs cannot be compared, as a host ran it or runs it without the preflight.", path)
+    def _compare_settings(self, settings: dict[str, Any], path: str) -> None:
+        now = self.run_dir.settings
+        if not (settings and now):
+            logger.warning(
+                "%s: the settings cannot be compared, as a host ran it or runs it without the preflight.", path
+            )
         changed = [
-            f"{name} {knobs[name]!r} -> {now[name]!r}"
-            for name in sorted(set(knobs) & set(now))
-            if knobs[name] != now[name] and name not in self.run_dir.free_knobs
+            f"{name} {settings[name]!r} -> {now[name]!r}"
+            for name in sorted(set(settings) & set(now))
+            if settings[name] != now[name] and name not in self.run_dir.free_settings
         ]
         if changed:
             raise CheckpointError(
-                f"{path}: a resumed run keeps its knobs, but these differ: {'; '.join(changed)}. Give the old values "
-                f"(the run's config/config.json has them), or start a new run with --init_from {path}."
+                f"{path}: a resumed run keeps its settings, but these differ: {'; '.join(changed)}. Give the old "
+                f"values (the run's config/config.json has them), or start a new run with --init_from {path}."
             )
 
     def _compare_data(self, then: dict[str, str], engine: SupervisedTrainer, path: str) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from medbundles.runs.directory import RunDirectory, is_rank_0
+from medbundles.atomic_files import write_json_atomic
+from medbundles.ranks import is_rank_0
+from medbundles.runs.directory import RunDirectory
 from medbundles.runs.environment import environment
-from medbundles.runs.files import write_json_atomic
 
 
 class RunRecord:

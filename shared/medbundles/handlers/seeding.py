@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
-from medbundles.data.samplers import rank_and_world
+from medbundles.ranks import rank_and_world
 
 
 class Seeding:

@@ -12,8 +12,9 @@ from ignite.engine import Engine, Events
 
 from medbundles.handlers.closing import at_end
 from medbundles.handlers.early_stopping import validated
-from medbundles.handlers.pictures import prediction_pictures
-from medbundles.runs.directory import RunDirectory, is_rank_0
+from medbundles.ranks import is_rank_0
+from medbundles.reports.prediction_pictures import prediction_pictures
+from medbundles.runs.directory import RunDirectory
 
 # the history's names and the groups that TensorBoard shows them in
 TAGS = (

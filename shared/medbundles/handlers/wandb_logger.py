@@ -17,7 +17,8 @@ from medbundles.errors import ConfigError, MedbundlesError
 from medbundles.handlers.closing import at_end
 from medbundles.handlers.stateful import stateful
 from medbundles.handlers.tensorboard import finite_values
-from medbundles.runs.directory import RunDirectory, from_rank_0, is_rank_0
+from medbundles.ranks import from_rank_0, is_rank_0
+from medbundles.runs.directory import RunDirectory
 from medbundles.runs.environment import environment
 
 PER_EPOCH = ("train_*", "val_*", "lr*", "grad_norm_*", "epoch_seconds", "samples_per_second", "weights/*")
@@ -27,7 +28,7 @@ CACHES = ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR")
 class WandB:
     """Logs a run to Weights & Biases: what document 000, section 12, lists.
 
-    Once: all knobs, the merged config, the network (text and number of parameters), the machine and versions.
+    Once: all settings, the merged config, the network (text and number of parameters), the machine and versions.
     Every `log_frequency` batches: the batch's loss (`batch/loss`) and the gradient norm of the latest optimizer step
     before clipping (`batch/grad_norm`). Every epoch: the history's record under its names (train_loss, val_dice, lr,
     epoch_seconds ...). The step is the trainer's iteration; epoch values have `epoch` as x-axis.
@@ -40,7 +41,7 @@ class WandB:
     leaves no run directory behind; it puts itself behind History.
 
     Args:
-        run_dir: its logs folder is written to; its config and knobs are logged.
+        run_dir: its logs folder is written to; its config and settings are logged.
         network: the bare network (not wrapped for distribution).
         enabled: False: nothing is imported, nothing is done.
         project: W&B project; None: W&B's default.
@@ -147,8 +148,13 @@ class WandB:
             "text": str(self.network),
         }
         device = engine.state.device  # type: ignore[attr-defined]
-        system = environment(device, self.run_dir.knobs.get("seed", 0))
-        return {**self.run_dir.knobs, "bundle_config": self.run_dir.config, "architecture": network, "system": system}
+        system = environment(device, self.run_dir.settings.get("seed", 0))
+        return {
+            **self.run_dir.settings,
+            "bundle_config": self.run_dir.config,
+            "architecture": network,
+            "system": system,
+        }
 
     def log_batch(self, engine: Engine) -> None:
         """Log the loss and the gradient norm of every `log_frequency`-th batch."""

@@ -1,4 +1,4 @@
-"""Loads the weights that evaluation and inference work with, and makes sure that they belong to the knobs."""
+"""Loads the weights that evaluation and inference work with, and makes sure that they belong to the settings."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ logger = logging.getLogger("medbundles")
 AUTO = "auto"
 
 
-def told_knobs(path: Path) -> tuple[dict[str, Any], str]:
-    """The knobs that a weights file was trained with, and the run it comes from, as far as the files tell.
+def told_settings(path: Path) -> tuple[dict[str, Any], str]:
+    """The settings that a weights file was trained with, and the run it comes from, as far as the files tell.
 
     A checkpoint of a run holds both; a published model has trained.json and model.json beside it.
     """
@@ -43,14 +43,14 @@ class WeightsCheckpointLoader:
     Args:
         network: the network.
         checkpoint: weights file; None: nothing is loaded.
-        trained: the running config's knobs that weights depend on, by id.
-        postprocessing: its attributes named like threshold knobs get the stored values.
+        trained: the running config's settings that weights depend on, by id.
+        postprocessing: its attributes named like threshold settings get the stored values.
         made_by: what to do when there are no weights yet.
         config: name of the config file for the advice in messages, such as configs/inference.json.
 
     Raises:
         CheckpointError: there is no such file (with the command that makes one), it is damaged, or the weights belong
-            to other knobs (with the command that uses theirs).
+            to other settings (with the command that uses theirs).
     """
 
     def __init__(
@@ -75,17 +75,17 @@ class WeightsCheckpointLoader:
         path = Path(self.checkpoint)
         if not path.is_file():
             raise CheckpointError(f"checkpoint: {path} does not exist: there are no weights yet. {self.made_by}")
-        knobs, source = told_knobs(path)
-        self._compare(knobs, path)
+        settings, source = told_settings(path)
+        self._compare(settings, path)
         load_weights(self.network, path)
-        for name, value in knobs.items():
+        for name, value in settings.items():
             if self.trained.get(name) == AUTO and hasattr(self.postprocessing, name):
                 setattr(self.postprocessing, name, value)
         logger.info("weights: %s, from %s", path, source)
 
-    def _compare(self, knobs: dict[str, Any], path: Path) -> None:
+    def _compare(self, settings: dict[str, Any], path: Path) -> None:
         mine = json.loads(json.dumps(self.trained, default=str))
-        theirs = json.loads(json.dumps(knobs, default=str))
+        theirs = json.loads(json.dumps(settings, default=str))
         wrong = [
             f"{name} is {mine[name]!r} here, {theirs[name]!r} there"
             for name in sorted(set(mine) & set(theirs))
@@ -94,6 +94,6 @@ class WeightsCheckpointLoader:
         if wrong:
             overlay = path.with_name("trained.json")
             raise CheckpointError(
-                f"checkpoint: {path} was trained with other knobs: {'; '.join(wrong)}. Use the weights' own: "
+                f"checkpoint: {path} was trained with other settings: {'; '.join(wrong)}. Use the weights' own: "
                 f"--config_file \"['{self.config}','{overlay}']\""
             )

@@ -85,9 +85,9 @@ class LDAMLoss(nn.Module):
         logit_scale: float = 1.0,
     ):
         super().__init__()
-        for knob, value, known in (("loss#name", name, NAMES), ("drw_rule", drw_rule, RULES)):
+        for setting, value, known in (("loss#name", name, NAMES), ("drw_rule", drw_rule, RULES)):
             if value not in known:
-                raise ConfigError(f"{knob}: {value!r} is unknown; choose one of: {', '.join(known)}.")
+                raise ConfigError(f"{setting}: {value!r} is unknown; choose one of: {', '.join(known)}.")
         if len(counts) < 2 or min(counts) < 1:
             raise ConfigError(f"loss: the training samples per class are {list(counts)}; each of two or more needs one")
         if not (max_m >= 0 and s > 0 and logit_scale > 0 and 0 <= drw_beta < 1):

@@ -1,4 +1,3 @@
-"""What surrounds a run: the preflight before it, its folder, its files, its figures."""
+"""A run's folder, its checkpoints, and what it was made with."""
 
 from medbundles.runs.directory import RunDirectory as RunDirectory
-from medbundles.runs.preflight import Preflight as Preflight

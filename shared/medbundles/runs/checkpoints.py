@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
+from medbundles.atomic_files import replace_atomic
 from medbundles.errors import CheckpointError
-from medbundles.runs.files import replace_atomic
 
 FORMAT = 1
 
@@ -46,6 +46,8 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: holds weights but not the state of a run. To start a new run from them use --init_from {path}."
         )
+    if "knobs" in content:  # what the settings were called until version 0.1
+        content["settings"] = content.pop("knobs")
     return content
 
 

@@ -10,29 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
-import torch.distributed as dist
-
 from medbundles.errors import CheckpointError, ConfigError
+from medbundles.ranks import from_rank_0, is_rank_0
 
 RUN_NAME = re.compile(r"run_(\d{8}_\d{6})(?:_(\d+))?")
 LOCK = ".lock"
 FOLDERS = ("config", "logs", "metrics", "checkpoints", "plots", "predictions")
 
 logger = logging.getLogger("medbundles")
-
-
-def from_rank_0(value: Any) -> Any:
-    """What rank 0 has, on every rank; the value itself without torch.distributed."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]
-
-
-def is_rank_0() -> bool:
-    """Whether this process is the one that writes."""
-    return not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
 
 
 def run_order(folder: Path) -> tuple[str, int]:
@@ -70,20 +55,20 @@ class RunDirectory:
         self.checkpoint_dir, self.log_dir = checkpoint_dir, log_dir
         self.resume, self.resume_from = resume, resume_from
         self.config: dict[str, Any] = {}
-        self.knobs: dict[str, Any] = {}
-        self.free_knobs: set[str] = set()
+        self.settings: dict[str, Any] = {}
+        self.free_settings: set[str] = set()
         self._path: Path | None = None
         self._lock: TextIO | None = None
 
-    def record(self, config: dict[str, Any], knobs: dict[str, Any], free_knobs: set[str]) -> None:
+    def record(self, config: dict[str, Any], settings: dict[str, Any], free_settings: set[str]) -> None:
         """Keep what the run's files tell of it.
 
         Args:
             config: the merged config with the overrides.
-            knobs: resolved value of every knob.
-            free_knobs: those that may differ when the run is resumed.
+            settings: resolved value of every setting.
+            free_settings: those that may differ when the run is resumed.
         """
-        self.config, self.knobs, self.free_knobs = config, knobs, free_knobs
+        self.config, self.settings, self.free_settings = config, settings, free_settings
 
     @property
     def path(self) -> Path:

@@ -76,8 +76,8 @@ class Augmentation(RandomizableTransform):
         background: float = BACKGROUND,
     ):
         super().__init__()
-        knobs = dict(locals())
-        intensities.check_ranges(knobs, RANGES, ("enabled", "elastic_deform"))
+        settings = dict(locals())
+        intensities.check_ranges(settings, RANGES, ("enabled", "elastic_deform"))
         self.enabled = enabled
         self.random_flip_h, self.random_flip_v = random_flip_h, random_flip_v
         self.random_rotate, self.random_scale = random_rotate, random_scale

@@ -7,8 +7,8 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
-from medbundles.data.case_files import check_same_grid, check_size, grid_of
-from medbundles.data.reading import read_volume
+from medbundles.data.reading.case_files import check_same_grid, check_size, grid_of
+from medbundles.data.reading.images import read_volume
 
 
 class LoadVolume(Transform):

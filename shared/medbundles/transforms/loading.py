@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from monai.transforms import Transform
 
-from medbundles.data.reading import read_image, read_mask
+from medbundles.data.reading.images import read_image, read_mask
 from medbundles.errors import DataError
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medbundles.data.brats import brats_cases, check_cases, patient_of
-from medbundles.data.lgg import lgg_grades, lgg_slices
-from medbundles.data.yesno import image_groups
+from medbundles.data.lists.brats import brats_cases, check_cases, patient_of
 from medbundles.errors import DataError
+from tools.prepare.copies import image_groups
+from tools.prepare.lgg_files import lgg_grades, lgg_slices
 
 
 def touch(folder, *names):

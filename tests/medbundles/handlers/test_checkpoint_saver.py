@@ -188,12 +188,12 @@ def test_checkpoints_hold_plain_values_also_where_metrics_are_numpys(train):
     train([{"val": np.float64(0.5), "auc": torch.tensor(0.25)}])
     content = torch.load(train.folder / "best.pt", weights_only=True)
     assert content["metrics"] == {"val": 0.5, "auc": 0.25}
-    assert type(content["knobs"]["scale"]) is float
+    assert type(content["settings"]["scale"]) is float
     assert content["run"].startswith("run_")
     assert (content["epoch"], content["iteration"]) == (1, 1)
 
 
-def test_beside_best_stand_the_knobs_with_the_thresholds_that_its_validation_chose(train):
+def test_beside_best_stand_the_settings_with_the_thresholds_that_its_validation_chose(train):
     options = {"trained": {"size": 8, "mask_threshold": "auto", "class_threshold": "auto"},
                "thresholds": {"mask_threshold": "chosen", "class_threshold": "other"}}  # fmt: skip
     train([{"val": 0.5, "chosen": 0.45, "other": math.nan}, {"val": 0.4, "chosen": 0.1, "other": 0.2}], **options)

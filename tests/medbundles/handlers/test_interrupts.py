@@ -11,9 +11,9 @@ import pytest
 from ignite.engine import Engine, Events
 
 from medbundles import handlers
+from medbundles.atomic_files import write_text_atomic
 from medbundles.handlers import Interrupts
 from medbundles.runs import RunDirectory
-from medbundles.runs.files import write_text_atomic
 
 # what the run waits for when the signals come, the line after which they come, the signals, the exit code
 CASES = {

@@ -22,7 +22,7 @@ def run_dir(tmp_path):
         "run": directory.path.name,
         "epoch": 4,
         "metrics": {"val_dice": 0.5, "val_auc": float("nan")},
-        "knobs": {"train_dir": "/d/train", "kaggle_train_dir": False, "lr": 0.1},
+        "settings": {"train_dir": "/d/train", "kaggle_train_dir": False, "lr": 0.1},
         "data": {"training": "abc"},
         "trained": {"image_size": 8, "mask_threshold": 0.4},
         "network": layer.state_dict(),
@@ -39,7 +39,7 @@ def end(run_dir, folder, **options):
     engine.run([0])
 
 
-def test_the_best_weights_their_origin_and_their_knobs_are_published(run_dir, tmp_path):
+def test_the_best_weights_their_origin_and_their_settings_are_published(run_dir, tmp_path):
     end(run_dir, tmp_path / "models", data_license="research only")
     published = torch.load(tmp_path / "models/model.pt", weights_only=True)
     assert published.keys() == run_dir.weights.keys()  # a plain state dict

@@ -28,7 +28,7 @@ from medbundles.optimizers import build_scheduler
 from medbundles.runs import RunDirectory
 from medbundles.runs.checkpoints import load_checkpoint, save_checkpoint
 
-KNOBS = {"lr": 0.05, "epochs": 5, "seed": 3}
+SETTINGS = {"lr": 0.05, "epochs": 5, "seed": 3}
 FREE = {"epochs"}
 
 
@@ -50,13 +50,13 @@ def targets(output):
 def build(tmp_path):
     """A trainer with all that a resumed run has to go on with: dropout, noise, momentum, accumulation, a plateau."""
 
-    def make(epochs=5, folder="runs", patience=50, knobs=KNOBS, width=6, bias=True, extra=(), **options):
+    def make(epochs=5, folder="runs", patience=50, settings=SETTINGS, width=6, bias=True, extra=(), **options):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(4, width), nn.Dropout(0.4), nn.Linear(width, 1, bias=bias))
         optimizer = torch.optim.AdamW(network.parameters(), lr=0.05)
         scheduler = build_scheduler(optimizer, "plateau", epochs, mode="min", patience=0)
         run_dir = RunDirectory(str(tmp_path / folder), "exp", **options)
-        run_dir.record({}, {**knobs, "epochs": epochs}, FREE)
+        run_dir.record({}, {**settings, "epochs": epochs}, FREE)
         train = SeededDataset(values(11, seed=1), Compose([dict]), Noise(), seed=3)
         val = SeededDataset(values(5, seed=2), Compose([dict]))
         validator = SupervisedEvaluator(
@@ -111,7 +111,7 @@ def last(trainer, name="last.pt"):
     content = load_checkpoint(trainer.run_dir.folder("checkpoints") / name)
     for record in content["parts"]["history"]["epochs"]:
         del record["epoch_seconds"], record["samples_per_second"]
-    content.pop("run"), content["knobs"].pop("epochs")
+    content.pop("run"), content["settings"].pop("epochs")
     torch.set_printoptions(precision=17, threshold=10**9)
     try:
         return repr(content)
@@ -252,16 +252,16 @@ def test_another_network_is_refused_with_the_names_of_its_tensors(build, tmp_pat
     assert tree(tmp_path) == before
 
 
-def test_other_knobs_are_refused_with_old_and_new_value_unless_they_are_free(build):
+def test_other_settings_are_refused_with_old_and_new_value_unless_they_are_free(build):
     build(epochs=1).run()
     with pytest.raises(CheckpointError, match=r"these differ: lr 0\.05 -> 0\.1; seed 3 -> 4\. Give the old values"):
-        build(epochs=2, resume=True, knobs={"lr": 0.1, "seed": 4, "unheard_of": 1}).run()
+        build(epochs=2, resume=True, settings={"lr": 0.1, "seed": 4, "unheard_of": 1}).run()
 
 
-def test_a_knob_that_makes_another_network_is_named_rather_than_its_tensors(build):
-    build(epochs=1, knobs={"lr": 0.05, "seed": 3, "depth": 10}).run()
+def test_a_setting_that_makes_another_network_is_named_rather_than_its_tensors(build):
+    build(epochs=1, settings={"lr": 0.05, "seed": 3, "depth": 10}).run()
     with pytest.raises(CheckpointError, match="these differ: depth 10 -> 18"):
-        build(epochs=2, resume=True, width=5, knobs={"lr": 0.05, "seed": 3, "depth": 18}).run()
+        build(epochs=2, resume=True, width=5, settings={"lr": 0.05, "seed": 3, "depth": 18}).run()
 
 
 def test_a_file_that_is_not_there_is_refused(build):

@@ -10,8 +10,8 @@ from ignite.engine import Events
 from PIL import Image
 
 from medbundles.handlers import TensorBoard
-from medbundles.handlers.pictures import picture
 from medbundles.handlers.tensorboard import finite_values, tag_of
+from medbundles.reports.prediction_pictures import picture
 
 
 def read(folder):

@@ -13,7 +13,7 @@ from medbundles.errors import CheckpointError
 from medbundles.handlers import WeightsCheckpointLoader
 from medbundles.runs.checkpoints import save_checkpoint
 
-KNOBS = {"image_size": 8, "class_names": ["no", "yes"], "mask_threshold": 0.4, "class_threshold": "auto"}
+SETTINGS = {"image_size": 8, "class_names": ["no", "yes"], "mask_threshold": 0.4, "class_threshold": "auto"}
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def weights():
     return layer.state_dict()
 
 
-def start(checkpoint, trained=KNOBS, postprocessing=None, **options):
+def start(checkpoint, trained=SETTINGS, postprocessing=None, **options):
     network = nn.Linear(1, 1)
     nn.init.constant_(network.weight, 0.0)
     engine = Engine(lambda *_: None)
@@ -36,14 +36,14 @@ def start(checkpoint, trained=KNOBS, postprocessing=None, **options):
 @pytest.fixture
 def best(tmp_path, weights):
     path = tmp_path / "best.pt"
-    save_checkpoint(path, {"run": "run_1", "epoch": 7, "trained": KNOBS, "network": weights})
+    save_checkpoint(path, {"run": "run_1", "epoch": 7, "trained": SETTINGS, "network": weights})
     return path
 
 
 @pytest.fixture
 def model(tmp_path, weights):
     torch.save(weights, tmp_path / "model.pt")
-    (tmp_path / "trained.json").write_text(json.dumps(KNOBS))
+    (tmp_path / "trained.json").write_text(json.dumps(SETTINGS))
     (tmp_path / "model.json").write_text(json.dumps({"run": "run_1", "epoch": 7}))
     return tmp_path / "model.pt"
 
@@ -65,10 +65,10 @@ def test_weights_without_what_belongs_to_them_are_of_an_unknown_run(model, missi
 
 
 @pytest.mark.parametrize("kind", ["best", "model"])
-def test_weights_of_other_knobs_are_refused_with_the_command_that_uses_theirs(request, kind):
+def test_weights_of_other_settings_are_refused_with_the_command_that_uses_theirs(request, kind):
     path = request.getfixturevalue(kind)
     with pytest.raises(CheckpointError) as caught:
-        start(path, {**KNOBS, "image_size": 16, "not_there": 1}, config="configs/inference.json")
+        start(path, {**SETTINGS, "image_size": 16, "not_there": 1}, config="configs/inference.json")
     assert "image_size is 16 here, 8 there" in str(caught.value)
     assert "not_there" not in str(caught.value)
     assert f"--config_file \"['configs/inference.json','{path.parent}/trained.json']\"" in str(caught.value)
@@ -76,14 +76,14 @@ def test_weights_of_other_knobs_are_refused_with_the_command_that_uses_theirs(re
 
 def test_thresholds_do_not_belong_to_the_weights_and_auto_gets_the_stored_ones(best):
     predictions = SimpleNamespace(mask_threshold=0.5, class_threshold=0.5)
-    start(best, {**KNOBS, "mask_threshold": "auto"}, predictions)
+    start(best, {**SETTINGS, "mask_threshold": "auto"}, predictions)
     assert predictions.mask_threshold == 0.4
-    start(best, {**KNOBS, "mask_threshold": 0.9}, predictions)  # a knob of the user wins
+    start(best, {**SETTINGS, "mask_threshold": 0.9}, predictions)  # a setting of the user wins
     assert predictions.mask_threshold == 0.4
 
 
 def test_tuples_and_lists_are_the_same(best):
-    assert start(best, {**KNOBS, "class_names": ("no", "yes")}) == 5.0
+    assert start(best, {**SETTINGS, "class_names": ("no", "yes")}) == 5.0
 
 
 def test_no_weights_yet_names_what_makes_them(tmp_path):

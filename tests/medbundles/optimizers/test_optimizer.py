@@ -28,7 +28,7 @@ def number(module):
         ("sgd", torch.optim.SGD, {"momentum": 0.7, "nesterov": False}),
     ],
 )
-def test_every_knob_arrives(name, kind, expected):
+def test_every_setting_arrives(name, kind, expected):
     optimizer = build_optimizer(
         small(), name, 1e-3, weight_decay=0.02, betas=[0.8, 0.9], eps=1e-6, momentum=0.7, nesterov=False
     )

@@ -88,9 +88,11 @@ def test_patience_of_plateau_counts_epochs_also_without_validation():
 @pytest.mark.parametrize(("kind", "factors"), [("linear", [0.25, 0.5, 0.75]), ("constant", [0.1] * 3)])
 def test_warm_up_then_the_schedule_from_its_start(name, kind, factors):
     metrics = [0.5] * 10 if name == "plateau" else None
-    knobs = {"step_size": 2, "patience": 1}
-    ours = rates(lambda o: build_scheduler(o, name, epochs=10, warmup_epochs=3, warmup_type=kind, **knobs), 10, metrics)
-    proper = rates(lambda o: build_scheduler(o, name, epochs=7, **knobs), 7, metrics)
+    settings = {"step_size": 2, "patience": 1}
+    ours = rates(
+        lambda o: build_scheduler(o, name, epochs=10, warmup_epochs=3, warmup_type=kind, **settings), 10, metrics
+    )
+    proper = rates(lambda o: build_scheduler(o, name, epochs=7, **settings), 7, metrics)
     close(ours[:3], [[lr * factor for lr in RATES] for factor in factors])
     close(ours[3:], proper)
 
@@ -99,11 +101,11 @@ def test_warm_up_then_the_schedule_from_its_start(name, kind, factors):
 @pytest.mark.parametrize("stopped", [1, 2, 6])
 def test_resuming_is_exact_also_with_more_epochs(name, stopped, tmp_path):
     metrics = [0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6, 0.7, 0.7, 0.7, 0.7, 0.7]
-    knobs = {"step_size": 2, "patience": 1, "warmup_epochs": 2}
-    long = rates(lambda o: build_scheduler(o, name, epochs=12, **knobs), 12, metrics)
+    settings = {"step_size": 2, "patience": 1, "warmup_epochs": 2}
+    long = rates(lambda o: build_scheduler(o, name, epochs=12, **settings), 12, metrics)
 
     first = optimizer()
-    scheduler = build_scheduler(first, name, epochs=8, **knobs)
+    scheduler = build_scheduler(first, name, epochs=8, **settings)
     for epoch in range(stopped):
         first.step()
         scheduler.step(metrics[epoch])
@@ -111,7 +113,7 @@ def test_resuming_is_exact_also_with_more_epochs(name, stopped, tmp_path):
     state = torch.load(tmp_path / "last.pt", weights_only=True)
 
     second = optimizer()
-    scheduler = build_scheduler(second, name, epochs=12, **knobs)
+    scheduler = build_scheduler(second, name, epochs=12, **settings)
     second.load_state_dict(state["optimizer"])
     scheduler.load_state_dict(state["scheduler"])
     for epoch in range(stopped, 12):

@@ -27,8 +27,8 @@ def item(channels: int = 1) -> dict:
     return {"image": image, "mask": mask, "has_mask": True, "label": 1}
 
 
-def run(data: dict, seed: int = 1, **knobs) -> tuple[dict, Augmentation]:
-    step = Augmentation(**{**OFF, **knobs})
+def run(data: dict, seed: int = 1, **settings) -> tuple[dict, Augmentation]:
+    step = Augmentation(**{**OFF, **settings})
     step.set_random_state(seed=seed)
     return step(data), step
 
@@ -50,13 +50,13 @@ def test_disabled_returns_the_item_itself():
     assert Augmentation(enabled=False)(data) is data
 
 
-@pytest.mark.parametrize(("knob", "axis"), [("random_flip_h", -1), ("random_flip_v", -2)])
-def test_flips(knob, axis):
+@pytest.mark.parametrize(("setting", "axis"), [("random_flip_h", -1), ("random_flip_v", -2)])
+def test_flips(setting, axis):
     data = item()
-    out, _ = run(data, **{knob: 1})
+    out, _ = run(data, **{setting: 1})
     assert torch.equal(out["image"], torch.flip(data["image"], [axis]))
     assert torch.equal(out["mask"], torch.flip(data["mask"], [axis]))
-    flipped = [not torch.equal(run(data, seed, **{knob: 0.3})[0]["image"], data["image"]) for seed in range(200)]
+    flipped = [not torch.equal(run(data, seed, **{setting: 0.3})[0]["image"], data["image"]) for seed in range(200)]
     assert 0.2 < np.mean(flipped) < 0.4
 
 
@@ -141,18 +141,18 @@ def test_brightness_contrast_and_gamma_formulas():
     assert above(out["image"]).max() == pytest.approx(x.max())
 
 
-@pytest.mark.parametrize("knob", ["brightness", "contrast", "gamma"])
-def test_intensity_ranges(knob):
-    name = {"gamma": "gamma_power"}.get(knob, f"{knob}_factor")
-    drawn = [getattr(run(item(), seed, **{knob: 0.3})[1], name) for seed in range(100)]
+@pytest.mark.parametrize("setting", ["brightness", "contrast", "gamma"])
+def test_intensity_ranges(setting):
+    name = {"gamma": "gamma_power"}.get(setting, f"{setting}_factor")
+    drawn = [getattr(run(item(), seed, **{setting: 0.3})[1], name) for seed in range(100)]
     assert 0.7 <= min(drawn) < 0.75
     assert 1.25 < max(drawn) <= 1.3
 
 
-@pytest.mark.parametrize("knob", ["gaussian_noise", "gaussian_blur", "brightness", "contrast", "gamma"])
-def test_intensities_leave_mask_and_background_alone(knob):
+@pytest.mark.parametrize("setting", ["gaussian_noise", "gaussian_blur", "brightness", "contrast", "gamma"])
+def test_intensities_leave_mask_and_background_alone(setting):
     data = item()
-    out, _ = run(data, **{knob: 0.1 if knob == "gaussian_noise" else 0.5 if knob != "gaussian_blur" else 1})
+    out, _ = run(data, **{setting: 0.1 if setting == "gaussian_noise" else 0.5 if setting != "gaussian_blur" else 1})
     assert not torch.equal(out["image"], data["image"])
     assert torch.equal(out["mask"], data["mask"])
     outside = data["image"] == BACKGROUND

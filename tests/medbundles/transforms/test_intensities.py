@@ -53,7 +53,7 @@ def test_nothing_to_change_changes_no_bit_and_black_images_stay_black():
 
 
 @pytest.mark.parametrize("value", [1.2, -0.1, float("nan"), "0.2", True, None])
-def test_knobs_outside_their_range_are_refused(value):
+def test_settings_outside_their_range_are_refused(value):
     check_ranges({"gamma": 0.5, "on": True}, {"gamma": (0, 0.5)}, ("on",))
     with pytest.raises(ConfigError, match=r"augmentation: gamma is .*; allowed are numbers from 0 to 0.5"):
         check_ranges({"gamma": value}, {"gamma": (0, 0.5)}, ())

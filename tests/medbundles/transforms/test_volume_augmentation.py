@@ -25,8 +25,8 @@ def item(channels: int = 1) -> dict:
     return {"image": torch.tensor(image, dtype=torch.float32), "label": 1}
 
 
-def run(data: dict, seed: int = 1, **knobs) -> tuple[dict, VolumeAugmentation]:
-    step = VolumeAugmentation(**{**OFF, **knobs})
+def run(data: dict, seed: int = 1, **settings) -> tuple[dict, VolumeAugmentation]:
+    step = VolumeAugmentation(**{**OFF, **settings})
     step.set_random_state(seed=seed)
     return step(data), step
 
@@ -94,10 +94,10 @@ def test_brightness_contrast_and_gamma_formulas():
     np.testing.assert_allclose(above(out["image"]), x.max() * (x / x.max()) ** step.gamma_power, atol=1e-5)
 
 
-@pytest.mark.parametrize("knob", ["brightness", "contrast", "gamma"])
-def test_intensity_ranges(knob):
-    name = {"gamma": "gamma_power"}.get(knob, f"{knob}_factor")
-    step = VolumeAugmentation(**{**OFF, knob: 0.3})
+@pytest.mark.parametrize("setting", ["brightness", "contrast", "gamma"])
+def test_intensity_ranges(setting):
+    name = {"gamma": "gamma_power"}.get(setting, f"{setting}_factor")
+    step = VolumeAugmentation(**{**OFF, setting: 0.3})
     drawn = []
     for seed in range(100):
         step.set_random_state(seed=seed)
@@ -114,10 +114,10 @@ def test_noise_has_its_standard_deviation_in_the_head():
     assert noise[head].std() == pytest.approx(0.05 * above(data["image"]).max(), rel=0.05)
 
 
-@pytest.mark.parametrize("knob", ["brightness", "contrast", "gamma", "gaussian_noise"])
-def test_intensities_leave_the_background_and_the_input_alone(knob):
+@pytest.mark.parametrize("setting", ["brightness", "contrast", "gamma", "gaussian_noise"])
+def test_intensities_leave_the_background_and_the_input_alone(setting):
     data = item()
-    out, _ = run(data, **{knob: 0.1})
+    out, _ = run(data, **{setting: 0.1})
     assert not torch.equal(out["image"], data["image"])
     assert (out["image"][data["image"] == VOLUME_BACKGROUND] == VOLUME_BACKGROUND).all()
     assert torch.equal(data["image"], item()["image"])

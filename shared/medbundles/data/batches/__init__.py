@@ -1,0 +1,1 @@
+"""Datalists to batches: dataset, cache, loader, samplers."""

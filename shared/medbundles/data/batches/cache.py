@@ -1,0 +1,82 @@
+"""A disk cache of prepared items that survives a kill at any moment."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import medbundles
+from medbundles.data.reading.files import item_files
+from medbundles.errors import DataError
+
+
+def recipe_hash(transform: Callable) -> str:
+    """Hash of a preprocessing: class names and settings of its steps, random states left out."""
+    steps = getattr(transform, "transforms", (transform,))
+    return hashlib.sha256(repr([_settings(step) for step in steps]).encode()).hexdigest()
+
+
+def _settings(step: Any) -> tuple[str, list[tuple[str, Any]]]:
+    """Class name and attributes of a step; steps inside it likewise, because their repr holds an address."""
+    return type(step).__qualname__, sorted((k, _value(v)) for k, v in vars(step).items() if k != "R")
+
+
+def _value(value: Any) -> Any:
+    # Python's own repr shows where an object lies in memory: another number in every process
+    return _settings(value) if type(value).__repr__ is object.__repr__ and hasattr(value, "__dict__") else repr(value)
+
+
+class DiskCache:
+    """Reads an item from the cache, or prepares and stores it.
+
+    MONAI's PersistentDataset moves its files across file systems (not atomic) and fails on a file cut short by a kill;
+    here a file is written beside its place and renamed, and one that cannot be read is made again.
+
+    Args:
+        read: prepares an item.
+        folder: where the files go; made with the first one.
+        recipe: hash of the preprocessing, part of every key.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+
+    def __init__(self, read: Callable[[dict], dict], folder: str | os.PathLike, recipe: str):
+        self.read, self.folder, self.recipe = read, Path(folder), recipe
+
+    def path(self, item: dict) -> Path:
+        """File of an item: its entries, size and time of its images (a changed image is read again), the recipe."""
+        stats = [(f, os.stat(f).st_size, os.stat(f).st_mtime_ns) for f in item_files(item)]
+        key = repr((sorted(item.items()), stats, self.recipe, medbundles.__version__))
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.pt"
+
+    def __call__(self, item: dict) -> Any:
+        path = self.path(item)
+        if path.is_file():
+            try:
+                return torch.load(path, weights_only=True)
+            except Exception:  # a broken file makes the reader raise almost anything
+                path.unlink(missing_ok=True)  # a damaged file is made again below
+        prepared = self.read(item)
+        self._store(prepared, path)
+        return prepared
+
+    def _store(self, prepared: Any, path: Path) -> None:
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            torch.save(prepared, temporary)
+            os.replace(temporary, path)
+        except (OSError, RuntimeError) as error:  # torch's writer turns the OSError of a full disk into the other
+            raise DataError(
+                f"cache_dir: {self.folder} cannot be written; is the disk full? Use another folder, or cache memory."
+            ) from error
+        finally:
+            with suppress(OSError):
+                temporary.unlink()

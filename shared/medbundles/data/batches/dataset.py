@@ -1,0 +1,118 @@
+"""The dataset of all bundles: deterministic part cached, random part seeded by (seed, epoch, item)."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from multiprocessing.pool import ThreadPool
+from typing import Any
+
+import numpy as np
+from monai.data import Dataset
+
+from medbundles.data.batches.cache import DiskCache, recipe_hash
+from medbundles.data.batches.samplers import Key
+from medbundles.errors import ConfigError, DataError, MedbundlesError
+
+logger = logging.getLogger("medbundles")
+ADVICE = "\nMend or remove it, or leave out such files: --skip_bad_files True. `python -m tools check-data` lists all."
+
+
+class SeededDataset(Dataset):
+    """Items by (epoch, index): the preprocessing is cached, the augmentation is seeded by (seed, epoch, index).
+
+    So an item's augmentation depends neither on the number of workers nor on what was drawn before it. A plain index
+    is epoch 0. Nothing is read before `prepare`, which the loader calls when it starts.
+
+    Args:
+        data: MONAI datalist; each item has an "image" path.
+        transform: deterministic preprocessing.
+        augmentation: a MONAI Randomizable that is applied after it (training), or None.
+        cache: "none", "memory" (each image is decoded once per run) or "disk" (once for all runs; the key holds the
+            preprocessing and the files' size and time).
+        cache_dir: folder of the disk cache.
+        cache_workers: threads that fill the memory cache.
+        seed: seed of the augmentation.
+        skip_bad_files: leave out what cannot be read and say how many; reads all files at once.
+
+    Raises:
+        ConfigError: unknown `cache`.
+        DataError: a file that cannot be read (when it is first read), or nothing left to read.
+    """
+
+    def __init__(
+        self,
+        data: Sequence[dict],
+        transform: Callable,
+        augmentation: Any = None,
+        cache: str = "memory",
+        cache_dir: str | None = None,
+        cache_workers: int = 2,
+        seed: int = 0,
+        skip_bad_files: bool = False,
+    ):
+        if cache not in ("none", "memory", "disk"):
+            raise ConfigError(f"cache: {cache!r} is unknown; use 'none', 'memory' or 'disk'.")
+        super().__init__(list(data), transform)
+        self.augmentation, self.cache, self.cache_workers, self.seed = augmentation, cache, cache_workers, seed
+        self.advice = "" if skip_bad_files else ADVICE
+        self.prepared: list[dict] | None = None
+        self.read: Callable[[dict], Any] = self._read
+        if cache == "disk":
+            self.read = DiskCache(self._read, cache_dir or ".cache", recipe_hash(transform))
+        if skip_bad_files:
+            self._leave_out_bad_files()
+
+    def _read(self, item: dict) -> Any:
+        """Prepare an item; any failure is one `DataError` that names its file, whatever MONAI wrapped around it."""
+        try:
+            return self.transform(dict(item))
+        except Exception as error:
+            cause: BaseException = error
+            while cause.__cause__ is not None and not isinstance(cause, MedbundlesError):
+                cause = cause.__cause__
+            if isinstance(cause, DataError):
+                raise DataError(f"{cause}{self.advice}") from None
+            if isinstance(cause, MedbundlesError):
+                raise cause from None
+            what = f"cannot be prepared: {type(cause).__name__}: {cause}"
+            raise DataError(f"{item['image']}: {what}{self.advice}") from error
+
+    def _leave_out_bad_files(self) -> None:
+        good, prepared = [], []
+        for item in self.data:
+            # building a config creates nothing on disk: what the disk cache does not have yet is only read here
+            cached = not isinstance(self.read, DiskCache) or self.read.path(item).is_file()
+            try:
+                content = self.read(item) if cached else self._read(item)
+            except DataError as error:
+                logger.warning("left out: %s", error)
+                continue
+            good.append(item)
+            if self.cache == "memory":
+                prepared.append(content)
+        # a source that is lost as a whole would change what is trained: no masks at all, for one
+        there, left = (Counter(item.get("source") for item in items) for items in (self.data, good))
+        for source in there.keys() - left.keys():
+            of = f" of source {source!r}" if source else ""
+            raise DataError(f"skip_bad_files: none of the {there[source]} files{of} can be read.")
+        if len(good) < len(self.data):
+            logger.warning("skip_bad_files: %d of %d items are left out.", len(self.data) - len(good), len(self.data))
+        self.data = good
+        self.prepared = prepared if self.cache == "memory" else None
+
+    def prepare(self) -> None:
+        """Fill the memory cache; done once, before workers start, so that they share it."""
+        if self.cache == "memory" and self.prepared is None:
+            with ThreadPool(max(1, self.cache_workers)) as pool:
+                self.prepared = pool.map(self.read, self.data)
+
+    def __getitem__(self, key: int | Key) -> Any:  # type: ignore[override]
+        epoch, index = key if isinstance(key, tuple) else (0, key)
+        item = self.prepared[index] if self.prepared is not None else self.read(self.data[index])
+        if self.augmentation is None:
+            return dict(item)
+        state = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)
+        self.augmentation.set_random_state(seed=int(state[0]))
+        return self.augmentation(dict(item))

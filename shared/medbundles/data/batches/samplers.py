@@ -1,0 +1,180 @@
+"""Batch samplers whose order depends on (seed, epoch) alone, so that an interrupted run goes on bit-equally."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from medbundles.errors import ConfigError
+from medbundles.ranks import rank_and_world
+
+Key = tuple[int, int]  # (epoch, index): the dataset seeds an item's augmentation from both
+
+
+class EpochBatches(Sampler[list[Key]]):
+    """Batches of (epoch, index) keys over a whole set; under torchrun each rank gets its share.
+
+    Args:
+        size: number of items.
+        batch_size: items per batch and process.
+        shuffle: a new order each epoch. The ranks then get equally many batches (DistributedDataParallel needs
+            that): the order is filled up by repeats. Without shuffle (validation) every item is given out exactly once.
+        drop_last: leave out the last batch when it is not full.
+        seed: seed of the order.
+
+    Raises:
+        ConfigError: when a shuffled set is smaller than one batch of all processes.
+    """
+
+    def __init__(self, size: int, batch_size: int, shuffle: bool = False, drop_last: bool = False, seed: int = 0):
+        self.rank, self.world = rank_and_world()
+        if shuffle and size < batch_size * self.world:
+            processes = f" on each of {self.world} processes" if self.world > 1 else ""
+            raise ConfigError(
+                f"batch_size: one batch needs {batch_size} training items{processes}, there are {size} in all. "
+                f"Use batch_size {max(1, size // self.world)} or less, or more data."
+            )
+        if not shuffle and 0 < size < self.world:  # a rank without any would hang the others' metrics
+            raise ConfigError(
+                f"{size} validation items cannot be shared by {self.world} processes: use fewer processes."
+            )
+        self.size, self.batch_size, self.shuffle, self.drop_last, self.seed = size, batch_size, shuffle, drop_last, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch (1-based)."""
+        self.epoch = epoch
+
+    def _share(self) -> int:
+        """Items of this rank in an epoch."""
+        if self.shuffle:
+            return math.ceil(self.size / self.world)
+        return len(range(self.rank, self.size, self.world))
+
+    def __len__(self) -> int:
+        share = self._share()
+        return share // self.batch_size if self.drop_last else math.ceil(share / self.batch_size)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        order = np.arange(self.size)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+            order = np.resize(order, self._share() * self.world)
+        mine = [(self.epoch, int(i)) for i in order[self.rank :: self.world]]
+        for b in range(len(self)):
+            yield mine[b * self.batch_size : (b + 1) * self.batch_size]
+
+
+class MixedBatches(Sampler[list[Key]]):
+    """Batches that hold two sources in a fixed ratio.
+
+    `balanced`: exact counts in every batch (0.3 of 32: 10 and 22). The source that needs more batches is seen whole
+    once per epoch, its last batch filled by repeats; the other one starts over as often as needed, each time in a new
+    order. `weighted`: each item is drawn, with replacement, with its source's share as weight.
+
+    Args:
+        sources: the source name of every item, in the order of the dataset.
+        ratios: share of each source in a batch; they must add up to 1.
+        batch_size: items per batch and process.
+        sampling: "balanced" or "weighted".
+        seed: seed of the order.
+
+    Raises:
+        ConfigError: unknown sampling, ratios that do not add up to 1, a source that has a share but no items, a batch
+            too small to hold every source.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str],
+        ratios: dict[str, float],
+        batch_size: int,
+        sampling: str = "balanced",
+        seed: int = 0,
+    ):
+        if sampling not in ("balanced", "weighted"):
+            raise ConfigError(f"mixing#sampling: {sampling!r} is unknown; use 'balanced' or 'weighted'.")
+        if abs(sum(ratios.values()) - 1) > 1e-6:
+            raise ConfigError(f"mixing: the ratios {ratios} add up to {sum(ratios.values()):g}; they must add up to 1.")
+        self.rank, self.world = rank_and_world()
+        self.ratios = {name: share for name, share in ratios.items() if share > 0}
+        self.items = {name: np.flatnonzero(np.asarray(sources) == name) for name in self.ratios}
+        for name, items in self.items.items():
+            if len(items) == 0:
+                raise ConfigError(
+                    f"mixing: {name!r} has the share {ratios[name]:g} of a batch, but there are no such items."
+                )
+        self.batch_size, self.sampling, self.seed, self.epoch = batch_size, sampling, seed, 0
+        self.counts = self._counts()
+        total = sum(len(items) for items in self.items.values())
+        if batch_size * self.world > total:
+            raise ConfigError(f"batch_size: {batch_size} per process is more than the {total} training items allow.")
+        if sampling == "balanced":
+            steps = [math.ceil(len(self.items[n]) / (self.counts[n] * self.world)) for n in self.items]
+            self.steps = max(steps)
+        else:
+            self.steps = math.ceil(total / (batch_size * self.world))
+
+    def _counts(self) -> dict[str, int]:
+        """Items of each source in a batch: rounded shares, at least one each, the largest source takes the rest."""
+        names = sorted(self.ratios, key=self.ratios.__getitem__)
+        counts = {name: max(1, round(self.ratios[name] * self.batch_size)) for name in names[:-1]}
+        counts[names[-1]] = self.batch_size - sum(counts.values())
+        if counts[names[-1]] < 1:
+            raise ConfigError(f"batch_size: {self.batch_size} cannot hold a share of each of {', '.join(names)}.")
+        return counts
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch (1-based)."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        batches = self._balanced(rng) if self.sampling == "balanced" else self._weighted(rng)
+        for batch in batches[self.rank :: self.world]:
+            yield [(self.epoch, int(i)) for i in batch]
+
+    def _balanced(self, rng: np.random.Generator) -> list[np.ndarray]:
+        parts = []
+        for name, items in self.items.items():
+            needed = self.steps * self.world * self.counts[name]
+            rounds = [rng.permutation(items) for _ in range(math.ceil(needed / len(items)))]
+            parts.append(np.concatenate(rounds)[:needed].reshape(-1, self.counts[name]))
+        return [rng.permutation(batch) for batch in np.concatenate(parts, axis=1)]
+
+    def _weighted(self, rng: np.random.Generator) -> list[np.ndarray]:
+        items = np.concatenate(list(self.items.values()))
+        weights = np.concatenate([np.full(len(i), self.ratios[n] / len(i)) for n, i in self.items.items()])
+        return list(rng.choice(items, size=(self.steps * self.world, self.batch_size), p=weights))
+
+
+def training_batches(
+    data: Sequence[dict],
+    batch_size: int,
+    mix: bool = False,
+    ratios: dict[str, float] | None = None,
+    sampling: str = "balanced",
+    drop_last: bool = False,
+    seed: int = 0,
+) -> EpochBatches | MixedBatches:
+    """The sampler of a training set: mixed when asked for and there is more than one source, else plain shuffling.
+
+    Args:
+        data: the datalist, each item with a "source".
+        batch_size: items per batch and process.
+        mix: fix the ratio of the sources in a batch.
+        ratios: share of each source.
+        sampling: see `MixedBatches`.
+        drop_last: see `EpochBatches`; mixed batches are always full.
+        seed: seed of the order.
+    """
+    sources = [item["source"] for item in data]
+    if mix and len(set(sources)) > 1:
+        return MixedBatches(sources, ratios or {}, batch_size, sampling, seed)
+    return EpochBatches(len(data), batch_size, shuffle=True, drop_last=drop_last, seed=seed)

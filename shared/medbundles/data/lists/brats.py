@@ -1,0 +1,147 @@
+"""Finds the cases in a BraTS folder, whichever year's layout it has."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+from medbundles.data.problems import Problems
+from medbundles.data.reading.files import VOLUME_ENDINGS, list_images, stem
+from medbundles.errors import DataError
+
+MODALITIES = ("flair", "t1", "t1ce", "t2")
+
+# Endings of the file names (lower case, no extension) -> what the file holds.
+_ROLES = {
+    "_flair": "flair",
+    "_t1": "t1",
+    "_t1ce": "t1ce",
+    "_t2": "t2",
+    "_seg": "seg",  # 2017 to 2021
+    "-t2f": "flair",
+    "-t1n": "t1",
+    "-t1c": "t1ce",
+    "-t2w": "t2",
+    "-seg": "seg",  # 2023
+    "_segm": "seg",  # 2020, case 355: W39_1998.09.19_Segm.nii
+    "otmulticlass": "seg",  # DeepMedic's copy of 2015
+    "flair_subtrmeandivstd": "flair",
+    "t1_subtrmeandivstd": "t1",
+    "t1c_subtrmeandivstd": "t1ce",
+    "t2_subtrmeandivstd": "t2",
+    "_fla_bet": "flair",
+    "_t1_bet": "t1",
+    "_t1c_bet": "t1ce",
+    "_t2_bet": "t2",  # TCGA, skull-stripped (BrainLesion's tutorials)
+}
+# Names whose last number counts the visits of one patient.
+_VISIT = re.compile(r"^(brats_(?:2013|tcia)_pat\d+|BraTS-[A-Z]+-\d+|Brats1[78]_.+)[_-]\d+$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class BratsCase:
+    """One scan.
+
+    Args:
+        name: its folder's name.
+        patient: the name without the number of the visit, so that all visits of a patient stay together.
+        grade: "HGG", "LGG" or "" (layouts without grades).
+        files: modality ("flair", "t1", "t1ce", "t2") -> volume.
+        seg: expert labels, None if there are none.
+    """
+
+    name: str
+    patient: str
+    grade: str
+    files: dict[str, Path] = field(default_factory=dict)
+    seg: Path | None = None
+
+
+def patient_of(case: str) -> str:
+    """Patient of a case name.
+
+    Example:
+        >>> patient_of("brats_tcia_pat105_2"), patient_of("BraTS20_Training_355")
+        ('brats_tcia_pat105', 'BraTS20_Training_355')
+    """
+    visit = _VISIT.match(case)
+    return visit.group(1) if visit else case
+
+
+def modality_of(path: str | Path) -> str | None:
+    """What a volume holds by its name: a modality or "seg"; None where the name does not say."""
+    return _role(Path(path))
+
+
+def brats_cases(folder: str | Path) -> list[BratsCase]:
+    """All cases below `folder`: 2018 (HGG/LGG/<case>/), 2020, 2021 and 2023 (flat), DeepMedic's 2015, TCGA.
+
+    Args:
+        folder: any folder above the cases, or a case itself.
+
+    Returns:
+        Cases sorted by name; completeness is not checked (see `check_cases`).
+
+    Raises:
+        DataError: the folder is missing, holds no case, or two of the same name, or a case has a modality twice.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise DataError(f"{folder}: folder not found")
+    found: dict[Path, dict[str, Path]] = defaultdict(dict)
+    for path in list_images(folder):
+        role = _role(path)
+        other = found[path.parent].get(role) if role in MODALITIES else None
+        if other:
+            raise DataError(f"{path.parent}: holds two volumes that are {role} by name: {other.name} and {path.name}")
+        if role:
+            found[path.parent][role] = path
+    cases = [_case(place, files) for place, files in found.items() if _is_case(place, files)]
+    if not cases:
+        raise DataError(
+            f"{folder}: no BraTS case found; wanted: <case>/<case>_flair.nii.gz ... <case>_seg.nii.gz, "
+            "with or without HGG/ and LGG/ above, or <case>/Flair_subtrMeanDivStd.nii.gz and OTMultiClass.nii.gz"
+        )
+    cases.sort(key=_name)
+    for before, after in pairwise(cases):
+        if before.name == after.name:
+            raise DataError(f"{folder}: two cases are named {after.name}")
+    return cases
+
+
+def check_cases(cases: list[BratsCase], modalities: tuple[str, ...]) -> Problems:
+    """What the cases lack: labels or one of the modalities."""
+    problems = Problems()
+    for case in cases:
+        missing = [name for name in modalities if name not in case.files] + ([] if case.seg else ["seg"])
+        if missing:
+            there = next(iter([*case.files.values(), case.seg]))
+            problems.add(there.parent if there else case.name, f"case without {', '.join(missing)}")
+    return problems
+
+
+def _name(case: BratsCase) -> str:
+    return case.name
+
+
+def _role(path: Path) -> str | None:
+    name = stem(path).lower()
+    if not path.name.lower().endswith(VOLUME_ENDINGS):
+        return None
+    return next((role for ending, role in _ROLES.items() if name.endswith(ending)), None)
+
+
+def _is_case(place: Path, files: dict[str, Path]) -> bool:
+    """Not just any folder with a ..._t2.nii.gz or ..._seg.nii.gz in it."""
+    named = any(path.name.lower().startswith(place.resolve().name.lower()) for path in files.values())
+    return named or "flair" in files or "t1ce" in files
+
+
+def _case(place: Path, files: dict[str, Path]) -> BratsCase:
+    name = place.resolve().name
+    grade = next((part for part in ("HGG", "LGG") if part in place.resolve().parts), "")
+    images = {modality: files[modality] for modality in MODALITIES if modality in files}
+    return BratsCase(name, patient_of(name), grade, images, files.get("seg"))

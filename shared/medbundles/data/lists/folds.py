@@ -1,0 +1,239 @@
+"""Cross-validation folds: stratified by grade, whole by patient, the same for every fold's run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from medbundles.data.lists.graded_cases import graded_cases
+from medbundles.data.problems import Problems
+from medbundles.data.reading.files import identical_files, item_files
+from medbundles.errors import ConfigError, DataError
+
+SELECTIONS = ("held_out", "inner")
+TEST_PARTS = ("test", "val", "train", "all")
+_OTHER = "Give another --folds_file, or another --experiment#name, which has its own."
+
+
+class GradedFolds:
+    """The training, validation and test part of one fold, as datalists of `graded_cases`.
+
+    All cases of a patient, and patients with byte-identical files, are in one fold. The split depends on the cases,
+    `folds` and `fold_seed` alone. Nothing is read before a part is asked for, and nothing is written: `RunRecord`
+    does that.
+
+    Args:
+        dataset_dir: see `graded_cases`.
+        modality: see `wanted_modalities`.
+        class_names: see `graded_cases`.
+        folds: number of folds.
+        fold: the one that is held out, from 0.
+        fold_seed: seed of the split.
+        file: JSON file of the split: used where it exists, else written when a run starts; None: neither.
+        selection: "held_out": the held-out fold also validates. "inner": the next fold validates and is left out of
+            training, so that the held-out fold has no part in choosing the epoch.
+        part: what ["test"] is: "test" (the held-out fold), "val", "train", or "all" cases, which needs no folds.
+        skip_bad_files: leave out bad cases and log them, instead of an error.
+
+    Raises:
+        ConfigError: a value outside its range.
+
+    Example:
+        >>> data = GradedFolds("/data/brats2018", "flair", ["LGG", "HGG"], folds=5, fold=2)
+        >>> sorted(data.parts)
+        ['test', 'train', 'val']
+    """
+
+    parts = ("train", "val", "test")
+
+    def __init__(
+        self,
+        dataset_dir: str | Path,
+        modality: str | Sequence[str],
+        class_names: Sequence[str],
+        folds: int = 5,
+        fold: int = 0,
+        fold_seed: int = 42,
+        file: str | Path | None = None,
+        selection: str = "held_out",
+        part: str = "test",
+        skip_bad_files: bool = False,
+    ):
+        if selection not in SELECTIONS:
+            raise ConfigError(f"selection: {selection!r} is unknown; use one of: {', '.join(SELECTIONS)}")
+        if part not in TEST_PARTS:
+            raise ConfigError(f"part: {part!r} is unknown; use one of: {', '.join(TEST_PARTS)}")
+        if folds < 2:
+            raise ConfigError(f"folds: {folds} is too few; use 2 or more")
+        if not 0 <= fold < folds:
+            raise ConfigError(f"fold: {fold} does not exist; with {folds} folds it is 0 to {folds - 1}")
+        if selection == "inner" and folds < 3:
+            raise ConfigError("selection: 'inner' needs 3 folds or more (to train, to validate, to test)")
+        if file and Path(file).is_dir():
+            raise ConfigError(f"folds_file: {file} is a folder; a .json file is wanted, which may not exist yet")
+        self.dataset_dir, self.modality, self.class_names = dataset_dir, modality, list(class_names)
+        self.folds, self.fold, self.fold_seed = folds, fold, fold_seed
+        self.file = Path(file) if file else None
+        self.selection, self.part, self.skip_bad_files = selection, part, skip_bad_files
+
+    def __getitem__(self, part: str) -> list[dict]:
+        """Datalist of "train", "val" or "test", sorted by name.
+
+        Raises:
+            DataError: as `graded_cases`; too few cases for the folds; a split file that does not fit.
+        """
+        if part not in self.parts:
+            raise KeyError(part)
+        if part == "test" and self.part == "all":
+            return list(self.cases)
+        wanted = self.part if part == "test" else part
+        held_out = {self.fold}
+        validating = {(self.fold + 1) % self.folds} if self.selection == "inner" else held_out
+        training = set(range(self.folds)) - held_out - validating
+        choice = {"test": held_out, "val": validating, "train": training}[wanted]
+        return [item for item in self.cases if self.assignment[item["name"]] in choice]
+
+    @cached_property
+    def cases(self) -> list[dict]:
+        """All cases, sorted by name."""
+        return graded_cases(self.dataset_dir, self.modality, self.class_names, skip_bad_files=self.skip_bad_files)
+
+    @cached_property
+    def assignment(self) -> dict[str, int]:
+        """Case name -> the fold it is tested in; from the split file where there is one."""
+        if self.file is not None and self.file.is_file():
+            return self._from_file(self.file)
+        return split_cases(self.cases, self.class_names, self.folds, self.fold_seed)
+
+    def record(self) -> tuple[Path, dict[str, Any]] | None:
+        """The split file and what belongs in it, if it is to be written: asked by one process when a run starts.
+
+        Raises:
+            DataError: another run has written another split in the meantime.
+        """
+        if self.file is None or self.part == "all":
+            return None
+        chosen = self.assignment
+        if not self.file.is_file():
+            return self.file, self._content()
+        if self._from_file(self.file) != chosen:
+            raise DataError(f"{self.file}: holds another split now than when this run began. {_OTHER}")
+        return None
+
+    def _content(self) -> dict[str, Any]:
+        rows: dict[str, list[dict]] = {str(fold): [] for fold in range(self.folds)}
+        for item in self.cases:
+            row = {key: item[key] for key in ("name", "patient", "grade")}
+            rows[str(self.assignment[item["name"]])].append(row)
+        return {"folds": self.folds, "fold_seed": self.fold_seed, "class_names": self.class_names, "cases": rows}
+
+    def _from_file(self, file: Path) -> dict[str, int]:
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            rows = [(row, int(fold)) for fold, rows in content["cases"].items() for row in rows]
+            named = [(row["name"], row["grade"], fold) for row, fold in rows]
+            head = {key: content[key] for key in ("folds", "fold_seed", "class_names")}
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise DataError(f"{file}: is no file of folds ({type(error).__name__}: {error}). {_OTHER}") from error
+        for key, ours in (("folds", self.folds), ("fold_seed", self.fold_seed), ("class_names", self.class_names)):
+            if head[key] != ours:
+                raise DataError(f"{file}: the split was made with {key} {head[key]}, now it is {ours}. {_OTHER}")
+        problems = self._compare(named)
+        if problems:
+            raise DataError(f"{file}: does not fit the data in {self.dataset_dir}:\n{problems.text()}\n{_OTHER}")
+        return {name: fold for name, _, fold in named}
+
+    def _compare(self, named: list[tuple[str, str, int]]) -> Problems:
+        """What is wrong with the rows (name, grade, fold) of a split file."""
+        problems, there = Problems(), {item["name"]: item for item in self.cases}
+        chosen: dict[str, int] = {}
+        for name, grade, fold in named:
+            if not 0 <= fold < self.folds:
+                problems.add(name, f"is in fold {fold}, there are {self.folds}")
+            elif name in chosen:
+                problems.add(name, f"is in fold {chosen[name]} and in fold {fold}")
+            elif name in there and there[name]["grade"] != grade:
+                problems.add(name, f"is {grade} in the file and {there[name]['grade']} in the data")
+            elif name not in there and not self.skip_bad_files:
+                problems.add(name, "stands in the file but not in the data")
+            chosen.setdefault(name, fold)
+        for name in there.keys() - chosen.keys():
+            problems.add(name, "is in the data but in no fold of the file")
+        if not problems:
+            for members in _groups(self.cases).values():
+                homes = sorted({chosen[item["name"]] for item in members})
+                if len(homes) > 1:
+                    names = ", ".join(item["name"] for item in members)
+                    problems.add(names, f"one patient, or identical files, in the folds {', '.join(map(str, homes))}")
+        problems.found.sort()
+        return problems
+
+
+def split_cases(cases: Sequence[dict], class_names: Sequence[str], folds: int, fold_seed: int) -> dict[str, int]:
+    """Share cases among folds, stratified by label, patients whole.
+
+    Args:
+        cases: datalist of `graded_cases`; its order does not matter.
+        class_names: for the messages.
+        folds: number of folds.
+        fold_seed: seed of the shuffling.
+
+    Returns:
+        case name -> fold.
+
+    Raises:
+        DataError: fewer patients of a class than folds, or a fold that is left without a class.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    groups = _groups(cases)
+    ordered = [(item, group) for group, members in sorted(groups.items()) for item in members]
+    labels = [item["label"] for item, _ in ordered]
+    for label, name in enumerate(class_names):
+        count = len({group for item, group in ordered if item["label"] == label})
+        if count < folds:
+            raise DataError(
+                f"class {name}: {count} patient(s) cannot fill {folds} folds; every fold needs one to be tested on. "
+                f"Use --folds {count} or less, or more data."
+                if count > 1
+                else f"class {name}: {count} patient(s) cannot fill {folds} folds. More data of this class is needed."
+            )
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=fold_seed)
+    chosen: dict[str, int] = {}
+    for fold, (_, tested) in enumerate(splitter.split(labels, labels, [group for _, group in ordered])):
+        missing = [name for label, name in enumerate(class_names) if all(labels[i] != label for i in tested)]
+        if missing:
+            raise DataError(
+                f"folds: fold {fold} is left without a case of {', '.join(missing)}, because patients with several "
+                "cases stay whole. Use another --fold_seed, or fewer --folds."
+            )
+        chosen |= {ordered[i][0]["name"]: fold for i in tested}
+    return chosen
+
+
+def _groups(cases: Sequence[dict]) -> dict[str, list[dict]]:
+    """Cases that must stay together: of one patient, or with byte-identical files; named by their first patient."""
+    files = {path: item["patient"] for item in cases for path in item_files(item, "image")}
+    links = [sorted({files[path] for path in group}) for group in identical_files(files)]
+    first = _united({item["patient"] for item in cases}, links)
+    groups: dict[str, list[dict]] = {}
+    for item in sorted(cases, key=_name):
+        groups.setdefault(first[item["patient"]], []).append(item)
+    return groups
+
+
+def _united(members: set[str], links: Sequence[Sequence[str]]) -> Mapping[str, str]:
+    """Each member -> the first one (by name) of those that the links join it to."""
+    first = {member: member for member in members}
+    for link in links:
+        heads = {first[member] for member in link}
+        for member in [m for m, head in first.items() if head in heads]:
+            first[member] = min(heads)
+    return first
+
+
+def _name(item: dict) -> str:
+    return item["name"]

@@ -1,0 +1,229 @@
+"""What inference runs on: a file or a folder of pictures and volumes, as one item per picture or axial slice."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from medbundles.data.problems import Problems
+from medbundles.data.reading.files import IMAGE_ENDINGS, VOLUME_ENDINGS, is_image, list_images, stem
+from medbundles.data.reading.images import check_header, read_volume
+from medbundles.data.reading.nifti import VolumeInfo, load_header, orientation_of
+from medbundles.data.reading.volumes import axial_slices, from_axial_slices
+from medbundles.errors import ConfigError, DataError
+
+logger = logging.getLogger("medbundles")
+
+EXISTING = ("overwrite", "skip", "error")
+OUTPUT_FOLDERS = ("masks", "overlays", "gradcam")
+
+
+def inference_datalist(
+    inputs: str | Path,
+    channels: int = 1,
+    *,
+    output: str | Path | None = None,
+    existing: str = "overwrite",
+    skip_bad_files: bool = False,
+) -> list[dict]:
+    """Items of a file, or of all images below a folder; existence and headers of all are checked at once.
+
+    Args:
+        inputs: an image or a folder (.nii, .nii.gz, .png, .jpg, .jpeg, .tif, .tiff, .bmp, .npy, any case). A NIfTI
+            volume gives one item per axial slice (per plane along its short axis if it has only one plane).
+        channels: channels C of the network. A volume has one sequence: it fits C = 1, and C = 3 by repeating.
+        output: the folder that results go to; earlier results in it are not taken as inputs.
+        existing: inputs whose results are in `output`: "overwrite" them, "skip" them, or refuse with an "error".
+        skip_bad_files: leave out what cannot be read and log it.
+
+    Returns:
+        One dict per picture or slice, a volume's slices together and in order: image (path), slice (-1 for a picture),
+        slices (of the same file; 1 for a picture), name (path below the folder without ending; unique), patient,
+        source "images". Empty only when everything is skipped.
+
+    Raises:
+        ConfigError: no input, or unknown `existing`.
+        DataError: nothing there, no images, bad files (all listed), or results that are already there.
+    """
+    check_existing(existing)
+    names = unfinished(_names(inputs, output), output, existing)
+    problems, items = Problems(), []
+    for path, name in names.items():
+        try:
+            slices = _check(path, channels)
+        except DataError as error:
+            problems.add(path, error)
+            continue
+        common = {"image": str(path), "name": name, "patient": name, "source": "images", "slices": max(1, slices)}
+        items += [{**common, "slice": z} for z in (range(slices) if slices else [-1])]
+    advice = "Mend or remove them, or leave them out with --skip_bad_files True."
+    problems.settle(inputs, skip_bad_files, advice)
+    if names and not items:
+        raise DataError(f"{inputs}: none of its {len(names)} images can be read")
+    return items
+
+
+def check_existing(existing: str) -> None:
+    """Refuse an unknown `existing` (ConfigError)."""
+    if existing not in EXISTING:
+        raise ConfigError(f"existing: {existing!r} is unknown; use one of: {', '.join(EXISTING)}")
+
+
+def unfinished(
+    names: dict[Path, str], output: str | Path | None, existing: str, result: str = "mask"
+) -> dict[Path, str]:
+    """The inputs (path -> name) that are to be run: all of them, or those without results in `output`.
+
+    Args:
+        names: all inputs.
+        output: folder of the results, with the predictions.json of an earlier run; None: there are none.
+        existing: "overwrite", "skip" or "error".
+        result: key under which a row of predictions.json names the file that is written last.
+
+    Raises:
+        DataError: there are results and `existing` is "error", or predictions.json is something else.
+    """
+    done = _done(names, output, result)
+    if done and existing == "error":
+        raise DataError(
+            f"{output}: already has results of {len(done)} of the {len(names)} inputs, {min(done.values())} for one. "
+            "Give another output folder, or existing: 'skip' or 'overwrite'."
+        )
+    if done and existing == "skip":
+        names = {path: name for path, name in names.items() if path not in done}
+        logger.info("%d inputs have results in %s and are skipped, %d are left", len(done), output, len(names))
+    return names
+
+
+def input_root(inputs: str | Path) -> Path:
+    """The input file or folder.
+
+    Raises:
+        ConfigError: none is given.
+        DataError: it does not exist.
+    """
+    if not str(inputs or "").strip():
+        raise ConfigError("input: no input is given; give an image or a folder, as in --input /data/new_scans")
+    root = Path(inputs)
+    if not root.exists():
+        raise DataError(f"input: {root} does not exist")
+    return root
+
+
+def _names(inputs: str | Path, output: str | Path | None) -> dict[Path, str]:
+    """Every input and its name."""
+    root = input_root(inputs)
+    if root.is_file():
+        if not is_image(root):
+            raise DataError(f"input: {root} is not an image; the endings are: {', '.join(IMAGE_ENDINGS)}")
+        return {root: stem(root)}
+    own = [Path(output).resolve() / folder for folder in OUTPUT_FOLDERS] if output else []
+    found = [p for p in list_images(root) if not any(folder in p.resolve().parents for folder in own)]
+    if not found:
+        raise DataError(f"input: no images in {root}; the endings are: {', '.join(IMAGE_ENDINGS)}")
+    return unique_names({path: path.relative_to(root).with_name(stem(path)).as_posix() for path in found})
+
+
+def unique_names(bare: dict[Path, str]) -> dict[Path, str]:
+    """The same names, with the file's ending where two inputs have the same one."""
+    count = Counter(bare.values())
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for path, name in bare.items():
+        if count[name] > 1:
+            name += "_" + path.name[len(stem(path)) + 1 :].replace(".", "_")
+        while name in taken or (name in count and name != bare[path]):  # a file may really be called that
+            name += "_"
+        taken.add(name)
+        names[path] = name
+    return names
+
+
+def _done(names: dict[Path, str], output: str | Path | None, result: str) -> dict[Path, str]:
+    """The inputs that have a row in predictions.json, and the file that it names where it names one."""
+    record = Path(output) / "predictions.json" if output else None
+    if record is None or not record.is_file():
+        return {}
+    try:
+        rows = json.loads(record.read_text(encoding="utf-8"))["results"]
+        known = {row["file"] for row in rows if not row.get(result) or Path(record.parent, row[result]).is_file()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{record}: is no record of an inference ({error}); remove it or use another folder") from error
+    return {path: name for path, name in names.items() if str(path) in known}
+
+
+def _check(path: Path, channels: int) -> int:
+    """Number of slices of a volume, 0 for a picture.
+
+    Raises:
+        DataError: what its header tells is wrong.
+    """
+    if not str(path).lower().endswith(VOLUME_ENDINGS):
+        check_header(path, channels)
+        return 0
+    image, shape = load_header(path)
+    if channels not in (1, 3):
+        raise DataError(
+            f"{path}: a NIfTI volume holds 1 channel, {channels} are wanted (in_channels); "
+            f"give slices as .npy arrays of shape ({channels}, H, W)"
+        )
+    _, axes = orientation_of(path, image)
+    turned = [shape[list(axes[:, 0]).index(axis)] for axis in range(3)]
+    return turned[_plane_axis(tuple(turned))]
+
+
+def _plane_axis(shape: tuple[int, ...]) -> int:
+    """The canonical axis across the planes: z, but for a volume of one plane that is not axial the axis across it."""
+    return shape.index(1) if 1 in shape and shape[2] != 1 else 2
+
+
+@dataclass(frozen=True)
+class SlicedVolume:
+    """A volume as the slices that networks see, and the way back.
+
+    Args:
+        slices: float32 (Z, H, W), as `axial_slices` shows them.
+        info: what `write_volume` needs.
+        axis: canonical axis across the slices; 2 is axial.
+    """
+
+    slices: np.ndarray
+    info: VolumeInfo
+    axis: int
+
+    @property
+    def pixel_area(self) -> float:
+        """Area of a pixel of a slice in mm^2."""
+        return float(np.prod(np.delete(self.info.spacing, self.axis)))
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of a voxel in mm^3."""
+        return float(np.prod(self.info.spacing))
+
+    def whole(self, slices: np.ndarray) -> np.ndarray:
+        """Slices (Z, H, W) of anything as a canonical volume (X, Y, Z), for `write_volume`."""
+        return np.moveaxis(from_axial_slices(slices), 2, self.axis)
+
+
+def open_volume(path: str | Path) -> SlicedVolume:
+    """A NIfTI volume cut into slices; the last two are kept, so that a volume is not read once per slice.
+
+    Raises:
+        DataError: as `read_volume`.
+    """
+    status = Path(path).stat()
+    return _open_volume(str(path), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2)
+def _open_volume(path: str, changed: int, size: int) -> SlicedVolume:
+    volume, info = read_volume(path)
+    axis = _plane_axis(volume.shape)
+    return SlicedVolume(axial_slices(np.moveaxis(volume, axis, 2)), info, axis)

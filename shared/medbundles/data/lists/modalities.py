@@ -1,0 +1,37 @@
+"""Which MR sequences a network gets, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from medbundles.data.lists.brats import MODALITIES
+from medbundles.errors import ConfigError
+
+
+def wanted_modalities(modality: str | Sequence[str]) -> tuple[str, ...]:
+    """The sequences that become the channels, in this order.
+
+    Args:
+        modality: "flair", "t1", "t1ce" or "t2", or several of them.
+
+    Raises:
+        ConfigError: none, an unknown one, or one twice.
+
+    Example:
+        >>> wanted_modalities("flair"), wanted_modalities(["t1ce", "flair"])
+        (('flair',), ('t1ce', 'flair'))
+    """
+    names = (modality,) if isinstance(modality, str) else tuple(modality)
+    if not names:
+        raise ConfigError(f"modality: none is given; use one or several of: {', '.join(MODALITIES)}")
+    for name in names:
+        if name not in MODALITIES:
+            raise ConfigError(f"modality: {name!r} is unknown; use one or several of: {', '.join(MODALITIES)}")
+    if len(set(names)) < len(names):
+        raise ConfigError(f"modality: {', '.join(names)} names one twice; each becomes one channel")
+    return names
+
+
+def channel_count(modality: str | Sequence[str]) -> int:
+    """Channels C of the image that `wanted_modalities` make."""
+    return len(wanted_modalities(modality))

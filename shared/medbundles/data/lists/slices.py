@@ -1,0 +1,98 @@
+"""Datalist of 2D slices with masks: images/ and masks/ side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medbundles.data.problems import Problems
+from medbundles.data.reading.files import IMAGE_ENDINGS, list_images, stem
+from medbundles.data.reading.images import check_header
+from medbundles.errors import DataError
+
+_HOW = "Make one with 'python -m tools sample-data --out DIR' (phantoms) or 'python -m tools prepare' (real data)"
+
+
+def slice_datalist(folder: str | Path, *, skip_bad_files: bool = False) -> list[dict]:
+    """Slices of `folder`/images paired with `folder`/masks; existence, headers and pairing are all checked at once.
+
+    A mask has the name of its image, another ending is allowed. The first folder below images/ is the patient; an
+    image directly in images/ is a patient of its own.
+
+    Args:
+        folder: one part of a prepared dataset, such as <dataset_dir>/train.
+        skip_bad_files: leave out what is bad and log it, instead of an error.
+
+    Returns:
+        One dict per slice, sorted by name: image, mask (paths), label -1 (known once the mask is read), has_mask True,
+        patient, source "slices", name "<patient>/<slice>".
+
+    Raises:
+        DataError: the folder is missing or empty, or bad files, all listed.
+    """
+    items, problems = find_slices(folder)
+    problems.settle(folder, skip_bad_files, "Mend or remove them, or leave them out with --skip_bad_files True.")
+    if not items:
+        raise DataError(f"{folder}: no usable pair of image and mask is left")
+    return items
+
+
+def find_slices(folder: str | Path) -> tuple[list[dict], Problems]:
+    """The good items of `slice_datalist`, and what is wrong with the others.
+
+    Raises:
+        DataError: the folder is missing or empty.
+    """
+    folder = Path(folder)
+    for needed in (folder, folder / "images", folder / "masks"):
+        if not needed.is_dir():
+            raise DataError(f"{needed}: folder not found. {_HOW}")
+    problems = Problems()
+    images, masks = _by_name(folder / "images", problems), _by_name(folder / "masks", problems)
+    if not images:
+        raise DataError(f"{folder / 'images'}: no images in it ({', '.join(IMAGE_ENDINGS)}). {_HOW}")
+    for name in sorted(masks.keys() - images.keys()):
+        problems.add(masks[name], "mask without an image")
+    items = []
+    for name, image in images.items():
+        if name not in masks:
+            problems.add(image, f"image without a mask (wanted: {folder / 'masks' / name}.*)")
+        elif _same_size(image, masks[name], problems):
+            items.append(_item(name, image, masks[name]))
+    return items, problems
+
+
+def _by_name(folder: Path, problems: Problems) -> dict[str, Path]:
+    """Path without ending, relative to `folder` -> file."""
+    found: dict[str, Path] = {}
+    for path in list_images(folder):
+        name = path.relative_to(folder).with_name(stem(path)).as_posix()
+        if name in found:
+            problems.add(path, f"has the same name as {found[name]}")
+        else:
+            found[name] = path
+    return found
+
+
+def _same_size(image: Path, mask: Path, problems: Problems) -> bool:
+    sizes = []
+    for path in (image, mask):
+        try:
+            sizes.append(check_header(path))
+        except DataError as error:
+            problems.add(path, error)
+    if len(sizes) == 2 and sizes[0] != sizes[1]:
+        (height, width), (mask_height, mask_width) = sizes
+        problems.add(image, f"is {height}x{width} (HxW), its mask {mask} is {mask_height}x{mask_width}")
+    return len(sizes) == 2 and sizes[0] == sizes[1]
+
+
+def _item(name: str, image: Path, mask: Path) -> dict:
+    return {
+        "image": str(image),
+        "mask": str(mask),
+        "label": -1,
+        "has_mask": True,
+        "patient": name.split("/")[0],
+        "source": "slices",
+        "name": name,
+    }

@@ -1,0 +1,118 @@
+"""Splits by patient, and the proof that nothing stands in two parts."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+
+from medbundles.data.problems import Problems
+from medbundles.data.reading.files import identical_files
+from medbundles.errors import DataError
+
+PARTS = ("train", "val", "test")
+
+
+def split_by_patient(
+    groups: Mapping[str, Hashable], ratios: Mapping[str, float] | Sequence[float], seed: int
+) -> dict[str, list[str]]:
+    """Share patients (or groups of identical images) among parts; none is ever in two.
+
+    Stratified: in each stratum every part gets its proportion, rounded, and at least one where the stratum has enough;
+    what rounding takes from a part in one stratum is given back in the next, so that totals are close as well.
+    The result depends on the ids, strata, ratios and the seed, not on the order of `groups`.
+
+    Args:
+        groups: patient -> stratum (its grade, its class ...).
+        ratios: part -> share, or three numbers for train, val, test; they add up to 1. A part with share 0 stays empty.
+        seed: seed of the shuffling.
+
+    Returns:
+        part -> sorted patients.
+
+    Raises:
+        DataError: no groups, or ratios that are negative or do not add up to 1.
+    """
+    shares = _checked(ratios)
+    if not groups:
+        raise DataError("there are no patients to split")
+    strata: dict[str, list[str]] = defaultdict(list)
+    for group in sorted(groups):
+        strata[str(groups[group])].append(group)
+    parts: dict[str, list[str]] = {part: [] for part in shares}
+    owed = dict.fromkeys(shares, 0.0)
+    for stratum in sorted(strata):
+        members = strata[stratum]
+        random.Random(f"{seed}/{stratum}").shuffle(members)
+        wanted = {part: owed[part] + share * len(members) for part, share in shares.items()}
+        counts = _counts(len(members), wanted, shares)
+        for part, count in counts.items():
+            owed[part] = wanted[part] - count
+            parts[part] += [members.pop() for _ in range(count)]
+    _fill_empty(parts, shares)
+    return {part: sorted(members) for part, members in parts.items()}
+
+
+def _checked(ratios: Mapping[str, float] | Sequence[float]) -> dict[str, float]:
+    shares = dict(ratios) if isinstance(ratios, Mapping) else dict(zip(PARTS, ratios, strict=len(ratios) != 2))
+    if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
+        raise DataError(f"ratios {tuple(shares.values())} must not be negative and must add up to 1")
+    return shares
+
+
+def _counts(size: int, wanted: dict[str, float], shares: dict[str, float]) -> dict[str, int]:
+    """Whole numbers that add up to `size`, close to `wanted`, at least 1 where a stratum of this size allows it."""
+    live = [part for part, share in shares.items() if share > 0]
+    floor = 1 if size >= len(live) else 0
+    counts = dict.fromkeys(shares, 0) | dict.fromkeys(live, floor)
+    for _ in range(size - floor * len(live)):
+        counts[max(live, key=lambda part: wanted[part] - counts[part])] += 1
+    return counts
+
+
+def _fill_empty(parts: dict[str, list[str]], shares: dict[str, float]) -> None:
+    """Strata too small for all parts may have left one without anybody: the largest part gives one away."""
+    for part, share in shares.items():
+        largest = max(parts.values(), key=len)
+        if share > 0 and not parts[part] and len(largest) > 1:
+            parts[part].append(largest.pop())
+
+
+def check_no_leak(parts: Mapping[str, Sequence[dict]]) -> None:
+    """Make sure that no patient and no byte-identical image is in two parts.
+
+    A patient counts within its source. An image that is a patient only by its own name (no patient folder, no patient
+    column) is compared by its bytes: the same file name in two folders says nothing.
+
+    Args:
+        parts: part name -> datalist.
+
+    Raises:
+        DataError: leaks, all listed.
+    """
+    problems = Problems()
+    homes: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for part, items in parts.items():
+        for item in items:
+            if item["patient"] != item["name"]:
+                homes[item["source"], item["patient"]].add(part)
+    for (source, patient), where in sorted(homes.items()):
+        if len(where) > 1:
+            problems.add(f"patient {patient} ({source})", f"is in {' and '.join(sorted(where))}")
+    places: dict[str, set[str]] = defaultdict(set)
+    for part, items in parts.items():
+        for item in items:
+            for path in [item["image"]] if isinstance(item["image"], str) else item["image"]:
+                places[path].add(part)
+    for path, where in sorted(places.items()):
+        if len(where) > 1:
+            problems.add(path, f"is in {' and '.join(sorted(where))}")
+    for group in identical_files(places):
+        if len(set().union(*(places[path] for path in group))) > 1:
+            others = ", ".join(f"{path} ({', '.join(sorted(places[path]))})" for path in group[1:])
+            problems.add(group[0], f"({', '.join(sorted(places[group[0]]))}) is byte-identical to {others}")
+    if problems:
+        raise DataError(
+            f"{len(problems)} leak(s) between {', '.join(parts)}; results would be too good to be true:\n"
+            f"{problems.text()}\nSplit again by patient: 'python -m tools prepare ...'."
+        )

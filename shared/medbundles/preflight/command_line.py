@@ -1,0 +1,87 @@
+"""On MONAI's command line, an error that a user can mend is its message and exit code 1, without a stack trace."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import traceback
+from types import TracebackType
+
+import torch.distributed as dist
+
+from medbundles.errors import MedbundlesError
+from medbundles.ranks import is_distributed
+
+logger = logging.getLogger("medbundles")
+main_process = os.getpid()
+
+
+def on_command_line() -> bool:
+    """Whether this process is `python -m monai.bundle`; hosts and notebooks get plain exceptions."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec is not None and spec.name in ("monai.bundle.__main__", "monai.bundle")
+
+
+def show_errors_plainly() -> None:
+    """Install the hook, once, on the command line only."""
+    if on_command_line():
+        sys.excepthook = show
+        if not logging.getLogger().handlers:  # no logging.conf beside the config, as when a run's config.json is run
+            logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+            logging.getLogger("ignite").setLevel(logging.CRITICAL)
+
+
+def readable(error: BaseException | None) -> str | None:
+    """The message of the first `MedbundlesError` in a chain of exceptions, or None when there is none.
+
+    A DataLoader's worker sends its error as text with a stack trace in front; only its last part is the message.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, MedbundlesError):
+            text = str(error)
+            from_worker = re.search(rf"^(?:[\w.]+\.)?{type(error).__name__}: (.*)", text, re.MULTILINE | re.DOTALL)
+            return from_worker[1].strip() if text.startswith("Caught ") and from_worker else text
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _tellers(more: int) -> int:
+    """How many ranks have told an error, with `more` of them added now; 0 where ranks cannot ask each other."""
+    if not is_distributed():
+        return 0
+    try:
+        return dist.distributed_c10d._get_default_store().add("medbundles/errors_told", more)
+    except RuntimeError:  # the store has ended with its rank
+        return 0
+
+
+def first_to_tell() -> bool:
+    """Whether this rank is to show an error: all ranks may have it, or, such as a broken file, one that is not 0."""
+    return _tellers(1) <= 1
+
+
+def told_elsewhere() -> bool:
+    """Whether another rank has already told an error that a user can mend."""
+    return _tellers(0) > 0
+
+
+def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """The exception hook: a message for what a user can mend, Python's own stack trace for everything else."""
+    message = readable(error)
+    if os.getpid() != main_process and isinstance(error, (ConnectionError, EOFError)):
+        return  # a loader's worker whose main process has ended: that one has said why
+    if message is None and told_elsewhere():
+        return  # this rank has only lost the one whose error it is
+    if message is None:
+        logger.debug("%s", "".join(traceback.format_exception(kind, error, trace)))
+        sys.__excepthook__(kind, error, trace)
+    elif first_to_tell():
+        sys.stdout.flush()
+        print(f"Error: {message}", file=sys.stderr)
+        for handler in logging.getLogger().handlers:  # into the log file as well, if there is one
+            if isinstance(handler, logging.FileHandler):
+                handler.handle(logging.LogRecord("medbundles", logging.ERROR, "", 0, message, None, None))

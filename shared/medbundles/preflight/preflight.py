@@ -1,0 +1,174 @@
+"""The first item of every `run` list: refuses what cannot work before anything is built."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigParser
+
+from medbundles.errors import ConfigError
+from medbundles.preflight.command_line import show_errors_plainly
+from medbundles.preflight.rules import broken_rules
+from medbundles.preflight.schema import WORDS, Setting, check_value, off_advice, read_settings
+from medbundles.preflight.workflow import (
+    bundle_configs,
+    idle_ids,
+    ids,
+    known_ids,
+    lost_ids,
+    own_ids,
+    running_workflow,
+    unknown_ids,
+)
+
+
+class Preflight:
+    """Checks the merged config of the running workflow: ids, types, ranges, combinations, paths.
+
+    On the command line an error is one message and exit code 1; from Python it is an exception. What it found is
+    handed to the run directory, which writes it down when the trainer starts.
+
+    Args:
+        workflow: "train", "evaluate", "inference" or "find_lr": decides which paths must exist.
+
+    Raises:
+        ConfigError: with a line for everything that is wrong.
+
+    Example::
+
+        "run": [{"_target_": "medbundles.preflight.Preflight", "workflow": "train"}, "$@train#trainer.run()"]
+    """
+
+    def __init__(self, workflow: str):
+        show_errors_plainly()
+        running = running_workflow()
+        folder, parser = bundle_configs(running), running.parser
+        config = {k: v for k, v in parser.get().items() if k != "_meta_"}
+        every = read_settings(folder / "schema.json")
+        settings = [k for k in every if _is_there(k, config)]
+        known = known_ids(folder)
+        own, other = (own_ids(folder / name) for name in ("train.json", "inference.json"))
+        if workflow == "inference":
+            own, other = other, own
+        _refuse(unknown_ids(config, known) + dropped_nones(settings, sys.argv))
+        _refuse(missing_extras(config))
+        _refuse(idle_ids(config, [k.id for k in every if k.id in other - own], own, known))
+        _refuse(_belong_elsewhere(settings, workflow))
+        _refuse(lost_ids(config, [k.id for k in every if k.id in own], known))
+        _refuse(_texts_that_mean_values(config, known, settings))
+        values: dict[str, Any] = {}
+        # what follows another setting ("@epochs") is wrong only because that one is: the setting itself is named first
+        for literal in (True, False):
+            chosen = [setting for setting in settings if _is_literal(setting, parser) == literal]
+            resolved, wrong = resolve(chosen, parser)
+            _refuse(wrong + [line for k in chosen if k.id in resolved and (line := check_value(k, resolved[k.id]))])
+            values |= resolved
+        _refuse(broken_rules(values, workflow))
+        _refuse(missing_paths(settings, values, workflow))
+        if "run_dir" in config:
+            free = {k.id for k in settings if k.schema.get("resume") == "free"}
+            parser.get_parsed_content("run_dir").record(config, values, free)
+
+
+def _refuse(lines: list[str]) -> None:
+    if lines:
+        raise ConfigError("\n".join(lines))
+
+
+def _is_there(setting: Setting, config: dict[str, Any]) -> bool:
+    """Whether the running config has the setting (inference has fewer than training)."""
+    value: Any = config
+    for part in setting.id.split("#"):
+        if not isinstance(value, dict) or part not in value:
+            return False
+        value = value[part]
+    return True
+
+
+def _belong_elsewhere(settings: list[Setting], workflow: str) -> list[str]:
+    """A line for each setting that was given to a workflow that does not use it, such as `part` to a training."""
+    return [
+        f"{setting.id}: nothing would use it here; it is a setting of: {', '.join(setting.schema['workflows'])}."
+        for setting in settings
+        if workflow not in setting.schema.get("workflows", [workflow])
+    ]
+
+
+def _is_literal(setting: Setting, parser: ConfigParser) -> bool:
+    raw = parser.get(setting.key)
+    return not (isinstance(raw, str) and raw.startswith(("@", "$")))
+
+
+def _texts_that_mean_values(config: dict[str, Any], known: dict[str, list[Any]], settings: list[Setting]) -> list[str]:
+    """'false' as text is true for MONAI; a value was meant, unless the bundle has that text. Settings come later."""
+    later = {setting.id for setting in settings}
+    return [
+        f"{name}: {value!r} is text; write {value.capitalize()} (or '$None' for no value)."
+        for name, value in ids(config)
+        if isinstance(value, str) and value.lower() in WORDS and name not in later and value not in known.get(name, [])
+    ]
+
+
+def resolve(settings: list[Setting], parser: ConfigParser) -> tuple[dict[str, Any], list[str]]:
+    """The value of every setting, references and expressions worked out, and a line for each that cannot be."""
+    values: dict[str, Any] = {}
+    wrong = []
+    for setting in settings:
+        raw = parser.get(setting.key)
+        if isinstance(raw, dict):
+            wrong.append(f"{setting.id}: is a value, not a group; allowed: {setting.allowed()}.")
+            continue
+        try:
+            value = raw if setting.id.endswith("_target_") else parser.get_parsed_content(setting.key)
+        except Exception as error:  # whatever a user's expression raises
+            wrong.append(f"{setting.id}: {raw!r} cannot be worked out: {_root(error)}")
+            continue
+        values[setting.id] = str(value) if type(value).__module__ == "torch" else value  # torch.device
+    return values, wrong
+
+
+def _root(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
+def missing_paths(settings: list[Setting], values: dict[str, Any], workflow: str) -> list[str]:
+    """A line for each path that this workflow needs and that is not there, with the command that makes it."""
+    lines = []
+    for setting in settings:
+        need, value = setting.schema.get("path"), values[setting.id]
+        if need and workflow in need["workflows"] and value and not Path(str(value)).exists():
+            lines.append(f"{setting.id}: {value} does not exist. {need['made_by']}")
+    return lines
+
+
+def missing_extras(config: dict[str, Any]) -> list[str]:
+    """A line when `--tracking mlflow` was given and MLflow is not installed; MONAI's own error hides what to do."""
+    tracked = any(value == "MLFlowHandler" for _, value in ids(config))
+    if tracked and importlib.util.find_spec("mlflow") is None:
+        return ["tracking: mlflow is not installed: pip install -e '.[mlflow]' in the repository's root."]
+    return []
+
+
+def dropped_nones(settings: list[Setting], argv: list[str]) -> list[str]:
+    """MONAI leaves out `--x None` without a word; a line for each, with the value that switches x off."""
+    by_id = {setting.id: setting for setting in settings}
+    given = []
+    for here, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, equals, value = here.partition("=")
+        if name.startswith("--") and (value if equals else following) in ("None", "'None'"):
+            given.append(name.removeprefix("--"))
+        if name == "--args_file" and Path(value or following).is_file():
+            content = json.loads(Path(value or following).read_text(encoding="utf-8"))
+            given += [key for key, entry in content.items() if entry is None]
+    names = [name.replace("-", "_").replace("::", "#") for name in given]
+    return [
+        f"{name}: MONAI ignores None, the old value would stay. "
+        + (off_advice(by_id[name]) if name in by_id else "Write '$None'.")
+        for name in names
+    ]

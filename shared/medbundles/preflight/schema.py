@@ -1,0 +1,162 @@
+"""A bundle's configs/schema.json: what may be turned, per id its type, range, help and source."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from medbundles.errors import ConfigError
+
+WORDS = {"true", "false", "null", "none"}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One id that may be turned.
+
+    Args:
+        id: the config id, groups separated by '#'.
+        schema: its JSON Schema. Beside the standard keywords it may hold `source` (document, section and parameter),
+            `trained` (weights depend on it), `resume: "free"` (may change when a run is resumed), `workflows`
+            (the only ones that use it), and `path` (workflows that need the path, and the command that makes it).
+    """
+
+    id: str
+    schema: dict[str, Any] = field(repr=False)
+
+    @property
+    def key(self) -> str:
+        """The id as MONAI's parser takes it."""
+        return self.id.replace("#", "::")
+
+    @property
+    def types(self) -> list[str]:
+        """The JSON types that the value may have."""
+        options = self.schema.get("anyOf", [self.schema])
+        types = [t for o in options for t in ([o["type"]] if isinstance(o.get("type"), str) else o.get("type", []))]
+        return types + ["string"] * any("enum" in o and "type" not in o for o in options)
+
+    @property
+    def names(self) -> list[Any]:
+        """The texts that are allowed, when only some are ("none" is one for `cache`)."""
+        return [name for option in self.schema.get("anyOf", [self.schema]) for name in option.get("enum", [])]
+
+    def allowed(self) -> str:
+        """What is allowed, in words."""
+        return " or ".join(_in_words(option) for option in self.schema.get("anyOf", [self.schema]))
+
+
+def _in_words(schema: dict[str, Any]) -> str:
+    if "enum" in schema:
+        return "one of " + ", ".join(map(repr, schema["enum"]))
+    if "const" in schema:
+        return repr(schema["const"])
+    kind = schema.get("type", "anything")
+    if isinstance(kind, list):
+        kind = " or ".join(kind)
+    kind = {"boolean": "True or False", "null": "'$None'", "string": "text", "array": "list"}.get(kind, kind)
+    limits = [
+        f"{word} {schema[key]}"
+        for key, word in (("minimum", "at least"), ("exclusiveMinimum", "above"), ("maximum", "at most"))
+        if key in schema
+    ]
+    if "exclusiveMaximum" in schema:
+        limits.append(f"below {schema['exclusiveMaximum']}")
+    if kind == "list" and "items" in schema:
+        kind += f" of {_in_words(schema['items'])}"
+    if "minItems" in schema and schema.get("minItems") == schema.get("maxItems"):
+        limits.append(f"{schema['minItems']} entries")
+    elif "minItems" in schema:
+        limits.append(f"at least {schema['minItems']} entries" if schema["minItems"] > 1 else "not empty")
+    if schema.get("uniqueItems"):
+        limits.append("none twice")
+    return " ".join([kind, " and ".join(limits)]).strip()
+
+
+def read_settings(path: str | Path) -> list[Setting]:
+    """All settings of a schema file, in its order.
+
+    Raises:
+        ConfigError: the file is missing or broken.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read as the bundle's schema: {error}.") from error
+    return list(_walk(content["properties"], ""))
+
+
+def _walk(properties: dict[str, Any], prefix: str) -> Iterator[Setting]:
+    for name, schema in properties.items():
+        if "properties" in schema:
+            yield from _walk(schema["properties"], f"{prefix}{name}#")
+        else:
+            yield Setting(prefix + name, schema)
+
+
+def check_value(setting: Setting, value: Any) -> str | None:
+    """What is wrong with a resolved value, in one line, or None."""
+    if isinstance(value, str) and value.lower() in WORDS and value not in setting.names:
+        return f"{setting.id}: {value!r} is text. {_off_value(setting, value)}"
+    if isinstance(value, str) and "::" in value:
+        return (
+            f"{setting.id}: {value!r} is what MONAI makes of a text with '#'. "
+            "A '#' cannot be passed: rename the file or folder."
+        )
+    if not _validator(setting.schema).is_valid(value):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if is_number and "string" in setting.types and _validator(setting.schema).is_valid(str(value)):
+            return f"{setting.id}: {value!r} is a number, text is meant: write --{setting.id} \"'{value}'\"."
+        return (
+            f"{setting.id}: {value!r} is not allowed; allowed: {setting.allowed()}. ({setting.schema['description']})"
+        )
+    return None
+
+
+def _off_value(setting: Setting, value: str) -> str:
+    if value.lower() in ("true", "false"):
+        return f"Write {value.capitalize()} with a capital: --{setting.id} {value.capitalize()}."
+    return off_advice(setting)
+
+
+def off_advice(setting: Setting) -> str:
+    """How this setting is switched off on the command line."""
+    if _validator(setting.schema).is_valid(False):
+        return f"To switch it off write --{setting.id} False."
+    if _validator(setting.schema).is_valid(0):
+        return f"To switch it off write --{setting.id} 0."
+    if _validator(setting.schema).is_valid(None):
+        return f"To leave it empty write --{setting.id} '$None'."
+    return f"It cannot be switched off; allowed: {setting.allowed()}."
+
+
+def _is_number(checker: Any, value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_integer(checker: Any, value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_array(checker: Any, value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _validator(schema: dict[str, Any]) -> Any:
+    return _validator_class()(schema)
+
+
+@cache
+def _validator_class() -> Any:
+    """A validator for Python values: tuples are lists, NaN is no number, 2.0 is no integer."""
+    from jsonschema import Draft202012Validator, validators
+
+    checker = Draft202012Validator.TYPE_CHECKER.redefine_many(
+        {"number": _is_number, "integer": _is_integer, "array": _is_array}
+    )
+    return validators.extend(Draft202012Validator, type_checker=checker)

@@ -1,0 +1,168 @@
+"""Finds the running MONAI workflow, and knows which ids a bundle's own config files have."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from monai.bundle import ConfigWorkflow
+
+from medbundles.errors import ConfigError
+
+# ids that MONAI's tracking and federated client add, and what it keeps in the parser itself
+HOST_IDS = {"_meta_", "run_name", "experiment_name", "tracking_uri", "save_execute_config", "is_not_rank0"}
+
+
+def running_workflow() -> ConfigWorkflow:
+    """The workflow whose `run` list is being executed.
+
+    An item of `run` is built from its own entry alone; the workflow that builds it is further up the call stack.
+
+    Raises:
+        RuntimeError: called from anywhere else.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, ConfigWorkflow):
+            return caller
+        frame = frame.f_back  # type: ignore[assignment]
+    raise RuntimeError("the preflight is an item of a bundle's `run` list and cannot be built outside it")
+
+
+def bundle_configs(workflow: ConfigWorkflow) -> Path:
+    """The configs folder of the bundle that runs.
+
+    Raises:
+        ConfigError: bundle_root is not a bundle's folder.
+    """
+    root = Path(str(workflow.parser.get_parsed_content("bundle_root")))
+    folder = root / "configs"
+    if not (folder / "schema.json").is_file():
+        raise ConfigError(
+            f"bundle_root: {root.resolve()} is not a bundle's folder (no configs/schema.json). "
+            "Run from the bundle's folder, or pass --bundle_root FOLDER."
+        )
+    return folder
+
+
+def ids(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """All ids of a config with their values, parents first, groups separated by '#'; list items by number."""
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(config, dict):
+        items = config.items()
+    elif isinstance(config, list):
+        items = enumerate(config)
+    for key, value in items:
+        name = prefix + str(key).removeprefix("+").replace("::", "#")
+        yield name, value
+        yield from ids(value, name + "#")
+
+
+def known_ids(folder: Path) -> dict[str, list[Any]]:
+    """Every id in the bundle's own config files, with the values it has there."""
+    known: dict[str, list[Any]] = {}
+    for path in sorted(folder.glob("*.json")):
+        if path.name in ("metadata.json", "schema.json"):
+            continue
+        for name, value in ids(json.loads(path.read_text(encoding="utf-8"))):
+            parts = name.split("#")
+            for end in range(1, len(parts)):  # a key "a#b" in an overlay names its parents too
+                known.setdefault("#".join(parts[:end]), [])
+            known.setdefault(name, []).append(value)
+    return known
+
+
+def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str]:
+    """One line for each id of the merged config that no file of the bundle has, with the nearest that it has.
+
+    Below a component whose `_target_` was exchanged, and below list items that an overlay added, any id may stand. A
+    plain value in the place of a group (`--wandb False`) gets a line, too.
+    """
+    lines, free = [], tuple[str, ...]()
+    for name, value in ids(config):
+        leaf = name.rpartition("#")[2]
+        if name.startswith(free) or name.split("#")[0] in HOST_IDS:
+            continue
+        if name not in known:
+            if leaf.isdigit():
+                free += (name,)
+                continue
+            lines.append(f"unknown id {name!r}{_nearest(name, known)}")
+            free += (name + "#",)
+        elif isinstance(value, dict) and _exchanged(name, value, known):
+            free += (name + "#",)
+        elif _replaces_group(value, known[name]):
+            lines.append(f"{name}: is a group of ids, not a value; give one of them, such as {_member(name, known)}.")
+    return lines
+
+
+def own_ids(complete: Path) -> set[str]:
+    """Every id in a complete config file, train.json or inference.json."""
+    return {name for name, _ in ids(json.loads(complete.read_text(encoding="utf-8")))}
+
+
+def lost_ids(config: dict[str, Any], settings: Iterable[str], known: dict[str, list[Any]]) -> list[str]:
+    """One line for each group that was replaced as a whole (`--wandb "{'project': 'p'}"`) and so has lost settings.
+
+    A component whose `_target_` was exchanged needs none of them.
+    """
+    lost: dict[str, list[str]] = {}
+    for setting in settings:
+        value, name = config, ""
+        for part in setting.split("#"):
+            if not isinstance(value, dict) or (name and _exchanged(name, value, known)):
+                break
+            if part not in value:
+                lost.setdefault(name, []).append(setting)
+                break
+            value, name = value[part], f"{name}#{part}".lstrip("#")
+    return [
+        f"{name}: was replaced as a whole and now lacks {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}. "
+        f"Give its ids one by one, as in --{missing[0]} VALUE."
+        for name, missing in lost.items()
+    ]
+
+
+def idle_ids(config: dict[str, Any], foreign: Iterable[str], own: set[str], known: dict[str, list[Any]]) -> list[str]:
+    """One line for each given setting that belongs to the bundle's other complete config: `--output` in a training.
+
+    Nothing would use it. Values that a file of the bundle has may stand: an overlay may serve both.
+    """
+    given = dict(ids(config))
+    tracked = {"output_dir"} if "is_not_rank0" in given else set()  # MONAI's tracking adds it
+    return [
+        f"{setting}: nothing would use it here{_nearest(setting, own)}"
+        for setting in foreign
+        if setting in given and setting not in tracked and given[setting] not in known[setting]
+    ]
+
+
+def _replaces_group(value: Any, there: list[Any]) -> bool:
+    """Whether a plain value, as in `--wandb False`, stands for what is a group in all files; a reference may."""
+    is_reference = isinstance(value, str) and value.startswith(("@", "$"))
+    return not isinstance(value, dict) and not is_reference and bool(there) and all(isinstance(t, dict) for t in there)
+
+
+def _member(name: str, known: Iterable[str]) -> str:
+    members = [k for k in known if k.rpartition("#")[0] == name and not k.endswith("_target_")]
+    return next((k for k in members if k.endswith("#enabled")), members[0] if members else name + "#_target_")
+
+
+def _exchanged(name: str, value: dict[str, Any], known: dict[str, list[Any]]) -> bool:
+    return "_target_" in value and value["_target_"] not in known.get(f"{name}#_target_", [])
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = [k for k in known if not any(part.isdigit() or part.startswith("_") for part in k.split("#"))]
+    parent, _, leaf = name.rpartition("#")
+    beside = {k.rpartition("#")[2]: k for k in known if k.rpartition("#")[0] == parent}
+    near = [beside[k] for k in difflib.get_close_matches(leaf, beside, n=1)]
+    near = near or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if not near:  # right leaf under a wrong or missing group
+        near = [k for k in names if k.rpartition("#")[2] == leaf] or difflib.get_close_matches(leaf, names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,50 @@
+"""The processes of a run under torchrun; without it every function does what one process needs.
+
+Not `ignite.distributed`: it goes on asking a process group that has been destroyed, and broadcasts no objects.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+def is_distributed() -> bool:
+    """Whether there is a process group."""
+    return dist.is_available() and dist.is_initialized()
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's rank and the number of processes."""
+    return (dist.get_rank(), dist.get_world_size()) if is_distributed() else (0, 1)
+
+
+def is_rank_0() -> bool:
+    """Whether this process is the one that writes."""
+    return rank_and_world()[0] == 0
+
+
+def from_rank_0(value: Any) -> Any:
+    """What rank 0 has, on every rank."""
+    box = [value]
+    if is_distributed():
+        dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def gathered(value: Any) -> list[Any]:
+    """What each rank has, in the order of the ranks, on every rank."""
+    values = [value]
+    if is_distributed():
+        values = [None] * dist.get_world_size()
+        dist.all_gather_object(values, value)
+    return values
+
+
+def summed(tensor: torch.Tensor) -> torch.Tensor:
+    """The sum over all ranks, on every rank."""
+    if is_distributed():
+        dist.all_reduce(tensor)
+    return tensor

@@ -1,0 +1,9 @@
+"""What is written of a run for people: tables, figures, pictures, and the handlers that write them."""
+
+from medbundles.reports.case_writer import CaseWriter as CaseWriter
+from medbundles.reports.evaluation_report import EvaluationReport as EvaluationReport
+from medbundles.reports.grad_cam import GradCam as GradCam
+from medbundles.reports.inference_writer import InferenceWriter as InferenceWriter
+from medbundles.reports.learning_curves import LearningCurves as LearningCurves
+from medbundles.reports.prediction_pictures import prediction_pictures as prediction_pictures
+from medbundles.reports.validation_report import ValidationReport as ValidationReport

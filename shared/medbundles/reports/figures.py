@@ -1,0 +1,313 @@
+"""Figures of a run: learning curves, confusion matrix, ROC and precision-recall curves, each from plain arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medbundles.atomic_files import replace_atomic
+from medbundles.errors import ConfigError
+from medbundles.metrics.calibration import BINS, bin_of, reliability_bins
+from medbundles.metrics.classification import confusion_counts
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c6bb1")  # Okabe & Ito
+DPI = 130
+NO_CURVE = ("epoch", "epoch_seconds", "samples_per_second")
+
+
+def learning_curves(
+    epochs: Sequence[Mapping[str, Any]], path: str | Path, *, best_epoch: int | None = None, title: str = ""
+) -> Path:
+    """Write losses, scores, other metrics, learning rates and gradient norms over the epochs, a panel each.
+
+    Args:
+        epochs: one record per epoch, as metrics.json has them: "epoch", train_..., val_..., lr..., grad_norm_...
+        path: the picture to write (.png).
+        best_epoch: marked by a line.
+        title: above the panels.
+
+    Returns:
+        `path`.
+    """
+    panels = _panels(epochs)
+    columns = min(3, max(1, len(panels)))
+    rows = max(1, math.ceil(len(panels) / columns))
+    with _figure(path, (4.6 * columns, 3.4 * rows)) as figure:
+        figure.suptitle(title or "Learning curves")
+        for i, (name, unit, curves) in enumerate(panels):
+            axes = figure.add_subplot(rows, columns, i + 1)
+            _draw_curves(axes, epochs, curves)
+            axes.set(title=name, xlabel="epoch", ylabel=unit)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            if name == "Learning rate":
+                axes.set_yscale("log")
+            if name == "Scores":
+                axes.set_ylim(-0.02, 1.02)
+            if best_epoch is not None:
+                axes.axvline(best_epoch, color="0.6", linestyle=":", label=f"best epoch ({best_epoch})")
+            axes.legend(fontsize=7, ncols=2 if len(curves) > 6 else 1)
+            axes.grid(alpha=0.25)
+    return Path(path)
+
+
+def loss_curve(
+    epochs: Sequence[Mapping[str, Any]], path: str | Path, *, best_epoch: int | None = None, title: str = ""
+) -> Path:
+    """Write training and validation loss and their parts over the epochs; arguments as for `learning_curves`."""
+    kept = [{k: v for k, v in record.items() if k == "epoch" or k.endswith("loss")} for record in epochs]
+    return learning_curves(kept, path, best_epoch=best_epoch, title=title or "Loss curve")
+
+
+def _panels(epochs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[str]]]:
+    """(title, unit, names of curves); metrics that leave 0..1 have a panel each."""
+    names = list(dict.fromkeys(key for record in epochs for key in record if key not in NO_CURVE))
+    groups: dict[tuple[str, str], list[str]] = {("Loss", "loss"): [], ("Scores", "score"): []}
+    for name in names:
+        values = [v for v in (_number(record, name) for record in epochs) if not math.isnan(v)]
+        bare = name.removeprefix("train_").removeprefix("val_")
+        if not values:
+            continue
+        if name == "lr" or name.startswith("lr_"):
+            group = ("Learning rate", "rate")
+        elif name.startswith("grad_norm"):
+            group = ("Gradient norm", "norm before clipping")
+        elif "threshold" in name:
+            group = ("Decision thresholds", "probability")
+        elif bare.endswith("loss"):
+            group = ("Loss", "loss")
+        elif min(values) >= 0 and max(values) <= 1 and "area" not in name:
+            group = ("Scores", "score")
+        else:
+            group = (
+                "False-positive area" if bare == "fp_area" else bare,
+                "share of the image" if "area" in bare else bare,
+            )
+        groups.setdefault(group, []).append(name)
+    return [(title, unit, curves) for (title, unit), curves in groups.items() if curves]
+
+
+def _number(record: Mapping[str, Any], name: str) -> float:
+    value = record.get(name)
+    return math.nan if value is None else float(value)
+
+
+def _draw_curves(axes: Any, epochs: Sequence[Mapping[str, Any]], curves: list[str]) -> None:
+    """One colour per quantity; training dashed, validation solid. Epochs without a value are left out, not zero."""
+    kinds = list(dict.fromkeys(name.removeprefix("train_").removeprefix("val_") for name in curves))
+    for name in curves:
+        points = [(record["epoch"], _number(record, name)) for record in epochs]
+        shown = [point for point in points if not math.isnan(point[1])]
+        colour = COLOURS[kinds.index(name.removeprefix("train_").removeprefix("val_")) % len(COLOURS)]
+        style = "--" if name.startswith("train_") else "-"
+        marker = "o" if len(shown) < 25 else ""
+        axes.plot(
+            *zip(*shown, strict=True), style, color=colour, marker=marker, markersize=3, linewidth=1.4, label=name
+        )
+
+
+def confusion_matrix(
+    label: np.ndarray, predicted: np.ndarray, class_names: Sequence[str], path: str | Path, *, title: str = ""
+) -> Path:
+    """Write the confusion matrix: counts, and the share of each true class.
+
+    Args:
+        label: (n,) true classes.
+        predicted: (n,) predicted classes.
+        class_names: names of the N classes.
+        path: the picture to write (.png).
+        title: above it.
+
+    Returns:
+        `path`.
+    """
+    size = len(class_names)
+    counts = confusion_counts(label, predicted, size)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    with _figure(path, (2.6 + 1.1 * size, 2.2 + 1.0 * size)) as figure:
+        axes = figure.add_subplot()
+        picture = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.ndindex(size, size):
+            colour = "white" if share[row, column] > 0.55 else "black"
+            text = f"{counts[row, column]}\n{share[row, column]:.0%}"
+            axes.text(column, row, text, ha="center", va="center", color=colour)
+        axes.set(title=title or "Confusion matrix", xlabel="predicted class", ylabel="true class")
+        axes.set_xticks(range(size), class_names)
+        axes.set_yticks(
+            range(size), [f"{name}\n(n={n})" for name, n in zip(class_names, counts.sum(axis=1), strict=True)]
+        )
+        figure.colorbar(picture, ax=axes, label="share of the true class", fraction=0.046)
+    return Path(path)
+
+
+def roc_curve(
+    groups: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path, *, threshold: float | None = None,
+    areas: Mapping[str, str] | None = None, title: str = "", strong: str | None = None,
+) -> Path:  # fmt: skip
+    """Write one ROC curve per group, for example per source of images.
+
+    Args:
+        groups: name: (label (n,) with 1 positive, probability (n,) of the positive class); both classes are needed.
+        path: the picture to write (.png).
+        threshold: marked on each curve.
+        areas: text per group for the legend; by default the area under the curve.
+        title: above it.
+        strong: the group that matters, such as all folds together: drawn bold and above the others, which are thin
+            and light; the threshold is marked on it alone.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ConfigError: `strong` is none of the groups.
+    """
+    with _figure(path, (5.2, 5.0)) as figure:
+        axes = figure.add_subplot()
+        looks, marked = _looks(groups, strong)
+        for name, (label, prob) in groups.items():
+            cuts, hits, false = _counts(label, prob)
+            x, y = false / max(false[-1], 1), hits / max(hits[-1], 1)
+            text = (areas or {}).get(name) or f"AUC {np.trapezoid(y, x):.3f}"
+            axes.plot(x, y, **looks[name], label=f"{name} (n={len(label)}): {text}")
+            if name in marked:
+                _mark(axes, cuts, x, y, threshold, looks[name], name == marked[0])
+        axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="chance")
+        axes.set(title=title or "ROC curve", xlabel="1 - specificity", ylabel="sensitivity")
+        _finish(axes, "lower right")
+    return Path(path)
+
+
+def pr_curve(
+    groups: Mapping[str, tuple[np.ndarray, np.ndarray]], path: str | Path, *, threshold: float | None = None,
+    title: str = "", strong: str | None = None,
+) -> Path:  # fmt: skip
+    """Write one precision-recall curve per group, with its average precision and the share of positives (chance).
+
+    Args:
+        groups: as for `roc_curve`.
+        path: the picture to write (.png).
+        threshold: marked on each curve.
+        title: above it.
+        strong: as for `roc_curve`; chance is drawn for it alone.
+
+    Returns:
+        `path`.
+
+    Raises:
+        ConfigError: `strong` is none of the groups.
+    """
+    with _figure(path, (5.2, 5.0)) as figure:
+        axes = figure.add_subplot()
+        looks, marked = _looks(groups, strong)
+        for name, (label, prob) in groups.items():
+            cuts, hits, false = _counts(label, prob)
+            x, y = hits[1:] / max(hits[-1], 1), hits[1:] / (hits[1:] + false[1:])
+            average = float(np.sum(np.diff(np.r_[0, x]) * y))  # average precision: no interpolation between points
+            text = f"{name} (n={len(label)}): AP {average:.3f}"
+            axes.step(np.r_[0, x], np.r_[y[0], y], where="pre", **looks[name], label=text)
+            if name in marked:
+                chance = np.mean(np.asarray(label) == 1)
+                axes.axhline(chance, color=looks[name]["color"], linestyle=":", linewidth=1)
+                _mark(axes, cuts[1:], x, y, threshold, looks[name], name == marked[0])
+        axes.set(title=title or "Precision-recall curve", xlabel="recall (sensitivity)", ylabel="precision")
+        axes.plot([], [], color="0.5", linestyle=":", label="chance (share of positives)")
+        _finish(axes, "lower left")
+    return Path(path)
+
+
+def reliability(
+    label: np.ndarray, prob: np.ndarray, path: str | Path, *, bins: int = BINS, positive: str = "positive class",
+    title: str = "",
+) -> Path:  # fmt: skip
+    """Write a reliability diagram: share of positives against predicted probability, and how many samples say so.
+
+    Args:
+        label: (n,), 1 positive.
+        prob: (n,) probability of the positive class.
+        path: the picture to write (.png).
+        bins: number of equally wide bins; empty ones have no point.
+        positive: name of the positive class.
+        title: above it.
+
+    Returns:
+        `path`.
+    """
+    mean, share, (low, high), _ = reliability_bins(label, prob, bins)
+    with _figure(path, (5.2, 6.2)) as figure:
+        axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="perfectly calibrated")
+        # rounding can put an end of the interval on the wrong side of the share itself
+        reach = np.maximum([share - low, high - share], 0)
+        axes.errorbar(mean, share, reach, fmt="o", color=COLOURS[0], capsize=3, label="observed, 95 % interval")
+        axes.set(title=title or "Reliability", ylabel=f"share of {positive}", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize=8)
+        place, said = bin_of(prob, bins), np.asarray(label) == 1
+        middles = (np.arange(bins) + 0.5) / bins
+        hits, total = (np.bincount(place[part], minlength=bins) for part in (said, said | True))
+        below.bar(middles, hits, 0.96 / bins, color=COLOURS[1], label=positive)
+        others = below.bar(middles, total - hits, 0.96 / bins, bottom=hits, color="0.75", label="other")
+        below.bar_label(others, [str(n) if n else "" for n in total], fontsize=8)
+        below.set_ylim(0, 1.2 * total.max())
+        below.set(xlabel=f"predicted probability of {positive}", ylabel="samples")
+        below.yaxis.get_major_locator().set_params(integer=True)
+        below.legend(fontsize=8)
+    return Path(path)
+
+
+def _looks(groups: Mapping[str, Any], strong: str | None) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """How each group's curve is drawn, and the groups that are marked."""
+    looks: dict[str, dict[str, Any]] = {n: {"color": COLOURS[i % len(COLOURS)]} for i, n in enumerate(groups)}
+    if strong is None:
+        return looks, list(groups)
+    if strong not in groups:
+        raise ConfigError(f"strong: there is no group {strong!r} among: {', '.join(groups)}")
+    others = [name for name in groups if name != strong]
+    looks = {
+        n: {"color": COLOURS[1 + i % (len(COLOURS) - 1)], "linewidth": 1, "alpha": 0.5} for i, n in enumerate(others)
+    }
+    return looks | {strong: {"color": COLOURS[0], "linewidth": 2.6, "zorder": 3}}, [strong]
+
+
+def _counts(label: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per cut, from above all probabilities down to the lowest: true and false positives."""
+    prob, positive = np.asarray(prob, dtype=float), np.asarray(label) == 1
+    cuts, place = np.unique(-prob, return_inverse=True)
+    hits = np.cumsum(np.bincount(place[positive], minlength=len(cuts)))
+    false = np.cumsum(np.bincount(place[~positive], minlength=len(cuts)))
+    return np.r_[np.inf, -cuts], np.r_[0, hits], np.r_[0, false]
+
+
+def _mark(
+    axes: Any, cuts: np.ndarray, x: np.ndarray, y: np.ndarray, threshold: float | None, look: Mapping[str, Any],
+    named: bool,
+) -> None:  # fmt: skip
+    if threshold is None:
+        return
+    reached = np.flatnonzero(cuts >= threshold)
+    if len(reached):
+        label = f"threshold {threshold:.3f}" if named else None
+        axes.plot(x[reached[-1]], y[reached[-1]], "o", color=look["color"], markersize=7, zorder=4, label=label)
+
+
+def _finish(axes: Any, place: str) -> None:
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.grid(alpha=0.25)
+    axes.legend(loc=place, fontsize=8)
+
+
+@contextmanager
+def _figure(path: str | Path, size: tuple[float, float]) -> Iterator[Any]:
+    """A figure that no window system and no other figure knows of; written whole when the block ends."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    yield figure
+    with replace_atomic(path) as temporary:
+        figure.savefig(temporary, format="png")

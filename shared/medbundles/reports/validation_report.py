@@ -1,0 +1,85 @@
+"""What the best epoch says of the validation part: metrics with intervals, plots and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from medbundles.handlers.early_stopping import validated
+from medbundles.handlers.history import History
+from medbundles.handlers.stateful import stateful
+from medbundles.reports.evaluation import CLASSIFICATION
+from medbundles.reports.evaluation_report import EvaluationReport
+from medbundles.runs.directory import RunDirectory
+
+
+class ValidationReport:
+    """Keeps the best epoch's predictions on the validation part and writes their report when the run ends.
+
+    The files are those of `EvaluationReport` with the prefix "val", without the worst cases. What is kept is part of
+    the checkpoints, so a resumed run reports the same. The best epoch's precision, recall, F1 and support per class
+    and its confusion matrix also stand in metrics.json, under "classes".
+
+    Args:
+        run_dir: the run directory.
+        validator: the evaluator that the trainer's ValidationHandler runs.
+        class_names: names of the N classes.
+        predictions: the postprocessing, whose thresholds are told.
+        every: write confusion_matrix_epoch_X.png, roc_curve_epoch_X.png and pr_curve_epoch_X.png of every so many-th
+            epoch X, if it is validated; 0: none.
+        scores: of the classification, see `medbundles.metrics.named_scores.SCORES`.
+    """
+
+    def __init__(
+        self,
+        run_dir: RunDirectory,
+        validator: Engine,
+        class_names: Sequence[str],
+        predictions: Any = None,
+        every: int = 0,
+        scores: Sequence[str] = CLASSIFICATION,
+    ):
+        self.validator, self.every = validator, every
+        self.report = EvaluationReport(
+            run_dir, class_names, "val", predictions, worst=0, on_completed=False, scores=scores
+        )
+        self.best: list[dict[str, Any]] = []
+        self.best_epoch = 0
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the trainer, after History and before CheckpointSaver."""
+        stateful(engine)["validation_report"] = self
+        self.report.attach(self.validator)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best epoch's predictions."""
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with those of a checkpoint."""
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
+
+    def __call__(self, engine: Engine) -> None:
+        if not validated(engine, self.validator):
+            return
+        history, epoch = stateful(engine)["history"], engine.state.epoch
+        best = history.best() if isinstance(history, History) else None
+        is_best, is_drawn = best is not None and best["epoch"] == epoch, self.every > 0 and epoch % self.every == 0
+        if not is_best and not is_drawn:
+            return
+        rows = self.report.gathered()[0]  # by all ranks: they see the same metrics
+        if is_best and isinstance(history, History):
+            self.best, self.best_epoch = rows, epoch
+            history.sections["classes"] = {"epoch": epoch, **self.report.evaluation(rows).classes()}
+            history.write()
+        if is_drawn:
+            self.report.write_plots(rows, epoch)
+
+    def write(self, engine: Engine) -> None:
+        """Write the report of the best epoch, on rank 0."""
+        if self.best:
+            self.report.write_rows(self.best, {}, about={"epoch": self.best_epoch})

@@ -1,0 +1,10 @@
+"""All checks of the brain tumour bundle's settings; a setting may have several, told apart by a word in brackets."""
+
+from __future__ import annotations
+
+from tests.bundles.brain_tumor_data import DATA
+from tests.bundles.brain_tumor_model import MODEL
+from tests.bundles.brain_tumor_run import RUN
+from tests.bundles.setting_check import Check
+
+CHECKS: dict[str, Check] = {**MODEL, **DATA, **RUN}

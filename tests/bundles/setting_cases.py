@@ -1,0 +1,114 @@
+"""The bundles whose settings are tested, and what differs between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from medbundles.preflight.schema import Setting, read_settings
+from tests.bundles import brain_tumor_bench, glioma_bench
+from tests.bundles.brain_tumor_settings import CHECKS as BRAIN_CHECKS
+from tests.bundles.glioma_settings import CHECKS as GLIOMA_CHECKS
+from tests.bundles.setting_bench import BUNDLES, Bench
+from tests.bundles.setting_check import Check, setting_of
+
+TOOLS = Path(__file__).parents[2] / "tools"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A bundle.
+
+    Args:
+        name: short, for the names of the tests.
+        bundle: its folder's name.
+        bench: makes its bench in an empty folder.
+        checks: of its settings, by setting and perhaps a word in brackets.
+        sections: (document, section) -> how many of its parameters are settings.
+        not_ids: parameters of the documents that are no id, and the file of the bundle (or elsewhere) that they are.
+        misspelt: unknown ids, and the line that the preflight has for each.
+    """
+
+    name: str
+    bundle: str
+    bench: Callable[[Path], Bench]
+    checks: Mapping[str, Check]
+    sections: Mapping[tuple[str, str], int]
+    not_ids: Mapping[str, str | Path] = field(default_factory=dict)
+    misspelt: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def configs(self) -> Path:
+        return BUNDLES / self.bundle / "configs"
+
+    @property
+    def settings(self) -> dict[str, Setting]:
+        return {setting.id: setting for setting in read_settings(self.configs / "schema.json")}
+
+    def config(self, name: str) -> dict[str, Any]:
+        return json.loads((self.configs / f"{name}.json").read_text(encoding="utf-8"))
+
+    def checks_of(self, setting: str) -> list[Check]:
+        return [check for name, check in self.checks.items() if setting_of(name) == setting]
+
+
+BRAIN = Case(
+    "brain",
+    brain_tumor_bench.BUNDLE,
+    brain_tumor_bench.BrainTumorBench,
+    BRAIN_CHECKS,
+    sections={
+        ("000", "1 experiment"): 4,
+        ("000", "2 paths"): 9,
+        ("000", "3 model"): 9,
+        ("000", "4 loss"): 8,
+        ("000", "5 optimizer"): 5,
+        ("000", "6 scheduler"): 7,
+        ("000", "7 training"): 8,
+        ("000", "8 early stopping"): 5,
+        ("000", "9 checkpoint"): 6,
+        ("000", "10 augmentation"): 13,
+        ("000", "11 dataset"): 4,
+        ("000", "12 wandb"): 9,
+        ("000", "13 performance"): 4,
+        ("003", "joint fine-tuning"): 5,
+    },
+    not_ids={
+        "validation has no augmentation": "configs/train.json",
+        "augmentation (stage overlays)": "configs/stage1_seg_warmup.json",
+        "stage2_cls_head.json": "configs/stage2_cls_head.json",
+        "evaluate.json": "configs/evaluate.json",
+        "inference.json / report": "configs/inference.json",
+        "python -m tools stages": TOOLS / "stages.py",
+    },
+    misspelt={
+        "batchsize": "unknown id 'batchsize'; did you mean 'batch_size'?",
+        "loss#lamda_seg": "unknown id 'loss#lamda_seg'; did you mean 'loss#lambda_seg'?",
+        "augmentation#flip_h": "unknown id 'augmentation#flip_h'; did you mean 'augmentation#random_flip_h'?",
+    },
+)
+GLIOMA = Case(
+    "glioma",
+    glioma_bench.BUNDLE,
+    glioma_bench.GliomaBench,
+    GLIOMA_CHECKS,
+    sections={("004", "command line"): 30},
+    not_ids={"configs/multi_gpu_train.json": "configs/multi_gpu_train.json"},
+    misspelt={
+        "modalities": "unknown id 'modalities'; did you mean 'modality'?",
+        "loss#max_margin": "unknown id 'loss#max_margin'; did you mean 'loss#max_m'?",
+        "drw_start": "unknown id 'drw_start'; did you mean 'drw_start_epoch'?",
+    },
+)
+CASES = (BRAIN, GLIOMA)
+
+
+def every_check() -> list[tuple[Case, str]]:
+    """(bundle, name of a check) of all."""
+    return [(case, name) for case in CASES for name in case.checks]

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from medbundles.preflight import rules
+
+RIGHT = {
+    "mixing#brats_ratio": 0.3, "mixing#kaggle_ratio": 0.7,
+    "early_stopping#enabled": True, "early_stopping#patience": 5, "val_interval": 5, "epochs": 10,
+    "class_names": ["no", "yes"], "cls_num_classes": 2, "scheduler#warmup_epochs": 9,
+    "loss#lambda_seg": 0, "loss#lambda_cls": 1,
+    "loss#seg_loss#name": "dice_bce", "loss#seg_loss#dice_weight": 0, "loss#seg_loss#bce_weight": 1,
+    "frozen": ["encoder", "decoder"], "resume": True, "init_from": "stage1",
+    "early_stopping#monitor": "val_dice", "early_stopping#mode": "max", "device": "cpu",
+    "early_stopping#tie_break": "val_f1", "fold": 4, "folds": 5, "selection": "inner", "drw_start_epoch": 10,
+    "sampling": "balanced", "loss#name": "ldam", "loss#max_m": 0.5, "allow_double_balancing": True,
+    "pretrained_path": False, "layout": "strided", "spatial_size": [16, 32, 33], "batch_size": 1, "drop_last": False,
+}  # fmt: skip
+
+BROKEN = [
+    ({"mixing#brats_ratio": 0.4}, "mixing#brats_ratio and mixing#kaggle_ratio add up to 1.1; they must add up to 1."),
+    ({"early_stopping#patience": 4}, "early_stopping#patience: 4 epochs are less than one validation (val_interval 5)"),
+    ({"val_interval": 11, "early_stopping#enabled": False}, "val_interval: 11 is beyond epochs (10)"),
+    ({"class_names": ["a", "b", "c"]}, "class_names: ['a', 'b', 'c'] must be 2 names"),
+    ({"class_names": ["a", "a"]}, "must be different names"),
+    ({"scheduler#warmup_epochs": 10}, "scheduler#warmup_epochs: 10 leaves nothing of 10 epochs"),
+    ({"loss#lambda_cls": 0}, "loss#lambda_seg and loss#lambda_cls are both 0"),
+    ({"loss#seg_loss#bce_weight": 0}, "loss#seg_loss#dice_weight and loss#seg_loss#bce_weight are both 0"),
+    ({"frozen": ["head", "encoder", "decoder"]}, "leaves nothing to train"),
+    ({"early_stopping#monitor": "val_loss"}, "val_loss is best when it is min; use --early_stopping#mode min"),
+    ({"early_stopping#mode": "min"}, "val_dice is best when it is max; use --early_stopping#mode max"),
+    ({"class_names": ["LGG", "lgg"]}, "must be different names (capitals do not count)"),
+    ({"early_stopping#tie_break": "val_loss"}, "early_stopping#tie_break: of val_loss smaller is better"),
+    ({"fold": 5}, "fold: 5 is beyond the last one; with folds 5 use 0 to 4"),
+    ({"folds": 2, "fold": 1}, "selection: inner takes one fold to test, one to choose and trains on the rest"),
+    ({"drw_start_epoch": 11}, "drw_start_epoch: 11 is beyond epochs (10)"),
+    ({"allow_double_balancing": False}, "on top of the margins of loss#name ldam and drw_start_epoch 10"),
+    ({"allow_double_balancing": False, "loss#name": "cross_entropy"}, "balanced comes on top of drw_start_epoch 10"),
+    ({"pretrained_path": "w.pth", "layout": "medicalnet"}, "init_from and pretrained_path: both give initial weights"),
+    ({"spatial_size": [16, 32, 32]}, "layout: strided leaves one voxel of the spatial_size [16, 32, 32]"),
+    ({"spatial_size": [16] * 3, "drop_last": True}, "Use batch_size 2 or more and drop_last True, a larger spatial"),
+    ({"spatial_size": [16] * 3, "batch_size": 2}, "with batch_size 2 and drop_last False, batch normalisation would"),
+    ({"pretrained_path": "w.pth", "init_from": None}, "MedicalNet's weights mean something else in the layout"),
+    ({"device": "gpu"}, "device: 'gpu' is no device; use cpu, cuda or cuda:0"),
+    ({"device": "cuda:99"}, "device: 'cuda:99' is not in this machine"),
+]  # fmt: skip
+
+
+def test_values_that_work_together_break_no_rule():
+    assert rules.broken_rules(RIGHT, "train") == []
+    assert (
+        rules.broken_rules({**RIGHT, "early_stopping#monitor": "val_l1", "early_stopping#mode": "min"}, "train") == []
+    )
+    assert rules.broken_rules({}, "train") == []  # a bundle without these settings
+
+
+@pytest.mark.parametrize(("change", "message"), BROKEN, ids=[m[:30] for _, m in BROKEN])
+def test_each_combination_that_cannot_work_is_one_line(change, message):
+    (line,) = rules.broken_rules({**RIGHT, **change}, "train")
+    assert message in line
+
+
+def test_an_evaluation_is_judged_by_its_device_only(monkeypatch):
+    wrong = {**RIGHT, "mixing#brats_ratio": 0.9, "device": "cuda:1"}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert rules.broken_rules(wrong, "evaluate") == [
+        "device: 'cuda:1' is not in this machine, which has 1 GPUs; use cpu for the CPU."
+    ]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert rules.broken_rules(wrong, "evaluate") == []
+    assert len(rules.broken_rules(wrong, "find_lr")) == 1

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from medbundles.preflight.workflow import ids, known_ids, running_workflow, unknown_ids
+
+TRAIN = {
+    "batch_size": 4,
+    "early_stopping": {"patience": 5},
+    "wandb": {"project": "x", "enabled": False},
+    "loss": {"_target_": "a.Loss", "weight": 1},
+    "list": [{"_target_": "a.Step", "size": 3}],
+    "ref": "@loss",
+}
+
+
+@pytest.fixture
+def known(tmp_path):
+    (tmp_path / "train.json").write_text(json.dumps(TRAIN))
+    (tmp_path / "overlay.json").write_text(json.dumps({"+more": 1, "early_stopping#min_epochs": 2, "new#leaf": 3}))
+    (tmp_path / "metadata.json").write_text(json.dumps({"version": "1"}))
+    (tmp_path / "schema.json").write_text(json.dumps({"properties": {}}))
+    return known_ids(tmp_path)
+
+
+def test_ids_name_groups_and_list_items():
+    assert [name for name, _ in ids({"a": {"b": [{"c": 1}, 2]}, "d::e": 3})] == [
+        "a", "a#b", "a#b#0", "a#b#0#c", "a#b#1", "d#e"
+    ]  # fmt: skip
+
+
+def test_known_ids_are_those_of_all_config_files_but_metadata_and_schema(known):
+    assert {"batch_size", "early_stopping#min_epochs", "more", "new", "new#leaf", "list#0#size"} <= set(known)
+    assert not {"version", "properties"} & set(known)
+
+
+@pytest.mark.parametrize(
+    ("change", "lines"),
+    [
+        ({}, []),
+        ({"batchsize": 3}, ["unknown id 'batchsize'; did you mean 'batch_size'?"]),
+        (
+            {"early_stopping": {"patiense": 1}},
+            ["unknown id 'early_stopping#patiense'; did you mean 'early_stopping#patience'?"],
+        ),
+        ({"patience": 1}, ["unknown id 'patience'; did you mean 'early_stopping#patience'?"]),
+        ({"list": [{"_target_": "a.Step", "sise": 1}]}, ["unknown id 'list#0#sise'; did you mean 'list#0#size'?"]),
+        ({"xyzzy": {"deep": {"er": 1}}}, ["unknown id 'xyzzy'"]),  # one line, not one for each id below
+        ({"loss": {"_target_": "my.Loss", "anything": {"goes": 1}}}, []),
+        ({"loss": {"_target_": "a.Loss", "anything": 1}}, ["unknown id 'loss#anything'"]),
+        ({"list": [TRAIN["list"][0], {"_target_": "my.Step", "x": 1}]}, []),  # what an overlay appended
+        ({"list": [{"_target_": "my.Step", "x": 1}]}, []),
+        ({"run_name": "x", "tracking_uri": {"y": 1}, "_meta_": {"z": 1}}, []),  # hosts add these
+        ({"wandb": False}, ["wandb: is a group of ids, not a value; give one of them, such as wandb#enabled."]),
+        ({"early_stopping": None}, ["give one of them, such as early_stopping#"]),
+        ({"loss": 3}, ["give one of them, such as loss#weight."]),
+        ({"loss": "@other", "wandb": "$@x"}, []),
+    ],
+)
+def test_every_id_that_no_file_has_gets_one_line(known, change, lines):
+    found = unknown_ids({**TRAIN, **change}, known)
+    assert len(found) == len(lines)
+    assert all(wanted in line for line, wanted in zip(found, lines, strict=True))
+
+
+def test_outside_a_run_list_there_is_no_workflow():
+    with pytest.raises(RuntimeError, match="cannot be built outside it"):
+        running_workflow()

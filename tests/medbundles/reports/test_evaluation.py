@@ -1,0 +1,130 @@
+"""The report of a network that only classifies: every score, what is wrong and in which order, and its files."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from medbundles.errors import ConfigError
+from medbundles.metrics.named_scores import SCORES
+from medbundles.reports.evaluation import Evaluation
+
+NAMES = ["LGG", "HGG"]
+
+
+def rows(label, prob, threshold=0.5, sources=None) -> list[dict]:
+    return [
+        {
+            "name": f"case {i}", "patient": f"p{i}", "source": sources[i] if sources else "volumes", "file": "",
+            "label": int(y), "predicted": int(p >= threshold), "prob": [1 - p, p],
+        }
+        for i, (y, p) in enumerate(zip(label, prob, strict=True))
+    ]  # fmt: skip
+
+
+def few() -> Evaluation:
+    """Two missed HGG (0.2 is the surer error), two LGG taken for HGG (0.9 is the surer one)."""
+    return Evaluation(rows([0, 0, 1, 1, 1, 0], [0.6, 0.9, 0.4, 0.2, 0.8, 0.1]), NAMES, bootstrap=50)
+
+
+def test_every_score_has_a_value_and_an_interval(tmp_path):
+    sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is the reference")
+    rng = np.random.default_rng(0)
+    label = rng.random(100) < 0.8
+    prob = np.clip(0.3 * label + 0.7 * rng.random(100), 0, 1)
+    evaluation = Evaluation(rows(label, prob, 0.6), NAMES, {"class_threshold": 0.6}, 200, scores=list(SCORES))
+    evaluation.write_metrics(tmp_path / "test_metrics", {"checkpoint": "best.pt"})
+    content = json.loads((tmp_path / "test_metrics.json").read_text())
+    metrics, said = content["metrics"], prob >= 0.6
+    assert list(metrics) == list(SCORES) == list(content["meaning"])
+    wanted = {
+        "balanced_acc": sklearn.balanced_accuracy_score(label, said), "brier": sklearn.brier_score_loss(label, prob),
+        "recall_macro": sklearn.balanced_accuracy_score(label, said), "auc": sklearn.roc_auc_score(label, prob),
+        "f1_macro": sklearn.f1_score(label, said, average="macro"), "f1": sklearn.f1_score(label, said),
+        "precision": sklearn.precision_score(label, said),
+        "precision_macro": sklearn.precision_score(label, said, average="macro"),
+    }  # fmt: skip
+    assert {name: metrics[name]["value"] for name in wanted} == pytest.approx(wanted)
+    for name, m in metrics.items():
+        assert 0 <= m["low"] < m["high"] <= 1, name
+        assert m["low"] <= m["value"] <= m["high"] or name == "ece"
+    lines = list(csv.DictReader((tmp_path / "test_metrics.csv").open()))
+    assert [line["metric"] for line in lines] == list(SCORES)
+    assert content["class_threshold"] == 0.6
+    assert "mask_threshold" not in content
+
+
+def test_what_is_wrong_stands_false_negatives_first_and_the_surest_of_each_first(tmp_path):
+    evaluation = few()
+    evaluation.write_metrics(tmp_path / "test_metrics", {})
+    content = json.loads((tmp_path / "test_metrics.json").read_text())
+    assert [error["name"] for error in content["errors"]] == ["case 3", "case 2", "case 1", "case 0"]
+    assert content["errors"][0] == {
+        "name": "case 3", "patient": "p3", "true": "HGG", "predicted": "LGG", "prob": [0.8, 0.2],
+    }  # fmt: skip
+    assert content["confusion_matrix"] == [[1, 2], [2, 1]]
+    assert (content["false_negatives"], content["false_positives"]) == (2, 2)
+    assert content["per_class"]["HGG"] == pytest.approx(
+        {"precision": 1 / 3, "recall": 1 / 3, "f1": 1 / 3, "support": 3}
+    )
+    told = evaluation.table().splitlines()[-6:]
+    assert told[0] == "false negatives, HGG taken for LGG: 2 of 3"
+    assert told[1] == "  case 3 (patient p3): HGG taken for LGG (LGG 0.800, HGG 0.200)"
+    assert told[3] == "false positives, LGG taken for HGG: 2 of 3"
+
+
+def test_many_errors_are_not_all_told_in_the_table():
+    table = Evaluation(rows([1] * 30, [0.1] * 30), NAMES, bootstrap=10).table()
+    assert table.count("HGG taken for LGG (") == 10
+    assert "  ... and 20 more (all are in the .json file)" in table
+    assert table.endswith("false positives, LGG taken for HGG: 0 of 0")
+
+
+def test_more_than_two_classes_have_no_positive_one(tmp_path):
+    prob = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.2, 0.2, 0.6]])
+    blank = rows([1, 0, 2], [0, 0, 0])
+    items = [row | {"prob": list(p), "predicted": int(p.argmax())} for row, p in zip(blank, prob, strict=True)]
+    evaluation = Evaluation(items, ["a", "b", "c"], bootstrap=10)
+    evaluation.write_metrics(tmp_path / "m", {})
+    content = json.loads((tmp_path / "m.json").read_text())
+    assert "false_negatives" not in content
+    assert [error["name"] for error in content["errors"]] == ["case 1", "case 0"]
+    assert "wrong class: 2 of 3" in evaluation.table()
+
+
+def test_files_of_a_network_without_masks(tmp_path):
+    evaluation = few()
+    assert not {"dice", "iou", "fp_area"} & set(evaluation.metrics["all"])
+    evaluation.write_predictions(tmp_path, "val")
+    with (tmp_path / "predictions.csv").open() as file:
+        assert next(csv.reader(file)) == [
+            "name", "patient", "source", "file", "label", "predicted", "prob_LGG", "prob_HGG",
+        ]  # fmt: skip
+    assert np.load(tmp_path / "val_labels.npy").tolist() == [0, 0, 1, 1, 1, 0]
+    assert {p.name for p in evaluation.write_plots(tmp_path)} == {
+        "confusion_matrix.png", "roc_curve.png", "pr_curve.png",
+    }  # fmt: skip
+    calibrated = Evaluation(evaluation.rows, NAMES, bootstrap=10, scores=["auc", "ece"])
+    assert (tmp_path / "reliability_epoch_2.png") in calibrated.write_plots(tmp_path, "_epoch_2")
+
+
+def test_sources_have_their_own_scores():
+    label, prob = [0, 1, 0, 1], [0.1, 0.9, 0.8, 0.3]
+    items = rows(label, prob, sources=["fold 0", "fold 0", "fold 1", "fold 1"])
+    metrics = Evaluation(items, NAMES, bootstrap=10, scores=["balanced_acc"]).metrics
+    assert {group: m["balanced_acc"]["value"] for group, m in metrics.items()} == {"all": 0.5, "fold 0": 1, "fold 1": 0}
+
+
+def test_without_rows_there_is_no_metric(tmp_path):
+    evaluation = Evaluation([], NAMES)
+    evaluation.write_metrics(tmp_path / "m", {})
+    assert json.loads((tmp_path / "m.json").read_text())["per_class"]["HGG"]["recall"] is None
+    assert "taken for" not in evaluation.table()
+
+
+def test_an_unknown_score_lists_the_scores():
+    with pytest.raises(ConfigError, match="scores: 'bier' unknown; choose from: acc, sensitivity"):
+        Evaluation([], NAMES, scores=["auc", "bier"])

@@ -1,0 +1,101 @@
+"""Figures are written whole, and show what they are given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medbundles.errors import ConfigError
+from medbundles.reports import figures
+from medbundles.reports.figures import (
+    _counts,
+    _panels,
+    confusion_matrix,
+    learning_curves,
+    loss_curve,
+    pr_curve,
+    reliability,
+    roc_curve,
+)
+
+
+def readable(path) -> bool:
+    with Image.open(path) as picture:
+        picture.load()
+        return picture.format == "PNG" and min(picture.size) > 200 and len(set(picture.convert("L").tobytes())) > 20
+
+
+def epochs() -> list[dict]:
+    records = [
+        {"epoch": e, "train_loss": 1 / e, "train_dice": 0.5, "lr": 1e-3, "epoch_seconds": 3.0} for e in (1, 2, 3)
+    ]
+    records[1] |= {"val_loss": 0.7, "val_dice": 0.6, "val_auc": float("nan"), "val_psnr": 31.0, "val_fp_area": 0.01}
+    return records
+
+
+def test_learning_curves_have_a_panel_per_kind():
+    panels = {title: curves for title, _, curves in _panels(epochs())}
+    assert panels == {
+        "Loss": ["train_loss", "val_loss"],
+        "Scores": ["train_dice", "val_dice"],  # an AUC that was never defined is left out
+        "Learning rate": ["lr"],
+        "psnr": ["val_psnr"],
+        "False-positive area": ["val_fp_area"],
+    }
+
+
+@pytest.mark.parametrize("records", [epochs(), epochs()[:1], [{"epoch": 1}], []])
+def test_learning_curves_of_any_history(tmp_path, records):
+    for figure in (learning_curves, loss_curve):
+        path = figure(records, tmp_path / "plots" / "curves.png", best_epoch=1 if records else None)
+        if records and len(records[0]) > 1:
+            assert readable(path)
+    assert [p.name for p in (tmp_path / "plots").iterdir()] == ["curves.png"]
+
+
+def test_curves_and_matrix(tmp_path):
+    label, prob = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])
+    assert readable(confusion_matrix(label, prob > 0.5, ["no", "yes"], tmp_path / "cm.png"))
+    assert readable(roc_curve({"all": (label, prob)}, tmp_path / "roc.png", threshold=0.5))
+    assert readable(pr_curve({"all": (label, prob), "b": (label, prob)}, tmp_path / "pr.png", threshold=0.9))
+
+
+def test_one_group_stands_out_from_the_folds(tmp_path, monkeypatch):
+    drawn = {}
+
+    def note(axes, cuts, x, y, threshold, look, named):
+        drawn[look["color"]] = (look["linewidth"], named)
+
+    monkeypatch.setattr(figures, "_mark", note)
+    label, prob = np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.35, 0.8])
+    groups = dict.fromkeys([*(f"fold {i}" for i in range(9)), "all, out of fold"], (label, prob))
+    for figure in (roc_curve, pr_curve):
+        drawn.clear()
+        assert readable(figure(groups, tmp_path / "folds.png", threshold=0.5, strong="all, out of fold"))
+        assert drawn == {figures.COLOURS[0]: (2.6, True)}
+    looks, marked = figures._looks(groups, "all, out of fold")
+    assert marked == ["all, out of fold"]
+    assert [look["color"] for look in looks.values()].count(figures.COLOURS[0]) == 1
+    with pytest.raises(ConfigError, match="no group 'alle' among: fold 0, fold 1"):
+        roc_curve(groups, tmp_path / "folds.png", strong="alle")
+
+
+@pytest.mark.parametrize("prob", [[0.0, 0.1, 0.95, 1.0], [0.5, 0.5, 0.5, 0.5]])
+def test_reliability_with_empty_bins_and_at_the_edges(tmp_path, prob):
+    label = np.array([0, 1, 1, 1])
+    assert readable(reliability(label, np.array(prob), tmp_path / "reliability.png", positive="HGG"))
+
+
+def test_counts_of_the_curves_equal_counting():
+    label, prob = np.array([0, 1, 1, 0, 1]), np.array([0.2, 0.2, 0.7, 0.5, 0.5])
+    cuts, hits, false = _counts(label, prob)
+    for cut, h, f in zip(cuts, hits, false, strict=True):
+        assert (h, f) == (((prob >= cut) & (label == 1)).sum(), ((prob >= cut) & (label == 0)).sum())
+    assert cuts.tolist() == [np.inf, 0.7, 0.5, 0.2]
+
+
+def test_no_global_state_of_pyplot(tmp_path):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    confusion_matrix(np.array([0]), np.array([0]), ["a", "b"], tmp_path / "cm.png")
+    assert pyplot.get_fignums() == []

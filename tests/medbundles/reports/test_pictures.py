@@ -1,0 +1,52 @@
+"""Overlays and heat maps: where the colours are, and that any size and content works."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medbundles.reports.pictures import PREDICTION, TRUTH, gray, heat_map, overlay
+
+
+def test_outlines_lie_on_the_rims(tmp_path):
+    image, truth, predicted = np.random.default_rng(0).random((1, 96, 128)), np.zeros((96, 128)), np.zeros((96, 128))
+    truth[10:30, 20:50], predicted[60:80, 80:120] = 1, 1
+    picture = np.asarray(Image.open(overlay(image, tmp_path / "o.png", predicted=predicted, truth=truth, caption="x")))
+    factor = 3  # 128 pixels to 384
+    right = picture[: 96 * factor, 128 * factor + 8 :]
+    for colour, (top, bottom, left, right_edge) in ((TRUTH, (10, 30, 20, 50)), (PREDICTION, (60, 80, 80, 120))):
+        rows, columns = np.nonzero((right == colour).all(-1))
+        assert (rows.min() // factor, rows.max() // factor + 1) == (top, bottom)
+        assert (columns.min() // factor, columns.max() // factor + 1) == (left, right_edge)
+        assert len(rows) < 0.5 * (bottom - top) * (right_edge - left) * factor**2  # an outline, not an area
+    assert (picture[: 96 * factor, : 128 * factor].std(axis=-1) == 0).all()  # the image beside it is untouched
+
+
+def test_heat_is_bright_where_it_is_hot(tmp_path):
+    heat = np.zeros((64, 64))
+    heat[40:50, 10:20] = 1
+    picture = np.asarray(Image.open(heat_map(np.ones((64, 64)), heat, tmp_path / "h.png")), dtype=float)
+    right = picture[:384, 384 + 8 :]
+    assert right[45 * 6, 15 * 6, 0] > right[45 * 6, 15 * 6, 2] + 50  # yellow
+    assert np.ptp(right[10 * 6, 40 * 6]) == 0  # gray
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 900), (700, 5), (3, 40, 60)])
+def test_any_shape(tmp_path, shape):
+    image = np.arange(np.prod(shape), dtype=float).reshape(shape)
+    plane = image.shape[-2:]
+    overlay(image, tmp_path / "o.png", predicted=np.ones(plane), truth=np.zeros(plane), caption="a b\n" * 3)
+    heat_map(image, np.zeros(plane), tmp_path / "h.png", predicted=np.zeros(plane))
+    assert {p.name for p in tmp_path.iterdir()} == {"o.png", "h.png"}
+
+
+def test_gray_uses_the_range_that_is_there():
+    assert gray(np.full((4, 4), 7.0)).max() == 0
+    values = gray(np.linspace(-1000, 3000, 10000).reshape(100, 100))
+    assert values.min() == 0
+    assert values.max() == 255
+    assert abs(int(values[50, 0]) - 127) < 3
+    spike = np.zeros((100, 100))
+    spike[0, 0] = 5  # less than the middle 99 %
+    assert gray(spike)[0, 0] == 255

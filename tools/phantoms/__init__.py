@@ -1,0 +1,1 @@
+"""Synthetic heads for trying and testing, in the layouts that the bundles read."""

@@ -1,0 +1,1 @@
+"""Raw data to the layouts that the bundles read, split by patient."""

@@ -1,0 +1,146 @@
+"""BraTS volumes to 2D slices in the prepared layout."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from medbundles.data import axial_slices, read_volume
+from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases, check_cases
+from medbundles.data.lists.splits import PARTS, split_by_patient
+from medbundles.errors import DataError, MedbundlesError
+from tools.prepare.prepared import (
+    SLICES,
+    check_written,
+    existing_folder,
+    one_of,
+    part_of,
+    print_counts,
+    progress,
+    write_slice,
+    write_split,
+)
+from tools.staging import staged
+
+
+def prepare_brats2d(
+    input: str,
+    out: str,
+    modality: tuple[str, ...] = ("flair",),
+    labels: str = "whole",
+    ratios: tuple[float, ...] = (0.7, 0.15, 0.15),
+    seed: int = 42,
+    min_brain: float = 0.02,
+    step: int = 1,
+    overwrite: bool = False,
+    skip_bad_files: bool = False,
+) -> dict[str, dict[str, int]]:
+    """Axial slices of BraTS volumes (2015 by DeepMedic, 2017 to 2021, 2023), split by patient, stratified by grade.
+
+    Slices are shown nose up, the patient's right on the left. Visits of one patient stay together.
+
+    Args:
+        input: folder above the cases (HGG/ and LGG/ may stand between).
+        out: dataset folder to write; pictures of 'prepare yesno' may be in it already.
+        modality: flair, t1, t1ce, t2 or several (flair,t1ce): they become the channels, in this order.
+        labels: whole (tumour 255, else 0), or classes (0 none, 1 necrotic and non-enhancing, 2 oedema, 3 enhancing).
+        ratios: shares of train, val and test.
+        seed: seed of the split.
+        min_brain: slices without tumour are kept if the head fills at least this share of them.
+        step: keep every step-th slice.
+        overwrite: replace slices that a prepare verb wrote there before.
+        skip_bad_files: leave out bad cases and list them, instead of an error.
+
+    Returns:
+        part -> counts.
+
+    Example:
+        python -m tools prepare brats2d --input /data/MICCAI_BraTS_2018 --out /data/brain2d --modality flair
+    """
+    for name in modality:
+        one_of("modality", name, MODALITIES)
+    one_of("labels", labels, ("whole", "classes"))
+    if step < 1 or not 0 <= min_brain <= 1:
+        raise MedbundlesError(f"--step {step} must be at least 1 and --min_brain {min_brain:g} between 0 and 1")
+    folder = existing_folder(input)
+    cases = brats_cases(folder)
+    problems = check_cases(cases, modality)
+    if not skip_bad_files:
+        problems.settle(folder, False, "Complete or remove them, or leave them out with --skip_bad_files True.")
+    cases = [case for case in cases if case.seg and set(modality) <= case.files.keys()]
+    split = split_by_patient({case.patient: case.grade for case in cases}, ratios, seed)
+    home = part_of(split)
+    counts = {part: {"patients": 0, "slices": 0, "with_tumour": 0} for part in PARTS}
+    kept: dict[str, set[str]] = defaultdict(set)
+    with staged(out, SLICES, overwrite) as target:
+        for case in progress(cases, "cases"):
+            part = home[case.patient]
+            try:
+                images, seg = _read(case, modality)
+            except DataError as error:
+                problems.add(case.name, error)
+                continue
+            masks = _masks(case, seg, labels)
+            for z in _chosen(images[0], seg, min_brain)[::step]:
+                write_slice(target / part, case.patient, f"{case.name}_z{z:03d}", images[:, z], masks[z])
+                counts[part]["slices"] += 1
+                counts[part]["with_tumour"] += bool(masks[z].any())
+                kept[part].add(case.patient)
+        problems.settle(folder, skip_bad_files, "Mend or remove them, or leave them out with --skip_bad_files True.")
+        for part in PARTS:
+            counts[part]["patients"] = len(kept[part])
+        check_written(target)
+        split = {part: sorted(kept[part]) for part in PARTS}
+        write_split(
+            target,
+            "brats2d",
+            SLICES,
+            split,
+            counts,
+            seed=seed,
+            ratios=ratios,
+            input=str(folder.resolve()),
+            modality=modality,
+            labels=labels,
+            min_brain=min_brain,
+            step=step,
+        )
+    print_counts(counts, out)
+    return counts
+
+
+def _read(case: BratsCase, modality: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Channels (C, Z, H, W) and labels (Z, H, W)."""
+    assert case.seg is not None  # complete cases only
+    seg, info = read_volume(case.seg, allow_constant=True)
+    labels = seg.astype(np.uint8)
+    if labels.max() > 4 or not np.array_equal(labels, seg):
+        raise DataError(f"{case.seg}: labels {np.unique(seg)[:8].tolist()} are not those of BraTS (0 to 4)")
+    volumes = []
+    for name in modality:
+        volume, other = read_volume(case.files[name])
+        if volume.shape != seg.shape or not np.allclose(other.affine, info.affine, atol=1e-3):
+            raise DataError(f"{case.files[name]}: its shape {volume.shape} or place in space is not that of {case.seg}")
+        volumes.append(axial_slices(volume))
+    images = np.stack(volumes)
+    whole = np.rint(images).astype(np.int16) if np.abs(images).max() < 2**15 else images
+    return (whole if np.array_equal(whole, images) else images), axial_slices(labels)
+
+
+def _chosen(image: np.ndarray, seg: np.ndarray, min_brain: float) -> list[int]:
+    """Slices with tumour, or with enough head; the background is what stands at the volume's border, not always 0."""
+    faces = [image[0], image[-1], image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]]
+    background = np.median(np.concatenate([face.ravel() for face in faces]))
+    head = np.abs(image - background) > 0.01 * (np.percentile(image, 99.9) - background)
+    return [z for z in range(len(image)) if seg[z].any() or head[z].mean() >= min_brain]
+
+
+def _masks(case: BratsCase, seg: np.ndarray, labels: str) -> np.ndarray:
+    if labels == "whole":
+        return (seg > 0).astype(np.uint8) * 255
+    # Until 2016, 3 was the non-enhancing core, which is part of 1 since; 4 is the enhancing tumour, 3 since 2023.
+    old = 4 in seg or "otmulticlass" in Path(case.seg or "").name.lower()
+    table = np.array([0, 1, 2, 1, 3] if old else [0, 1, 2, 3, 3], dtype=np.uint8)
+    return table[seg]
