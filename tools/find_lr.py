@@ -5,15 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 from medbundles.atomic_files import replace_atomic, write_json_atomic
 from medbundles.errors import MedbundlesError
+from medbundles.handlers.phases import phase_of
 from tools.bundle import absolute_paths, build, bundle_folder, check_settings, plain_errors, read_config
 
-# the handlers that belong to the training itself; all others watch it or write files
-KEPT = ("Seeding", "InitialWeights", "GradientClip")
-RESERVED = {"bundle_root": "give the folder as BUNDLE", "epochs": "--iterations says how long the test is"}
+KEPT = ("start", "load", "guard")  # phases of the handlers that make the training what it is; the others watch it
+FROM_THE_START = "a learning-rate test starts from the beginning"
+RESERVED = {
+    "bundle_root": "give the folder as BUNDLE",
+    "epochs": "--iterations says how long the test is",
+    "resume": FROM_THE_START,
+    "resume_from": FROM_THE_START,
+}
 SMOOTHING = 0.8  # weight of the past in the running mean of the loss
 DIVERGED = 4.0  # times the smallest loss so far
 
@@ -30,8 +37,8 @@ def find_lr(
 ) -> dict[str, Any]:
     """Train for some iterations while the learning rate rises from start to end, and suggest one (Smith 2017).
 
-    Network, loss, batches, precision and clipping are those of the training; the rates of the parts keep their ratios
-    to --lr. Writes OUT.png and OUT.json, and nothing else.
+    Network, initial weights, loss, batches, precision and clipping are those of the training; the rates of the parts
+    keep their ratios to --lr. Writes OUT.png and OUT.json, and nothing else.
 
     Args:
         bundle: name of a bundle in bundles/, or its folder.
@@ -73,7 +80,7 @@ def range_test(
     folder: Path, files: Sequence[str], settings: dict[str, Any], start: float, end: float, iterations: int
 ) -> tuple[list[float], list[float]]:
     """Learning rates and losses of the iterations."""
-    handlers = [h for h in read_config(folder, "train")["train"]["handlers"] if h["_target_"].endswith(KEPT)]
+    handlers = [h for h in read_config(folder, "train")["train"]["handlers"] if phase_of(locate(h["_target_"])) in KEPT]
     parser = build(
         folder, files, "find_lr", {"epochs": 10**6, "cache": "memory", **settings, "train#handlers": handlers}
     )

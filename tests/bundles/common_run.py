@@ -142,8 +142,8 @@ def devices(bench: Bench, **turned: Any) -> dict[str, str]:
         "trainer": parse("train::trainer").state.device,
         "evaluator": parse("validate::evaluator").state.device,
         "inference": new.parser.get_parsed_content("evaluator").state.device,
-        "run record": environment(handler(train, "RunRecord"))["device"],
-        "evaluation record": environment(handler(test, "RunRecord", "validate#handlers"))["device"],
+        "run record": environment(handler(train, "Run"))["device"],
+        "evaluation record": environment(handler(test, "Run", "validate#handlers"))["device"],
     }
     return {name: str(value) for name, value in found.items()}
 
@@ -173,8 +173,8 @@ def seeded(bench: Bench, **turned: Any) -> dict[str, Any]:
     engine = SimpleNamespace(state=SimpleNamespace(epoch=1), data_loader=None)
     handler(workflow, "Seeding").seed_epoch(engine)
     found["epoch"] = torch.rand(1).item()
-    found["run record"] = environment(handler(workflow, "RunRecord"))["seed"]
-    found["evaluation record"] = environment(handler(test, "RunRecord", "validate#handlers"))["seed"]
+    found["run record"] = environment(handler(workflow, "Run"))["seed"]
+    found["evaluation record"] = environment(handler(test, "Run", "validate#handlers"))["seed"]
     return found
 
 

@@ -10,13 +10,15 @@ from medbundles.handlers.initial_weights import InitialWeights as InitialWeights
 from medbundles.handlers.interrupts import Interrupts as Interrupts
 from medbundles.handlers.listed_output import ListedOutput as ListedOutput
 from medbundles.handlers.lr_schedule import LrSchedule as LrSchedule
+from medbundles.handlers.monitor import Monitor as Monitor
 from medbundles.handlers.nan_guard import NanGuard as NanGuard
 from medbundles.handlers.precise_batch_norm import PreciseBatchNorm as PreciseBatchNorm
 from medbundles.handlers.pretrained_backbone import PretrainedBackbone as PretrainedBackbone
 from medbundles.handlers.progress import Progress as Progress
 from medbundles.handlers.publish import Publish as Publish
 from medbundles.handlers.resume import Resume as Resume
-from medbundles.handlers.run_record import RunRecord as RunRecord
+from medbundles.handlers.run import Run as Run
+from medbundles.handlers.run import run_of as run_of
 from medbundles.handlers.seeding import Seeding as Seeding
 from medbundles.handlers.tensorboard import TensorBoard as TensorBoard
 from medbundles.handlers.wandb_logger import WandB as WandB

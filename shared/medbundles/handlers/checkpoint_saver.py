@@ -9,35 +9,29 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
 from medbundles.atomic_files import replace_atomic, write_json_atomic
-from medbundles.handlers.early_stopping import monitored, validated
+from medbundles.handlers.monitor import Value
 from medbundles.handlers.resume import data_fingerprints
+from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
+from medbundles.networks import bare_network
 from medbundles.ranks import is_rank_0
 from medbundles.runs.checkpoints import load_checkpoint, plain, save_checkpoint
-from medbundles.runs.directory import RunDirectory
 
 logger = logging.getLogger("medbundles")
 
 
 class CheckpointSaver:
-    """Saves the state of the run after each epoch; the last of the trainer's handlers that change state.
+    """Saves the state of the run after each epoch, in its checkpoints folder.
 
-    A NaN metric is never best. The best value is part of the state, so a worse model cannot replace best.pt after a
-    restart. Beside best.pt stands trained.json, a config overlay of every setting that the weights depend on.
+    The run's monitor says which epoch is best; one with a NaN metric never is. The best value is part of the state, so
+    a worse model cannot replace best.pt after a restart. Beside best.pt stands trained.json, a config overlay of every
+    setting that the weights depend on.
 
     Args:
-        run_dir: its checkpoints folder is written to.
-        network: the bare network (not wrapped for distribution).
-        optimizer: saved with `save_optimizer`.
-        scheduler: saved with `save_scheduler`.
-        validator: its metrics decide which epoch is best.
-        monitor: name of the metric; "max" or "min" is better by `mode`.
-        tie_break: name of a metric (larger is better) that decides between equal values, or None.
         trained: the settings that the weights depend on, by id.
         thresholds: ids of decision thresholds and the validation metrics that choose them where they are "auto".
         save_best: write best.pt.
@@ -48,16 +42,10 @@ class CheckpointSaver:
         save_scheduler: likewise.
     """
 
+    phase = "save"
+
     def __init__(
         self,
-        run_dir: RunDirectory,
-        network: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
-        scheduler: Any,
-        validator: Engine,
-        monitor: str,
-        mode: str = "max",
-        tie_break: str | None = None,
         trained: dict[str, Any] | None = None,
         thresholds: dict[str, str] | None = None,
         save_best: bool = True,
@@ -67,111 +55,110 @@ class CheckpointSaver:
         save_optimizer: bool = True,
         save_scheduler: bool = True,
     ):
-        self.run_dir, self.network, self.optimizer, self.scheduler = run_dir, network, optimizer, scheduler
-        self.validator, self.monitor, self.sign, self.tie_break = (
-            validator,
-            monitor,
-            1 if mode == "max" else -1,
-            tie_break,
-        )
         self.trained, self.thresholds = trained or {}, thresholds or {}
         self.save_best, self.save_last = save_best, save_last
         self.save_frequency, self.keep_last_n = save_frequency, keep_last_n
         self.save_optimizer, self.save_scheduler = save_optimizer, save_scheduler
-        self.best: list[float] = []
+        self.best: Value | None = None
         self.best_epoch = 0
         self.best_metrics: dict[str, float] = {}
         self.data: dict[str, str] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Wire it to the trainer, after all handlers whose state it saves."""
+        """Wire it to the trainer."""
         stateful(engine)["best"] = self
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def start(self, engine: SupervisedTrainer) -> None:
-        """The data do not change during a run: their fingerprint is taken once. A resumed run respects its best.pt."""
-        self.data = data_fingerprints(engine, self.validator)
-        if engine.state.epoch > 0 and self.run_dir.started:
-            self._respect(self.run_dir.folder("checkpoints") / "best.pt")
-
-    def _respect(self, path: Path) -> None:
-        """After a kill, or from an older checkpoint, best.pt may be of a later epoch than the one resumed from."""
-        there = load_checkpoint(path)["parts"]["best"] if path.is_file() else None
-        if there and there["best"] > self.best:
-            self.load_state_dict(there)
+        """The data do not change during a run: their fingerprint is taken once. A resumed run keeps its best.pt."""
+        run = run_of(engine)
+        self.data = data_fingerprints(engine, run.validator)
+        best = run.directory.folder("checkpoints") / "best.pt"
+        if engine.state.epoch > 0 and best.is_file():
+            # after a kill, or from an older checkpoint, best.pt may be of a later epoch than the one resumed from
+            there = load_checkpoint(best)["parts"]["best"]
+            if run.monitor.is_better(_value_of(there), self.best):
+                self.load_state_dict(there)
 
     def state_dict(self) -> dict[str, Any]:
         """The best value, its epoch and that epoch's metrics."""
-        return {"best": self.best, "best_epoch": self.best_epoch, "best_metrics": self.best_metrics}
+        return {"best": self.best or [], "best_epoch": self.best_epoch, "best_metrics": self.best_metrics}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on comparing with the best so far."""
-        self.best, self.best_epoch, self.best_metrics = state["best"], state["best_epoch"], state["best_metrics"]
+        self.best, self.best_epoch, self.best_metrics = _value_of(state), state["best_epoch"], state["best_metrics"]
 
-    def _is_best(self, engine: SupervisedTrainer) -> bool:
+    def _is_best(self, engine: SupervisedTrainer, run: Run) -> bool:
         """Compare this epoch with the best one, and remember it when it is better."""
-        if not validated(engine, self.validator):
+        metrics = run.validation(engine)
+        if metrics is None:
             return False
-        names = [self.monitor] + ([self.tie_break] if self.tie_break else [])
-        value = [monitored(self.validator, name) for name in names]
-        value[0] *= self.sign
-        if math.isnan(value[0]):
-            logger.warning("%s is NaN in epoch %d: not a candidate for best.pt.", self.monitor, engine.state.epoch)
+        value = run.monitor.of(metrics)
+        if value is None:
+            logger.warning("%s is NaN in epoch %d: it cannot be best.pt.", run.monitor.metric, engine.state.epoch)
             return False
-        value = [-math.inf if math.isnan(v) else v for v in value]
-        if self.best and value <= self.best:
+        if not run.monitor.is_better(value, self.best):
             return False
         self.best, self.best_epoch = value, engine.state.epoch
-        self.best_metrics = {k: float(v) for k, v in self.validator.state.metrics.items()}
+        self.best_metrics = {k: float(v) for k, v in metrics.items()}
         return True
 
     def __call__(self, engine: SupervisedTrainer) -> None:
-        best, epoch = self._is_best(engine), engine.state.epoch
+        run, epoch = run_of(engine), engine.state.epoch
+        best = self._is_best(engine, run) and self.save_best
         periodic = self.save_frequency > 0 and epoch % self.save_frequency == 0
-        names = ["best.pt"] * (best and self.save_best) + [f"epoch_{epoch:03d}.pt"] * periodic
+        names = ["best.pt"] * best + [f"epoch_{epoch:03d}.pt"] * periodic
         names += ["last.pt"] * self.save_last  # last: killed before it, the epoch is done again and nothing is missing
-        if is_rank_0() and names:
-            folder = self.run_dir.folder("checkpoints")
-            if best and self.save_best:
-                write_json_atomic(folder / "trained.json", self._overlay())
-            save_checkpoint(folder / names[0], self._content(engine))
-            for name in names[1:]:
-                _same_file(folder / names[0], folder / name)
-            if best and self.save_best:
-                logger.info("saved best.pt (epoch %d, %s: %.4f)", epoch, self.monitor, self.sign * self.best[0])
-            if periodic:
-                self._prune(folder)
+        if not is_rank_0() or not names:
+            return
+        folder = run.directory.folder("checkpoints")
+        if best:
+            write_json_atomic(folder / "trained.json", self._overlay(run))
+        save_checkpoint(folder / names[0], self._content(engine, run))
+        for name in names[1:]:
+            _same_file(folder / names[0], folder / name)
+        if best and self.best:
+            value = run.monitor.sign * self.best[0]
+            logger.info("saved best.pt (epoch %d, %s: %.4f)", epoch, run.monitor.metric, value)
+        if periodic:
+            self._prune(folder)
 
-    def _content(self, engine: SupervisedTrainer) -> dict[str, Any]:
+    def _content(self, engine: SupervisedTrainer, run: Run) -> dict[str, Any]:
         return {
-            "run": self.run_dir.path.name,
+            "run": run.directory.path.name,
             "epoch": engine.state.epoch,
             "iteration": engine.state.iteration,
-            "settings": plain(self.run_dir.settings),
-            "trained": plain(self._overlay()),
+            "settings": plain(run.directory.settings),
+            "trained": plain(self._overlay(run)),
             "data": self.data,
-            "metrics": {k: float(v) for k, v in self.validator.state.metrics.items()},
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict() if self.save_optimizer else None,
-            "scheduler": plain(self.scheduler.state_dict()) if self.save_scheduler else None,
+            "metrics": {k: float(v) for k, v in run.validator.state.metrics.items()},
+            "network": bare_network(engine.network).state_dict(),
+            "optimizer": engine.optimizer.state_dict() if self.save_optimizer else None,
+            "scheduler": plain(run.scheduler.state_dict()) if self.save_scheduler else None,
             "scaler": engine.scaler.state_dict() if engine.scaler is not None else None,
             "parts": {name: plain(part.state_dict()) for name, part in stateful(engine).items()},
         }
 
-    def _overlay(self) -> dict[str, Any]:
+    def _overlay(self, run: Run) -> dict[str, Any]:
         """The settings that the weights depend on; thresholds that are "auto" are those of this epoch's validation."""
-        metrics = self.validator.state.metrics
-        names = {
-            setting: name for setting, name in self.thresholds.items() if self.trained.get(setting, "auto") == "auto"
+        metrics = run.validator.state.metrics
+        chosen = {
+            setting: float(metrics.get(name, math.nan))
+            for setting, name in self.thresholds.items()
+            if self.trained.get(setting, "auto") == "auto"
         }
-        chosen = {setting: float(metrics[name]) for setting, name in names.items() if name in metrics}
         return {**self.trained, **{setting: value for setting, value in chosen.items() if not math.isnan(value)}}
 
     def _prune(self, folder: Path) -> None:
         periodic = sorted(folder.glob("epoch_*.pt"), key=_epoch_of)
         for path in periodic[: max(0, len(periodic) - self.keep_last_n)]:
             path.unlink()
+
+
+def _value_of(state: dict[str, Any]) -> Value | None:
+    """The best value in a state; until version 0.1 it had no tie break."""
+    return [*state["best"], 0.0][:2] if state["best"] else None
 
 
 def _epoch_of(path: Path) -> int:

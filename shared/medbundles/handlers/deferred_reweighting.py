@@ -8,6 +8,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
+from medbundles.errors import ConfigError
+
 logger = logging.getLogger("medbundles")
 
 
@@ -15,14 +17,33 @@ class DeferredReweighting:
     """Calls the trainer's loss's `set_epoch` before each epoch, also the first one of a resumed run.
 
     The validation after the epoch uses the same module, so its loss has the same weights.
+
+    Args:
+        start_epoch: first epoch with weights, as the loss has it; False or None: never, and any loss may be used.
+
+    Raises:
+        ConfigError: at the start: the loss cannot be re-weighted.
     """
 
-    def __init__(self) -> None:
-        self.on = False
+    phase = "start"
+
+    def __init__(self, start_epoch: int | bool | None = None):
+        self.start_epoch, self.on = start_epoch, False
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
-        engine.add_event_handler(Events.EPOCH_STARTED, self)
+        if self.start_epoch:
+            engine.add_event_handler(Events.STARTED, self.check)
+            engine.add_event_handler(Events.EPOCH_STARTED, self)
+
+    def check(self, engine: SupervisedTrainer) -> None:
+        """Refuse a loss of someone else, which would go on unweighted without a word."""
+        if not hasattr(engine.loss_function, "set_epoch"):
+            kind = type(engine.loss_function).__name__
+            raise ConfigError(
+                f"drw_start_epoch: {kind} cannot weigh the classes from an epoch on. "
+                "Go without: --drw_start_epoch False."
+            )
 
     def __call__(self, engine: SupervisedTrainer) -> None:
         loss: Any = engine.loss_function

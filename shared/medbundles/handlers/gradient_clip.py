@@ -32,6 +32,8 @@ class GradientClip:
         {"_target_": "medbundles.handlers.GradientClip", "limit": "@grad_clip"}
     """
 
+    phase = "guard"
+
     def __init__(self, limit: float | None = None, kind: str = "norm"):
         if kind not in ("norm", "value"):
             raise ConfigError(f"grad_clip_type: {kind!r} is unknown; use 'norm' or 'value'.")

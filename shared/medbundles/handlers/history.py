@@ -11,10 +11,11 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
 from medbundles.atomic_files import write_json_atomic
-from medbundles.handlers.early_stopping import validated
+from medbundles.errors import ConfigError
+from medbundles.handlers.monitor import Monitor
+from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
 from medbundles.ranks import is_rank_0, rank_and_world, summed
-from medbundles.runs.directory import RunDirectory
 
 
 class History:
@@ -24,22 +25,13 @@ class History:
     for a GPU. The loss module tells its `parts` (name: mean) and `counts` (name: number of samples). Other handlers
     read `engine.state.epoch_record` (this epoch's record).
 
-    Args:
-        run_dir: where metrics.json goes.
-        validator: its metrics are recorded.
-        monitor: name of the metric that decides which epoch is best.
-        mode: "max" or "min".
-        tie_break: name of a metric (larger is better) that decides between epochs of equal value, or None.
-
     Attributes:
         sections: further entries of metrics.json, by name; part of the state.
     """
 
-    def __init__(
-        self, run_dir: RunDirectory, validator: Engine, monitor: str, mode: str = "max", tie_break: str | None = None
-    ):
-        self.run_dir, self.validator, self.monitor, self.sign = run_dir, validator, monitor, 1 if mode == "max" else -1
-        self.tie_break = tie_break
+    phase = "record"
+
+    def __init__(self) -> None:
         self.epochs: list[dict[str, Any]] = []
         self.sections: dict[str, Any] = {}
         self.sums: dict[str, list[torch.Tensor]] = {}
@@ -48,7 +40,7 @@ class History:
         self.started = self.seconds = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Wire it to the trainer, after the ValidationHandler and before those that show the record."""
+        """Wire it to the trainer."""
         stateful(engine)["history"] = self
         engine.add_event_handler(Events.EPOCH_STARTED, self.start_epoch)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.add)
@@ -101,8 +93,8 @@ class History:
         record: dict[str, Any] = {"epoch": engine.state.epoch}
         record |= {f"train_{name}": value for name, value in self._losses().items()}
         record |= {name: float(value) for name, value in engine.state.metrics.items()}
-        if validated(engine, self.validator):
-            record |= {name: float(value) for name, value in self.validator.state.metrics.items()}
+        run = run_of(engine)
+        record |= {name: float(value) for name, value in (run.validation(engine) or {}).items()}
         groups = engine.optimizer.param_groups
         # the rates that this epoch was trained with: the schedule has not been stepped yet
         record |= {
@@ -116,32 +108,31 @@ class History:
         record["samples_per_second"] = self.samples * rank_and_world()[1] / max(self.seconds, 1e-9)
         self.epochs.append(record)
         engine.state.epoch_record = record
-        self.write()
+        self.write(run)
 
-    def write(self) -> None:
+    def write(self, run: Run) -> None:
         """Write metrics.json, on rank 0."""
         if is_rank_0():
-            write_json_atomic(self.run_dir.folder("metrics") / "metrics.json", self.summary())
+            write_json_atomic(run.directory.folder("metrics") / "metrics.json", self.summary(run.monitor))
 
-    def best(self) -> dict[str, Any] | None:
-        """The best epoch's record by the monitored metric; NaN is never best, the first of equals is."""
-        known = [e for e in self.epochs if not math.isnan(e.get(self.monitor, math.nan))]
-        return max(known, key=self._score) if known else None
+    def best(self, monitor: Monitor) -> dict[str, Any] | None:
+        """The best epoch's record; NaN is never best, the first of equals is."""
+        best = None
+        for record in self.epochs:
+            if monitor.is_better(monitor.value(record), monitor.value(best) if best else None):
+                best = record
+        return best
 
-    def _score(self, record: dict[str, Any]) -> tuple[float, float]:
-        second = record.get(self.tie_break, math.nan) if self.tie_break else 0.0
-        return self.sign * record[self.monitor], -math.inf if math.isnan(second) else second
-
-    def summary(self) -> dict[str, Any]:
+    def summary(self, monitor: Monitor) -> dict[str, Any]:
         """What metrics.json holds; NaN is null there."""
-        best, last = self.best(), self.epochs[-1]
+        best, last = self.best(monitor), self.epochs[-1]
         seconds = [e["epoch_seconds"] for e in self.epochs]
         content = {
             "summary": {
                 "epochs": len(self.epochs),
-                "monitor": self.monitor,
+                "monitor": monitor.metric,
                 "best_epoch": best["epoch"] if best else None,
-                "best_value": best[self.monitor] if best else None,
+                "best_value": best[monitor.metric] if best else None,
                 **{name: spread(values) for name, values in self._loss_values().items()},
                 "seconds": sum(seconds),
                 "seconds_per_epoch": sum(seconds) / len(seconds),
@@ -159,6 +150,18 @@ class History:
         for name in ("train_loss", "val_loss"):
             found[name] = [e[name] for e in self.epochs if math.isfinite(e.get(name, math.nan))]
         return {name: values for name, values in found.items() if values}
+
+
+def history_of(engine: Engine) -> History:
+    """The history of a trainer.
+
+    Raises:
+        ConfigError: none of its handlers is a `History`.
+    """
+    history = stateful(engine).get("history")
+    if not isinstance(history, History):
+        raise ConfigError("handlers: medbundles.handlers.History is missing; the others read the epochs from it.")
+    return history
 
 
 def spread(values: list[float]) -> dict[str, float]:

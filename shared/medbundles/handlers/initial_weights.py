@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import torch
 from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
 
 from medbundles.errors import CheckpointError
-from medbundles.networks import load_weights
-from medbundles.runs.directory import RunDirectory
+from medbundles.networks import bare_network, load_weights
 
 logger = logging.getLogger("medbundles")
 
@@ -19,9 +18,7 @@ class InitialWeights:
     """Loads weights into the network when a run starts from the beginning (a resumed run has its own).
 
     Args:
-        network: the bare network.
         path: weights or checkpoint file; a folder stands for its newest run's best.pt; None or False: random weights.
-        run_dir: says whether the run is resumed.
         configs: the bundle's configs folder; a folder named like one of its files holds that stage's runs, and the
             message about missing weights names the command that makes them.
 
@@ -29,24 +26,20 @@ class InitialWeights:
         CheckpointError: the file is missing (names the command that makes it), unsafe, or does not fit the network.
     """
 
-    def __init__(
-        self,
-        network: torch.nn.Module,
-        path: str | None,
-        run_dir: RunDirectory,
-        configs: str = "configs",
-    ):
-        self.network, self.path, self.run_dir, self.configs = network, path or None, run_dir, Path(configs)
+    phase = "load"
+
+    def __init__(self, path: str | None, configs: str = "configs"):
+        self.path, self.configs = path or None, Path(configs)
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
         engine.add_event_handler(Events.STARTED, self)
 
-    def __call__(self, engine: Engine) -> None:
-        if self.path is None or self.run_dir.resume or self.run_dir.resume_from or engine.state.epoch > 0:
-            return  # epoch > 0: a federated client runs the trainer again, with the server's weights
+    def __call__(self, engine: SupervisedTrainer) -> None:
+        if self.path is None or engine.state.epoch > 0:
+            return  # epoch > 0: resumed, or a federated client runs the trainer again, with the server's weights
         path = self.find()
-        report = load_weights(self.network, path)
+        report = load_weights(bare_network(engine.network), path)
         logger.info("initial weights: %s (%d of %d tensors)", path, report.loaded, report.total)
 
     def find(self) -> Path:

@@ -12,8 +12,8 @@ from typing import Any
 from ignite.engine import Engine, Events
 
 from medbundles.handlers.closing import at_end
+from medbundles.handlers.run import ATTRIBUTE, Run
 from medbundles.ranks import is_rank_0
-from medbundles.runs.directory import RunDirectory
 
 logger = logging.getLogger("medbundles")
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -25,15 +25,14 @@ class Interrupts:
     The run ends between two iterations of training or validation: an exception in the middle of anything, such as
     another thread's queue, could leave a lock behind that the end of the run waits for. Before the first iteration
     (filling a cache may take long) it ends at once, and so it does at the second signal. last.pt stays the last
-    completed epoch: checkpoints are written whole or not at all.
-
-    Args:
-        run_dir: its last.pt is named in the message.
-        validator: the evaluator that the trainer's ValidationHandler runs.
+    completed epoch: checkpoints are written whole or not at all. Without a `Run` (in a learning-rate test) there is
+    neither last.pt nor validation.
     """
 
-    def __init__(self, run_dir: RunDirectory, validator: Engine):
-        self.run_dir, self.validator = run_dir, validator
+    phase = "start"
+
+    def __init__(self) -> None:
+        self.run: Run | None = None
         self.process = 0
         self.epoch = 0
         self.iterating = False
@@ -41,18 +40,20 @@ class Interrupts:
         self.previous: dict[int, Any] = {}
 
     def attach(self, engine: Engine) -> None:
-        """Wire it to the trainer, as the first handler."""
+        """Wire it to the trainer."""
         engine.add_event_handler(Events.STARTED, self.install)
         engine.add_event_handler(Events.EPOCH_STARTED, self.note_epoch)
         engine.add_event_handler(Events.GET_BATCH_COMPLETED, self.note_iteration)
-        for running in (engine, self.validator):
-            running.add_event_handler(Events.ITERATION_COMPLETED, self.end)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.end)
         engine.add_event_handler(Events.COMPLETED, self.end)
         at_end(engine, self.remove)
 
     def install(self, engine: Engine) -> None:
         """Signals can only be taken in the main thread; elsewhere the host deals with them."""
-        self.iterating, self.received = False, None
+        self.iterating, self.received, self.run = False, None, getattr(engine, ATTRIBUTE, None)
+        validator = self.run and self.run.validator
+        if validator and not validator.has_event_handler(self.end, Events.ITERATION_COMPLETED):
+            validator.add_event_handler(Events.ITERATION_COMPLETED, self.end)
         if threading.current_thread() is threading.main_thread():
             self.process = os.getpid()
             self.previous = {number: signal.signal(number, self.receive) for number in SIGNALS}
@@ -99,9 +100,9 @@ class Interrupts:
 
     def advice(self) -> str:
         """What is there to go on from."""
-        if not self.run_dir.started:
+        if self.run is None or not self.run.directory.started:
             return "Nothing was written."
-        last = self.run_dir.folder("checkpoints") / "last.pt"
+        last = self.run.directory.folder("checkpoints") / "last.pt"
         if not last.is_file():
-            return f"No epoch was completed in {self.run_dir.path}."
+            return f"No epoch was completed in {self.run.directory.path}."
         return f"{last} holds the last completed epoch; go on with --resume True."

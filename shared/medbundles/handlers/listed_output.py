@@ -25,6 +25,8 @@ class ListedOutput:
         {"_target_": "medbundles.handlers.ListedOutput"}
     """
 
+    phase = "end"
+
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer, as the last handler."""
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)

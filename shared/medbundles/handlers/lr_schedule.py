@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from ignite.engine import Engine, Events
 
-from medbundles.handlers.early_stopping import monitored, validated
+from medbundles.errors import ConfigError
+from medbundles.handlers.run import run_of
 
 
 class LrSchedule:
-    """Steps an epoch-level schedule; one that follows a metric gets the monitored one after each validation.
+    """Steps the run's schedule, that of `medbundles.optimizers.build_scheduler` or one of torch's.
 
-    Args:
-        scheduler: what `medbundles.optimizers.build_scheduler` returns.
-        validator: the evaluator that is run by the trainer's ValidationHandler.
-        monitor: name of its metric.
+    A schedule with the attribute `monitor` follows that validation metric: it gets its value after each validation, and
+    None in other epochs and where it is NaN. Torch's own step once per epoch.
+
+    MONAI's LrScheduleHandler is not used: it needs the metric as a function in the config, and prints one rate only.
     """
 
-    def __init__(self, scheduler: Any, validator: Engine, monitor: str):
-        self.scheduler, self.validator, self.monitor = scheduler, validator, monitor
+    phase = "decide"
 
     def attach(self, engine: Engine) -> None:
-        """Wire it to the trainer, after the ValidationHandler."""
+        """Wire it to the trainer."""
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
 
     def __call__(self, engine: Engine) -> None:
-        metric = monitored(self.validator, self.monitor) if validated(engine, self.validator) else None
-        self.scheduler.step(None if metric is None or math.isnan(metric) else metric)
+        run = run_of(engine)
+        metrics, name = run.validation(engine), getattr(run.scheduler, "monitor", None)
+        if not hasattr(run.scheduler, "monitor"):
+            run.scheduler.step()
+        elif metrics is None or name is None:
+            run.scheduler.step(None)
+        elif name not in metrics:
+            there = ", ".join(sorted(metrics))
+            raise ConfigError(f"scheduler#monitor: no metric is named {name!r}; there are {there}.")
+        else:
+            run.scheduler.step(None if math.isnan(metrics[name]) else float(metrics[name]))

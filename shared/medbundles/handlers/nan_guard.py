@@ -13,6 +13,8 @@ from medbundles.errors import MedbundlesError
 class NanGuard:
     """Stops before the weights are changed, and names the iteration, the batch's files and what to try."""
 
+    phase = "guard"
+
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer; LOSS_COMPLETED comes before the backward pass."""
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self)

@@ -12,6 +12,7 @@ from monai.engines import SupervisedTrainer
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
+from medbundles.networks import bare_network
 from medbundles.ranks import rank_and_world, summed
 
 
@@ -24,27 +25,29 @@ class PreciseBatchNorm:
     not use running statistics and is not changed. Under torchrun the processes' statistics are averaged.
 
     Args:
-        network: the bare network (not wrapped for distribution).
-        inferer: its precision (`AutocastInferer`) is used.
         batches: how many; 0: off.
         interval: epochs between two validations.
     """
 
-    def __init__(self, network: torch.nn.Module, inferer: Any, batches: int = 20, interval: int = 1):
-        self.network, self.inferer, self.batches, self.interval = network, inferer, batches, interval
+    phase = "guard"
+
+    def __init__(self, batches: int = 20, interval: int = 1):
+        self.batches, self.interval = batches, interval
 
     def attach(self, engine: Engine) -> None:
-        """Wire it to the trainer, before the ValidationHandler."""
+        """Wire it to the trainer."""
         if self.batches > 0:
             engine.add_event_handler(Events.EPOCH_COMPLETED(every=self.interval), self)
 
     @torch.no_grad()
     def __call__(self, engine: SupervisedTrainer) -> None:
-        layers = [m for m in self.network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+        network = bare_network(engine.network)
+        layers = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
         if not layers:
             return
-        with torch.autocast(torch.device(engine.state.device).type, enabled=engine.amp or self.inferer.enabled):
-            update_bn(self._images(engine), self.network)
+        mixed = engine.amp or getattr(engine.inferer, "enabled", False)  # the inferer's own: on a CPU
+        with torch.autocast(torch.device(engine.state.device).type, enabled=mixed):
+            update_bn(self._images(engine), network)
         for statistic in (s for layer in layers for s in (layer.running_mean, layer.running_var)):
             assert statistic is not None
             summed(statistic).div_(rank_and_world()[1])

@@ -10,8 +10,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
-from medbundles.handlers.history import History
-from medbundles.handlers.stateful import stateful
+from medbundles.handlers.history import history_of
 from medbundles.ranks import is_rank_0
 
 logger = logging.getLogger("medbundles")
@@ -34,12 +33,14 @@ class Progress:
         loss_decimals: decimals of the losses in the epoch's lines.
     """
 
+    phase = "watch"
+
     def __init__(self, every: int = 10, bar: bool = True, loss_decimals: int = 4):
         self.every, self.bar_wanted, self.loss_decimals = every, bar, loss_decimals
         self.bar: Any = None
 
     def attach(self, engine: Engine) -> None:
-        """Wire it to the trainer, after History."""
+        """Wire it to the trainer."""
         if not is_rank_0():
             return
         engine.add_event_handler(Events.EPOCH_STARTED, self.open)
@@ -59,9 +60,9 @@ class Progress:
         if self.bar is None:
             return
         self.bar.update(1)
-        history = stateful(engine).get("history")
-        if engine.state.iteration % self.every == 0 and isinstance(history, History):
-            self.bar.set_postfix({name.removesuffix("_loss"): f"{v:.4f}" for name, v in history.running().items()})
+        if engine.state.iteration % self.every == 0:
+            running = history_of(engine).running()
+            self.bar.set_postfix({name.removesuffix("_loss"): f"{v:.4f}" for name, v in running.items()})
         if self.bar.n == self.bar.total:
             self.bar.close()
             self.bar = None

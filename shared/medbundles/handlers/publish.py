@@ -11,9 +11,9 @@ import torch
 from ignite.engine import Engine, Events
 
 from medbundles.atomic_files import replace_atomic, write_json_atomic
+from medbundles.handlers.run import run_of
 from medbundles.ranks import is_rank_0
 from medbundles.runs.checkpoints import load_checkpoint
-from medbundles.runs.directory import RunDirectory
 
 logger = logging.getLogger("medbundles")
 
@@ -24,14 +24,15 @@ class Publish:
     The live network is not touched.
 
     Args:
-        run_dir: the best checkpoint is read from its checkpoints folder.
         models_dir: the bundle's models folder.
         enabled: False: nothing is published.
         data_license: what the licence of the data allows, for model.json; a path to a text file or a text.
     """
 
-    def __init__(self, run_dir: RunDirectory, models_dir: str, enabled: bool = True, data_license: str = ""):
-        self.run_dir, self.models_dir, self.enabled, self.data_license = run_dir, models_dir, enabled, data_license
+    phase = "end"
+
+    def __init__(self, models_dir: str, enabled: bool = True, data_license: str = ""):
+        self.models_dir, self.enabled, self.data_license = models_dir, enabled, data_license
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
@@ -41,7 +42,8 @@ class Publish:
     def __call__(self, engine: Engine) -> None:
         if not is_rank_0():
             return
-        best = self.run_dir.folder("checkpoints") / "best.pt"
+        directory = run_of(engine).directory
+        best = directory.folder("checkpoints") / "best.pt"
         if not best.is_file():
             logger.warning("nothing is published: the run has no best.pt.")
             return
@@ -50,15 +52,15 @@ class Publish:
         with replace_atomic(folder / "model.pt") as temporary:
             torch.save(checkpoint["network"], temporary)
         write_json_atomic(folder / "trained.json", checkpoint["trained"])
-        write_json_atomic(folder / "model.json", self.about(checkpoint))
+        write_json_atomic(folder / "model.json", self.about(checkpoint, directory.path))
         logger.info("published the weights of epoch %d as %s", checkpoint["epoch"], folder / "model.pt")
 
-    def about(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
+    def about(self, checkpoint: dict[str, Any], directory: Path) -> dict[str, Any]:
         """What model.json tells."""
         is_file = os.path.isfile(self.data_license)  # Path.is_file raises for a text longer than a file name
         return {
             "run": checkpoint["run"],
-            "run_directory": str(self.run_dir.path),
+            "run_directory": str(directory),
             "epoch": checkpoint["epoch"],
             "metrics": checkpoint["metrics"],
             "data": {k: v for k, v in checkpoint["settings"].items() if k.endswith("_dir")},

@@ -11,9 +11,10 @@ from monai.engines import SupervisedTrainer
 
 from medbundles.data.lists.fingerprint import fingerprint
 from medbundles.errors import CheckpointError
+from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
+from medbundles.networks import bare_network
 from medbundles.runs.checkpoints import load_checkpoint
-from medbundles.runs.directory import RunDirectory
 
 logger = logging.getLogger("medbundles")
 
@@ -27,39 +28,23 @@ def data_fingerprints(engine: SupervisedTrainer, validator: Any) -> dict[str, st
 class Resume:
     """Restores network, optimizer, schedule, scaler, counters and history from the run's checkpoint at the start.
 
-    Does nothing when the run directory was not asked to resume. Stands before RunRecord, so that a checkpoint that
-    does not fit leaves nothing on disk.
-
-    Args:
-        run_dir: says which checkpoint.
-        network: the bare network (not wrapped for distribution).
-        optimizer: its optimizer.
-        scheduler: its learning-rate schedule.
-        validator: its data is compared as well.
+    Does nothing when the run directory was not asked to resume. A checkpoint that does not fit leaves nothing on disk.
 
     Raises:
         CheckpointError: no or damaged checkpoint; one without optimizer or schedule; one of another network, other
             data, or other settings (those the schema marks as free to change excepted: epochs, patience, workers ...).
     """
 
-    def __init__(
-        self,
-        run_dir: RunDirectory,
-        network: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
-        scheduler: Any,
-        validator: Engine,
-    ):
-        self.run_dir, self.network, self.optimizer = run_dir, network, optimizer
-        self.scheduler, self.validator = scheduler, validator
+    phase = "resume"
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: SupervisedTrainer) -> None:
+        run = run_of(engine)
         # epoch > 0: a federated client runs the trainer again, with the server's weights
-        path = self.run_dir.resume_file() if engine.state.epoch == 0 else None
+        path = run.directory.resume_file() if engine.state.epoch == 0 else None
         if path is None:
             return
         content = load_checkpoint(path)
@@ -69,73 +54,74 @@ class Resume:
                     f"{path}: was written with checkpointing#{setting} False, so the run cannot be resumed. "
                     f"Start a new run from its weights with --init_from {path}."
                 )
-        self._compare_settings(
-            content["settings"], str(path)
-        )  # first: "depth 10 -> 18" says more than names of tensors
-        self._compare_network(content["network"], str(path))
-        self._compare_data(content["data"], engine, str(path))
-        self._restore(content, engine)
-        self.run_dir.start(content["run"])
-        if not self._finished(engine):
+        # settings first: "depth 10 -> 18" says more than names of tensors
+        _compare_settings(content["settings"], run, str(path))
+        _compare_network(content["network"], bare_network(engine.network), str(path))
+        _compare_data(content["data"], data_fingerprints(engine, run.validator), str(path))
+        _restore(content, engine, run)
+        run.directory.start(content["run"])
+        if not _finished(engine):
             logger.info("resumed %s after epoch %d", path, engine.state.epoch)
 
-    def _compare_network(self, weights: dict[str, torch.Tensor], path: str) -> None:
-        mine = self.network.state_dict()
-        wrong = sorted(set(mine) ^ set(weights))
-        wrong += [n for n in mine if n in weights and mine[n].shape != weights[n].shape]
-        if wrong:
-            names = ", ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
-            raise CheckpointError(f"{path}: belongs to another network; these tensors do not fit: {names}.")
 
-    def _compare_settings(self, settings: dict[str, Any], path: str) -> None:
-        now = self.run_dir.settings
-        if not (settings and now):
-            logger.warning(
-                "%s: the settings cannot be compared, as a host ran it or runs it without the preflight.", path
-            )
-        changed = [
-            f"{name} {settings[name]!r} -> {now[name]!r}"
-            for name in sorted(set(settings) & set(now))
-            if settings[name] != now[name] and name not in self.run_dir.free_settings
-        ]
-        if changed:
-            raise CheckpointError(
-                f"{path}: a resumed run keeps its settings, but these differ: {'; '.join(changed)}. Give the old "
-                f"values (the run's config/config.json has them), or start a new run with --init_from {path}."
-            )
+def _compare_network(weights: dict[str, torch.Tensor], network: torch.nn.Module, path: str) -> None:
+    mine = network.state_dict()
+    wrong = sorted(set(mine) ^ set(weights))
+    wrong += [n for n in mine if n in weights and mine[n].shape != weights[n].shape]
+    if wrong:
+        names = ", ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
+        raise CheckpointError(f"{path}: belongs to another network; these tensors do not fit: {names}.")
 
-    def _compare_data(self, then: dict[str, str], engine: SupervisedTrainer, path: str) -> None:
-        now = data_fingerprints(engine, self.validator)
-        changed = [part for part in now if now[part] != then[part]]
-        if changed:
-            raise CheckpointError(
-                f"{path}: the {' and '.join(changed)} data differ from the run's (names, labels or file sizes). "
-                "Resume on the same data, or start a new run."
-            )
 
-    def _restore(self, content: dict[str, Any], engine: SupervisedTrainer) -> None:
-        self.network.load_state_dict(content["network"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.scheduler.load_state_dict(content["scheduler"])
-        if engine.scaler is not None and content["scaler"]:
-            engine.scaler.load_state_dict(content["scaler"])
-        for name, part in stateful(engine).items():
-            if name in content["parts"]:
-                part.load_state_dict(content["parts"][name])
-        engine.state.epoch, engine.state.iteration = content["epoch"], content["iteration"]
+def _compare_settings(then: dict[str, Any], run: Run, path: str) -> None:
+    now = run.directory.settings
+    if not (then and now):
+        logger.warning("%s: the settings cannot be compared, as a host ran it or runs it without the preflight.", path)
+    changed = [
+        f"{name} {then[name]!r} -> {now[name]!r}"
+        for name in sorted(set(then) & set(now))
+        if then[name] != now[name] and name not in run.directory.free_settings
+    ]
+    if changed:
+        raise CheckpointError(
+            f"{path}: a resumed run keeps its settings, but these differ: {'; '.join(changed)}. Give the old values "
+            f"(the run's config/config.json has them), or start a new run with --init_from {path}."
+        )
 
-    def _finished(self, engine: SupervisedTrainer) -> bool:
-        """Whether nothing is left to do; then the trainer is ended at once and only the end of the run is redone."""
-        epoch, stopping = engine.state.epoch, stateful(engine).get("early_stopping")
-        if epoch >= engine.state.max_epochs:
-            logger.info(
-                "the run is finished: it has done %d of %d epochs. More: --epochs N.", epoch, engine.state.max_epochs
-            )
-        elif stopping is not None and stopping.is_over(epoch):  # type: ignore[attr-defined]
-            logger.info(
-                "the run is finished: early stopping ended it in epoch %d. More: --early_stopping#patience N.", epoch
-            )
-        else:
-            return False
-        engine.terminate()
-        return True
+
+def _compare_data(then: dict[str, str], now: dict[str, str], path: str) -> None:
+    changed = [part for part in now if now[part] != then[part]]
+    if changed:
+        raise CheckpointError(
+            f"{path}: the {' and '.join(changed)} data differ from the run's (names, labels or file sizes). "
+            "Resume on the same data, or start a new run."
+        )
+
+
+def _restore(content: dict[str, Any], engine: SupervisedTrainer, run: Run) -> None:
+    bare_network(engine.network).load_state_dict(content["network"])
+    engine.optimizer.load_state_dict(content["optimizer"])
+    run.scheduler.load_state_dict(content["scheduler"])
+    if engine.scaler is not None and content["scaler"]:
+        engine.scaler.load_state_dict(content["scaler"])
+    for name, part in stateful(engine).items():
+        if name in content["parts"]:
+            part.load_state_dict(content["parts"][name])
+    engine.state.epoch, engine.state.iteration = content["epoch"], content["iteration"]
+
+
+def _finished(engine: SupervisedTrainer) -> bool:
+    """Whether nothing is left to do; then the trainer is ended at once and only the end of the run is redone."""
+    epoch, stopping = engine.state.epoch, stateful(engine).get("early_stopping")
+    if epoch >= engine.state.max_epochs:
+        logger.info(
+            "the run is finished: it has done %d of %d epochs. More: --epochs N.", epoch, engine.state.max_epochs
+        )
+    elif stopping is not None and stopping.is_over(epoch):  # type: ignore[attr-defined]
+        logger.info(
+            "the run is finished: early stopping ended it in epoch %d. More: --early_stopping#patience N.", epoch
+        )
+    else:
+        return False
+    engine.terminate()
+    return True

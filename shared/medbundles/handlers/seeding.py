@@ -28,6 +28,8 @@ class Seeding:
         {"_target_": "medbundles.handlers.Seeding", "seed": "@seed"}
     """
 
+    phase = "start"
+
     def __init__(
         self, seed: int, cudnn_benchmark: bool = True, cudnn_deterministic: bool = False, tf32: bool | None = None
     ):

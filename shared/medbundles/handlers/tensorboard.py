@@ -11,10 +11,10 @@ import torch
 from ignite.engine import Engine, Events
 
 from medbundles.handlers.closing import at_end
-from medbundles.handlers.early_stopping import validated
+from medbundles.handlers.run import Run, run_of
+from medbundles.networks import bare_network
 from medbundles.ranks import is_rank_0
 from medbundles.reports.prediction_pictures import prediction_pictures
-from medbundles.runs.directory import RunDirectory
 
 # the history's names and the groups that TensorBoard shows them in
 TAGS = (
@@ -23,7 +23,6 @@ TAGS = (
     (re.compile(r"grad_norm_(.+)"), r"grad_norm/\1"),
     (re.compile(r"epoch_seconds|samples_per_second"), r"speed/\g<0>"),
 )
-WRAPPERS = re.compile(r"(?:\b(?:module|_orig_mod)\.)+")  # of DistributedDataParallel and torch.compile
 
 
 def tag_of(name: str) -> str:
@@ -49,54 +48,47 @@ class TensorBoard:
     Look with `tensorboard --logdir <run directory>/logs`.
 
     Args:
-        run_dir: its logs folder is written to.
-        validator: its last batch is shown; None: no pictures.
         enabled: False switches it off.
         images: how many pictures per validation; 0: none.
         histograms: of all weights and of the gradients of the epoch's last step (after clipping), each epoch.
 
     Example::
 
-        {"_target_": "medbundles.handlers.TensorBoard", "run_dir": "@run_dir", "validator": "@validate#evaluator"}
+        {"_target_": "medbundles.handlers.TensorBoard", "enabled": "@tensorboard"}
     """
 
-    def __init__(
-        self,
-        run_dir: RunDirectory,
-        validator: Engine | None = None,
-        enabled: bool = True,
-        images: int = 4,
-        histograms: bool = False,
-    ):
-        self.run_dir, self.validator, self.enabled = run_dir, validator, enabled
-        self.images, self.histograms = images, histograms
+    phase = "watch"
+
+    def __init__(self, enabled: bool = True, images: int = 4, histograms: bool = False):
+        self.enabled, self.images, self.histograms = enabled, images, histograms
         self.writer: Any = None
 
     def attach(self, engine: Engine) -> None:
-        """Wire it to the trainer, after History."""
+        """Wire it to the trainer."""
         if self.enabled and is_rank_0():
             engine.add_event_handler(Events.EPOCH_COMPLETED, self)
             at_end(engine, self.close)
 
     def __call__(self, engine: Engine) -> None:
         state: Any = engine.state
-        epoch, writer = state.epoch, self._open(state.epoch)
+        run = run_of(engine)
+        epoch, writer = state.epoch, self._open(run, state.epoch)
         for name, value in state.epoch_record.items():
             if name != "epoch":
                 writer.add_scalar(tag_of(name), value, epoch)
-        if self.validator is not None and validated(engine, self.validator):
-            for number, picture in enumerate(prediction_pictures(self.validator.state.output, self.images)):
+        if run.validation(engine) is not None:
+            for number, picture in enumerate(prediction_pictures(run.validator.state.output, self.images)):
                 writer.add_image(f"predictions/{number}", picture, epoch)
         if self.histograms:
-            for name, values in _histograms(engine.network):  # type: ignore[attr-defined]
+            for name, values in _histograms(bare_network(engine.network)):  # type: ignore[attr-defined]
                 writer.add_histogram(name, values, epoch)
         writer.flush()
 
-    def _open(self, epoch: int) -> Any:
+    def _open(self, run: Run, epoch: int) -> Any:
         if self.writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(str(self.run_dir.folder("logs")), purge_step=epoch if epoch > 1 else None)
+            self.writer = SummaryWriter(str(run.directory.folder("logs")), purge_step=epoch if epoch > 1 else None)
         return self.writer
 
     def close(self, error: BaseException | None = None) -> None:
@@ -111,4 +103,4 @@ def _histograms(network: torch.nn.Module) -> Iterator[tuple[str, np.ndarray]]:
         for kind, tensor in (("weights", weight), ("gradients", weight.grad)):
             values = finite_values(tensor) if tensor is not None else np.empty(0)
             if len(values):
-                yield f"{kind}/{WRAPPERS.sub('', name)}", values
+                yield f"{kind}/{name}", values

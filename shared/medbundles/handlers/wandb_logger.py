@@ -15,10 +15,11 @@ from monai.engines.utils import IterationEvents
 
 from medbundles.errors import ConfigError, MedbundlesError
 from medbundles.handlers.closing import at_end
+from medbundles.handlers.run import run_of
 from medbundles.handlers.stateful import stateful
 from medbundles.handlers.tensorboard import finite_values
+from medbundles.networks import bare_network
 from medbundles.ranks import from_rank_0, is_rank_0
-from medbundles.runs.directory import RunDirectory
 from medbundles.runs.environment import environment
 
 PER_EPOCH = ("train_*", "val_*", "lr*", "grad_norm_*", "epoch_seconds", "samples_per_second", "weights/*")
@@ -26,7 +27,7 @@ CACHES = ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR")
 
 
 class WandB:
-    """Logs a run to Weights & Biases: what document 000, section 12, lists.
+    """Logs a run to Weights & Biases.
 
     Once: all settings, the merged config, the network (text and number of parameters), the machine and versions.
     Every `log_frequency` batches: the batch's loss (`batch/loss`) and the gradient norm of the latest optimizer step
@@ -37,12 +38,9 @@ class WandB:
     later. The id is part of the checkpoints: a resumed run goes on in the same W&B run (offline: in a second folder of
     the same id). Only rank 0 logs.
 
-    Stands first among the handlers or second after Interrupts, in any case before RunRecord, so that a missing wandb
-    leaves no run directory behind; it puts itself behind History.
+    Ignite's WandBLogger is not used: it opens its run when it is built, before a resumed run knows its id.
 
     Args:
-        run_dir: its logs folder is written to; its config and settings are logged.
-        network: the bare network (not wrapped for distribution).
         enabled: False: nothing is imported, nothing is done.
         project: W&B project; None: W&B's default.
         entity: user or team; None: the account's default.
@@ -55,17 +53,18 @@ class WandB:
 
     Raises:
         ConfigError: log_frequency below 1.
-        MedbundlesError: at the start: wandb is not installed, nobody is logged in, the server does not answer.
+        MedbundlesError: in `attach`: wandb is not installed; at the start: nobody is logged in, the server does not
+            answer.
 
     Example::
 
-        {"_target_": "medbundles.handlers.WandB", "run_dir": "@run_dir", "network": "@network_def", "enabled": true}
+        {"_target_": "medbundles.handlers.WandB", "enabled": true, "project": "my-project"}
     """
+
+    phase = "watch"
 
     def __init__(
         self,
-        run_dir: RunDirectory,
-        network: torch.nn.Module,
         enabled: bool = False,
         project: str | None = None,
         entity: str | None = None,
@@ -78,7 +77,7 @@ class WandB:
     ):
         if log_frequency < 1:
             raise ConfigError(f"wandb#log_frequency: {log_frequency} is not a number of batches; use 1 or more.")
-        self.run_dir, self.network, self.enabled = run_dir, network, enabled
+        self.enabled = enabled
         self.project, self.entity, self.name, self.tags, self.notes = project, entity, name, list(tags), notes
         self.log_gradients, self.log_weights, self.log_frequency = log_gradients, log_weights, log_frequency
         self.id: str | None = None
@@ -90,10 +89,11 @@ class WandB:
         """Wire it to the trainer."""
         stateful(engine)["wandb"] = self  # also when off: a run keeps its id while it is resumed without
         if self.enabled:
-            engine.add_event_handler(Events.STARTED, self.check)
+            _on_rank_0(_import_wandb)
             engine.add_event_handler(Events.EPOCH_STARTED, self.open)
             # the optimizer has stepped, History has not taken the norm yet
             engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self.log_batch)
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self.log_epoch)
             at_end(engine, self.close)
 
     def state_dict(self) -> dict[str, Any]:
@@ -103,13 +103,6 @@ class WandB:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the same W&B run."""
         self.id = state["id"]
-
-    def check(self, engine: Engine) -> None:
-        """Refuse to start without wandb."""
-        _on_rank_0(_import_wandb)
-        # here and not in attach, to come after History wherever that stands
-        if not engine.has_event_handler(self.log_epoch, Events.EPOCH_COMPLETED):
-            engine.add_event_handler(Events.EPOCH_COMPLETED, self.log_epoch)
 
     def open(self, engine: Engine) -> None:
         """Start the W&B run, or go on with it, before the first epoch."""
@@ -123,7 +116,7 @@ class WandB:
 
         resume = "allow" if self.id else None
         self.id = self.id or secrets.token_hex(4)  # not from `random`, whose numbers belong to the training
-        logs = self.run_dir.folder("logs")
+        logs = run_of(engine).directory.folder("logs")
         try:
             with _caches_below(logs / "wandb" / "cache"):
                 self.run = wandb.init(
@@ -140,19 +133,20 @@ class WandB:
             self.run.define_metric(name, step_metric="epoch")
 
     def _config(self, engine: Engine) -> dict[str, Any]:
-        weights = list(self.network.parameters())
-        network = {
-            "class": type(self.network).__name__,
+        directory, network = run_of(engine).directory, bare_network(engine.network)  # type: ignore[attr-defined]
+        weights = list(network.parameters())
+        architecture = {
+            "class": type(network).__name__,
             "parameters": sum(w.numel() for w in weights),
             "trainable_parameters": sum(w.numel() for w in weights if w.requires_grad),
-            "text": str(self.network),
+            "text": str(network),
         }
         device = engine.state.device  # type: ignore[attr-defined]
-        system = environment(device, self.run_dir.settings.get("seed", 0))
+        system = environment(device, directory.settings.get("seed", 0))
         return {
-            **self.run_dir.settings,
-            "bundle_config": self.run_dir.config,
-            "architecture": network,
+            **directory.settings,
+            "bundle_config": directory.config,
+            "architecture": architecture,
             "system": system,
         }
 
@@ -177,7 +171,8 @@ class WandB:
         if not self.log_gradients:
             values = {name: value for name, value in values.items() if not name.startswith("grad_norm")}
         if self.log_weights:
-            values |= {f"weights/{name}": _histogram(weight) for name, weight in self.network.named_parameters()}
+            network = bare_network(engine.network)  # type: ignore[attr-defined]
+            values |= {f"weights/{name}": _histogram(weight) for name, weight in network.named_parameters()}
         self.run.log(values, step=engine.state.iteration)
 
     def close(self, error: BaseException | None = None) -> None:

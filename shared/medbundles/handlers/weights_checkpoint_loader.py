@@ -7,11 +7,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
 from ignite.engine import Engine, Events
 
 from medbundles.errors import CheckpointError
-from medbundles.networks import load_weights
+from medbundles.handlers.phases import check_order
+from medbundles.networks import bare_network, load_weights
 from medbundles.runs.checkpoints import load_checkpoint
 
 logger = logging.getLogger("medbundles")
@@ -41,7 +41,6 @@ class WeightsCheckpointLoader:
     are "auto" get the values that were chosen on the validation part and stored with the weights.
 
     Args:
-        network: the network.
         checkpoint: weights file; None: nothing is loaded.
         trained: the running config's settings that weights depend on, by id.
         postprocessing: its attributes named like threshold settings get the stored values.
@@ -53,23 +52,25 @@ class WeightsCheckpointLoader:
             to other settings (with the command that uses theirs).
     """
 
+    phase = "load"
+
     def __init__(
         self,
-        network: torch.nn.Module,
         checkpoint: str | None,
         trained: dict[str, Any],
         postprocessing: Any = None,
         made_by: str = "",
         config: str = "configs/inference.json",
     ):
-        self.network, self.checkpoint, self.trained = network, checkpoint, trained
+        self.checkpoint, self.trained = checkpoint, trained
         self.postprocessing, self.made_by, self.config = postprocessing, made_by, config
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the evaluator."""
         engine.add_event_handler(Events.STARTED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Any) -> None:
+        check_order(engine)
         if not self.checkpoint:
             return
         path = Path(self.checkpoint)
@@ -77,7 +78,7 @@ class WeightsCheckpointLoader:
             raise CheckpointError(f"checkpoint: {path} does not exist: there are no weights yet. {self.made_by}")
         settings, source = told_settings(path)
         self._compare(settings, path)
-        load_weights(self.network, path)
+        load_weights(bare_network(engine.network), path)
         for name, value in settings.items():
             if self.trained.get(name) == AUTO and hasattr(self.postprocessing, name):
                 setattr(self.postprocessing, name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .bare import bare_network
 from .grading_resnet import GradingResNet
 from .loading import LoadReport, load_weights, read_weights
 from .medicalnet import load_medicalnet
@@ -14,6 +15,7 @@ __all__ = [
     "LoadReport",
     "MultitaskUNet",
     "TaskOutput",
+    "bare_network",
     "load_medicalnet",
     "load_weights",
     "read_weights",

@@ -51,6 +51,8 @@ class EvaluationReport:
          "prefix": "test", "predictions": "@validate#postprocessing", "about": {"checkpoint": "@checkpoint"}}
     """
 
+    phase = "end"
+
     def __init__(
         self,
         run_dir: Any,

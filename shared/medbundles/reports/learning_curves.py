@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from ignite.engine import Engine, Events
 
-from medbundles.handlers.history import History
-from medbundles.handlers.stateful import stateful
+from medbundles.handlers.history import history_of
+from medbundles.handlers.run import run_of
 from medbundles.ranks import is_rank_0
-from medbundles.runs.directory import RunDirectory
 
 
 class LearningCurves:
     """Writes plots/learning_curves.png when the run ends, and if wanted learning_curves_epoch_X.png on the way.
 
     Args:
-        run_dir: its plots folder is written to.
         every: epochs between two pictures on the way; 0: only at the end.
         loss_curve: write loss_curve.png (loss_curve_epoch_X.png) of the losses alone beside each.
     """
 
-    def __init__(self, run_dir: RunDirectory, every: int = 0, loss_curve: bool = False):
-        self.run_dir, self.every, self.loss_curve = run_dir, every, loss_curve
+    phase = "end"
+
+    def __init__(self, every: int = 0, loss_curve: bool = False):
+        self.every, self.loss_curve = every, loss_curve
 
     def attach(self, engine: Engine) -> None:
-        """Wire it to the trainer, after History."""
+        """Wire it to the trainer."""
         if is_rank_0():
             engine.add_event_handler(Events.COMPLETED, self)
             if self.every > 0:
@@ -36,10 +36,10 @@ class LearningCurves:
     def __call__(self, engine: Engine, suffix: str = "") -> None:
         from medbundles.reports import figures
 
-        history = stateful(engine)["history"]
-        if not isinstance(history, History) or not history.epochs:
+        history, run = history_of(engine), run_of(engine)
+        if not history.epochs:
             return
-        best, folder = history.best(), self.run_dir.folder("plots")
+        best, folder = history.best(run.monitor), run.directory.folder("plots")
         marked = best["epoch"] if best else None
         figures.learning_curves(history.epochs, folder / f"learning_curves{suffix}.png", best_epoch=marked)
         if self.loss_curve:

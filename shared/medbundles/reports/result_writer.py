@@ -37,6 +37,7 @@ class ResultWriter:
         ConfigError: under torchrun; or when the rows to be kept come from other weights or thresholds.
     """
 
+    phase = "end"
     tables: ResultTables
 
     def __init__(

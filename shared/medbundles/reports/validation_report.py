@@ -7,8 +7,8 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from medbundles.handlers.early_stopping import validated
-from medbundles.handlers.history import History
+from medbundles.handlers.history import history_of
+from medbundles.handlers.run import run_of
 from medbundles.handlers.stateful import stateful
 from medbundles.reports.evaluation import CLASSIFICATION
 from medbundles.reports.evaluation_report import EvaluationReport
@@ -32,6 +32,8 @@ class ValidationReport:
         scores: of the classification, see `medbundles.metrics.named_scores.SCORES`.
     """
 
+    phase = "decide"
+
     def __init__(
         self,
         run_dir: RunDirectory,
@@ -49,7 +51,7 @@ class ValidationReport:
         self.best_epoch = 0
 
     def attach(self, engine: Engine) -> None:
-        """Wire it to the trainer, after History and before CheckpointSaver."""
+        """Wire it to the trainer."""
         stateful(engine)["validation_report"] = self
         self.report.attach(self.validator)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
@@ -64,18 +66,18 @@ class ValidationReport:
         self.best, self.best_epoch = state["best"], state["best_epoch"]
 
     def __call__(self, engine: Engine) -> None:
-        if not validated(engine, self.validator):
+        run, history, epoch = run_of(engine), history_of(engine), engine.state.epoch
+        if run.validation(engine) is None:
             return
-        history, epoch = stateful(engine)["history"], engine.state.epoch
-        best = history.best() if isinstance(history, History) else None
+        best = history.best(run.monitor)
         is_best, is_drawn = best is not None and best["epoch"] == epoch, self.every > 0 and epoch % self.every == 0
         if not is_best and not is_drawn:
             return
         rows = self.report.gathered()[0]  # by all ranks: they see the same metrics
-        if is_best and isinstance(history, History):
+        if is_best:
             self.best, self.best_epoch = rows, epoch
             history.sections["classes"] = {"epoch": epoch, **self.report.evaluation(rows).classes()}
-            history.write()
+            history.write(run)
         if is_drawn:
             self.report.write_plots(rows, epoch)
 

@@ -14,7 +14,7 @@ from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import ValidationHandler
 from torch import nn
 
-from medbundles.handlers import CheckpointSaver, GradientClip, History, Resume, RunRecord, Seeding
+from medbundles.handlers import CheckpointSaver, GradientClip, History, Monitor, Resume, Run, Seeding
 from medbundles.runs import RunDirectory
 
 
@@ -110,7 +110,7 @@ def tiny_training(tmp_path: Path) -> Callable[..., SupervisedTrainer]:
             additional_metrics={"val_auc": Undefined(classes)},
             decollate=False,
         )
-        history = History(run_dir, validator, "val_acc")
+        history, monitor = History(), Monitor("val_acc")
         trainer = SupervisedTrainer(
             device=torch.device("cpu"),
             max_epochs=epochs,
@@ -123,14 +123,14 @@ def tiny_training(tmp_path: Path) -> Callable[..., SupervisedTrainer]:
             accumulation_steps=accumulation,
             train_handlers=[
                 *first(run_dir, network, validator),
-                Resume(run_dir, network, optimizer, scheduler, validator),
-                RunRecord(run_dir, "cpu", seed=7),
                 Seeding(seed=7),
+                Resume(),
+                Run(run_dir, "cpu", 7, validator, scheduler, monitor),
                 GradientClip(1.0),
                 ValidationHandler(interval=1, validator=validator),
                 history,
                 *after_history(run_dir, network, validator),
-                CheckpointSaver(run_dir, network, optimizer, scheduler, validator, "val_acc"),
+                CheckpointSaver(),
             ],
         )
         trainer.run_dir, trainer.history, trainer.validator = run_dir, history, validator

@@ -18,6 +18,7 @@ from medbundles.handlers import CheckpointSaver, checkpoint_saver
 from medbundles.handlers.stateful import stateful
 from medbundles.runs import RunDirectory
 from medbundles.runs.checkpoints import load_checkpoint
+from tests.medbundles.handlers.sharing import share
 
 
 @pytest.fixture
@@ -53,8 +54,10 @@ def train(tmp_path):
             validator.state.metrics = metrics[trainer.state.epoch - start - 1]
 
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
-        saver = CheckpointSaver(run_dir, network, optimizer, scheduler, validator, monitor, **options)
-        saver.attach(trainer)
+        trainer.network, trainer.optimizer = network, optimizer
+        choice = {name: options.pop(name) for name in ("mode", "tie_break") if name in options}
+        share(trainer, run_dir, validator, scheduler, metric=monitor, **choice)
+        CheckpointSaver(**options).attach(trainer)
         seen = []
         trainer.on(Events.EPOCH_COMPLETED)(lambda: seen.append((epoch_of("best.pt"), epoch_of("last.pt"))))
         trainer.run([0], max_epochs=start + len(metrics))
@@ -74,7 +77,7 @@ def test_best_is_replaced_only_by_something_better_and_last_always(train):
     best, last = (load_checkpoint(train.folder / name) for name in ("best.pt", "last.pt"))
     assert float(best["network"]["weight"][0, 0]) == 4.0
     assert float(last["network"]["weight"][0, 0]) == 5.0
-    assert last["parts"]["best"] == {"best": [0.6], "best_epoch": 4, "best_metrics": {"val": 0.6}}
+    assert last["parts"]["best"] == {"best": [0.6, 0.0], "best_epoch": 4, "best_metrics": {"val": 0.6}}
 
 
 def test_nan_is_never_best_neither_first_nor_later(train):
@@ -100,7 +103,7 @@ def test_after_a_restart_a_worse_model_does_not_overwrite_best(train):
 def test_from_an_older_checkpoint_a_worse_model_does_not_overwrite_best_either(train):
     train([0.5, 0.6, 0.9], save_frequency=1)
     state = load_checkpoint(train.folder / "epoch_001.pt")["parts"]["best"]
-    assert state["best"] == [0.5]
+    assert state["best"] == [0.5, 0.0]
     assert train([0.8, 0.7, 0.95], start=1, state=state) == [(3, 2), (3, 3), (4, 4)]
 
 
@@ -213,6 +216,11 @@ def test_only_rank_0_writes(train, monkeypatch):
     monkeypatch.setattr(checkpoint_saver, "is_rank_0", lambda: False)
     train([0.5], save_frequency=1)
     assert files(train.folder) == []
+
+
+def test_the_best_of_a_checkpoint_without_a_tie_break_is_gone_on_with(train):
+    train([0.5])
+    assert train([0.4, 0.6], start=1, state={"best": [0.5], "best_epoch": 1, "best_metrics": {}}) == [(1, 2), (3, 3)]
 
 
 def test_an_unknown_metric_is_refused(train):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
+import pytest
 import torch
 from ignite.engine import Engine, Events
 
+from medbundles.errors import ConfigError
 from medbundles.handlers import DeferredReweighting
 from medbundles.losses import LDAMLoss
 
@@ -19,7 +22,7 @@ def weights_by_epoch(start: int, epochs: int) -> dict[int, list[float]]:
 
     trainer = Engine(step)
     trainer.loss_function = loss
-    DeferredReweighting().attach(trainer)
+    DeferredReweighting(3).attach(trainer)
 
     @trainer.on(Events.STARTED)
     def resume():
@@ -49,3 +52,13 @@ def test_loss_can_stand_on_another_device_than_it_was_built_on():
     loss = LDAMLoss([1, 4], drw_start_epoch=1)
     loss.set_epoch(1)
     assert loss(torch.zeros(2, 2, device="meta"), torch.zeros(2, dtype=torch.long, device="meta")).device.type == "meta"
+
+
+def test_a_loss_without_weights_is_refused_unless_there_is_no_re_weighting():
+    trainer = Engine(lambda *_: None)
+    trainer.loss_function = SimpleNamespace()
+    DeferredReweighting(False).attach(trainer)
+    trainer.run([0])
+    DeferredReweighting(2).attach(trainer)
+    with pytest.raises(ConfigError, match=r"drw_start_epoch: SimpleNamespace cannot weigh .* --drw_start_epoch False"):
+        trainer.run([0])

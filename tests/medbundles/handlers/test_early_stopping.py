@@ -10,6 +10,7 @@ from ignite.engine import Engine, Events
 from medbundles.errors import ConfigError
 from medbundles.handlers import EarlyStopping
 from medbundles.handlers.stateful import stateful
+from tests.medbundles.handlers.sharing import share
 
 
 def train(values, epochs=200, interval=1, start=0, state=None, **options):
@@ -20,7 +21,9 @@ def train(values, epochs=200, interval=1, start=0, state=None, **options):
     def validate():
         validator.state.epoch, validator.state.metrics = trainer.state.epoch, {"val": next(values)}
 
-    EarlyStopping(validator, "val", **options).attach(trainer)
+    names = ("mode", "min_delta", "tie_break")
+    share(trainer, validator=validator, **{name: options.pop(name) for name in names if name in options})
+    EarlyStopping(**options).attach(trainer)
 
     @trainer.on(Events.STARTED)
     def resume():
@@ -94,13 +97,12 @@ def test_after_a_restart_it_goes_on_counting():
     assert stopped_at(chain(repeat(0.715, 3), [0.73], repeat(0.7)), start=6, state=state, patience=10) == 20
 
 
-def test_unknown_names_are_refused():
-    with pytest.raises(ConfigError, match="early_stopping#mode: 'best' is unknown; use 'max' or 'min'"):
-        EarlyStopping(Engine(print), "val", mode="best")
+def test_an_unknown_metric_is_refused():
     validator = Engine(print)
     validator.state.epoch, validator.state.metrics = 1, {"val": 1.0}
     trainer = Engine(lambda *_: None)
-    EarlyStopping(validator, "dice").attach(trainer)
+    share(trainer, validator=validator, metric="dice")
+    EarlyStopping().attach(trainer)
     with pytest.raises(ConfigError, match="early_stopping#monitor: no metric is named 'dice'; there are val"):
         trainer.run([0])
 
@@ -123,7 +125,8 @@ def test_an_equal_value_with_a_better_second_one_is_an_improvement():
             validator.state.epoch = trainer.state.epoch
             validator.state.metrics = {"auc": 1.0, "f1": next(seconds)}
 
-        EarlyStopping(validator, "auc", patience=3, **options).attach(trainer)
+        share(trainer, validator=validator, metric="auc", **options)
+        EarlyStopping(patience=3).attach(trainer)
         trainer.run([0], max_epochs=50)
         return trainer.state.epoch
 
@@ -134,8 +137,7 @@ def test_an_equal_value_with_a_better_second_one_is_an_improvement():
 
 
 def test_the_second_value_is_resumed():
-    validator = Engine(lambda *_: None)
-    one, two = (EarlyStopping(validator, "auc", tie_break="f1") for _ in range(2))
-    one.best, one.best_second, one.best_epoch = 0.9, 0.5, 4
+    one, two = EarlyStopping(), EarlyStopping()
+    one.best, one.best_epoch = [0.9, 0.5], 4
     two.load_state_dict(one.state_dict())
-    assert (two.best, two.best_second, two.best_epoch) == (0.9, 0.5, 4)
+    assert (two.best, two.best_epoch) == ([0.9, 0.5], 4)

@@ -9,10 +9,11 @@ import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
-from medbundles.handlers import History, history
+from medbundles.handlers import History, Monitor, Run, history
 from medbundles.handlers.history import spread
 from medbundles.handlers.stateful import stateful
 from medbundles.runs import RunDirectory
+from tests.medbundles.handlers.sharing import share
 
 # three batches: loss, segmentation loss, how many have a mask, classification loss, size; the last one is uneven and
 # the second has no masks (its segmentation loss is 0/0)
@@ -48,7 +49,8 @@ def train(tmp_path):
             validator.state.epoch = trainer.state.epoch
             validator.state.metrics = validation[trainer.state.epoch - 1]
 
-        handler = History(run_dir, validator, "val", mode)
+        share(trainer, run_dir, validator, mode=mode)
+        handler = History()
         handler.attach(trainer)
 
         @trainer.on(Events.EPOCH_COMPLETED)
@@ -103,15 +105,15 @@ def test_gradient_norms_count_only_where_they_were_measured(train):
 
 def test_the_best_epoch_is_the_first_of_the_best_and_never_nan(train):
     validation = [{"val": v} for v in (math.nan, 0.5, 0.7, 0.7, math.nan)]
-    assert train(validation)[0].best()["epoch"] == 3
-    assert train(validation, mode="min")[0].best()["epoch"] == 2
-    assert train([{"val": math.nan}])[0].best() is None
+    assert train(validation)[0].best(Monitor("val"))["epoch"] == 3
+    assert train(validation, mode="min")[0].best(Monitor("val", "min"))["epoch"] == 2
+    assert train([{"val": math.nan}])[0].best(Monitor("val")) is None
 
 
 def test_epochs_that_are_not_validated_have_no_validation_metrics(train):
     handler, _, _ = train([{"val": 0.9}, {"val": 0.5}, {"val": 0.9}], interval=2)
     assert ["val" in e for e in handler.epochs] == [False, True, False]
-    assert handler.best()["epoch"] == 2
+    assert handler.best(Monitor("val"))["epoch"] == 2
 
 
 def test_metrics_json_is_strict_json_with_null_for_nan(train):
@@ -138,7 +140,7 @@ def test_after_a_restart_the_records_go_on(train):
 
 
 def test_running_means_are_known_within_an_epoch():
-    handler = History(None, None, "val")
+    handler = History()
     assert handler.running() == {}
     handler._add("loss", torch.tensor(1.0), torch.tensor(4))
     handler._add("loss", torch.tensor(4.0), torch.tensor(2))
@@ -159,12 +161,12 @@ def test_spread_is_that_of_a_sample():
 
 def test_equal_values_are_decided_by_the_second_metric():
     def best(tie_break):
-        history = History(None, Engine(lambda *_: None), "auc", tie_break=tie_break)
+        history = History()
         history.epochs = [
             {"epoch": 1, "auc": 0.9, "f1": math.nan}, {"epoch": 2, "auc": 0.9, "f1": 0.4},
             {"epoch": 3, "auc": 0.9, "f1": 0.6}, {"epoch": 4, "auc": 0.8, "f1": 0.9}, {"epoch": 5, "auc": math.nan},
         ]  # fmt: skip
-        return history.best()["epoch"]
+        return history.best(Monitor("auc", tie_break=tie_break))["epoch"]
 
     assert best("f1") == 3
     assert best(None) == 1
@@ -173,19 +175,19 @@ def test_equal_values_are_decided_by_the_second_metric():
 def test_further_sections_and_the_spread_of_both_losses_are_written(tmp_path):
     run_dir = RunDirectory(str(tmp_path), "exp")
     run_dir.start()
-    history = History(run_dir, Engine(lambda *_: None), "auc")
+    history = History()
     history.epochs = [
         {"epoch": 1, "train_loss": 1.0, "val_loss": 4.0, "epoch_seconds": 1.0},
         {"epoch": 2, "train_loss": 3.0, "epoch_seconds": 1.0},  # not validated
         {"epoch": 3, "train_loss": 2.0, "val_loss": 5.0, "epoch_seconds": 1.0},
     ]
     history.sections["classes"] = {"LGG": {"support": 3}}
-    history.write()
+    history.write(Run(run_dir, monitor=Monitor("auc")))
     written = json.loads((run_dir.folder("metrics") / "metrics.json").read_text())
     assert written["summary"]["train_loss"] == pytest.approx({"min": 1, "max": 3, "mean": 2, "std": 1})
     assert written["summary"]["val_loss"] == pytest.approx({"min": 4, "max": 5, "mean": 4.5, "std": 0.5**0.5})
     assert written["classes"] == {"LGG": {"support": 3}}
-    other = History(run_dir, Engine(lambda *_: None), "auc")
+    other = History()
     other.load_state_dict(history.state_dict())
     assert other.sections == history.sections
 
@@ -204,7 +206,8 @@ def test_a_weighted_loss_is_a_mean_over_weights(train, tmp_path):
     trainer, validator = Engine(step), Engine(lambda *_: None)
     trainer.loss_function = loss
     trainer.optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    records = History(run_dir, validator, "auc")
+    share(trainer, run_dir, validator)
+    records = History()
     records.attach(trainer)
     trainer.run([1.0, 5.0], max_epochs=1)
     assert records.epochs[0]["train_loss"] == pytest.approx((6 * 1 + 2 * 5) / 8)

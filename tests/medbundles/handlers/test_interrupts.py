@@ -12,8 +12,9 @@ from ignite.engine import Engine, Events
 
 from medbundles import handlers
 from medbundles.atomic_files import write_text_atomic
-from medbundles.handlers import Interrupts
+from medbundles.handlers import Interrupts, Run
 from medbundles.runs import RunDirectory
+from tests.medbundles.handlers.sharing import share
 
 # what the run waits for when the signals come, the line after which they come, the signals, the exit code
 CASES = {
@@ -44,7 +45,8 @@ def child(folder, waits):
 
     run_dir = RunDirectory(str(folder), "exp")
     engine = Engine(step)
-    Interrupts(run_dir, Engine(step)).attach(engine)
+    share(engine, run_dir, Engine(step))
+    Interrupts().attach(engine)
     engine.add_event_handler(Events.STARTED, lambda engine: run_dir.start())
     engine.add_event_handler(Events.EPOCH_STARTED(once=1), wait, 100 if waits == "cache" else 0)
     engine.add_event_handler(
@@ -101,14 +103,14 @@ def test_the_second_signal_ends_an_iteration_that_does_not_end(stopped):
 
 
 @pytest.mark.parametrize("ends_by", [None, ValueError, SystemExit])
-def test_the_host_gets_its_signals_back_however_the_run_ends(tmp_path, ends_by):
+def test_the_host_gets_its_signals_back_however_the_run_ends(ends_by):
     def step(engine, batch):
         assert signal.getsignal(signal.SIGTERM) == interrupts.receive
         if ends_by:
             raise ends_by("x")
 
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    interrupts = Interrupts(RunDirectory(str(tmp_path), "exp"), Engine(print))
+    interrupts = Interrupts()
     engine = Engine(step)
     interrupts.attach(engine)
     if ends_by:
@@ -119,9 +121,9 @@ def test_the_host_gets_its_signals_back_however_the_run_ends(tmp_path, ends_by):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
-def test_outside_the_main_thread_the_host_deals_with_signals(tmp_path):
+def test_outside_the_main_thread_the_host_deals_with_signals():
     engine, done = Engine(lambda *_: None), []
-    Interrupts(RunDirectory(str(tmp_path), "exp"), Engine(print)).attach(engine)
+    Interrupts().attach(engine)
     thread = threading.Thread(target=lambda: done.append(engine.run([0])))
     thread.start()
     thread.join(10)
@@ -129,4 +131,7 @@ def test_outside_the_main_thread_the_host_deals_with_signals(tmp_path):
 
 
 def test_before_the_run_has_a_folder_nothing_was_written(tmp_path):
-    assert Interrupts(RunDirectory(str(tmp_path), "exp"), Engine(print)).advice() == "Nothing was written."
+    interrupts = Interrupts()
+    assert interrupts.advice() == "Nothing was written."
+    interrupts.run = Run(RunDirectory(str(tmp_path), "exp"))
+    assert interrupts.advice() == "Nothing was written."

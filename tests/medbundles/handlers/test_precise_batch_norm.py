@@ -19,7 +19,8 @@ def trained(batches: int, epochs: int = 1, interval: int = 1) -> nn.Module:
     engine = Engine(lambda *_: None)
     engine.data_loader, engine.amp, engine.prepare_batch = BATCHES, False, default_prepare_batch
     engine.non_blocking, engine.to_kwargs, engine.state.device = False, {}, torch.device("cpu")
-    PreciseBatchNorm(network, SimpleNamespace(enabled=False), batches, interval).attach(engine)
+    engine.network, engine.inferer = network, SimpleNamespace(enabled=False)
+    PreciseBatchNorm(batches, interval).attach(engine)
     engine.on(Events.EPOCH_STARTED)(lambda: nn.init.constant_(network[0].running_mean, 99.0))
     engine.run([0], max_epochs=epochs)
     return network
@@ -62,7 +63,8 @@ def test_loading_is_not_under_the_networks_precision():
     engine = Engine(lambda *_: None)
     engine.data_loader, engine.amp, engine.prepare_batch = Loader(), False, default_prepare_batch
     engine.non_blocking, engine.to_kwargs, engine.state.device = False, {}, torch.device("cpu")
-    PreciseBatchNorm(network, SimpleNamespace(enabled=True), 3).attach(engine)
+    engine.network, engine.inferer = network, SimpleNamespace(enabled=True)
+    PreciseBatchNorm(3).attach(engine)
     engine.run([0], max_epochs=1)
     assert set(seen) == {torch.float32}
     assert kinds == [torch.bfloat16] * 3

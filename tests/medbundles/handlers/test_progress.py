@@ -18,7 +18,7 @@ RECORD = {"epoch": 2, "train_loss": 0.45214, "train_seg_loss": math.nan, "val_di
 
 def train(handler, record=RECORD, running=None, every=4):
     engine = Engine(lambda *_: None)
-    known = History(None, None, "val")
+    known = History()
     known.running = lambda: running or {}
     stateful(engine)["history"] = known
     engine.on(Events.EPOCH_COMPLETED)(lambda: setattr(engine.state, "epoch_record", record))

@@ -11,6 +11,7 @@ from torch import nn
 from medbundles.handlers import Publish, publish
 from medbundles.runs import RunDirectory
 from medbundles.runs.checkpoints import save_checkpoint
+from tests.medbundles.handlers.sharing import share
 
 
 @pytest.fixture
@@ -35,7 +36,8 @@ def run_dir(tmp_path):
 
 def end(run_dir, folder, **options):
     engine = Engine(lambda *_: None)
-    Publish(run_dir, str(folder), **options).attach(engine)
+    share(engine, run_dir)
+    Publish(str(folder), **options).attach(engine)
     engine.run([0])
 
 

@@ -20,8 +20,9 @@ from medbundles.handlers import (
     GradientClip,
     History,
     LrSchedule,
+    Monitor,
     Resume,
-    RunRecord,
+    Run,
     Seeding,
 )
 from medbundles.optimizers import build_scheduler
@@ -55,6 +56,7 @@ def build(tmp_path):
         network = nn.Sequential(nn.Linear(4, width), nn.Dropout(0.4), nn.Linear(width, 1, bias=bias))
         optimizer = torch.optim.AdamW(network.parameters(), lr=0.05)
         scheduler = build_scheduler(optimizer, "plateau", epochs, mode="min", patience=0)
+        scheduler.monitor = "val_mse"
         run_dir = RunDirectory(str(tmp_path / folder), "exp", **options)
         run_dir.record({}, {**settings, "epochs": epochs}, FREE)
         train = SeededDataset(values(11, seed=1), Compose([dict]), Noise(), seed=3)
@@ -77,14 +79,14 @@ def build(tmp_path):
             accumulation_steps=2,
             train_handlers=[
                 Seeding(3),
-                Resume(run_dir, network, optimizer, scheduler, validator),
-                RunRecord(run_dir, "cpu", 3),
+                Resume(),
+                Run(run_dir, "cpu", 3, validator, scheduler, Monitor("val_mse", "min")),
                 GradientClip(1.0),
                 ValidationHandler(1, validator),
-                History(run_dir, validator, "val_mse", "min"),
-                LrSchedule(scheduler, validator, "val_mse"),
-                EarlyStopping(validator, "val_mse", mode="min", patience=patience),
-                CheckpointSaver(run_dir, network, optimizer, scheduler, validator, "val_mse", mode="min"),
+                History(),
+                LrSchedule(),
+                EarlyStopping(patience),
+                CheckpointSaver(),
                 *extra,
             ],
         )

@@ -21,7 +21,7 @@ def read(folder):
 
 
 def boards(**options):
-    return lambda run_dir, network, validator: [TensorBoard(run_dir, validator, **options)]
+    return lambda run_dir, network, validator: [TensorBoard(**options)]
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,8 @@ def test_pictures_are_those_of_the_last_validation_batch(tiny_training):
     assert output["pred"]["mask"].any()
 
 
-@pytest.mark.parametrize(("validator", "images"), [(False, 4), (True, 0)])
-def test_no_pictures_without_validator_or_by_choice(tiny_training, validator, images):
-    def handlers(run_dir, network, evaluator):
-        return [TensorBoard(run_dir, evaluator if validator else None, images=images)]
-
-    trainer = tiny_training(after_history=handlers)
+def test_no_pictures_by_choice(tiny_training):
+    trainer = tiny_training(after_history=boards(images=0))
     trainer.run()
     assert read(trainer.run_dir.folder("logs")).Tags()["images"] == []
 
@@ -110,7 +106,7 @@ def test_a_resumed_run_goes_on_and_drops_what_has_no_checkpoint(tiny_training):
         raise SystemExit(143)
 
     def killed(run_dir, network, validator):
-        return [TensorBoard(run_dir, validator), AtEpoch(2, stop)]
+        return [TensorBoard(), AtEpoch(2, stop)]
 
     trainer = tiny_training(epochs=3, after_history=killed)
     with pytest.raises(SystemExit):
@@ -158,7 +154,7 @@ def test_the_file_is_closed_at_the_end(tiny_training, failing):
     handler = []
 
     def handlers(run_dir, network, validator):
-        handler.append(TensorBoard(run_dir, validator))
+        handler.append(TensorBoard())
         return [*handler, AtEpoch(1, lambda engine: opened.append(handler[0].writer is not None))] + (
             [AtEpoch(2, fail)] if failing else []
         )

@@ -39,7 +39,7 @@ def home(tmp_path, monkeypatch) -> Iterator[Path]:
 
 
 def logger(**options):
-    return lambda run_dir, network, validator: [WandB(run_dir, network, enabled=True, **options)]
+    return lambda run_dir, network, validator: [WandB(enabled=True, **options)]
 
 
 def records(path: Path) -> Iterator[Any]:
@@ -119,7 +119,7 @@ class Spy:
 def test_epochs_are_the_history_and_batches_come_every_log_frequency(tiny_training, home):
     spy = Spy()
     trainer = tiny_training(
-        epochs=3, first=lambda run_dir, network, _: [spy, WandB(run_dir, network, enabled=True, log_frequency=3)]
+        epochs=3, after_history=lambda run_dir, network, _: [spy, WandB(enabled=True, log_frequency=3)]
     )
     trainer.run()
     (run,) = runs(trainer)
@@ -143,7 +143,7 @@ def test_epochs_are_the_history_and_batches_come_every_log_frequency(tiny_traini
 @needs_wandb
 def test_config_architecture_and_system_are_logged_once(tiny_training, home):
     options = {"project": "p", "entity": "team", "name": "n", "tags": ["x", "y"], "notes": "why"}
-    trainer = tiny_training(epochs=1, first=logger(**options))
+    trainer = tiny_training(epochs=1, after_history=logger(**options))
     trainer.run()
     (run,) = runs(trainer)
     assert (run.run.project, run.run.entity, run.run.display_name, run.run.notes) == ("p", "team", "n", "why")
@@ -165,9 +165,9 @@ def test_config_architecture_and_system_are_logged_once(tiny_training, home):
 def test_frozen_weights_are_not_trainable(tiny_training, home):
     def frozen(run_dir, network, validator):
         network.cls.requires_grad_(False)
-        return [WandB(run_dir, network, enabled=True)]
+        return [WandB(enabled=True)]
 
-    trainer = tiny_training(epochs=1, first=frozen)
+    trainer = tiny_training(epochs=1, after_history=frozen)
     trainer.run()
     architecture = runs(trainer)[0].config["architecture"]
     assert (architecture["parameters"], architecture["trainable_parameters"]) == (14, 10)
@@ -176,7 +176,7 @@ def test_frozen_weights_are_not_trainable(tiny_training, home):
 @needs_wandb
 @pytest.mark.parametrize(("gradients", "weights"), [(True, False), (False, True)])
 def test_gradients_and_weights_by_choice(tiny_training, home, gradients, weights):
-    trainer = tiny_training(first=logger(log_gradients=gradients, log_weights=weights, log_frequency=1))
+    trainer = tiny_training(after_history=logger(log_gradients=gradients, log_weights=weights, log_frequency=1))
     trainer.run()
     (run,) = runs(trainer)
     names = set().union(*run.rows)
@@ -200,7 +200,7 @@ def test_with_accumulation_the_norm_is_that_of_the_latest_step(tiny_training, ho
     trainer = tiny_training(
         epochs=1,
         accumulation=2,
-        first=lambda run_dir, network, _: [spy, WandB(run_dir, network, enabled=True, log_frequency=1)],
+        after_history=lambda run_dir, network, _: [spy, WandB(enabled=True, log_frequency=1)],
     )
     trainer.run()
     assert sorted(spy.norms) == [2, 4]
@@ -212,7 +212,7 @@ def test_with_accumulation_the_norm_is_that_of_the_latest_step(tiny_training, ho
 def test_nothing_is_written_elsewhere_and_the_training_is_the_same(tiny_training, home):
     off = tiny_training()
     off.run()
-    on = tiny_training(first=logger(log_weights=True, log_frequency=1))
+    on = tiny_training(after_history=logger(log_weights=True, log_frequency=1))
     on.run()
     sys.modules["wandb"].teardown()
     assert list(home.rglob("*")) == []
@@ -223,9 +223,9 @@ def test_nothing_is_written_elsewhere_and_the_training_is_the_same(tiny_training
 
 @needs_wandb
 def test_a_resumed_run_keeps_its_id_and_steps(tiny_training, home):
-    trainer = tiny_training(epochs=1, first=logger())
+    trainer = tiny_training(epochs=1, after_history=logger())
     trainer.run()
-    resumed = tiny_training(epochs=2, resume=True, first=logger())
+    resumed = tiny_training(epochs=2, resume=True, after_history=logger())
     resumed.run()
     assert resumed.run_dir.path == trainer.run_dir.path
     content = load_checkpoint(resumed.run_dir.folder("checkpoints") / "last.pt")
@@ -240,7 +240,7 @@ def test_two_runs_have_different_ids(tiny_training, home):
     ids = set()
     for _ in range(2):
         torch.manual_seed(0)
-        trainer = tiny_training(epochs=1, first=logger())
+        trainer = tiny_training(epochs=1, after_history=logger())
         trainer.run()
         ids.add(runs(trainer)[0].run.run_id)
     assert len(ids) == 2
@@ -252,7 +252,7 @@ def test_a_failed_or_interrupted_run_is_not_called_finished(tiny_training, home,
     def fail(engine):
         raise kind("stop")
 
-    trainer = tiny_training(first=logger())
+    trainer = tiny_training(after_history=logger())
     trainer.add_event_handler(Events.EPOCH_STARTED(once=2), fail)
     with pytest.raises(kind):
         trainer.run()
@@ -265,16 +265,15 @@ def test_a_failed_or_interrupted_run_is_not_called_finished(tiny_training, home,
 def test_without_login_the_message_says_what_to_do(tiny_training, home, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setattr(sys, "stdin", open(os.devnull))  # noqa: SIM115 - not a terminal: W&B does not ask
-    trainer = tiny_training(first=logger())
+    trainer = tiny_training(after_history=logger())
     with pytest.raises(MedbundlesError, match=r"wandb login.*WANDB_MODE=offline.*--wandb#enabled False"):
         trainer.run()
 
 
 def test_a_missing_wandb_names_the_extra_and_leaves_no_run_directory(tiny_training, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    trainer = tiny_training(first=logger())
     with pytest.raises(MedbundlesError, match=r"wandb cannot be imported.*pip install -e '\.\[wandb\]'.*False"):
-        trainer.run()
+        tiny_training(after_history=logger())
     assert not (tmp_path / "runs").exists()
 
 
@@ -285,23 +284,23 @@ def test_a_folder_named_wandb_is_not_wandb(tiny_training, tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "wandb", None)  # so that what this test imports is forgotten at its end
     del sys.modules["wandb"]
     with pytest.raises(MedbundlesError, match=r"pip install -e '\.\[wandb\]'"):
-        tiny_training(first=logger()).run()
+        tiny_training(after_history=logger()).run()
 
 
 def test_other_ranks_log_nothing_and_fail_with_rank_0(tiny_training, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     monkeypatch.setattr("medbundles.handlers.wandb_logger.is_rank_0", lambda: False)
-    trainer = tiny_training(first=logger(log_frequency=1))
+    trainer = tiny_training(after_history=logger(log_frequency=1))
     trainer.run()
     assert not (trainer.run_dir.folder("logs") / "wandb").exists()
     monkeypatch.setattr("medbundles.handlers.wandb_logger.from_rank_0", lambda _: MedbundlesError("no wandb there"))
     with pytest.raises(MedbundlesError, match="no wandb there"):
-        tiny_training(first=logger()).run()
+        tiny_training(after_history=logger()).run()
 
 
 def test_off_imports_nothing(tiny_training, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)  # importing it would be an error
-    trainer = tiny_training(first=lambda run_dir, network, _: [WandB(run_dir, network)])
+    trainer = tiny_training(after_history=lambda run_dir, network, _: [WandB()])
     trainer.run()
     assert not (trainer.run_dir.folder("logs") / "wandb").exists()
     content = load_checkpoint(trainer.run_dir.folder("checkpoints") / "last.pt")
@@ -310,4 +309,4 @@ def test_off_imports_nothing(tiny_training, monkeypatch):
 
 def test_log_frequency_is_at_least_1():
     with pytest.raises(ConfigError, match=r"wandb#log_frequency: 0 is not a number of batches; use 1 or more"):
-        WandB(None, torch.nn.Linear(1, 1), log_frequency=0)
+        WandB(log_frequency=0)

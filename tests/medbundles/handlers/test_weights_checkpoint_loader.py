@@ -28,7 +28,8 @@ def start(checkpoint, trained=SETTINGS, postprocessing=None, **options):
     nn.init.constant_(network.weight, 0.0)
     engine = Engine(lambda *_: None)
     path = str(checkpoint) if checkpoint else None
-    WeightsCheckpointLoader(network, path, trained, postprocessing, **options).attach(engine)
+    engine.network = network
+    WeightsCheckpointLoader(path, trained, postprocessing, **options).attach(engine)
     engine.run([0])
     return network.weight.item()
 

@@ -7,6 +7,7 @@ from medbundles.handlers.history import History
 from medbundles.handlers.stateful import stateful
 from medbundles.reports import LearningCurves, figures
 from medbundles.runs import RunDirectory
+from tests.medbundles.handlers.sharing import share
 
 
 @pytest.fixture
@@ -21,10 +22,11 @@ def drawn(tmp_path, monkeypatch):
     def run(every=0, values=(0.5, 0.7, 0.6), **options):
         calls.clear()
         engine = Engine(lambda *_: None)
-        history = History(run_dir, None, "val")
+        history = History()
+        share(engine, run_dir)
         history.epochs = [{"epoch": i + 1, "val": v} for i, v in enumerate(values)]
         stateful(engine)["history"] = history
-        LearningCurves(run_dir, every, **options).attach(engine)
+        LearningCurves(every, **options).attach(engine)
         engine.run([0], max_epochs=3)
         return [(path.relative_to(run_dir.path).as_posix(), best) for path, best in calls]
 

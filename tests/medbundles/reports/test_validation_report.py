@@ -14,6 +14,7 @@ from medbundles.handlers import History
 from medbundles.handlers.stateful import stateful
 from medbundles.reports import ValidationReport
 from medbundles.runs import RunDirectory
+from tests.medbundles.handlers.sharing import share
 
 NAMES = ["LGG", "HGG"]
 LABEL = [0, 0, 1, 1]
@@ -52,7 +53,8 @@ def train(tmp_path):
                 validator.run([{"name": names, "patient": names, "source": ["volumes"] * 4}])
                 validator.state.epoch, validator.state.metrics = epoch, {"val_auc": epochs[epoch - 1][1]}
 
-        History(run_dir, validator, "val_auc").attach(trainer)
+        share(trainer, run_dir, validator, metric="val_auc")
+        History().attach(trainer)
         handler = ValidationReport(run_dir, validator, NAMES, **options)
         handler.attach(trainer)
         contents = []

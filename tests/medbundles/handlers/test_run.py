@@ -6,7 +6,7 @@ import logging
 import pytest
 from ignite.engine import Engine, Events
 
-from medbundles.handlers import RunRecord, run_record
+from medbundles.handlers import Run, run
 from medbundles.runs import RunDirectory
 
 
@@ -19,7 +19,7 @@ def run_dir(tmp_path):
 
 def test_config_environment_and_log_are_written_when_the_run_starts(run_dir, tmp_path):
     engine = Engine(lambda *_: logging.getLogger("other").warning("from elsewhere"))
-    RunRecord(run_dir, "cpu", 7).attach(engine)
+    Run(run_dir, "cpu", 7).attach(engine)
     assert list(tmp_path.iterdir()) == []  # nothing before
     seen = []
     engine.on(Events.EPOCH_STARTED)(
@@ -38,7 +38,7 @@ def test_config_environment_and_log_are_written_when_the_run_starts(run_dir, tmp
 def test_a_resumed_run_appends_to_its_log(run_dir):
     for text in ("first", "second"):
         engine = Engine(lambda *_, text=text: logging.getLogger("x").warning(text))
-        RunRecord(run_dir, "cpu", 7).attach(engine)
+        Run(run_dir, "cpu", 7).attach(engine)
         engine.run([0])
     log = (run_dir.folder("logs") / "train.log").read_text()
     assert "first" in log
@@ -46,9 +46,9 @@ def test_a_resumed_run_appends_to_its_log(run_dir):
 
 
 def test_only_rank_0_writes(run_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(run_record, "is_rank_0", lambda: False)
+    monkeypatch.setattr(run, "is_rank_0", lambda: False)
     engine = Engine(lambda *_: None)
-    RunRecord(run_dir, "cpu", 7).attach(engine)
+    Run(run_dir, "cpu", 7).attach(engine)
     engine.run([0])
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
@@ -63,7 +63,7 @@ def test_what_else_belongs_to_the_run_is_written_when_it_starts(run_dir, tmp_pat
             return None
 
     engine = Engine(lambda *_: None)
-    RunRecord(run_dir, "cpu", 7, records=[Nothing(), Folds()]).attach(engine)
+    Run(run_dir, "cpu", 7, records=[Nothing(), Folds()]).attach(engine)
     assert not (tmp_path / "made").exists()
     engine.run([0, 0])
     assert json.loads((tmp_path / "made" / "folds.json").read_text()) == {"fold": [1, 2]}
@@ -71,7 +71,7 @@ def test_what_else_belongs_to_the_run_is_written_when_it_starts(run_dir, tmp_pat
 
 def test_what_comes_last_is_still_in_the_log_and_then_the_folder_is_free(run_dir):
     engine = Engine(lambda *_: None)
-    RunRecord(run_dir, "cpu", 7).attach(engine)
+    Run(run_dir, "cpu", 7).attach(engine)
     taken = []
     engine.add_event_handler(Events.COMPLETED, lambda: logging.getLogger("medbundles").warning("published"))
     engine.add_event_handler(Events.COMPLETED, lambda: taken.append((run_dir.path / ".lock").is_file()))

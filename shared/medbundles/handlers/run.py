@@ -1,0 +1,125 @@
+"""Opens the run's folder, writes down what is being run, and holds what the run's handlers share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+
+from medbundles.atomic_files import write_json_atomic
+from medbundles.errors import ConfigError
+from medbundles.handlers.monitor import Monitor
+from medbundles.handlers.phases import check_order
+from medbundles.ranks import is_rank_0
+from medbundles.runs.directory import RunDirectory
+from medbundles.runs.environment import environment
+
+ATTRIBUTE = "medbundles_run"  # of the engine
+
+
+class Run:
+    """Makes the run directory when the engine starts, logs into it, and writes config.json and environment.json.
+
+    The other handlers find it with `run_of(engine)`, and network and optimizer on the engine itself. Before the folder
+    is made, the order of all handlers is checked (see `medbundles.handlers.phases`).
+
+    Args:
+        run_dir: the run directory.
+        device: device of the run.
+        seed: seed of the run.
+        validator: the evaluator that the trainer's ValidationHandler runs; None in an evaluation.
+        scheduler: the learning-rate schedule, stepped after each epoch; None in an evaluation.
+        monitor: what makes an epoch better than another; None in an evaluation.
+        records: objects whose `record()` gives what else is to be written down, such as the folds: the JSON file and
+            its content, or None.
+
+    Raises:
+        ConfigError: at the start: handlers in a wrong order, or a validator that nothing runs.
+
+    Example::
+
+        {"_target_": "medbundles.handlers.Run", "run_dir": "@run_dir", "device": "@device", "seed": "@seed",
+         "validator": "@validate#evaluator", "scheduler": "@scheduler", "monitor": "@monitor"}
+    """
+
+    phase = "open"
+
+    def __init__(
+        self,
+        run_dir: RunDirectory,
+        device: object = "cpu",
+        seed: int = 0,
+        validator: Any = None,
+        scheduler: Any = None,
+        monitor: Monitor | None = None,
+        records: Sequence[Any] = (),
+    ):
+        self.directory, self.device, self.seed, self.records = run_dir, device, seed, list(records)
+        self.validator, self.scheduler = validator, scheduler
+        self.monitor: Any = monitor
+        self.log: logging.Handler | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the trainer or, for an evaluation, to the evaluator."""
+        self.share(engine)
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.STARTED, self.close_last)
+
+    def share(self, engine: Engine) -> None:
+        """Let the engine's handlers find it."""
+        setattr(engine, ATTRIBUTE, self)
+
+    def validation(self, engine: Engine) -> dict[str, Any] | None:
+        """The metrics of the validation in the trainer's current epoch; None when there was none (`val_interval`)."""
+        state = self.validator.state
+        return state.metrics if state.epoch == engine.state.epoch and state.metrics else None
+
+    def start(self, engine: Engine) -> None:
+        """Open the directory (all ranks) and write its first files (rank 0)."""
+        check_order(engine)
+        self.directory.start()
+        if not is_rank_0():
+            return
+        self.log = open_log(self.directory.folder("logs") / "train.log")
+        folder = self.directory.folder("config")
+        write_json_atomic(folder / "config.json", self.directory.config)
+        write_json_atomic(folder / "environment.json", environment(self.device, self.seed))
+        for content in filter(None, [other.record() for other in self.records]):
+            write_json_atomic(*content)
+        logging.getLogger("medbundles").info("run directory: %s", self.directory.path)
+
+    def close_last(self, engine: Engine) -> None:
+        """Let `close` stand behind all handlers that still write or log when the run has ended: now all are there."""
+        if not engine.has_event_handler(self.close, Events.COMPLETED):  # an engine may run again
+            engine.add_event_handler(Events.COMPLETED, self.close)
+
+    def close(self, engine: Engine) -> None:
+        """Close the log file and let go of the folder."""
+        self.directory.release()
+        if self.log is not None:
+            logging.getLogger().removeHandler(self.log)
+            self.log.close()
+            self.log = None
+
+
+def run_of(engine: Engine) -> Run:
+    """The run of a trainer or evaluator.
+
+    Raises:
+        ConfigError: none of its handlers is a `Run`.
+    """
+    run = getattr(engine, ATTRIBUTE, None)
+    if run is None:
+        raise ConfigError("handlers: medbundles.handlers.Run is missing; the others take the run's folder from it.")
+    return run
+
+
+def open_log(path: Path) -> logging.Handler:
+    """A handler on the root logger that appends everything the console shows to a file, with the time."""
+    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    return handler
