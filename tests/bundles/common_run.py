@@ -13,7 +13,12 @@ from medbundles.handlers import Seeding
 from tests.bundles.setting_bench import Bench, Metrics, Run, handler, network, quick
 from tests.bundles.setting_check import Check
 
-AT_START = SimpleNamespace(state=SimpleNamespace(epoch=0))
+
+def at_start(workflow: Any) -> Any:
+    """Stands in for the engine of a workflow at its start."""
+    return SimpleNamespace(state=SimpleNamespace(epoch=0), network=network(workflow), _event_handlers={})
+
+
 SOON = {"early_stopping#min_epochs": 0}
 STOP = {"early_stopping#patience": 1}
 SAVE = {"checkpointing#save_frequency": 1}
@@ -98,7 +103,7 @@ def published(bench: Bench, **turned: Any) -> bool:
 def first_weight(bench: Bench, **turned: Any) -> float:
     """A weight at the start of a run."""
     workflow = bench.workflow(**turned)
-    handler(workflow, "InitialWeights")(AT_START)
+    handler(workflow, "InitialWeights")(at_start(workflow))
     return next(network(workflow).parameters()).flatten()[0].item()
 
 
@@ -109,7 +114,7 @@ def loaded(bench: Bench, **turned: Any) -> dict[str, Any]:
         workflow = bench.workflow(file, **turned)
         loader = handler(workflow, "WeightsCheckpointLoader", where)
         if "checkpoint" in turned:
-            loader(None)
+            loader(at_start(workflow))
         found[file] = next(network(workflow).parameters()).flatten()[0].item()
         teller = handler(workflow, "EvaluationReport" if file == "evaluate" else bench.writer, where)
         found[f"{file} tells"] = teller.about["checkpoint"] if file == "evaluate" else teller.checkpoint
@@ -158,9 +163,9 @@ def on(device: str) -> dict[str, str]:
 def environment(record: Any) -> dict[str, Any]:
     """What a run writes about the machine."""
     with quick():
-        record.start(None)
+        record.start(SimpleNamespace(_event_handlers={}))
     record.close(None)
-    return json.loads((record.run_dir.path / "config/environment.json").read_text())
+    return json.loads((record.directory.path / "config/environment.json").read_text())
 
 
 def seeded(bench: Bench, **turned: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from medbundles.handlers import Seeding
-from tests.bundles.common_run import AT_START, RUNNING, SOON, STOP, decided, named, names, validated
+from tests.bundles.common_run import RUNNING, SOON, STOP, at_start, decided, named, names, validated
 from tests.bundles.glioma_bench import REAL
 from tests.bundles.setting_bench import Bench, handler, network
 from tests.bundles.setting_check import Check
@@ -23,7 +23,7 @@ def ties(bench: Bench, **turned: Any) -> dict[str, Any]:
 def first_weight_of_backbone(bench: Bench, **turned: Any) -> float:
     """A weight at the start of a run from a pretrained backbone."""
     workflow = bench.workflow(**REAL, **turned)
-    handler(workflow, "PretrainedBackbone")(AT_START)
+    handler(workflow, "PretrainedBackbone")(at_start(workflow))
     return network(workflow).backbone.conv1.weight.flatten()[0].item()
 
 

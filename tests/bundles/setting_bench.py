@@ -209,9 +209,11 @@ class Bench:
             whole_epochs: train on all batches.
         """
         workflow = self.workflow(**{"epochs": len(metrics), **self.own_folds(), **overrides})
-        trainer = workflow.parser.get_parsed_content("train::trainer")
+        wandb = FakeWandB()
+        with patch.dict(sys.modules, {"wandb": wandb.module()}):
+            trainer = workflow.parser.get_parsed_content("train::trainer")
         evaluator = workflow.parser.get_parsed_content("validate::evaluator")
-        result = Run(Path(), trainer, evaluator, workflow, [], [], 0, FakeWandB())
+        result = Run(Path(), trainer, evaluator, workflow, [], [], 0, wandb)
 
         def validate(epoch: int) -> None:
             result.validated.append(epoch)
@@ -225,7 +227,7 @@ class Bench:
         trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: result.epochs.append(engine.state.epoch))
         if not whole_epochs:
             trainer.state.epoch_length = 1
-        with quick(), patch.dict(sys.modules, {"wandb": result.wandb.module()}):
+        with quick(), patch.dict(sys.modules, {"wandb": wandb.module()}):
             workflow.run()
         result.folder = workflow.parser.get_parsed_content("run_dir").path
         return result
