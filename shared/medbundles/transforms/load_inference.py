@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from monai.transforms import Transform
 
-from medbundles.data.lists.inference_inputs import open_volume
 from medbundles.data.reading.images import read_image
+from medbundles.data.reading.volumes import open_volume
 from medbundles.errors import DataError
 
 
