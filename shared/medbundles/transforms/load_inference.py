@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from monai.transforms import Transform
 
-from medbundles.data.lists.inference_inputs import open_volume
 from medbundles.data.reading.images import read_image
+from medbundles.data.reading.volumes import open_volume
 from medbundles.errors import DataError
 from medbundles.transforms.loading import with_pixels
 

@@ -22,11 +22,9 @@ def wanted_modalities(modality: str | Sequence[str]) -> tuple[str, ...]:
         (('flair',), ('t1ce', 'flair'))
     """
     names = (modality,) if isinstance(modality, str) else tuple(modality)
-    if not names:
-        raise ConfigError(f"modality: none is given; use one or several of: {', '.join(MODALITIES)}")
-    for name in names:
-        if name not in MODALITIES:
-            raise ConfigError(f"modality: {name!r} is unknown; use one or several of: {', '.join(MODALITIES)}")
+    wrong = [f"{name!r} is unknown" for name in names if name not in MODALITIES] if names else ["none is given"]
+    if wrong:
+        raise ConfigError(f"modality: {', '.join(wrong)}; use one or several of: {', '.join(MODALITIES)}")
     if len(set(names)) < len(names):
         raise ConfigError(f"modality: {', '.join(names)} names one twice; each becomes one channel")
     return names
