@@ -26,6 +26,10 @@ class DeferredReweighting:
 
     def __call__(self, engine: SupervisedTrainer) -> None:
         loss: Any = engine.loss_function
+        if not hasattr(loss, "set_epoch"):  # someone else's
+            if engine.state.epoch == 1:
+                logger.warning("%s re-weights no classes: drw_start_epoch does nothing here.", type(loss).__name__)
+            return
         on = loss.set_epoch(engine.state.epoch)
         if on and not self.on:
             weights = ", ".join(f"{w:.4f}" for w in loss.weights.tolist())

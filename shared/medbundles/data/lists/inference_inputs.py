@@ -16,7 +16,7 @@ from medbundles.data.reading.files import IMAGE_ENDINGS, VOLUME_ENDINGS, is_imag
 from medbundles.data.reading.images import check_header, read_volume
 from medbundles.data.reading.nifti import VolumeInfo, load_header, orientation_of
 from medbundles.data.reading.volumes import axial_slices, from_axial_slices
-from medbundles.errors import ConfigError, DataError
+from medbundles.errors import ConfigError, DataError, one_of
 
 logger = logging.getLogger("medbundles")
 
@@ -71,8 +71,7 @@ def inference_datalist(
 
 def check_existing(existing: str) -> None:
     """Refuse an unknown `existing` (ConfigError)."""
-    if existing not in EXISTING:
-        raise ConfigError(f"existing: {existing!r} is unknown; use one of: {', '.join(EXISTING)}")
+    one_of("existing", existing, EXISTING)
 
 
 def unfinished(
