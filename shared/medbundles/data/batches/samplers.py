@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, one_of, refuse
 from medbundles.ranks import rank_and_world
+from medbundles.rules import Rule, has_rules
 
 Key = tuple[int, int]  # (epoch, index): the dataset seeds an item's augmentation from both
 
@@ -78,6 +79,13 @@ class EpochBatches(_Batches):
             yield mine[b * self.batch_size : (b + 1) * self.batch_size]
 
 
+def _whole_batch(*shares: float) -> str | None:
+    if abs(sum(shares) - 1) > 1e-6:
+        parts = " and ".join(f"{share:g}" for share in shares)
+        return f"mixing: the ratios {parts} add up to {sum(shares):g}; they must add up to 1."
+    return None
+
+
 class MixedBatches(_Batches):
     """Batches that hold two sources in a fixed ratio.
 
@@ -106,10 +114,8 @@ class MixedBatches(_Batches):
         seed: int = 0,
     ):
         super().__init__(batch_size, seed)
-        if sampling not in ("balanced", "weighted"):
-            raise ConfigError(f"mixing#sampling: {sampling!r} is unknown; use 'balanced' or 'weighted'.")
-        if abs(sum(ratios.values()) - 1) > 1e-6:
-            raise ConfigError(f"mixing: the ratios {ratios} add up to {sum(ratios.values()):g}; they must add up to 1.")
+        one_of("mixing#sampling", sampling, ("balanced", "weighted"))
+        refuse([_whole_batch(*ratios.values())])
         self.ratios = {name: share for name, share in ratios.items() if share > 0}
         self.items = {name: np.flatnonzero(np.asarray(sources) == name) for name in self.ratios}
         for name, items in self.items.items():
@@ -158,6 +164,7 @@ class MixedBatches(_Batches):
         return list(rng.choice(items, size=(self.steps * self.world, self.batch_size), p=weights))
 
 
+@has_rules(Rule(("mixing#brats_ratio", "mixing#kaggle_ratio"), _whole_batch))
 def training_batches(
     data: Sequence[dict],
     batch_size: int,

@@ -12,13 +12,30 @@ from typing import Any
 from medbundles.data.lists.copies import copies
 from medbundles.data.lists.graded_cases import graded_cases
 from medbundles.data.problems import Problems
-from medbundles.errors import ConfigError, DataError
+from medbundles.errors import ConfigError, DataError, in_range, one_of, refuse
+from medbundles.rules import EVERYWHERE, Rule, has_rules
 
 SELECTIONS = ("held_out", "inner")
 TEST_PARTS = ("test", "val", "train", "all")
 _OTHER = "Give another --folds_file, or another --experiment#name, which has its own."
 
 
+def _fold_exists(fold: int, folds: int) -> str | None:
+    if fold >= folds:
+        return f"fold: {fold} is beyond the last one; with folds {folds} use 0 to {folds - 1}."
+    return None
+
+
+def _enough_folds(selection: str, folds: int) -> str | None:
+    if selection == "inner" and folds < 3:
+        return (
+            "selection: inner takes one fold to test, one to choose and trains on the rest; "
+            f"folds is {folds}. Use 3 folds or more, or the selection held_out."
+        )
+    return None
+
+
+@has_rules(Rule(("fold", "folds"), _fold_exists, EVERYWHERE), Rule(("selection", "folds"), _enough_folds, EVERYWHERE))
 class GradedFolds:
     """The training, validation and test part of one fold, as datalists of `graded_cases`.
 
@@ -63,16 +80,11 @@ class GradedFolds:
         part: str = "test",
         skip_bad_files: bool = False,
     ):
-        if selection not in SELECTIONS:
-            raise ConfigError(f"selection: {selection!r} is unknown; use one of: {', '.join(SELECTIONS)}")
-        if part not in TEST_PARTS:
-            raise ConfigError(f"part: {part!r} is unknown; use one of: {', '.join(TEST_PARTS)}")
-        if folds < 2:
-            raise ConfigError(f"folds: {folds} is too few; use 2 or more")
-        if not 0 <= fold < folds:
-            raise ConfigError(f"fold: {fold} does not exist; with {folds} folds it is 0 to {folds - 1}")
-        if selection == "inner" and folds < 3:
-            raise ConfigError("selection: 'inner' needs 3 folds or more (to train, to validate, to test)")
+        one_of("selection", selection, SELECTIONS)
+        one_of("part", part, TEST_PARTS)
+        in_range("folds", folds, minimum=2)
+        in_range("fold", fold, minimum=0)
+        refuse([_fold_exists(fold, folds), _enough_folds(selection, folds)])
         if file and Path(file).is_dir():
             raise ConfigError(f"folds_file: {file} is a folder; a .json file is wanted, which may not exist yet")
         self.dataset_dir, self.modality, self.class_names = dataset_dir, modality, list(class_names)

@@ -13,7 +13,7 @@ from medbundles.data.reading.files import IMAGE_ENDINGS, is_image, is_volume, li
 from medbundles.data.reading.images import check_header
 from medbundles.data.reading.nifti import read_header
 from medbundles.data.reading.volumes import plane_axis
-from medbundles.errors import ConfigError, DataError
+from medbundles.errors import ConfigError, DataError, one_of
 
 logger = logging.getLogger("medbundles")
 
@@ -61,8 +61,7 @@ def inference_datalist(
 
 def check_existing(existing: str) -> None:
     """Refuse an unknown `existing` (ConfigError)."""
-    if existing not in EXISTING:
-        raise ConfigError(f"existing: {existing!r} is unknown; use one of: {', '.join(EXISTING)}")
+    one_of("existing", existing, EXISTING)
 
 
 def unfinished(

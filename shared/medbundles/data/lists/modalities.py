@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medbundles.data.lists.brats import MODALITIES
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, one_of
 
 
 def wanted_modalities(modality: str | Sequence[str]) -> tuple[str, ...]:
@@ -22,9 +22,10 @@ def wanted_modalities(modality: str | Sequence[str]) -> tuple[str, ...]:
         (('flair',), ('t1ce', 'flair'))
     """
     names = (modality,) if isinstance(modality, str) else tuple(modality)
-    wrong = [f"{name!r} is unknown" for name in names if name not in MODALITIES] if names else ["none is given"]
-    if wrong:
-        raise ConfigError(f"modality: {', '.join(wrong)}; use one or several of: {', '.join(MODALITIES)}")
+    if not names:
+        raise ConfigError(f"modality: none is given; use one or several of: {', '.join(MODALITIES)}")
+    for name in names:
+        one_of("modality", name, MODALITIES)
     if len(set(names)) < len(names):
         raise ConfigError(f"modality: {', '.join(names)} names one twice; each becomes one channel")
     return names
