@@ -90,7 +90,7 @@ def check_no_leak(parts: Mapping[str, Sequence[dict]]) -> None:
     Raises:
         DataError: leaks, all listed.
     """
-    problems, files = Problems(), set()
+    problems, files = Problems(), set[str]()
     homes: dict[str, set[str]] = defaultdict(set)  # a patient or a file -> the parts it is in
     for part, items in parts.items():
         for item in items:
