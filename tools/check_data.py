@@ -14,7 +14,7 @@ from medbundles.data.lists.class_folders import find_class_images
 from medbundles.data.lists.slices import find_slices
 from medbundles.data.lists.splits import PARTS
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import VOLUME_ENDINGS, check_file, identical_files, is_image, list_images
+from medbundles.data.reading.files import check_file, identical_files, is_image, is_volume, list_images
 from medbundles.errors import DataError
 from tools.graded_layout import check_graded, graded_place
 from tools.prepare.lgg_files import lgg_slices
@@ -155,7 +155,7 @@ def _is_label(path: Path, root: Path) -> bool:
 
 
 def _read(path: Path, label: bool, channels: int | None, classes: int) -> None:
-    if path.name.lower().endswith(VOLUME_ENDINGS) and channels is None:
+    if is_volume(path) and channels is None:
         volume, _ = read_volume(path, allow_constant=label)
         if label and not np.array_equal(volume, np.rint(volume)):
             raise DataError(f"{path}: labels must be whole numbers")

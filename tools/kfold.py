@@ -203,7 +203,7 @@ class Places:
             return cls([{}], {}, False)
         import torch
 
-        from medbundles.data.batches.loader import core_count, workers_for
+        from medbundles.data.batches.loader import core_count, worker_count
 
         share = max(1, core_count() // processes)
         environments: list[dict[str, str]] = [{} for _ in range(processes)]
@@ -214,7 +214,7 @@ class Places:
                 environment["OMP_NUM_THREADS"] = str(share)
             if gpus:
                 environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
-        workers = {} if "num_workers" in settings else {"num_workers": workers_for(share)}
+        workers = {} if "num_workers" in settings else {"num_workers": worker_count(cores=share)}
         return cls(environments, workers, True)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from medbundles.atomic_files import write_text_atomic
 from medbundles.errors import MedbundlesError
-from medbundles.preflight.schema import Setting, read_settings
+from medbundles.preflight.schema import Setting, metric_names, read_settings
 from tools.bundle import bundle_folder, read_config
 
 BEGIN, END = "<!-- settings -->", "<!-- /settings -->"
@@ -57,12 +57,18 @@ def settings_table(folder: Path) -> str:
         cells = (
             f"`{setting.id}`",
             _default(setting, configs),
-            setting.allowed(),
+            _allowed(setting, configs[0]),
             setting.schema["description"],
             _source(setting),
         )
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
+
+
+def _allowed(setting: Setting, train: dict[str, Any]) -> str:
+    if not setting.schema.get("metric"):
+        return setting.allowed()
+    return setting.allowed().replace("text", "one of " + ", ".join(map(repr, metric_names(train))))
 
 
 def _between_markers(text: str, table: str, path: Path) -> str:
@@ -103,5 +109,7 @@ def _scientific(value: float) -> str:
 
 
 def _source(setting: Setting) -> str:
-    source = setting.schema.get("source")
-    return f"{source['document']}, {source['section']}: {source['parameter']}" if source else ""
+    if "source" not in setting.schema:
+        return ""
+    document, section, parameter = setting.schema["source"]
+    return f"{document}, {section}: {parameter}"

@@ -17,7 +17,7 @@ WRITER_FAILED = ("PytorchStreamWriter failed", "inline_container.cc", "iostream 
 
 
 @contextmanager
-def replace_atomic(path: str | os.PathLike) -> Iterator[Path]:
+def replace_atomic(path: str | os.PathLike, flush: bool = True) -> Iterator[Path]:
     """Write to a temporary file beside `path`; it takes the place of `path` when the block ends without an error.
 
     The temporary file is flushed to the disk before it is renamed, so that after a kill or a power cut `path` is
@@ -26,6 +26,7 @@ def replace_atomic(path: str | os.PathLike) -> Iterator[Path]:
 
     Args:
         path: the file to write or replace.
+        flush: wait until the disk has it; False: a power cut may leave a broken file, a kill still none.
 
     Yields:
         The path to write to.
@@ -42,9 +43,11 @@ def replace_atomic(path: str | os.PathLike) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _to_disk(temporary)
+        if flush:
+            _to_disk(temporary)
         os.replace(temporary, path)
-        _to_disk(path.parent)
+        if flush:
+            _to_disk(path.parent)
     except OSError as error:
         raise MedbundlesError(_reason(path, error)) from error
     except RuntimeError as error:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
 
 class MedbundlesError(Exception):
     """Base of all errors whose message alone is shown on the command line (exit code 1, no stack trace)."""
@@ -17,3 +21,62 @@ class DataError(MedbundlesError):
 
 class CheckpointError(MedbundlesError):
     """A checkpoint is missing, broken, unsafe or belongs to something else."""
+
+
+def refuse(lines: Iterable[str | None]) -> None:
+    """Raise a ConfigError of the lines that say what is wrong; None says that nothing is."""
+    wrong = [line for line in lines if line]
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+
+
+def one_of(setting: str, value: Any, names: Iterable[Any]) -> None:
+    """Refuse a value that is none of the names, with the nearest that is.
+
+    Args:
+        setting: what the value was given for.
+        value: as it was given.
+        names: that are allowed.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    allowed = list(names)
+    if value not in allowed:
+        near = difflib.get_close_matches(str(value), map(str, allowed), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else "."
+        raise ConfigError(f"{setting}: {value!r} is unknown; use one of: {', '.join(map(str, allowed))}{hint}")
+
+
+def in_range(
+    setting: str,
+    value: float,
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Refuse a number outside its range; NaN is outside of every range.
+
+    Args:
+        setting: what the value was given for.
+        value: as it was given.
+        minimum: the smallest that is allowed.
+        above: all that are allowed are larger.
+        maximum: the largest that is allowed.
+        below: all that are allowed are smaller.
+
+    Raises:
+        ConfigError: it is outside.
+    """
+    limits = (
+        ("at least", minimum, lambda limit: value >= limit),
+        ("above", above, lambda limit: value > limit),
+        ("at most", maximum, lambda limit: value <= limit),
+        ("below", below, lambda limit: value < limit),
+    )
+    given = [(words, limit, holds) for words, limit, holds in limits if limit is not None]
+    if not all(holds(limit) for _, limit, holds in given):
+        range_in_words = " and ".join(f"{words} {limit:g}" for words, limit, _ in given)
+        raise ConfigError(f"{setting}: {value!r} is not allowed; it must be {range_in_words}.")

@@ -12,9 +12,7 @@ from medbundles.data.lists.class_folders import class_folder_datalist as class_f
 from medbundles.data.lists.folds import GradedFolds as GradedFolds
 from medbundles.data.lists.graded_cases import graded_cases as graded_cases
 from medbundles.data.lists.inference_cases import inference_cases as inference_cases
-from medbundles.data.lists.inference_inputs import SlicedVolume as SlicedVolume
 from medbundles.data.lists.inference_inputs import inference_datalist as inference_datalist
-from medbundles.data.lists.inference_inputs import open_volume as open_volume
 from medbundles.data.lists.modalities import channel_count as channel_count
 from medbundles.data.lists.modalities import wanted_modalities as wanted_modalities
 from medbundles.data.lists.multitask import checked_parts as checked_parts
@@ -26,8 +24,10 @@ from medbundles.data.problems import Problems as Problems
 from medbundles.data.reading.images import check_header as check_header
 from medbundles.data.reading.images import read_image as read_image
 from medbundles.data.reading.images import read_mask as read_mask
-from medbundles.data.reading.images import read_volume as read_volume
 from medbundles.data.reading.nifti import VolumeInfo as VolumeInfo
+from medbundles.data.reading.volumes import SlicedVolume as SlicedVolume
 from medbundles.data.reading.volumes import axial_slices as axial_slices
 from medbundles.data.reading.volumes import from_axial_slices as from_axial_slices
+from medbundles.data.reading.volumes import open_volume as open_volume
+from medbundles.data.reading.volumes import read_volume as read_volume
 from medbundles.data.reading.volumes import write_volume as write_volume

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 
 from medbundles.errors import DataError
 
 logger = logging.getLogger("medbundles")
+ADVICE = "Mend or remove them, or leave them out with --skip_bad_files True."
 
 
 class Problems:
@@ -32,6 +35,14 @@ class Problems:
         text = str(what)
         self.found.append((str(path), text.removeprefix(f"{path}: ")))
 
+    @contextmanager
+    def noted(self, path: str | PathLike) -> Iterator[None]:
+        """A DataError ends the block and is noted as what is wrong with `path`; what follows the block goes on."""
+        try:
+            yield
+        except DataError as error:
+            self.add(path, error)
+
     def __len__(self) -> int:
         return len(self.found)
 
@@ -43,13 +54,13 @@ class Problems:
             lines.append(f"  ... and {len(self.found) - limit} more")
         return "\n".join(lines)
 
-    def settle(self, where: str | PathLike, skip: bool, advice: str = "") -> None:
+    def settle(self, where: str | PathLike, skip: bool = False, advice: str = ADVICE) -> None:
         """Do nothing without problems; otherwise log them (`skip`) or raise them together.
 
         Args:
             where: folder the files are in, for the message.
             skip: the bad files are left out: only a warning to the logger "medbundles".
-            advice: last line of the error.
+            advice: last line of the error; "" where leaving files out is no choice.
 
         Raises:
             DataError: there are problems and `skip` is False.
@@ -61,3 +72,14 @@ class Problems:
             logger.warning("%s in %s left out:\n%s", count, where, self.text())
             return
         raise DataError(f"{where}: {count}:\n{self.text()}" + (f"\n{advice}" if advice else ""))
+
+    def good(self, items: list[dict], where: str | PathLike, skip: bool) -> list[dict]:
+        """The items that are left, after `settle`.
+
+        Raises:
+            DataError: there are problems and `skip` is False, or nothing is left.
+        """
+        self.settle(where, skip)
+        if not items:
+            raise DataError(f"{where}: no usable image is left")
+        return items

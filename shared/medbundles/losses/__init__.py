@@ -5,6 +5,7 @@ from __future__ import annotations
 from .classification import ClassificationLoss
 from .ldam import LDAMLoss
 from .multitask import MultitaskLoss
+from .per_image import PerImage
 from .segmentation import SegmentationLoss
 
-__all__ = ["ClassificationLoss", "LDAMLoss", "MultitaskLoss", "SegmentationLoss"]
+__all__ = ["ClassificationLoss", "LDAMLoss", "MultitaskLoss", "PerImage", "SegmentationLoss"]

@@ -6,7 +6,7 @@ import torch
 from monai.losses import FocalLoss
 from torch import nn
 
-from medbundles.errors import ConfigError
+from medbundles.errors import in_range, one_of
 
 
 class ClassificationLoss(nn.Module):
@@ -31,12 +31,9 @@ class ClassificationLoss(nn.Module):
 
     def __init__(self, name: str = "cross_entropy", label_smoothing: float = 0.1, gamma: float = 2.0):
         super().__init__()
-        if name not in self.NAMES:
-            raise ConfigError(f"unknown classification loss {name!r}; choose one of: {', '.join(self.NAMES)}")
-        if not 0 <= label_smoothing < 1:
-            raise ConfigError(f"label_smoothing is {label_smoothing!r}; it must be at least 0 and less than 1")
-        if not gamma >= 0:
-            raise ConfigError(f"gamma of the classification loss is {gamma!r}; it must be 0 or more")
+        one_of("name of the classification loss", name, self.NAMES)
+        in_range("label_smoothing", label_smoothing, minimum=0, below=1)
+        in_range("gamma of the classification loss", gamma, minimum=0)
         self.name = name
         self.label_smoothing = label_smoothing
         self.cross_entropy = nn.CrossEntropyLoss(label_smoothing=label_smoothing, reduction="none")

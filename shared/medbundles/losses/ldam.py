@@ -8,10 +8,11 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, in_range, one_of
+from medbundles.rules import Rule, has_rules
 
 NAMES = ("ldam", "cross_entropy")
-RULES = ("sqrt", "effective")
+DRW_RULES = ("sqrt", "effective")
 
 
 def ldam_margins(counts: Sequence[int], max_m: float) -> torch.Tensor:
@@ -42,6 +43,31 @@ def drw_weights(counts: Sequence[int], rule: str = "sqrt", beta: float = 0.9999)
     return len(number) * weights / weights.sum()
 
 
+def _reweights(start: int | bool | None, epochs: int) -> str | None:
+    if start and start > epochs:
+        return (
+            f"drw_start_epoch: {start} is beyond epochs ({epochs}); the classes would never be re-weighted. "
+            f"Use 1 to {epochs}, or --drw_start_epoch False for none."
+        )
+    return None
+
+
+def _balanced_once(sampling: str, name: str, max_m: float, start: int | bool | None, allowed: bool) -> str | None:
+    margins = ["the margins of loss#name ldam"] if name == "ldam" and max_m > 0 else []
+    others = margins + ([f"drw_start_epoch {start}"] if start else [])
+    if sampling == "balanced" and others and not allowed:
+        return (
+            f"sampling: balanced comes on top of {' and '.join(others)}; one way of balancing the classes works "
+            "against another. Use --loss#name cross_entropy --drw_start_epoch False with it, or insist: "
+            "--allow_double_balancing True."
+        )
+    return None
+
+
+@has_rules(
+    Rule(("drw_start_epoch", "epochs"), _reweights),
+    Rule(("sampling", "loss#name", "loss#max_m", "drw_start_epoch", "allow_double_balancing"), _balanced_once),
+)
 class LDAMLoss(nn.Module):
     """Label-distribution-aware margin loss with deferred re-weighting (Cao et al. 2019, arXiv:1906.07413).
 
@@ -85,16 +111,14 @@ class LDAMLoss(nn.Module):
         logit_scale: float = 1.0,
     ):
         super().__init__()
-        for setting, value, known in (("loss#name", name, NAMES), ("drw_rule", drw_rule, RULES)):
-            if value not in known:
-                raise ConfigError(f"{setting}: {value!r} is unknown; choose one of: {', '.join(known)}.")
+        one_of("loss#name", name, NAMES)
+        one_of("loss#drw_rule", drw_rule, DRW_RULES)
         if len(counts) < 2 or min(counts) < 1:
             raise ConfigError(f"loss: the training samples per class are {list(counts)}; each of two or more needs one")
-        if not (max_m >= 0 and s > 0 and logit_scale > 0 and 0 <= drw_beta < 1):
-            raise ConfigError(
-                f"loss: max_m {max_m!r} must be at least 0, s {s!r} and logit_scale {logit_scale!r} above 0, drw_beta "
-                f"{drw_beta!r} from 0 to below 1"
-            )
+        in_range("loss#max_m", max_m, minimum=0)
+        in_range("loss#s", s, above=0)
+        in_range("loss#drw_beta", drw_beta, minimum=0, below=1)
+        in_range("logit_scale", logit_scale, above=0)
         self.s, self.logit_scale, self.drw_start_epoch = s, logit_scale, drw_start_epoch or None
         margins = ldam_margins(counts, max_m if name == "ldam" else 0.0)
         self.margins: torch.Tensor

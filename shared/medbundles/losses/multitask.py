@@ -7,9 +7,18 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from medbundles.errors import ConfigError
+from medbundles.errors import in_range, refuse
+from medbundles.losses.per_image import PerImage
+from medbundles.rules import Rule, has_rules
 
 
+def _something_to_learn(lambda_seg: float, lambda_cls: float) -> str | None:
+    if lambda_seg == 0 and lambda_cls == 0:
+        return "loss#lambda_seg and loss#lambda_cls are both 0; nothing would be learnt."
+    return None
+
+
+@has_rules(Rule(("loss#lambda_seg", "loss#lambda_cls"), _something_to_learn))
 class MultitaskLoss(nn.Module):
     """lambda_seg * mean of the segmentation loss over the images with a mask + lambda_cls * mean over all images.
 
@@ -21,8 +30,8 @@ class MultitaskLoss(nn.Module):
     zero, which weight decay and momentum act upon: to keep layers as they are, freeze them.
 
     Args:
-        seg_loss: logits (B, K, H, W), mask (B, 1, H, W) -> (B,).
-        cls_loss: logits (B, N), label (B,) -> (B,).
+        seg_loss: of logits (B, K, H, W) and the mask (B, 1, H, W); any loss that `PerImage` can call.
+        cls_loss: of logits (B, N) and the label (B,); likewise.
         lambda_seg: weight of the segmentation, >= 0.
         lambda_cls: weight of the classification, >= 0.
 
@@ -32,7 +41,7 @@ class MultitaskLoss(nn.Module):
         counts: how many images these are means of, {"seg": tensor, "cls": tensor}; running means weigh by them.
 
     Raises:
-        ConfigError: for a negative lambda, or when both are 0.
+        ConfigError: for a negative lambda, when both are 0, or for a loss that `PerImage` refuses.
 
     Example:
         >>> loss = MultitaskLoss(SegmentationLoss("dice_bce"), ClassificationLoss("cross_entropy"))
@@ -44,12 +53,13 @@ class MultitaskLoss(nn.Module):
 
     def __init__(self, seg_loss: nn.Module, cls_loss: nn.Module, lambda_seg: float = 1.0, lambda_cls: float = 0.5):
         super().__init__()
-        if not (lambda_seg >= 0 and lambda_cls >= 0 and lambda_seg + lambda_cls > 0):
-            raise ConfigError(
-                f"lambda_seg is {lambda_seg!r} and lambda_cls is {lambda_cls!r}; both must be at least 0, one greater"
-            )
+        in_range("loss#lambda_seg", lambda_seg, minimum=0)
+        in_range("loss#lambda_cls", lambda_cls, minimum=0)
+        refuse([_something_to_learn(lambda_seg, lambda_cls)])
         self.seg_loss = seg_loss
         self.cls_loss = cls_loss
+        self.seg_per_image = PerImage(seg_loss, "loss#seg_loss")
+        self.cls_per_image = PerImage(cls_loss, "loss#cls_loss")
         self.lambda_seg = lambda_seg
         self.lambda_cls = lambda_cls
         self.parts: dict[str, torch.Tensor] = {}
@@ -64,12 +74,12 @@ class MultitaskLoss(nn.Module):
         """
         seg_logits, cls_logits = _full(pred["seg"]), _full(pred["cls"])
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.lambda_seg > 0):
-            seg_values = self.seg_loss(seg_logits, target["mask"])
+            seg_values = self._seg(seg_logits, target)
             # where and clamp instead of boolean indexing: the shapes do not depend on the data, so nothing waits for it
             seg_count = target["has_mask"].sum()
             seg = torch.where(target["has_mask"], seg_values, 0).sum() / seg_count.clamp(min=1)
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.lambda_cls > 0):
-            cls = self.cls_loss(cls_logits, target["cls"]).mean()
+            cls = self.cls_per_image(cls_logits, target["cls"]).mean()
         self.parts = {"seg": seg.detach(), "cls": cls.detach()}
         self.counts = {"seg": seg_count, "cls": torch.tensor(len(cls_logits))}
         total = cls_logits.new_zeros(())
@@ -82,9 +92,13 @@ class MultitaskLoss(nn.Module):
         self, pred: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """The parts for each image, before the lambdas: {"seg": (B,), NaN where there is no mask, "cls": (B,)}."""
-        seg = self.seg_loss(_full(pred["seg"]), target["mask"])
-        cls = self.cls_loss(_full(pred["cls"]), target["cls"])
+        seg = self._seg(_full(pred["seg"]), target)
+        cls = self.cls_per_image(_full(pred["cls"]), target["cls"])
         return {"seg": torch.where(target["has_mask"], seg, torch.nan), "cls": cls}
+
+    def _seg(self, logits: torch.Tensor, target: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The segmentation loss of each image; of one without a mask it may be anything."""
+        return self.seg_per_image(logits, target["mask"].to(logits.dtype), target["has_mask"])
 
 
 def _full(logits: torch.Tensor) -> torch.Tensor:

@@ -7,9 +7,17 @@ from monai.losses import DiceLoss, FocalLoss
 from monai.networks import one_hot
 from torch import nn
 
-from medbundles.errors import ConfigError
+from medbundles.errors import in_range, one_of, refuse
+from medbundles.rules import Rule, has_rules
 
 
+def _some_weight(name: str, dice_weight: float, bce_weight: float) -> str | None:
+    if name == "dice_bce" and dice_weight + bce_weight == 0:
+        return "loss#seg_loss#dice_weight and loss#seg_loss#bce_weight are both 0."
+    return None
+
+
+@has_rules(Rule(("loss#seg_loss#name", "loss#seg_loss#dice_weight", "loss#seg_loss#bce_weight"), _some_weight))
 class SegmentationLoss(nn.Module):
     """Dice, binary cross entropy, their weighted sum, or focal loss; per image, so that images can be left out.
 
@@ -29,7 +37,7 @@ class SegmentationLoss(nn.Module):
         gamma: focusing exponent of focal, >= 0; 0 gives bce.
 
     Raises:
-        ConfigError: for an unknown name, a smooth <= 0 or a negative gamma.
+        ConfigError: for an unknown name, a number out of its range, or a dice_bce of which both weights are 0.
     """
 
     NAMES = ("dice", "bce", "dice_bce", "focal")
@@ -43,12 +51,12 @@ class SegmentationLoss(nn.Module):
         gamma: float = 2.0,
     ):
         super().__init__()
-        if name not in self.NAMES:
-            raise ConfigError(f"unknown segmentation loss {name!r}; choose one of: {', '.join(self.NAMES)}")
-        if not smooth > 0:
-            raise ConfigError(f"smooth of the segmentation loss is {smooth!r}; it must be greater than 0")
-        if not gamma >= 0:
-            raise ConfigError(f"gamma of the segmentation loss is {gamma!r}; it must be 0 or more")
+        one_of("name of the segmentation loss", name, self.NAMES)
+        refuse([_some_weight(name, dice_weight, bce_weight)])
+        in_range("dice_weight", dice_weight, minimum=0)
+        in_range("bce_weight", bce_weight, minimum=0)
+        in_range("smooth of the segmentation loss", smooth, above=0)
+        in_range("gamma of the segmentation loss", gamma, minimum=0)
         self.name = name
         self.dice_weight = dice_weight if name == "dice_bce" else float(name == "dice")
         self.bce_weight = bce_weight if name == "dice_bce" else float(name == "bce")

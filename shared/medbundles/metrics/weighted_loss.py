@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from medbundles.losses.per_image import per_sample
 from medbundles.metrics.mean_over_samples import MeanOverSamples
 from medbundles.metrics.pick import Pick
 
@@ -20,7 +21,8 @@ class WeightedLoss(MeanOverSamples):
     the moment, such as deferred re-weighting, counts here too.
 
     Args:
-        loss: `loss.per_sample(logits, label)` gives the values (B,) and weights (B,).
+        loss: `loss.per_sample(logits, label)` gives the values (B,) and weights (B,); of a loss without it, such as
+            torch's CrossEntropyLoss, every sample weighs 1.
         output_transform: gives logits (B, N) and true classes (B,) int64.
 
     Example::
@@ -35,5 +37,5 @@ class WeightedLoss(MeanOverSamples):
     def values(self, output: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss and weight of each sample, (B, 1) each."""
         logits, label = output
-        values, weights = self.loss.per_sample(logits, label)
+        values, weights = per_sample(self.loss, logits, label)
         return values[:, None], weights[:, None]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from monai.networks.nets.resnet import ResNet
 from torch import nn
 from torch.nn.functional import conv3d, normalize, pad
 
-from medbundles.errors import ConfigError
+from medbundles.errors import one_of
+from medbundles.rules import Rule, has_rules
 
 BLOCKS = {10: ("basic", [1, 1, 1, 1]), 18: ("basic", [2, 2, 2, 2]), 34: ("basic", [3, 4, 6, 3])}
 BLOCKS |= {50: ("bottleneck", [3, 4, 6, 3])}
@@ -79,6 +82,30 @@ class CosineHead(nn.Module):
 HEADS = {"cosine": CosineHead, "linear": LinearHead}
 
 
+def _layout_of_weights(pretrained_path: str | bool | None, layout: str) -> str | None:
+    if pretrained_path and layout != "medicalnet":
+        return (
+            f"pretrained_path: MedicalNet's weights mean something else in the layout {layout!r}; "
+            "use --layout medicalnet with them."
+        )
+    return None
+
+
+def _enough_voxels(layout: str, size: Sequence[int], batch_size: int, drop_last: bool) -> str | None:
+    """Layout strided reduces each side 32 times; batch normalisation cannot work on one value per channel."""
+    if layout == "strided" and max(size) <= 32 and (batch_size == 1 or not drop_last):
+        return (
+            f"layout: strided leaves one voxel of the spatial_size {size}; with one case in a batch, as with "
+            f"batch_size {batch_size} and drop_last {drop_last}, batch normalisation would fail. Use batch_size 2 or "
+            "more and drop_last True, a larger spatial_size, or the layout medicalnet."
+        )
+    return None
+
+
+@has_rules(
+    Rule(("pretrained_path", "layout"), _layout_of_weights),
+    Rule(("layout", "spatial_size", "batch_size", "drop_last"), _enough_voxels),
+)
 class GradingResNet(nn.Module):
     """MONAI's 3D ResNet with dropout and a classification head, for volumes (B, C, X, Y, Z).
 
@@ -121,8 +148,7 @@ class GradingResNet(nn.Module):
     ):
         super().__init__()
         for name, value, known in (("depth", depth, BLOCKS), ("layout", layout, LAYOUTS), ("head", head, HEADS)):
-            if value not in known:
-                raise ConfigError(f"{name}: {value!r} is unknown; choose one of: {', '.join(map(str, known))}.")
+            one_of(name, value, known)
         self.depth, self.scale = depth, scale
         block, layers = BLOCKS[depth]
         medicalnet = layout == "medicalnet"

@@ -9,7 +9,8 @@ from monai.networks.layers.factories import Conv
 from monai.networks.nets.basic_unet import Down, TwoConv, UpCat
 from torch import nn
 
-from medbundles.errors import ConfigError
+from medbundles.errors import one_of
+from medbundles.rules import Rule, has_rules
 
 ACT = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
 NORM = ("instance", {"affine": True})
@@ -105,6 +106,11 @@ class ClassificationHead(nn.Module):
         return self.layers(x.flatten(2).mean(dim=2))
 
 
+def _something_to_train(frozen: Sequence[str]) -> str | None:
+    return f"frozen: {frozen} leaves nothing to train." if set(MultitaskUNet.PARTS) <= set(frozen) else None
+
+
+@has_rules(Rule(("frozen",), _something_to_train))
 class MultitaskUNet(nn.Module):
     """U-Net that segments and classifies: the head looks at the bottleneck of MONAI's BasicUNet.
 
@@ -157,12 +163,10 @@ class MultitaskUNet(nn.Module):
         frozen: Sequence[str] = (),
     ):
         super().__init__()
-        if depth not in (3, 4, 5):
-            raise ConfigError(f"depth is {depth!r}; the multitask U-Net has a depth of 3, 4 or 5")
+        one_of("depth", depth, (3, 4, 5))
         frozen = (frozen,) if isinstance(frozen, str) else tuple(frozen)
-        unknown = [name for name in frozen if name not in self.PARTS]
-        if unknown:
-            raise ConfigError(f"frozen has unknown parts {unknown}; the network has: {', '.join(self.PARTS)}")
+        for name in frozen:
+            one_of("frozen", name, self.PARTS)
         features = [base_filters * 2**level for level in range(depth + 1)]
         self.multiple: int = 2**depth  # sides are padded up to multiples of this
         self.frozen = frozen

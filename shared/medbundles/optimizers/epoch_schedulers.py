@@ -11,7 +11,13 @@ from medbundles.optimizers.schedules import AfterWarmUp, WarmUp
 
 
 class EpochScheduler(Protocol):
-    """What `build_scheduler` returns. Load its state after the optimizer's."""
+    """What `build_scheduler` returns. Load its state after the optimizer's.
+
+    Attributes:
+        monitor: name of the validation metric to step it with; None: it follows none.
+    """
+
+    monitor: str | None
 
     def step(self, metric: float | None = None) -> None:
         """End an epoch; `metric` is its monitored validation value, None if it was not validated."""
@@ -36,6 +42,8 @@ class ClosedFormScheduler(LambdaLR):
         optimizer: its groups' rates are the base rates.
         factors: one per group.
     """
+
+    monitor: str | None = None
 
     def __init__(self, optimizer: torch.optim.Optimizer, factors: list[AfterWarmUp]):
         super().__init__(optimizer, factors)  # type: ignore[arg-type]
@@ -70,10 +78,19 @@ class PlateauScheduler:
         mode: max (a higher metric is better) or min.
         factor: the rate is multiplied by it.
         patience: epochs without improvement that are tolerated.
+        monitor: name of the validation metric to step it with.
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, warm_up: WarmUp, mode: str, factor: float, patience: int):
-        self.optimizer = optimizer
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        warm_up: WarmUp,
+        mode: str,
+        factor: float,
+        patience: int,
+        monitor: str | None = None,
+    ):
+        self.optimizer, self.monitor = optimizer, monitor
         self.warm_up = warm_up
         self.base_lrs = [group["lr"] for group in optimizer.param_groups]
         self.plateau = ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=patience)  # type: ignore[arg-type]

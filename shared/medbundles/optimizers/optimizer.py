@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, one_of
 from medbundles.networks.loading import plain_name
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
@@ -43,6 +43,7 @@ def build_optimizer(
     Raises:
         ConfigError: for an unknown name, or when nothing is trainable.
     """
+    one_of("optimizer#name", name, OPTIMIZERS)
     groups: dict[str, list[nn.Parameter]] = {"encoder": [], "rest": []}
     for parameter_name, parameter in network.named_parameters():
         if parameter.requires_grad:
@@ -56,6 +57,4 @@ def build_optimizer(
         return torch.optim.Adam(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
     if name == "adamw":
         return torch.optim.AdamW(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
-    if name == "sgd":
-        return torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
-    raise ConfigError(f"unknown optimizer {name!r}; choose one of: {', '.join(OPTIMIZERS)}")
+    return torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import torch
 
-from medbundles.errors import ConfigError
+from medbundles.errors import in_range, one_of, refuse
 from medbundles.optimizers.epoch_schedulers import ClosedFormScheduler, EpochScheduler, PlateauScheduler
 from medbundles.optimizers.schedules import AfterWarmUp, Constant, Cosine, Polynomial, Schedule, Step, WarmUp
+from medbundles.rules import Rule, has_rules
 
 SCHEDULES = ("cosine", "step", "plateau", "polynomial", "constant")
 WARM_UPS = ("linear", "constant")
 
 
+def _ends_after_warm_up(warmup_epochs: int, epochs: int, name: str, T_max: int | None) -> str | None:
+    end = (T_max or epochs) if name == "cosine" else epochs
+    if warmup_epochs >= end:
+        return (
+            f"scheduler#warmup_epochs: {warmup_epochs} leaves nothing of {end} epochs; the {name} schedule ends there, "
+            f"so 0 to {end - 1} can warm up."
+        )
+    return None
+
+
+@has_rules(Rule(("scheduler#warmup_epochs", "epochs", "scheduler#name", "scheduler#T_max"), _ends_after_warm_up))
 def build_scheduler(
     optimizer: torch.optim.Optimizer,
     name: str,
@@ -22,6 +34,7 @@ def build_scheduler(
     gamma: float = 0.1,
     patience: int = 10,
     factor: float = 0.5,
+    monitor: str | None = None,
     mode: str = "max",
     power: float = 0.9,
     warmup_epochs: int = 0,
@@ -42,6 +55,7 @@ def build_scheduler(
         gamma: step.
         patience: plateau: epochs without improvement before the rate is multiplied by `factor`.
         factor: plateau.
+        monitor: plateau: name of the validation metric that the returned scheduler is to be stepped with.
         mode: plateau: max or min, whether a higher or a lower metric is better.
         power: polynomial: (1 - epoch / epochs)^power.
         warmup_epochs: 0: none.
@@ -50,20 +64,15 @@ def build_scheduler(
     Raises:
         ConfigError: for an unknown name, mode or warm-up, or a warm-up as long as the schedule.
     """
-    if name not in SCHEDULES:
-        raise ConfigError(f"unknown schedule {name!r}; choose one of: {', '.join(SCHEDULES)}")
-    if warmup_type not in WARM_UPS:
-        raise ConfigError(f"unknown warmup_type {warmup_type!r}; choose one of: {', '.join(WARM_UPS)}")
-    if mode not in ("max", "min"):
-        raise ConfigError(f"unknown mode {mode!r} of the schedule; choose one of: max, min")
+    one_of("scheduler#name", name, SCHEDULES)
+    one_of("scheduler#warmup_type", warmup_type, WARM_UPS)
+    one_of("scheduler#mode", mode, ("max", "min"))
+    in_range("scheduler#warmup_epochs", warmup_epochs, minimum=0)
     end = (T_max or epochs) if name == "cosine" else epochs
-    if warmup_epochs < 0 or warmup_epochs >= end:
-        raise ConfigError(
-            f"warmup_epochs is {warmup_epochs}; the {name} schedule ends at epoch {end}, so 0 to {end - 1} can warm up"
-        )
+    refuse([_ends_after_warm_up(warmup_epochs, epochs, name, T_max)])
     warm_up = WarmUp(warmup_epochs, warmup_type)
     if name == "plateau":
-        return PlateauScheduler(optimizer, warm_up, mode, factor, patience)
+        return PlateauScheduler(optimizer, warm_up, mode, factor, patience, monitor)
     factors = []
     for group in optimizer.param_groups:
         schedule: Schedule = Constant()

@@ -10,12 +10,13 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from medbundles.errors import ConfigError
+from medbundles.errors import refuse
 from medbundles.preflight.command_line import show_errors_plainly
 from medbundles.preflight.rules import broken_rules
-from medbundles.preflight.schema import WORDS, Setting, check_value, off_advice, read_settings
+from medbundles.preflight.schema import WORDS, Setting, check_value, metric_names, off_advice, read_settings
 from medbundles.preflight.workflow import (
     bundle_configs,
+    foreign_components,
     idle_ids,
     ids,
     known_ids,
@@ -54,29 +55,25 @@ class Preflight:
         own, other = (own_ids(folder / name) for name in ("train.json", "inference.json"))
         if workflow == "inference":
             own, other = other, own
-        _refuse(unknown_ids(config, known) + dropped_nones(settings, sys.argv))
-        _refuse(missing_extras(config))
-        _refuse(idle_ids(config, [k.id for k in every if k.id in other - own], own, known))
-        _refuse(_belong_elsewhere(settings, workflow))
-        _refuse(lost_ids(config, [k.id for k in every if k.id in own], known))
-        _refuse(_texts_that_mean_values(config, known, settings))
+        refuse(unknown_ids(config, known) + dropped_nones(settings, sys.argv))
+        refuse(missing_extras(config))
+        refuse(idle_ids(config, [k.id for k in every if k.id in other - own], own, known))
+        refuse(_belong_elsewhere(settings, workflow))
+        refuse(lost_ids(config, [k.id for k in every if k.id in own], known))
+        refuse(_texts_that_mean_values(config, known, settings))
         values: dict[str, Any] = {}
         # what follows another setting ("@epochs") is wrong only because that one is: the setting itself is named first
         for literal in (True, False):
             chosen = [setting for setting in settings if _is_literal(setting, parser) == literal]
             resolved, wrong = resolve(chosen, parser)
-            _refuse(wrong + [line for k in chosen if k.id in resolved and (line := check_value(k, resolved[k.id]))])
+            refuse(wrong + [line for k in chosen if k.id in resolved and (line := check_value(k, resolved[k.id]))])
             values |= resolved
-        _refuse(broken_rules(values, workflow))
-        _refuse(missing_paths(settings, values, workflow))
+        refuse(unknown_metrics(settings, values, config))
+        refuse(broken_rules(config, values, workflow))
+        refuse(missing_paths(settings, values, workflow))
         if "run_dir" in config:
             free = {k.id for k in settings if k.schema.get("resume") == "free"}
             parser.get_parsed_content("run_dir").record(config, values, free)
-
-
-def _refuse(lines: list[str]) -> None:
-    if lines:
-        raise ConfigError("\n".join(lines))
 
 
 def _is_there(setting: Setting, config: dict[str, Any]) -> bool:
@@ -104,12 +101,16 @@ def _is_literal(setting: Setting, parser: ConfigParser) -> bool:
 
 
 def _texts_that_mean_values(config: dict[str, Any], known: dict[str, list[Any]], settings: list[Setting]) -> list[str]:
-    """'false' as text is true for MONAI; a value was meant, unless the bundle has that text. Settings come later."""
-    later = {setting.id for setting in settings}
+    """'false' as text is true for MONAI; a value was meant, unless the bundle has that text. Settings come later.
+
+    A component that the bundle does not know may take such a text: torch's losses have a reduction "none".
+    """
+    later, free = {setting.id for setting in settings}, foreign_components(config, known)
     return [
         f"{name}: {value!r} is text; write {value.capitalize()} (or '$None' for no value)."
         for name, value in ids(config)
         if isinstance(value, str) and value.lower() in WORDS and name not in later and value not in known.get(name, [])
+        if not name.startswith(free)
     ]
 
 
@@ -143,8 +144,18 @@ def missing_paths(settings: list[Setting], values: dict[str, Any], workflow: str
     for setting in settings:
         need, value = setting.schema.get("path"), values[setting.id]
         if need and workflow in need["workflows"] and value and not Path(str(value)).exists():
-            lines.append(f"{setting.id}: {value} does not exist. {need['made_by']}")
+            lines.append(f"{setting.id}: {value} does not exist. {need['made_by'].replace('{id}', setting.id)}")
     return lines
+
+
+def unknown_metrics(settings: list[Setting], values: dict[str, Any], config: dict[str, Any]) -> list[str]:
+    """A line for each setting that names a metric which the validation does not measure."""
+    names = metric_names(config)
+    return [
+        f"{setting.id}: {values[setting.id]!r} is no metric; validate#metrics has: {', '.join(names)}."
+        for setting in settings
+        if setting.schema.get("metric") and isinstance(values[setting.id], str) and values[setting.id] not in names
+    ]
 
 
 def missing_extras(config: dict[str, Any]) -> list[str]:

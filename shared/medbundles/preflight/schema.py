@@ -1,10 +1,13 @@
-"""A bundle's configs/schema.json: what may be turned, per id its type, range, help and source."""
+"""A bundle's configs/schema.json: what may be set, per id its type, range, help and source.
+
+What several bundles share stands in settings.json beside this file; a bundle's schema points to it with `$ref`.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -12,18 +15,20 @@ from typing import Any
 
 from medbundles.errors import ConfigError
 
+SHARED = Path(__file__).with_name("settings.json")
 WORDS = {"true", "false", "null", "none"}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One id that may be turned.
+    """One id that may be set.
 
     Args:
         id: the config id, groups separated by '#'.
-        schema: its JSON Schema. Beside the standard keywords it may hold `source` (document, section and parameter),
-            `trained` (weights depend on it), `resume: "free"` (may change when a run is resumed), `workflows`
-            (the only ones that use it), and `path` (workflows that need the path, and the command that makes it).
+        schema: its JSON Schema, references followed. Beside the standard keywords it may hold `source` ([document,
+            section, parameter]), `trained` (weights depend on it), `resume: "free"` (may change when a run is resumed),
+            `workflows` (the only ones that use it), `path` (workflows that need the path, and the command that makes
+            it), and `metric` (a text is the name of a metric in the config's `validate#metrics`).
     """
 
     id: str
@@ -79,24 +84,55 @@ def _in_words(schema: dict[str, Any]) -> str:
 
 
 def read_settings(path: str | Path) -> list[Setting]:
-    """All settings of a schema file, in its order.
+    """All settings of a schema file, in its order, with what it refers to in settings.json.
+
+    A group's `source` counts for its settings: [document, section] means that each is the parameter of its name there,
+    a third entry names those that are, or gives {setting: parameter}.
 
     Raises:
-        ConfigError: the file is missing or broken.
+        ConfigError: the file is missing or broken, or refers to what does not exist.
     """
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+    from referencing.jsonschema import DRAFT202012
+
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        files = {"": content, SHARED.name: json.loads(SHARED.read_text(encoding="utf-8"))}
+        registry = Registry().with_resources((name, DRAFT202012.create_resource(file)) for name, file in files.items())
+        return list(_walk(_resolved(content, registry.resolver())["properties"]))
+    except (OSError, ValueError, Unresolvable) as error:
         raise ConfigError(f"{path}: cannot be read as the bundle's schema: {error}.") from error
-    return list(_walk(content["properties"], ""))
 
 
-def _walk(properties: dict[str, Any], prefix: str) -> Iterator[Setting]:
+def _resolved(schema: Any, resolver: Any) -> Any:
+    """A schema with what its references mean in their place; what stands beside a `$ref` is added to that."""
+    if isinstance(schema, list):
+        return [_resolved(entry, resolver) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    here = {key: _resolved(value, resolver) for key, value in schema.items() if key not in ("$ref", "$defs")}
+    if "$ref" not in schema:
+        return here
+    found = resolver.lookup(schema["$ref"])
+    return {**_resolved(found.contents, found.resolver), **here}
+
+
+def _walk(properties: dict[str, Any], prefix: str = "", source: Sequence[Any] = ()) -> Iterator[Setting]:
     for name, schema in properties.items():
         if "properties" in schema:
-            yield from _walk(schema["properties"], f"{prefix}{name}#")
-        else:
-            yield Setting(prefix + name, schema)
+            yield from _walk(schema["properties"], f"{prefix}{name}#", schema.get("source", ()))
+            continue
+        parameters = source[2] if len(source) > 2 else [name]
+        if "source" not in schema and source and name in parameters:
+            parameter = parameters[name] if isinstance(parameters, dict) else name
+            schema = {**schema, "source": [*source[:2], parameter]}
+        yield Setting(prefix + name, schema)
+
+
+def metric_names(config: dict[str, Any]) -> list[str]:
+    """What the validation of a config measures that may be followed: all metrics but the chosen thresholds."""
+    return [name for name in config.get("validate", {}).get("metrics", {}) if not name.endswith("_threshold")]
 
 
 def check_value(setting: Setting, value: Any) -> str | None:

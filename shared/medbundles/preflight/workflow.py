@@ -80,25 +80,42 @@ def known_ids(folder: Path) -> dict[str, list[Any]]:
 def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str]:
     """One line for each id of the merged config that no file of the bundle has, with the nearest that it has.
 
-    Below a component whose `_target_` was exchanged, and below list items that an overlay added, any id may stand. A
-    plain value in the place of a group (`--wandb False`) gets a line, too.
+    Below the components that the bundle does not know any id may stand (see `foreign_components`). A plain value in the
+    place of a group (`--wandb False`) gets a line, too.
     """
-    lines, free = [], tuple[str, ...]()
+    lines, free = [], foreign_components(config, known)
     for name, value in ids(config):
-        leaf = name.rpartition("#")[2]
-        if name.startswith(free) or name.split("#")[0] in HOST_IDS:
+        if f"{name}#".startswith(free) or name.split("#")[0] in HOST_IDS:
             continue
         if name not in known:
-            if leaf.isdigit():
-                free += (name,)
-                continue
             lines.append(f"unknown id {name!r}{_nearest(name, known)}")
-            free += (name + "#",)
-        elif isinstance(value, dict) and _exchanged(name, value, known):
             free += (name + "#",)
         elif _replaces_group(value, known[name]):
             lines.append(f"{name}: is a group of ids, not a value; give one of them, such as {_member(name, known)}.")
     return lines
+
+
+def foreign_components(config: dict[str, Any], known: dict[str, list[Any]]) -> tuple[str, ...]:
+    """Prefixes of the ids of components that the bundle does not know: any id may stand below them.
+
+    Their `_target_` was exchanged, or an overlay added them to a list, or to a group that has nothing but components
+    (`validate#metrics#my_metric`).
+    """
+    free = tuple[str, ...]()
+    for name, value in ids(config):
+        if name.startswith(free):
+            continue
+        is_component = isinstance(value, dict) and _exchanged(name, value, known)
+        group, _, leaf = name.rpartition("#")
+        is_added = name not in known and (leaf.isdigit() or (is_component and _only_components(group, known)))
+        if is_added or (is_component and name in known):
+            free += (name + "#",)
+    return free
+
+
+def _only_components(group: str, known: dict[str, list[Any]]) -> bool:
+    members = [values for name, values in known.items() if group and name.rpartition("#")[0] == group]
+    return bool(members) and all(isinstance(v, dict) and "_target_" in v for values in members for v in values)
 
 
 def own_ids(complete: Path) -> set[str]:

@@ -13,9 +13,8 @@ from ignite.engine import Engine
 from PIL import Image
 
 from medbundles.atomic_files import replace_atomic
-from medbundles.data.lists.inference_inputs import open_volume
 from medbundles.data.reading.images import read_image
-from medbundles.data.reading.volumes import write_volume
+from medbundles.data.reading.volumes import open_volume, write_volume
 from medbundles.errors import DataError
 from medbundles.reports.inference_tables import PredictionTables, class_of, volume_probability
 from medbundles.reports.pictures import heat_map, overlay

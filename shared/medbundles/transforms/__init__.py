@@ -5,7 +5,6 @@ from medbundles.transforms.geometry import CropToHead as CropToHead
 from medbundles.transforms.geometry import ResizeSquare as ResizeSquare
 from medbundles.transforms.geometry import to_original as to_original
 from medbundles.transforms.head import head_mask as head_mask
-from medbundles.transforms.head_volume import head_volume_mask as head_volume_mask
 from medbundles.transforms.load_inference import (
     LoadInferenceSlice as LoadInferenceSlice,
 )

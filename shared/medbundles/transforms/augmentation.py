@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import torch
-from monai.transforms import RandomizableTransform
 from torch.nn.functional import grid_sample, pad
 
-from medbundles.transforms import intensities
 from medbundles.transforms.elastic import elastic_field, kernel_radius, smooth
 from medbundles.transforms.normalise import BACKGROUND
+from medbundles.transforms.random_changes import MODES, RandomChanges, field_generator
 
-RANGES = {
-    "random_flip_h": (0, 1),
-    "random_flip_v": (0, 1),
-    "random_rotate": (0, 180),
-    "random_scale": (0, 0.5),
-    "elastic_alpha": (0, 1000),
-    "elastic_sigma": (0.5, 50),
-    "gaussian_blur": (0, 1),
-    **intensities.RANGES,
-}
 BLUR_SIGMAS = (0.5, 0.75, 1.0)  # pixels
 
 
-class Augmentation(RandomizableTransform):
+class Augmentation(RandomChanges):
     """Random geometry for image and mask, random intensities for the image.
 
     Geometry: flips, then rotation, scale and elastic distortion as one resampling (image linear, mask nearest pixel,
@@ -58,6 +48,17 @@ class Augmentation(RandomizableTransform):
         ConfigError: a value outside its range.
     """
 
+    RANGES: ClassVar[dict[str, tuple[float, float]]] = {
+        **RandomChanges.RANGES,
+        "random_flip_h": (0, 1),
+        "random_flip_v": (0, 1),
+        "elastic_alpha": (0, 1000),
+        "elastic_sigma": (0.5, 50),
+        "gaussian_blur": (0, 1),
+    }
+    FLAGS = ("enabled", "elastic_deform")
+    nearly_background = 1e-3  # our resampling of zeros gives a few float errors
+
     def __init__(
         self,
         enabled: bool = True,
@@ -75,56 +76,36 @@ class Augmentation(RandomizableTransform):
         gamma: float = 0.2,
         background: float = BACKGROUND,
     ):
-        super().__init__()
-        settings = dict(locals())
-        intensities.check_ranges(settings, RANGES, ("enabled", "elastic_deform"))
-        self.enabled = enabled
-        self.random_flip_h, self.random_flip_v = random_flip_h, random_flip_v
-        self.random_rotate, self.random_scale = random_rotate, random_scale
+        super().__init__(dict(locals()), black=background)
+        self.random_flip_h, self.random_flip_v, self.gaussian_blur = random_flip_h, random_flip_v, gaussian_blur
         self.elastic_alpha, self.elastic_sigma = (elastic_alpha if elastic_deform else 0.0), elastic_sigma
-        self.gaussian_noise, self.gaussian_blur = gaussian_noise, gaussian_blur
-        self.brightness, self.contrast, self.gamma = brightness, contrast, gamma
-        self.background = background
+        self.resamples = self.resamples or self.elastic_alpha > 0
 
     def randomize(self, data: object = None) -> None:
-        """Draw everything for one item from the random state; a part that is off keeps its place in the stream."""
-        u = self.R.uniform(size=9)
+        u = self.R.uniform(size=6)
         self.flips = [axis for axis, on in ((-1, u[0] < self.random_flip_h), (-2, u[1] < self.random_flip_v)) if on]
         self.angle = math.radians(self.random_rotate * (2 * u[2] - 1))
         self.zoom = 1 + self.random_scale * (2 * u[3] - 1)
         self.blur_sigma = BLUR_SIGMAS[int(len(BLUR_SIGMAS) * u[5])] if u[4] < self.gaussian_blur else 0.0
-        self.brightness_factor = 1 + self.brightness * (2 * u[6] - 1)
-        self.contrast_factor = 1 + self.contrast * (2 * u[7] - 1)
-        self.gamma_power = 1 + self.gamma * (2 * u[8] - 1)
-        # Whole fields of numbers come from generators that are several times faster than the random state itself.
-        seeds = self.R.randint(2**31, size=2)
-        self.elastic_rng, self.noise_rng = (np.random.Generator(np.random.SFC64(seed)) for seed in seeds)
+        self.draw_factors()
+        self.elastic_rng, self.noise_rng = map(field_generator, self.R.randint(2**31, size=2))
 
-    def __call__(self, data: dict) -> dict:
-        if not self.enabled:
-            return data
-        self.randomize()
-        item = dict(data)
-        image = item["image"]
-        mask = item["mask"] if "mask" in item and bool(item.get("has_mask", True)) else None
-        if self.flips:
-            image = torch.flip(image, self.flips)
-            mask = None if mask is None else torch.flip(mask, self.flips)
-        resample = self.random_rotate or self.random_scale or self.elastic_alpha
-        if resample or self.blur_sigma or self.brightness or self.contrast or self.gamma or self.gaussian_noise:
-            image = image - self.background  # now 0 is background, which is also what resampling fills in
-            if resample:
-                grid = self._grid(*image.shape[-2:])
-                image = grid_sample(image[None], grid, mode="bilinear", align_corners=False)[0]
-                if mask is not None:
-                    warped = grid_sample(mask[None].float(), grid, mode="nearest", align_corners=False)[0]
-                    mask = warped.to(mask.dtype)
-            self._intensities(image)
-            image += self.background
-        item["image"] = image
-        if mask is not None:
-            item["mask"] = mask
-        return item
+    def alters(self) -> bool:
+        return super().alters() or self.blur_sigma > 0 or self.resamples  # it leaves float errors, which go here
+
+    def flip(self, images: list[torch.Tensor]) -> list[torch.Tensor]:
+        # torch's, which MONAI's RandFlip calls: the metadata that MONAI keeps costs a fifth of the whole augmentation
+        return [torch.flip(x, self.flips) for x in images] if self.flips else images
+
+    def resample(self, images: list[torch.Tensor]) -> list[torch.Tensor]:
+        # not MONAI's RandAffine and Rand2DElastic: one resampling for both, so that the image is blurred once
+        grid = self._grid(*images[0].shape[-2:])
+        modes = zip(images, MODES, strict=False)
+        return [grid_sample(x[None].float(), grid, mode=m, align_corners=False)[0].to(x.dtype) for x, m in modes]
+
+    def blur(self, image: torch.Tensor) -> None:
+        if self.blur_sigma:
+            image[:] = smooth(pad(image, [kernel_radius(self.blur_sigma)] * 4, mode="replicate"), self.blur_sigma)
 
     def _grid(self, height: int, width: int) -> torch.Tensor:
         """(1, H, W, 2) of where each pixel comes from, as grid_sample wants it: x, y from -1 to 1 over the image."""
@@ -140,13 +121,3 @@ class Augmentation(RandomizableTransform):
         np.multiply(source_x, np.float32(2 / width), out=grid.numpy()[0, ..., 0])
         np.multiply(source_y, np.float32(2 / height), out=grid.numpy()[0, ..., 1])
         return grid
-
-    def _intensities(self, image: torch.Tensor) -> None:
-        """Change the image (C, H, W), whose background is 0, in place."""
-        x = image.numpy()
-        head = x > 1e-3  # resampling leaves the background a few float errors above 0
-        if self.blur_sigma:
-            image[:] = smooth(pad(image, [kernel_radius(self.blur_sigma)] * 4, mode="replicate"), self.blur_sigma)
-        intensities.change(
-            x, head, self.brightness_factor, self.contrast_factor, self.gamma_power, self.gaussian_noise, self.noise_rng
-        )

@@ -11,7 +11,6 @@ from torch.nn.functional import interpolate, pad
 
 from medbundles.errors import ConfigError
 from medbundles.transforms.head import head_mask
-from medbundles.transforms.head_volume import head_volume_mask
 from medbundles.transforms.normalise import BACKGROUND
 
 
@@ -39,8 +38,7 @@ class CropToHead(Transform):
         item = dict(data)
         head = item.pop("head", None)
         if head is None:
-            image = np.asarray(item["image"], dtype=np.float32)
-            head = head_mask(image) if image.ndim == 3 else head_volume_mask(image)
+            head = head_mask(np.asarray(item["image"], dtype=np.float32))
         box = head_box(head, self.margin)
         starts, lengths = box[: head.ndim], box[head.ndim :]
         inside = tuple(slice(start, start + length) for start, length in zip(starts, lengths, strict=True))
@@ -90,20 +88,26 @@ class ResizeSquare(Transform):
         height, width = image.shape[1:]
         item.setdefault("crop", torch.tensor([0, 0, height, width]))
         item.setdefault("original_size", torch.tensor([height, width]))
-        square = pad(image - BACKGROUND, _padding(height, width))[None]  # from 0, so that background stays exact
         size = (self.size, self.size)
+        square = padded(image - BACKGROUND, size)[None]  # from 0, so that background stays exact
         item["image"] = interpolate(square, size, mode="bilinear", antialias=True)[0] + BACKGROUND
         if "mask" in item:
             mask = torch.as_tensor(np.ascontiguousarray(item["mask"]), dtype=torch.uint8)
-            item["mask"] = interpolate(pad(mask, _padding(height, width))[None], size, mode="nearest-exact")[0]
+            item["mask"] = interpolate(padded(mask, size)[None], size, mode="nearest-exact")[0]
         return item
 
 
-def _padding(height: int, width: int) -> list[int]:
-    """[left, right, top, bottom] that make (height, width) a square, as torch's `pad` takes it."""
-    side = max(height, width)
-    left, top = (side - width) // 2, (side - height) // 2
-    return [left, side - width - left, top, side - height - top]
+def padded(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Image (C, ...) with zeros around it, so that its aspect is that of `size`."""
+    around = margins(image.shape[1:], size)
+    return pad(image, [n for before_and_after in reversed(around) for n in before_and_after])
+
+
+def margins(shape: Sequence[int], size: Sequence[int]) -> list[tuple[int, int]]:
+    """Pixels to add before and after each axis of `shape`, so that its aspect is that of `size`."""
+    factor = max(n / wanted for n, wanted in zip(shape, size, strict=True))
+    missing = [max(0, round(factor * wanted) - n) for n, wanted in zip(shape, size, strict=True)]
+    return [(n // 2, n - n // 2) for n in missing]
 
 
 def to_original(
@@ -129,7 +133,7 @@ def to_original(
         square = interpolate(stack.float(), (side, side), mode="bilinear", antialias=True)
     else:
         square = interpolate(stack.to(torch.uint8), (side, side), mode="nearest-exact")
-    pad_left, _, pad_top, _ = _padding(height, width)
+    (pad_top, _), (pad_left, _) = margins((height, width), (side, side))
     whole = torch.zeros((stack.shape[1], rows, columns), dtype=values.dtype, device=values.device)
     box = square[0, :, pad_top : pad_top + height, pad_left : pad_left + width]
     whole[:, top : top + height, left : left + width] = box.to(values.dtype)

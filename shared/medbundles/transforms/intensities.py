@@ -1,35 +1,8 @@
-"""What the augmentations of slices and volumes share: the ranges of their settings, and the change of intensities."""
+"""The change of intensities in the augmentation of slices and of volumes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
 import numpy as np
-
-from medbundles.errors import ConfigError
-
-RANGES = {"brightness": (0, 0.5), "contrast": (0, 0.5), "gamma": (0, 0.5), "gaussian_noise": (0, 0.1)}
-
-
-def check_ranges(settings: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]], flags: Sequence[str]) -> None:
-    """Check the arguments of an augmentation.
-
-    Args:
-        settings: name -> value.
-        ranges: name -> smallest and largest allowed number.
-        flags: names of those that are True or False.
-
-    Raises:
-        ConfigError: a value outside its range.
-    """
-    for name, (low, high) in ranges.items():
-        value = settings[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise ConfigError(f"augmentation: {name} is {value!r}; allowed are numbers from {low} to {high}")
-    for name in flags:
-        if not isinstance(settings[name], bool):
-            raise ConfigError(f"augmentation: {name} is {settings[name]!r}; allowed are True and False")
 
 
 def change(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from monai.transforms import Transform
 
-from medbundles.data.lists.inference_inputs import open_volume
 from medbundles.data.reading.images import read_image
+from medbundles.data.reading.volumes import open_volume
 from medbundles.errors import DataError
+from medbundles.transforms.loading import with_pixels
 
 
 class LoadInferenceSlice(Transform):
@@ -30,19 +30,14 @@ class LoadInferenceSlice(Transform):
         self.channels = channels
 
     def __call__(self, data: dict) -> dict:
-        item = dict(data)
-        path, empty = item["image"], False
-        if item["slice"] < 0:
-            image = read_image(path, self.channels)
-        else:
-            slices = open_volume(path).slices
-            if len(slices) != item["slices"]:
-                raise DataError(f"{path}: has {len(slices)} slices now, it had {item['slices']} when the run began")
-            plane = np.array(slices[item["slice"]], order="C")  # a copy: the volume is kept
-            empty = bool(plane.min() == plane.max())
-            if empty:
-                plane[:], plane[0, 0] = 0, 1
-            image = np.repeat(plane[None], self.channels, axis=0)
-        return item | {
-            "image": image, "image_path": str(path), "original_size": torch.tensor(image.shape[1:]), "empty": empty,
-        }  # fmt: skip
+        path = data["image"]
+        if data["slice"] < 0:
+            return with_pixels(data, read_image(path, self.channels)) | {"empty": False}
+        slices = open_volume(path).slices
+        if len(slices) != data["slices"]:
+            raise DataError(f"{path}: has {len(slices)} slices now, it had {data['slices']} when the run began")
+        plane = np.array(slices[data["slice"]], order="C")  # a copy: the volume is kept
+        empty = bool(plane.min() == plane.max())
+        if empty:
+            plane[:], plane[0, 0] = 0, 1
+        return with_pixels(data, np.repeat(plane[None], self.channels, axis=0)) | {"empty": empty}

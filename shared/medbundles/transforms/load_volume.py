@@ -7,8 +7,8 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import Transform
 
-from medbundles.data.reading.case_files import check_same_grid, check_size, grid_of
-from medbundles.data.reading.images import read_volume
+from medbundles.data.reading.case_files import check_same_grid, check_size
+from medbundles.data.reading.volumes import read_volume
 
 
 class LoadVolume(Transform):
@@ -25,13 +25,14 @@ class LoadVolume(Transform):
     def __call__(self, data: dict) -> dict:
         item = dict(data)
         paths = [item["image"]] if isinstance(item["image"], str) else list(item["image"])
-        volumes, grids = [], []
+        volumes, infos = [], []
         for path in paths:
             volume, info = read_volume(path)
             volumes.append(volume)
-            grids.append(grid_of(path, info))
-            check_size(grids[-1])
-            check_same_grid(grids[0], grids[-1])
-        item["image"] = MetaTensor(torch.from_numpy(np.stack(volumes)), affine=torch.from_numpy(grids[0].affine))
+            infos.append(info)
+            check_size(info)
+            check_same_grid(infos[0], info)
+        affine = torch.from_numpy(infos[0].canonical_affine)
+        item["image"] = MetaTensor(torch.from_numpy(np.stack(volumes)), affine=affine)
         item["image_path"] = str(paths[0])
         return item

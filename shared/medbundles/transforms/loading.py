@@ -30,10 +30,9 @@ class LoadSlice(Transform):
         self.channels, self.mask_classes = channels, mask_classes
 
     def __call__(self, data: dict) -> dict:
-        item = dict(data)
-        path, mask_path = item["image"], item["mask"]
-        image = read_image(path, self.channels)
-        size = image.shape[1:]
+        path, mask_path = data["image"], data["mask"]
+        item = with_pixels(data, read_image(path, self.channels))
+        size = item["image"].shape[1:]
         mask = read_mask(mask_path, self.mask_classes) if mask_path else np.zeros((1, *size), dtype=np.uint8)
         if mask.shape[1:] != size:
             raise DataError(
@@ -42,5 +41,9 @@ class LoadSlice(Transform):
             )
         if item["label"] < 0:
             item["label"] = int(mask.any())
-        item |= {"image": image, "mask": mask, "image_path": str(path), "original_size": torch.tensor(size)}
-        return item
+        return item | {"mask": mask}
+
+
+def with_pixels(item: dict, image: np.ndarray) -> dict:
+    """The item with its image (C, H, W) instead of the image's path, which is "image_path" then."""
+    return item | {"image": image, "image_path": str(item["image"]), "original_size": torch.tensor(image.shape[1:])}

@@ -7,7 +7,6 @@ from monai.transforms import Transform
 
 from medbundles.errors import DataError
 from medbundles.transforms.head import head_mask
-from medbundles.transforms.head_volume import head_volume_mask
 
 BACKGROUND = -4.0  # what is not head, in every source: below its darkest pixels (-2 to -3), and what padding fills in
 # In volumes the background is 0, the head's median: a convolution then gives 0 there whatever its weights are. With
@@ -46,7 +45,7 @@ class HeadNormalise(Transform):
         if (low == high).all():
             where = item.get("image_path") or item.get("name") or "image"
             raise DataError(f"{where}: the image is constant (every pixel is {low[0]:g})")
-        head = head_mask(image) if image.ndim == 3 else head_volume_mask(image)
+        head = head_mask(image)
         normalised = np.full_like(image, self.background)
         for channel in np.flatnonzero(high > low):
             pixels = image[channel][head]

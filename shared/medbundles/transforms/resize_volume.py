@@ -11,6 +11,7 @@ from monai.transforms import Transform
 from torch.nn.functional import interpolate
 
 from medbundles.errors import ConfigError
+from medbundles.transforms.geometry import padded
 from medbundles.transforms.normalise import VOLUME_BACKGROUND
 
 # What a batch is made of; the rest (crop box, lists of paths) would not collate.
@@ -39,17 +40,12 @@ class ResizeVolume(Transform):
 
     def __call__(self, data: dict) -> dict:
         item = {key: data[key] for key in KEPT if key in data}
-        image = np.asarray(item["image"], dtype=np.float32) - np.float32(self.background)  # from 0: it stays exact
+        image = torch.as_tensor(np.asarray(item["image"], dtype=np.float32)) - self.background  # from 0: it stays exact
         factor = max(n / wanted for n, wanted in zip(image.shape[1:], self.spatial_size, strict=True))
-        image = _antialiased(np.pad(image, [(0, 0), *self._margins(image.shape[1:], factor)]), factor)
-        resized = interpolate(torch.from_numpy(image)[None], self.spatial_size, mode="trilinear")[0]
+        smooth = _antialiased(padded(image, self.spatial_size).numpy(), factor)
+        resized = interpolate(torch.from_numpy(smooth)[None], self.spatial_size, mode="trilinear")[0]
         item["image"] = resized + self.background
         return item
-
-    def _margins(self, shape: Sequence[int], factor: float) -> list[tuple[int, int]]:
-        """Voxels to add before and after each axis, so that the aspect is that of `spatial_size`."""
-        missing = [max(0, round(factor * wanted) - n) for n, wanted in zip(shape, self.spatial_size, strict=True)]
-        return [(n // 2, n - n // 2) for n in missing]
 
 
 def _antialiased(image: np.ndarray, factor: float) -> np.ndarray:

@@ -9,6 +9,7 @@ RIGHT = {
     "mixing#brats_ratio": 0.3, "mixing#kaggle_ratio": 0.7,
     "early_stopping#enabled": True, "early_stopping#patience": 5, "val_interval": 5, "epochs": 10,
     "class_names": ["no", "yes"], "cls_num_classes": 2, "scheduler#warmup_epochs": 9,
+    "scheduler#name": "step", "scheduler#T_max": 5, "scheduler#monitor": "val_loss", "scheduler#mode": "min",
     "loss#lambda_seg": 0, "loss#lambda_cls": 1,
     "loss#seg_loss#name": "dice_bce", "loss#seg_loss#dice_weight": 0, "loss#seg_loss#bce_weight": 1,
     "frozen": ["encoder", "decoder"], "resume": True, "init_from": "stage1",
@@ -18,13 +19,28 @@ RIGHT = {
     "pretrained_path": False, "layout": "strided", "spatial_size": [16, 32, 33], "batch_size": 1, "drop_last": False,
 }  # fmt: skip
 
+# the components that carry the rules about these
+CONFIG = {
+    "train": [{"_target_": f"medbundles.{name}"} for name in (
+        "data.training_batches", "data.GradedFolds", "losses.MultitaskLoss", "losses.SegmentationLoss",
+        "losses.LDAMLoss", "networks.MultitaskUNet", "networks.GradingResNet", "optimizers.build_scheduler",
+    )]
+}  # fmt: skip
+
+
+def broken_rules(values, workflow, config=CONFIG):
+    return rules.broken_rules(config, values, workflow)
+
+
 BROKEN = [
-    ({"mixing#brats_ratio": 0.4}, "mixing#brats_ratio and mixing#kaggle_ratio add up to 1.1; they must add up to 1."),
+    ({"mixing#brats_ratio": 0.4}, "mixing: the ratios 0.4 and 0.7 add up to 1.1; they must add up to 1."),
     ({"early_stopping#patience": 4}, "early_stopping#patience: 4 epochs are less than one validation (val_interval 5)"),
     ({"val_interval": 11, "early_stopping#enabled": False}, "val_interval: 11 is beyond epochs (10)"),
     ({"class_names": ["a", "b", "c"]}, "class_names: ['a', 'b', 'c'] must be 2 names"),
     ({"class_names": ["a", "a"]}, "must be different names"),
     ({"scheduler#warmup_epochs": 10}, "scheduler#warmup_epochs: 10 leaves nothing of 10 epochs"),
+    ({"scheduler#name": "cosine"}, "scheduler#warmup_epochs: 9 leaves nothing of 5 epochs"),
+    ({"scheduler#mode": "max"}, "val_loss is best when it is min; use --scheduler#mode min"),
     ({"loss#lambda_cls": 0}, "loss#lambda_seg and loss#lambda_cls are both 0"),
     ({"loss#seg_loss#bce_weight": 0}, "loss#seg_loss#dice_weight and loss#seg_loss#bce_weight are both 0"),
     ({"frozen": ["head", "encoder", "decoder"]}, "leaves nothing to train"),
@@ -48,25 +64,43 @@ BROKEN = [
 
 
 def test_values_that_work_together_break_no_rule():
-    assert rules.broken_rules(RIGHT, "train") == []
-    assert (
-        rules.broken_rules({**RIGHT, "early_stopping#monitor": "val_l1", "early_stopping#mode": "min"}, "train") == []
-    )
-    assert rules.broken_rules({}, "train") == []  # a bundle without these settings
+    assert broken_rules(RIGHT, "train") == []
+    unknown = {"early_stopping#monitor": "val_l1", "early_stopping#mode": "min"}
+    assert broken_rules({**RIGHT, **unknown}, "train") == []
+    assert broken_rules({}, "train") == []  # a bundle without these settings
 
 
 @pytest.mark.parametrize(("change", "message"), BROKEN, ids=[m[:30] for _, m in BROKEN])
 def test_each_combination_that_cannot_work_is_one_line(change, message):
-    (line,) = rules.broken_rules({**RIGHT, **change}, "train")
+    (line,) = broken_rules({**RIGHT, **change}, "train")
     assert message in line
 
 
 def test_an_evaluation_is_judged_by_its_device_only(monkeypatch):
     wrong = {**RIGHT, "mixing#brats_ratio": 0.9, "device": "cuda:1"}
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert rules.broken_rules(wrong, "evaluate") == [
+    assert broken_rules(wrong, "evaluate") == [
         "device: 'cuda:1' is not in this machine, which has 1 GPUs; use cpu for the CPU."
     ]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert rules.broken_rules(wrong, "evaluate") == []
-    assert len(rules.broken_rules(wrong, "find_lr")) == 1
+    assert broken_rules(wrong, "evaluate") == []
+    assert len(broken_rules(wrong, "find_lr")) == 1
+
+
+def test_a_rule_goes_away_with_its_component():
+    wrong = {**RIGHT, "loss#lambda_cls": 0}
+    for loss in ({"_target_": "torch.nn.MSELoss"}, {"_target_": "medbundles.losses.MultitaskLoss", "_disabled_": True}):
+        assert broken_rules(wrong, "train", {"loss": loss}) == []
+    assert len(broken_rules(wrong, "train", {"loss": {"_target_": "medbundles.losses.MultitaskLoss"}})) == 1
+
+
+@pytest.mark.parametrize("target", ["Compose", "nowhere.Loss", "medbundles.losses.Nothing", "", "a..b"])
+def test_what_cannot_be_located_carries_no_rule(target):
+    assert rules.rules_of({"loss": {"_target_": target}}) == list(rules.SHARED)
+
+
+def test_a_schedule_that_follows_the_monitor_is_blamed_once():
+    both = {f"{group}#{name}": value for group in ("early_stopping", "scheduler")
+            for name, value in (("monitor", "val_loss"), ("mode", "max"))}  # fmt: skip
+    (line,) = broken_rules({**RIGHT, **both}, "train")
+    assert line.startswith("early_stopping#mode")

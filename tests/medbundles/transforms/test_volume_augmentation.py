@@ -158,3 +158,19 @@ def test_values_outside_their_range_are_refused():
         VolumeAugmentation(gaussian_noise=0.2)
     with pytest.raises(ConfigError, match="enabled is 'false'; allowed are True and False"):
         VolumeAugmentation(enabled="false")
+
+
+def test_mask_follows_the_image_unless_it_means_nothing():
+    data = item()
+    mask = (data["image"] != VOLUME_BACKGROUND).to(torch.uint8) * 2
+    twin = {"image": 3.0 * (mask > 0), "mask": mask, "has_mask": True}
+    for seed in range(5):
+        out, _ = run(twin, seed, random_flip=0.5, random_rotate=20, random_scale=0.2, gamma=0.1)
+        assert type(out["mask"]) is torch.Tensor
+        assert out["mask"].dtype == torch.uint8
+        assert set(out["mask"].unique().tolist()) == {0, 2}
+        different = (out["image"] > 1.5) != (out["mask"] > 0)  # on the rim: linear and nearest are not quite the same
+        assert different.sum() < 0.03 * (out["mask"] > 0).sum()
+        assert torch.equal(run({"image": twin["image"]}, seed, random_flip=0.5, random_rotate=20, random_scale=0.2,
+                               gamma=0.1)[0]["image"], out["image"])  # fmt: skip
+    assert run({**twin, "has_mask": False}, random_flip=1, random_rotate=20)[0]["mask"] is mask

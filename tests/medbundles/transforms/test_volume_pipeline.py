@@ -15,7 +15,7 @@ from medbundles.transforms import (
     HeadNormalise,
     LoadVolume,
     ResizeVolume,
-    head_volume_mask,
+    head_mask,
 )
 
 SOURCES = {
@@ -29,7 +29,7 @@ SOURCES = {
 
 def test_normalise_formula(volume):
     out = HeadNormalise()({"image": volume})
-    head = head_volume_mask(volume)
+    head = head_mask(volume)
     pixels = volume[0][head].astype(np.float64)
     q1, median, q3 = np.percentile(pixels, (25, 50, 75))
     expected = np.clip((pixels - median) / ((q3 - q1) / 1.349), -4, 5)
@@ -65,7 +65,7 @@ def prepared(real_data):
     for case, name in SOURCES.items():
         item = load({"image": str(real_data / case / f"{name}.nii.gz"), "name": case, "label": 0})
         raw = np.asarray(item["image"])
-        out[case] = raw[head_volume_mask(raw)[None]], rest(item)
+        out[case] = raw[head_mask(raw)[None]], rest(item)
     return out
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from medbundles.data.batches.samplers import EpochBatches, MixedBatches
-from medbundles.errors import ConfigError, DataError
+from medbundles.errors import DataError, one_of
 
 SAMPLINGS = ("natural", "balanced")
 
@@ -47,8 +47,7 @@ def class_batches(
     Raises:
         ConfigError: unknown sampling, or a batch that the data cannot fill.
     """
-    if sampling not in SAMPLINGS:
-        raise ConfigError(f"sampling: {sampling!r} is unknown; use one of: {', '.join(SAMPLINGS)}")
+    one_of("sampling", sampling, SAMPLINGS)
     if sampling == "natural":
         return EpochBatches(len(data), batch_size, shuffle=True, drop_last=drop_last, seed=seed)
     sources = [str(item["label"]) for item in data]

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import medbundles
+from medbundles.atomic_files import replace_atomic
 from medbundles.data.reading.files import item_files
-from medbundles.errors import DataError
+from medbundles.errors import DataError, MedbundlesError
 
 
 def recipe_hash(transform: Callable) -> str:
@@ -68,15 +68,11 @@ class DiskCache:
         return prepared
 
     def _store(self, prepared: Any, path: Path) -> None:
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            torch.save(prepared, temporary)
-            os.replace(temporary, path)
-        except (OSError, RuntimeError) as error:  # torch's writer turns the OSError of a full disk into the other
+            # not flushed: what a power cut takes from the cache is made again, and a flush per item would take time
+            with replace_atomic(path, flush=False) as temporary:
+                torch.save(prepared, temporary)
+        except MedbundlesError as error:
             raise DataError(
                 f"cache_dir: {self.folder} cannot be written; is the disk full? Use another folder, or cache memory."
             ) from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink()

@@ -13,7 +13,7 @@ from monai.data import Dataset
 
 from medbundles.data.batches.cache import DiskCache, recipe_hash
 from medbundles.data.batches.samplers import Key
-from medbundles.errors import ConfigError, DataError, MedbundlesError
+from medbundles.errors import DataError, MedbundlesError, one_of
 
 logger = logging.getLogger("medbundles")
 ADVICE = "\nMend or remove it, or leave out such files: --skip_bad_files True. `python -m tools check-data` lists all."
@@ -52,8 +52,7 @@ class SeededDataset(Dataset):
         seed: int = 0,
         skip_bad_files: bool = False,
     ):
-        if cache not in ("none", "memory", "disk"):
-            raise ConfigError(f"cache: {cache!r} is unknown; use 'none', 'memory' or 'disk'.")
+        one_of("cache", cache, ("none", "memory", "disk"))
         super().__init__(list(data), transform)
         self.augmentation, self.cache, self.cache_workers, self.seed = augmentation, cache, cache_workers, seed
         self.advice = "" if skip_bad_files else ADVICE

@@ -18,15 +18,11 @@ def core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def worker_count(num_workers: int | str) -> int:
+def worker_count(num_workers: int | str = "auto", cores: int | None = None) -> int:
     """`auto` is one worker per core up to 8, none on one or two cores, where they only take time from the network."""
     if num_workers != "auto":
         return int(num_workers)
-    return workers_for(core_count())
-
-
-def workers_for(cores: int) -> int:
-    """What `auto` is on so many cores."""
+    cores = core_count() if cores is None else cores
     return min(8, cores) if cores > 2 else 0
 
 

@@ -8,13 +8,29 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, one_of, refuse
 from medbundles.ranks import rank_and_world
+from medbundles.rules import Rule, has_rules
 
 Key = tuple[int, int]  # (epoch, index): the dataset seeds an item's augmentation from both
 
 
-class EpochBatches(Sampler[list[Key]]):
+class _Batches(Sampler[list[Key]]):
+    """What the batches of one process depend on: its place among all processes, the seed and the epoch."""
+
+    def __init__(self, batch_size: int, seed: int):
+        self.rank, self.world = rank_and_world()
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch (1-based)."""
+        self.epoch = epoch
+
+    def _random(self) -> np.random.Generator:
+        return np.random.default_rng([self.seed, self.epoch])
+
+
+class EpochBatches(_Batches):
     """Batches of (epoch, index) keys over a whole set; under torchrun each rank gets its share.
 
     Args:
@@ -30,7 +46,7 @@ class EpochBatches(Sampler[list[Key]]):
     """
 
     def __init__(self, size: int, batch_size: int, shuffle: bool = False, drop_last: bool = False, seed: int = 0):
-        self.rank, self.world = rank_and_world()
+        super().__init__(batch_size, seed)
         if shuffle and size < batch_size * self.world:
             processes = f" on each of {self.world} processes" if self.world > 1 else ""
             raise ConfigError(
@@ -41,12 +57,7 @@ class EpochBatches(Sampler[list[Key]]):
             raise ConfigError(
                 f"{size} validation items cannot be shared by {self.world} processes: use fewer processes."
             )
-        self.size, self.batch_size, self.shuffle, self.drop_last, self.seed = size, batch_size, shuffle, drop_last, seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch (1-based)."""
-        self.epoch = epoch
+        self.size, self.shuffle, self.drop_last = size, shuffle, drop_last
 
     def _share(self) -> int:
         """Items of this rank in an epoch."""
@@ -61,14 +72,21 @@ class EpochBatches(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         order = np.arange(self.size)
         if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+            order = self._random().permutation(self.size)
             order = np.resize(order, self._share() * self.world)
         mine = [(self.epoch, int(i)) for i in order[self.rank :: self.world]]
         for b in range(len(self)):
             yield mine[b * self.batch_size : (b + 1) * self.batch_size]
 
 
-class MixedBatches(Sampler[list[Key]]):
+def _whole_batch(*shares: float) -> str | None:
+    if abs(sum(shares) - 1) > 1e-6:
+        parts = " and ".join(f"{share:g}" for share in shares)
+        return f"mixing: the ratios {parts} add up to {sum(shares):g}; they must add up to 1."
+    return None
+
+
+class MixedBatches(_Batches):
     """Batches that hold two sources in a fixed ratio.
 
     `balanced`: exact counts in every batch (0.3 of 32: 10 and 22). The source that needs more batches is seen whole
@@ -95,11 +113,9 @@ class MixedBatches(Sampler[list[Key]]):
         sampling: str = "balanced",
         seed: int = 0,
     ):
-        if sampling not in ("balanced", "weighted"):
-            raise ConfigError(f"mixing#sampling: {sampling!r} is unknown; use 'balanced' or 'weighted'.")
-        if abs(sum(ratios.values()) - 1) > 1e-6:
-            raise ConfigError(f"mixing: the ratios {ratios} add up to {sum(ratios.values()):g}; they must add up to 1.")
-        self.rank, self.world = rank_and_world()
+        super().__init__(batch_size, seed)
+        one_of("mixing#sampling", sampling, ("balanced", "weighted"))
+        refuse([_whole_batch(*ratios.values())])
         self.ratios = {name: share for name, share in ratios.items() if share > 0}
         self.items = {name: np.flatnonzero(np.asarray(sources) == name) for name in self.ratios}
         for name, items in self.items.items():
@@ -107,14 +123,12 @@ class MixedBatches(Sampler[list[Key]]):
                 raise ConfigError(
                     f"mixing: {name!r} has the share {ratios[name]:g} of a batch, but there are no such items."
                 )
-        self.batch_size, self.sampling, self.seed, self.epoch = batch_size, sampling, seed, 0
-        self.counts = self._counts()
+        self.sampling, self.counts = sampling, self._counts()
         total = sum(len(items) for items in self.items.values())
         if batch_size * self.world > total:
             raise ConfigError(f"batch_size: {batch_size} per process is more than the {total} training items allow.")
         if sampling == "balanced":
-            steps = [math.ceil(len(self.items[n]) / (self.counts[n] * self.world)) for n in self.items]
-            self.steps = max(steps)
+            self.steps = max(math.ceil(len(self.items[n]) / (self.counts[n] * self.world)) for n in self.items)
         else:
             self.steps = math.ceil(total / (batch_size * self.world))
 
@@ -127,15 +141,11 @@ class MixedBatches(Sampler[list[Key]]):
             raise ConfigError(f"batch_size: {self.batch_size} cannot hold a share of each of {', '.join(names)}.")
         return counts
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of this epoch (1-based)."""
-        self.epoch = epoch
-
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[list[Key]]:
-        rng = np.random.default_rng([self.seed, self.epoch])
+        rng = self._random()
         batches = self._balanced(rng) if self.sampling == "balanced" else self._weighted(rng)
         for batch in batches[self.rank :: self.world]:
             yield [(self.epoch, int(i)) for i in batch]
@@ -154,6 +164,7 @@ class MixedBatches(Sampler[list[Key]]):
         return list(rng.choice(items, size=(self.steps * self.world, self.batch_size), p=weights))
 
 
+@has_rules(Rule(("mixing#brats_ratio", "mixing#kaggle_ratio"), _whole_batch))
 def training_batches(
     data: Sequence[dict],
     batch_size: int,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import VOLUME_ENDINGS, list_images, stem
+from medbundles.data.reading.files import existing_folder, is_volume, list_images, stem
 from medbundles.errors import DataError
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
@@ -59,6 +59,11 @@ class BratsCase:
     files: dict[str, Path] = field(default_factory=dict)
     seg: Path | None = None
 
+    @property
+    def place(self) -> Path:
+        """The folder that holds its files."""
+        return next(path for path in (*self.files.values(), self.seg) if path).parent
+
 
 def patient_of(case: str) -> str:
     """Patient of a case name.
@@ -73,7 +78,10 @@ def patient_of(case: str) -> str:
 
 def modality_of(path: str | Path) -> str | None:
     """What a volume holds by its name: a modality or "seg"; None where the name does not say."""
-    return _role(Path(path))
+    if not is_volume(path):
+        return None
+    name = stem(path).lower()
+    return next((role for ending, role in _ROLES.items() if name.endswith(ending)), None)
 
 
 def brats_cases(folder: str | Path) -> list[BratsCase]:
@@ -88,12 +96,10 @@ def brats_cases(folder: str | Path) -> list[BratsCase]:
     Raises:
         DataError: the folder is missing, holds no case, or two of the same name, or a case has a modality twice.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"{folder}: folder not found")
+    folder = existing_folder(folder)
     found: dict[Path, dict[str, Path]] = defaultdict(dict)
     for path in list_images(folder):
-        role = _role(path)
+        role = modality_of(path)
         other = found[path.parent].get(role) if role in MODALITIES else None
         if other:
             raise DataError(f"{path.parent}: holds two volumes that are {role} by name: {other.name} and {path.name}")
@@ -105,11 +111,10 @@ def brats_cases(folder: str | Path) -> list[BratsCase]:
             f"{folder}: no BraTS case found; wanted: <case>/<case>_flair.nii.gz ... <case>_seg.nii.gz, "
             "with or without HGG/ and LGG/ above, or <case>/Flair_subtrMeanDivStd.nii.gz and OTMultiClass.nii.gz"
         )
-    cases.sort(key=_name)
-    for before, after in pairwise(cases):
-        if before.name == after.name:
-            raise DataError(f"{folder}: two cases are named {after.name}")
-    return cases
+    name, count = Counter(case.name for case in cases).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{folder}: two cases are named {name}")
+    return sorted(cases, key=attrgetter("name"))
 
 
 def check_cases(cases: list[BratsCase], modalities: tuple[str, ...]) -> Problems:
@@ -118,20 +123,8 @@ def check_cases(cases: list[BratsCase], modalities: tuple[str, ...]) -> Problems
     for case in cases:
         missing = [name for name in modalities if name not in case.files] + ([] if case.seg else ["seg"])
         if missing:
-            there = next(iter([*case.files.values(), case.seg]))
-            problems.add(there.parent if there else case.name, f"case without {', '.join(missing)}")
+            problems.add(case.place, f"case without {', '.join(missing)}")
     return problems
-
-
-def _name(case: BratsCase) -> str:
-    return case.name
-
-
-def _role(path: Path) -> str | None:
-    name = stem(path).lower()
-    if not path.name.lower().endswith(VOLUME_ENDINGS):
-        return None
-    return next((role for ending, role in _ROLES.items() if name.endswith(ending)), None)
 
 
 def _is_case(place: Path, files: dict[str, Path]) -> bool:

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from medbundles.data.lists.copies import copies
 from medbundles.data.lists.graded_cases import graded_cases
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import identical_files, item_files
-from medbundles.errors import ConfigError, DataError
+from medbundles.errors import ConfigError, DataError, in_range, one_of, refuse
+from medbundles.rules import EVERYWHERE, Rule, has_rules
 
 SELECTIONS = ("held_out", "inner")
 TEST_PARTS = ("test", "val", "train", "all")
 _OTHER = "Give another --folds_file, or another --experiment#name, which has its own."
 
 
+def _fold_exists(fold: int, folds: int) -> str | None:
+    if fold >= folds:
+        return f"fold: {fold} is beyond the last one; with folds {folds} use 0 to {folds - 1}."
+    return None
+
+
+def _enough_folds(selection: str, folds: int) -> str | None:
+    if selection == "inner" and folds < 3:
+        return (
+            "selection: inner takes one fold to test, one to choose and trains on the rest; "
+            f"folds is {folds}. Use 3 folds or more, or the selection held_out."
+        )
+    return None
+
+
+@has_rules(Rule(("fold", "folds"), _fold_exists, EVERYWHERE), Rule(("selection", "folds"), _enough_folds, EVERYWHERE))
 class GradedFolds:
     """The training, validation and test part of one fold, as datalists of `graded_cases`.
 
@@ -62,16 +80,11 @@ class GradedFolds:
         part: str = "test",
         skip_bad_files: bool = False,
     ):
-        if selection not in SELECTIONS:
-            raise ConfigError(f"selection: {selection!r} is unknown; use one of: {', '.join(SELECTIONS)}")
-        if part not in TEST_PARTS:
-            raise ConfigError(f"part: {part!r} is unknown; use one of: {', '.join(TEST_PARTS)}")
-        if folds < 2:
-            raise ConfigError(f"folds: {folds} is too few; use 2 or more")
-        if not 0 <= fold < folds:
-            raise ConfigError(f"fold: {fold} does not exist; with {folds} folds it is 0 to {folds - 1}")
-        if selection == "inner" and folds < 3:
-            raise ConfigError("selection: 'inner' needs 3 folds or more (to train, to validate, to test)")
+        one_of("selection", selection, SELECTIONS)
+        one_of("part", part, TEST_PARTS)
+        in_range("folds", folds, minimum=2)
+        in_range("fold", fold, minimum=0)
+        refuse([_fold_exists(fold, folds), _enough_folds(selection, folds)])
         if file and Path(file).is_dir():
             raise ConfigError(f"folds_file: {file} is a folder; a .json file is wanted, which may not exist yet")
         self.dataset_dir, self.modality, self.class_names = dataset_dir, modality, list(class_names)
@@ -128,19 +141,23 @@ class GradedFolds:
         for item in self.cases:
             row = {key: item[key] for key in ("name", "patient", "grade")}
             rows[str(self.assignment[item["name"]])].append(row)
-        return {"folds": self.folds, "fold_seed": self.fold_seed, "class_names": self.class_names, "cases": rows}
+        return {**self._head(), "cases": rows}
+
+    def _head(self) -> dict[str, Any]:
+        """What a split file must agree with."""
+        return {"folds": self.folds, "fold_seed": self.fold_seed, "class_names": self.class_names}
 
     def _from_file(self, file: Path) -> dict[str, int]:
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             rows = [(row, int(fold)) for fold, rows in content["cases"].items() for row in rows]
             named = [(row["name"], row["grade"], fold) for row, fold in rows]
-            head = {key: content[key] for key in ("folds", "fold_seed", "class_names")}
+            made_with = {key: content[key] for key in self._head()}
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise DataError(f"{file}: is no file of folds ({type(error).__name__}: {error}). {_OTHER}") from error
-        for key, ours in (("folds", self.folds), ("fold_seed", self.fold_seed), ("class_names", self.class_names)):
-            if head[key] != ours:
-                raise DataError(f"{file}: the split was made with {key} {head[key]}, now it is {ours}. {_OTHER}")
+        for key, ours in self._head().items():
+            if made_with[key] != ours:
+                raise DataError(f"{file}: the split was made with {key} {made_with[key]}, now it is {ours}. {_OTHER}")
         problems = self._compare(named)
         if problems:
             raise DataError(f"{file}: does not fit the data in {self.dataset_dir}:\n{problems.text()}\n{_OTHER}")
@@ -195,11 +212,10 @@ def split_cases(cases: Sequence[dict], class_names: Sequence[str], folds: int, f
     for label, name in enumerate(class_names):
         count = len({group for item, group in ordered if item["label"] == label})
         if count < folds:
+            fewer = f"Use --folds {count} or less, or more data." if count > 1 else "More data of this class is needed."
             raise DataError(
                 f"class {name}: {count} patient(s) cannot fill {folds} folds; every fold needs one to be tested on. "
-                f"Use --folds {count} or less, or more data."
-                if count > 1
-                else f"class {name}: {count} patient(s) cannot fill {folds} folds. More data of this class is needed."
+                f"{fewer}"
             )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=fold_seed)
     chosen: dict[str, int] = {}
@@ -216,24 +232,11 @@ def split_cases(cases: Sequence[dict], class_names: Sequence[str], folds: int, f
 
 def _groups(cases: Sequence[dict]) -> dict[str, list[dict]]:
     """Cases that must stay together: of one patient, or with byte-identical files; named by their first patient."""
-    files = {path: item["patient"] for item in cases for path in item_files(item, "image")}
-    links = [sorted({files[path] for path in group}) for group in identical_files(files)]
-    first = _united({item["patient"] for item in cases}, links)
+    first = {item["patient"]: item["patient"] for item in cases}  # patient -> the first one that it is joined to
+    for group in copies(cases):
+        heads = {first[item["patient"]] for item in group.values()}
+        first |= {patient: min(heads) for patient, head in first.items() if head in heads}
     groups: dict[str, list[dict]] = {}
-    for item in sorted(cases, key=_name):
+    for item in sorted(cases, key=itemgetter("name")):
         groups.setdefault(first[item["patient"]], []).append(item)
     return groups
-
-
-def _united(members: set[str], links: Sequence[Sequence[str]]) -> Mapping[str, str]:
-    """Each member -> the first one (by name) of those that the links join it to."""
-    first = {member: member for member in members}
-    for link in links:
-        heads = {first[member] for member in link}
-        for member in [m for m, head in first.items() if head in heads]:
-            first[member] = min(heads)
-    return first
-
-
-def _name(item: dict) -> str:
-    return item["name"]

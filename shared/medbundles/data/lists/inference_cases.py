@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 
 from medbundles.data.lists.brats import modality_of, patient_of
@@ -14,7 +15,7 @@ from medbundles.data.lists.inference_inputs import check_existing, input_root, u
 from medbundles.data.lists.modalities import wanted_modalities
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_case_files
-from medbundles.data.reading.files import VOLUME_ENDINGS, list_images, stem
+from medbundles.data.reading.files import VOLUME_ENDINGS, is_volume, list_images, name_below, stem
 from medbundles.errors import DataError
 
 logger = logging.getLogger("medbundles")
@@ -77,20 +78,20 @@ def inference_cases(
     cases = [_from_file(root, wanted)] if root.is_file() else _below(root, wanted)
     complete = {case.files[wanted[0]][0]: case for case in cases if _is_complete(case, wanted, problems)}
     names = unfinished(_names(complete, root), output, existing, result="grad_cam")
-    for first, name in sorted(names.items(), key=_by_name):
+    for first, name in sorted(names.items(), key=itemgetter(1)):
         paths = [complete[first].files[one][0] for one in wanted]
         if check_case_files(paths, problems):
             image = str(first) if len(wanted) == 1 else [str(path) for path in paths]
             patient = patient_of(complete[first].name)
             items.append({"image": image, "name": name, "patient": patient, "source": "volumes"})
-    problems.settle(inputs, skip_bad_files, "Mend or remove them, or leave them out with --skip_bad_files True.")
-    if not items and (names or not complete):
-        raise DataError(f"{inputs}: none of its {len(cases)} cases can be used")
-    return items
+    if not names and complete:  # all have results
+        problems.settle(inputs, skip_bad_files)
+        return []
+    return problems.good(items, inputs, skip_bad_files)
 
 
 def _from_file(path: Path, wanted: tuple[str, ...]) -> _Case:
-    if not path.name.lower().endswith(VOLUME_ENDINGS):
+    if not is_volume(path):
         raise DataError(f"input: {path} is not a volume; the endings are: {', '.join(VOLUME_ENDINGS)}")
     if len(wanted) > 1:
         raise DataError(f"input: {path} is one volume, but {', '.join(wanted)} are wanted (modality); give a folder")
@@ -109,14 +110,12 @@ def _below(root: Path, wanted: tuple[str, ...]) -> list[_Case]:
     """
     named: dict[Path, dict[str, _Case]] = defaultdict(dict)
     others, left = [], []
-    for path in list_images(root):
-        if not path.name.lower().endswith(VOLUME_ENDINGS):
-            continue
+    for path in filter(is_volume, list_images(root)):
         case, role = _case_and_role(path)
         if role and role != "seg":
             named[path.parent].setdefault(case, _Case(case or path.parent.resolve().name, path.parent))
             named[path.parent][case].files[role].append(path)
-        elif role or _MASK.search(path.relative_to(root).with_name(stem(path)).as_posix()):
+        elif role or _MASK.search(name_below(path, root)):
             left.append(path)
         else:
             others.append(path)
@@ -126,7 +125,7 @@ def _below(root: Path, wanted: tuple[str, ...]) -> list[_Case]:
         if len(wanted) > 1 or own.intersection(path.parents):
             left.append(path)
         else:
-            found.append(_Case(path.relative_to(root).with_name(stem(path)).as_posix(), root, {wanted[0]: [path]}))
+            found.append(_Case(name_below(path, root), root, {wanted[0]: [path]}))
     shown = ", ".join(str(path) for path in left[:5]) + (", ..." if len(left) > 5 else "")
     if not found:
         raise DataError(
@@ -179,7 +178,3 @@ def _names(cases: dict[Path, _Case], root: Path) -> dict[Path, str]:
         above = case.place.relative_to(root) if case.place.is_relative_to(root) else Path()
         bare[first] = case.name if count[case.name] == 1 else (above / case.name).as_posix()
     return unique_names(bare)
-
-
-def _by_name(entry: tuple[Path, str]) -> str:
-    return entry[1]

@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import IMAGE_ENDINGS, VOLUME_ENDINGS, is_image, list_images, stem
-from medbundles.data.reading.images import check_header, read_volume
-from medbundles.data.reading.nifti import VolumeInfo, load_header, orientation_of
-from medbundles.data.reading.volumes import axial_slices, from_axial_slices
-from medbundles.errors import ConfigError, DataError
+from medbundles.data.reading.files import IMAGE_ENDINGS, is_image, is_volume, list_images, name_below, stem
+from medbundles.data.reading.images import check_header
+from medbundles.data.reading.nifti import read_header
+from medbundles.data.reading.volumes import plane_axis
+from medbundles.errors import ConfigError, DataError, one_of
 
 logger = logging.getLogger("medbundles")
 
@@ -55,24 +52,16 @@ def inference_datalist(
     names = unfinished(_names(inputs, output), output, existing)
     problems, items = Problems(), []
     for path, name in names.items():
-        try:
+        with problems.noted(path):
             slices = _check(path, channels)
-        except DataError as error:
-            problems.add(path, error)
-            continue
-        common = {"image": str(path), "name": name, "patient": name, "source": "images", "slices": max(1, slices)}
-        items += [{**common, "slice": z} for z in (range(slices) if slices else [-1])]
-    advice = "Mend or remove them, or leave them out with --skip_bad_files True."
-    problems.settle(inputs, skip_bad_files, advice)
-    if names and not items:
-        raise DataError(f"{inputs}: none of its {len(names)} images can be read")
-    return items
+            common = {"image": str(path), "name": name, "patient": name, "source": "images", "slices": len(slices)}
+            items += [{**common, "slice": z} for z in slices]
+    return problems.good(items, inputs, skip_bad_files) if names else []
 
 
 def check_existing(existing: str) -> None:
     """Refuse an unknown `existing` (ConfigError)."""
-    if existing not in EXISTING:
-        raise ConfigError(f"existing: {existing!r} is unknown; use one of: {', '.join(EXISTING)}")
+    one_of("existing", existing, EXISTING)
 
 
 def unfinished(
@@ -127,7 +116,7 @@ def _names(inputs: str | Path, output: str | Path | None) -> dict[Path, str]:
     found = [p for p in list_images(root) if not any(folder in p.resolve().parents for folder in own)]
     if not found:
         raise DataError(f"input: no images in {root}; the endings are: {', '.join(IMAGE_ENDINGS)}")
-    return unique_names({path: path.relative_to(root).with_name(stem(path)).as_posix() for path in found})
+    return unique_names({path: name_below(path, root) for path in found})
 
 
 def unique_names(bare: dict[Path, str]) -> dict[Path, str]:
@@ -158,72 +147,19 @@ def _done(names: dict[Path, str], output: str | Path | None, result: str) -> dic
     return {path: name for path, name in names.items() if str(path) in known}
 
 
-def _check(path: Path, channels: int) -> int:
-    """Number of slices of a volume, 0 for a picture.
+def _check(path: Path, channels: int) -> Sequence[int]:
+    """Numbers of the slices of a volume, -1 alone for a picture.
 
     Raises:
-        DataError: what its header tells is wrong.
+        DataError: what is wrong with it, as far as its header shows it.
     """
-    if not str(path).lower().endswith(VOLUME_ENDINGS):
+    if not is_volume(path):
         check_header(path, channels)
-        return 0
-    image, shape = load_header(path)
+        return [-1]
+    _, info = read_header(path)
     if channels not in (1, 3):
         raise DataError(
             f"{path}: a NIfTI volume holds 1 channel, {channels} are wanted (in_channels); "
             f"give slices as .npy arrays of shape ({channels}, H, W)"
         )
-    _, axes = orientation_of(path, image)
-    turned = [shape[list(axes[:, 0]).index(axis)] for axis in range(3)]
-    return turned[_plane_axis(tuple(turned))]
-
-
-def _plane_axis(shape: tuple[int, ...]) -> int:
-    """The canonical axis across the planes: z, but for a volume of one plane that is not axial the axis across it."""
-    return shape.index(1) if 1 in shape and shape[2] != 1 else 2
-
-
-@dataclass(frozen=True)
-class SlicedVolume:
-    """A volume as the slices that networks see, and the way back.
-
-    Args:
-        slices: float32 (Z, H, W), as `axial_slices` shows them.
-        info: what `write_volume` needs.
-        axis: canonical axis across the slices; 2 is axial.
-    """
-
-    slices: np.ndarray
-    info: VolumeInfo
-    axis: int
-
-    @property
-    def pixel_area(self) -> float:
-        """Area of a pixel of a slice in mm^2."""
-        return float(np.prod(np.delete(self.info.spacing, self.axis)))
-
-    @property
-    def voxel_volume(self) -> float:
-        """Volume of a voxel in mm^3."""
-        return float(np.prod(self.info.spacing))
-
-    def whole(self, slices: np.ndarray) -> np.ndarray:
-        """Slices (Z, H, W) of anything as a canonical volume (X, Y, Z), for `write_volume`."""
-        return np.moveaxis(from_axial_slices(slices), 2, self.axis)
-
-
-def open_volume(path: str | Path) -> SlicedVolume:
-    """A NIfTI volume cut into slices; the last two are kept, so that a volume is not read once per slice.
-
-    Raises:
-        DataError: as `read_volume`.
-    """
-    status = Path(path).stat()
-    return _open_volume(str(path), status.st_mtime_ns, status.st_size)
-
-
-@lru_cache(maxsize=2)
-def _open_volume(path: str, changed: int, size: int) -> SlicedVolume:
-    volume, info = read_volume(path)
-    axis = _plane_axis(volume.shape)
-    return SlicedVolume(axial_slices(np.moveaxis(volume, axis, 2)), info, axis)
+    return range(info.canonical_shape[plane_axis(info)])

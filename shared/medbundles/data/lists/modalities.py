@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from medbundles.data.lists.brats import MODALITIES
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, one_of
 
 
 def wanted_modalities(modality: str | Sequence[str]) -> tuple[str, ...]:
@@ -25,8 +25,7 @@ def wanted_modalities(modality: str | Sequence[str]) -> tuple[str, ...]:
     if not names:
         raise ConfigError(f"modality: none is given; use one or several of: {', '.join(MODALITIES)}")
     for name in names:
-        if name not in MODALITIES:
-            raise ConfigError(f"modality: {name!r} is unknown; use one or several of: {', '.join(MODALITIES)}")
+        one_of("modality", name, MODALITIES)
     if len(set(names)) < len(names):
         raise ConfigError(f"modality: {', '.join(names)} names one twice; each becomes one channel")
     return names

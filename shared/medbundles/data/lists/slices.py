@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import IMAGE_ENDINGS, list_images, stem
+from medbundles.data.reading.files import IMAGE_ENDINGS, existing_folder, list_images, name_below
 from medbundles.data.reading.images import check_header
 from medbundles.errors import DataError
 
@@ -30,10 +30,7 @@ def slice_datalist(folder: str | Path, *, skip_bad_files: bool = False) -> list[
         DataError: the folder is missing or empty, or bad files, all listed.
     """
     items, problems = find_slices(folder)
-    problems.settle(folder, skip_bad_files, "Mend or remove them, or leave them out with --skip_bad_files True.")
-    if not items:
-        raise DataError(f"{folder}: no usable pair of image and mask is left")
-    return items
+    return problems.good(items, folder, skip_bad_files)
 
 
 def find_slices(folder: str | Path) -> tuple[list[dict], Problems]:
@@ -44,8 +41,7 @@ def find_slices(folder: str | Path) -> tuple[list[dict], Problems]:
     """
     folder = Path(folder)
     for needed in (folder, folder / "images", folder / "masks"):
-        if not needed.is_dir():
-            raise DataError(f"{needed}: folder not found. {_HOW}")
+        existing_folder(needed, _HOW)
     problems = Problems()
     images, masks = _by_name(folder / "images", problems), _by_name(folder / "masks", problems)
     if not images:
@@ -65,7 +61,7 @@ def _by_name(folder: Path, problems: Problems) -> dict[str, Path]:
     """Path without ending, relative to `folder` -> file."""
     found: dict[str, Path] = {}
     for path in list_images(folder):
-        name = path.relative_to(folder).with_name(stem(path)).as_posix()
+        name = name_below(path, folder)
         if name in found:
             problems.add(path, f"has the same name as {found[name]}")
         else:
@@ -76,10 +72,8 @@ def _by_name(folder: Path, problems: Problems) -> dict[str, Path]:
 def _same_size(image: Path, mask: Path, problems: Problems) -> bool:
     sizes = []
     for path in (image, mask):
-        try:
+        with problems.noted(path):
             sizes.append(check_header(path))
-        except DataError as error:
-            problems.add(path, error)
     if len(sizes) == 2 and sizes[0] != sizes[1]:
         (height, width), (mask_height, mask_width) = sizes
         problems.add(image, f"is {height}x{width} (HxW), its mask {mask} is {mask_height}x{mask_width}")

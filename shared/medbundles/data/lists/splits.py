@@ -90,27 +90,23 @@ def check_no_leak(parts: Mapping[str, Sequence[dict]]) -> None:
     Raises:
         DataError: leaks, all listed.
     """
-    problems = Problems()
-    homes: dict[tuple[str, str], set[str]] = defaultdict(set)
+    problems, files = Problems(), set[str]()
+    homes: dict[str, set[str]] = defaultdict(set)  # a patient or a file -> the parts it is in
     for part, items in parts.items():
         for item in items:
-            if item["patient"] != item["name"]:
-                homes[item["source"], item["patient"]].add(part)
-    for (source, patient), where in sorted(homes.items()):
+            paths = [item["image"]] if isinstance(item["image"], str) else item["image"]
+            files.update(paths)
+            known = [f"patient {item['patient']} ({item['source']})"] if item["patient"] != item["name"] else []
+            for one in (*known, *paths):
+                homes[one].add(part)
+    for one, where in sorted(homes.items()):
         if len(where) > 1:
-            problems.add(f"patient {patient} ({source})", f"is in {' and '.join(sorted(where))}")
-    places: dict[str, set[str]] = defaultdict(set)
-    for part, items in parts.items():
-        for item in items:
-            for path in [item["image"]] if isinstance(item["image"], str) else item["image"]:
-                places[path].add(part)
-    for path, where in sorted(places.items()):
-        if len(where) > 1:
-            problems.add(path, f"is in {' and '.join(sorted(where))}")
-    for group in identical_files(places):
-        if len(set().union(*(places[path] for path in group))) > 1:
-            others = ", ".join(f"{path} ({', '.join(sorted(places[path]))})" for path in group[1:])
-            problems.add(group[0], f"({', '.join(sorted(places[group[0]]))}) is byte-identical to {others}")
+            problems.add(one, f"is in {' and '.join(sorted(where))}")
+    for group in identical_files(files):
+        first, *others = (f"({', '.join(sorted(homes[path]))})" for path in group)
+        if len(set().union(*(homes[path] for path in group))) > 1:
+            shown = ", ".join(f"{path} {where}" for path, where in zip(group[1:], others, strict=True))
+            problems.add(group[0], f"{first} is byte-identical to {shown}")
     if problems:
         raise DataError(
             f"{len(problems)} leak(s) between {', '.join(parts)}; results would be too good to be true:\n"

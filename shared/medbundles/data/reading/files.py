@@ -33,6 +33,32 @@ def stem(path: str | Path) -> str:
     return name[:-7] if name.lower().endswith(".nii.gz") else Path(name).stem
 
 
+def is_volume(path: str | Path) -> bool:
+    """Whether the name is that of a NIfTI file (any case)."""
+    return str(path).lower().endswith(VOLUME_ENDINGS)
+
+
+def name_below(path: Path, root: Path) -> str:
+    """Path below `root` without the file's ending, with / on every system."""
+    return path.relative_to(root).with_name(stem(path)).as_posix()
+
+
+def existing_folder(path: str | Path, advice: str = "") -> Path:
+    """The folder as a Path.
+
+    Raises:
+        DataError: it is not there; `advice` says how to make it.
+    """
+    if not Path(path).is_dir():
+        raise DataError(f"{path}: folder not found" + (f". {advice}" if advice else ""))
+    return Path(path)
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Folders directly in `folder`, sorted, without hidden ones."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
 def list_images(folder: str | Path) -> list[Path]:
     """All images below `folder`, sorted; links to folders are followed, hidden folders are not entered."""
     found = []
@@ -85,7 +111,7 @@ def identical_files(paths: Iterable[str | Path]) -> list[list[str]]:
     Only files that share their size are read: first three pieces of them, then, where these agree, all of it (SHA-256).
     """
     groups: list[list[str]] = [sorted({str(path) for path in paths})]
-    for key in (_size, _sample, _sha256):
+    for key in (os.path.getsize, _sample, _sha256):
         groups = [part for group in groups for part in _split(group, key) if len(part) > 1]
     return sorted(groups)
 
@@ -103,10 +129,6 @@ def _split(group: list[str], key) -> list[list[str]]:
         except OSError as error:
             raise DataError(f"{path}: cannot be opened ({error.strerror})") from error
     return list(parts.values())
-
-
-def _size(path: str) -> int:
-    return os.path.getsize(path)
 
 
 def _sample(path: str) -> str:

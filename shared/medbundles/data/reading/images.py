@@ -1,4 +1,4 @@
-"""Reads one image, one mask or one volume from any of the files found in practice, or says what is wrong with it.
+"""Reads one 2D image or one mask from any of the files found in practice, or says what is wrong with it.
 
 PNG, JPEG, TIFF, BMP (Pillow; the content decides, not the ending), .npy and NIfTI. A rotation in EXIF is not applied:
 pixels come as stored, because masks are drawn on the stored array.
@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from medbundles.data.reading.files import VOLUME_ENDINGS, check_file
-from medbundles.data.reading.nifti import VolumeInfo, load_canonical, load_header
+from medbundles.data.reading.files import check_file, is_volume
+from medbundles.data.reading.nifti import VolumeInfo, read_header
+from medbundles.data.reading.volumes import SlicedVolume, finite, plane_axis, read_volume
 from medbundles.errors import DataError
 
 # What matters in them comes as an exception too; a context manager would not be safe in the cache's threads.
@@ -52,7 +53,7 @@ def read_image(path: str | Path, channels: int) -> np.ndarray:
     if array.shape[0] == 1 and channels == 3:
         array = np.repeat(array, 3, axis=0)
     _check_channels(path, array.shape[0], channels)
-    array = _finite(path, array)
+    array = finite(path, array)
     if all(channel.min() == channel.max() for channel in array):
         raise DataError(f"{path}: the image is constant (every pixel is {array.flat[0]:g})")
     return array
@@ -82,7 +83,7 @@ def read_mask(path: str | Path, classes: int) -> np.ndarray:
     else:
         with _open(path) as picture:
             array = _single_channel(path, _mask_pixels(picture, path))
-    values = np.unique(_finite(path, array))
+    values = np.unique(finite(path, array))
     allowed = _WHOLE_TUMOUR if classes <= 2 else (set(range(classes)),)
     if not any(set(values.tolist()) <= rule for rule in allowed):
         shown = ", ".join(f"{value:g}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
@@ -90,26 +91,6 @@ def read_mask(path: str | Path, classes: int) -> np.ndarray:
         raise DataError(f"{path}: mask holds the values {shown}; {wanted} are wanted for {classes} class(es)")
     index = array > 0 if classes <= 2 else array
     return np.ascontiguousarray(index, dtype=np.uint8)[None]
-
-
-def read_volume(path: str | Path, allow_constant: bool = False) -> tuple[np.ndarray, VolumeInfo]:
-    """Voxels of a 3D NIfTI with canonical axes (x to the right, y to the front, z up).
-
-    Args:
-        path: .nii or .nii.gz, its scale slope is applied.
-        allow_constant: accept a volume with one value only (an empty mask).
-
-    Returns:
-        float32 (X, Y, Z), and what brings it back: `info.to_original(array)`, `write_volume(path, array, info)`.
-
-    Raises:
-        DataError: missing, git-lfs pointer, truncated, broken, 4D, NaN or Inf, constant.
-    """
-    volume, info = load_canonical(path)
-    _finite(path, volume)
-    if not allow_constant and volume.min() == volume.max():
-        raise DataError(f"{path}: the volume is constant (every voxel is {volume.flat[0]:g})")
-    return volume, info
 
 
 def check_header(path: str | Path, channels: int | None = None) -> tuple[int, int]:
@@ -124,7 +105,7 @@ def check_header(path: str | Path, channels: int | None = None) -> tuple[int, in
     """
     kind = _kind(path)
     if kind == "nifti":
-        held, size = 1, _plane(path, load_header(path)[1])
+        held, size = 1, _plane(read_header(path)[1])
     elif kind == "npy":
         shape = _numpy_header(path)
         held, size = (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
@@ -139,7 +120,7 @@ def check_header(path: str | Path, channels: int | None = None) -> tuple[int, in
 
 def _kind(path: str | Path) -> str:
     check_file(path)
-    if str(path).lower().endswith(VOLUME_ENDINGS):
+    if is_volume(path):
         return "nifti"
     with open(path, "rb") as file:
         return "npy" if file.read(6) == b"\x93NUMPY" else "picture"
@@ -148,16 +129,6 @@ def _kind(path: str | Path) -> str:
 def _check_channels(path: str | Path, held: int, wanted: int) -> None:
     if held != wanted:
         raise DataError(f"{path}: holds {held} channel(s), {wanted} are wanted (in_channels)")
-
-
-def _finite(path: str | Path, array: np.ndarray) -> np.ndarray:
-    """float32 copy, or the error for NaN and Inf."""
-    with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, dtype=np.float32)
-    bad = array.size - np.count_nonzero(np.isfinite(array))
-    if bad:
-        raise DataError(f"{path}: {bad} of {array.size} pixels are NaN or Inf")
-    return array
 
 
 # --- pictures
@@ -252,21 +223,15 @@ def _numpy_array(path: str | Path) -> np.ndarray:
 # --- NIfTI
 
 
-def _plane(path: str | Path, shape: tuple[int, ...]) -> tuple[int, int]:
-    """(H, W) of the one slice that a NIfTI of this stored shape holds, after turning it like `axial_slices`."""
-    if 1 not in shape:
-        raise DataError(f"{path}: is a 3D volume {shape}, a 2D image is wanted")
-    from nibabel.orientations import io_orientation
-
-    image, _ = load_header(path)
-    axes = np.argsort(io_orientation(image.affine)[:, 0])
-    plane = [shape[int(axis)] for axis in axes]
-    plane.remove(1)
-    return plane[1], plane[0]
+def _plane(info: VolumeInfo) -> tuple[int, int]:
+    """(H, W) of the one slice that a NIfTI holds, as `SlicedVolume` shows it."""
+    if 1 not in info.shape:
+        raise DataError(f"{info.path}: is a 3D volume {info.shape}, a 2D image is wanted")
+    width, height = np.delete(info.canonical_shape, plane_axis(info))
+    return int(height), int(width)
 
 
 def _nifti_slice(path: str | Path) -> np.ndarray:
-    volume, info = load_canonical(path)
-    _plane(path, info.shape)
-    plane = volume.squeeze(axis=int(np.argwhere(np.asarray(volume.shape) == 1)[0, 0]))
-    return plane[::-1, ::-1].T
+    volume, info = read_volume(path, allow_constant=True)
+    _plane(info)
+    return SlicedVolume.of(volume, info).slices[0]

@@ -17,21 +17,40 @@ from medbundles.errors import DataError
 
 @dataclass(frozen=True)
 class VolumeInfo:
-    """What is needed to bring a canonical volume back into the file it came from.
+    """Where the voxels of a file lie, and what is needed to bring a canonical volume back into it.
 
     Args:
+        path: the file.
         shape: (X, Y, Z) as stored in the file.
         affine: (4, 4) voxel to mm (RAS+) as stored.
         orientation: nibabel's orientation array (3, 2), from stored to canonical axes.
-        spacing: voxel size in mm along the canonical axes.
         header: the file's header (units, codes), for writing.
     """
 
+    path: str
     shape: tuple[int, int, int]
     affine: np.ndarray
     orientation: np.ndarray
-    spacing: tuple[float, float, float]
     header: Any = field(repr=False, compare=False)
+
+    @property
+    def canonical_shape(self) -> tuple[int, int, int]:
+        """(X, Y, Z) with the axes in the order of RAS."""
+        x, y, z = (int(self.shape[stored]) for stored in np.argsort(self.orientation[:, 0]))
+        return x, y, z
+
+    @property
+    def canonical_affine(self) -> np.ndarray:
+        """(4, 4) voxel of the canonical volume to mm (RAS+)."""
+        from nibabel.orientations import inv_ornt_aff
+
+        return self.affine @ inv_ornt_aff(self.orientation, self.shape)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size in mm along the canonical axes."""
+        x, y, z = np.linalg.norm(self.canonical_affine[:3, :3], axis=0)
+        return float(x), float(y), float(z)
 
     def to_original(self, volume: np.ndarray) -> np.ndarray:
         """Array with canonical axes (X, Y, Z) back in the stored axes; the exact inverse of the way in."""
@@ -44,13 +63,15 @@ class VolumeInfo:
         return result
 
 
-def load_header(path: str | Path) -> tuple[Any, tuple[int, int, int]]:
-    """The nibabel image (no voxels read yet) and its shape without trailing axes of length 1, at least (X, Y, 1).
+def read_header(path: str | Path) -> tuple[Any, VolumeInfo]:
+    """The nibabel image (no voxels read yet) and what its header says; trailing axes of length 1 are left out.
 
     Raises:
-        DataError: not a NIfTI file, a broken header, voxels that are not numbers, 4D, or a file that is too short.
+        DataError: not a NIfTI file, a broken header, voxels that are not numbers, 4D, a file that is too short, or an
+            affine that is not finite or gives no orientation.
     """
     import nibabel
+    from nibabel.orientations import io_orientation
 
     logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # its remarks on headers would go to the user
     size = check_file(path)
@@ -59,7 +80,7 @@ def load_header(path: str | Path) -> tuple[Any, tuple[int, int, int]]:
         shape = tuple(int(n) for n in image.shape)
         dtype, start = image.get_data_dtype(), image.dataobj.offset
     except Exception as error:
-        raise DataError(f"{path}: not a readable NIfTI file ({_reason(error)})") from error
+        raise DataError(f"{path}: not a readable NIfTI file ({reason(error)})") from error
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     if len(shape) > 3:
@@ -74,45 +95,12 @@ def load_header(path: str | Path) -> tuple[Any, tuple[int, int, int]]:
         raise DataError(f"{path}: is truncated: {size} bytes cannot hold {shape} voxels of {dtype.itemsize} bytes")
     if Path(path).suffix.lower() == ".gz" and not _holds(Path(path), wanted):
         raise DataError(f"{path}: is truncated or broken: it cannot be unpacked to {shape} voxels")
-    return image, (shape[0], shape[1], shape[2] if len(shape) == 3 else 1)
-
-
-def orientation_of(path: str | Path, image: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The affine (4, 4) of a nibabel image, voxel to mm (RAS+), and its orientation (3, 2), stored to canonical axes.
-
-    Raises:
-        DataError: the affine is not finite, or gives no orientation.
-    """
-    from nibabel.orientations import io_orientation
-
     affine = np.asarray(image.affine, dtype=float)
     orientation = io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
     if np.isnan(orientation).any():
         raise DataError(f"{path}: its affine gives no orientation of the axes:\n{affine}")
-    return affine, orientation
-
-
-def load_canonical(path: str | Path) -> tuple[np.ndarray, VolumeInfo]:
-    """All voxels, scaled by the file's slope, float32 (X, Y, Z) with axes turned to canonical RAS, and the way back.
-
-    Raises:
-        DataError: as `load_header`; also truncated or broken data, and an affine without an orientation.
-    """
-    from nibabel.orientations import apply_orientation
-
-    image, shape = load_header(path)
-    try:
-        stored = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(shape)
-    except Exception as error:
-        raise DataError(f"{path}: truncated or broken, the voxels cannot be read ({_reason(error)})") from error
-    affine, orientation = orientation_of(path, image)
-    volume = apply_orientation(stored, orientation)
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    spacing = [0.0, 0.0, 0.0]
-    for stored_axis, (canonical_axis, _) in enumerate(orientation):
-        spacing[int(canonical_axis)] = float(lengths[stored_axis])
-    x, y, z = spacing
-    return np.ascontiguousarray(volume), VolumeInfo(shape, affine, orientation, (x, y, z), image.header)
+    shape = (shape[0], shape[1], shape[2] if len(shape) == 3 else 1)
+    return image, VolumeInfo(str(path), shape, affine, orientation, image.header)
 
 
 def _holds(path: Path, wanted: int) -> bool:
@@ -134,5 +122,6 @@ def _holds(path: Path, wanted: int) -> bool:
     return wanted == 0
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What a library says went wrong, on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,12 +1,55 @@
-"""Between volumes and the 2D slices that networks see."""
+"""Reads and writes volumes, and cuts them into the 2D slices that networks see."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from medbundles.data.reading.nifti import VolumeInfo
+from medbundles.data.reading.nifti import VolumeInfo, read_header, reason
+from medbundles.errors import DataError
+
+
+def read_volume(path: str | Path, allow_constant: bool = False) -> tuple[np.ndarray, VolumeInfo]:
+    """Voxels of a 3D NIfTI with canonical axes (x to the right, y to the front, z up).
+
+    Args:
+        path: .nii or .nii.gz, its scale slope is applied.
+        allow_constant: accept a volume with one value only (an empty mask).
+
+    Returns:
+        float32 (X, Y, Z), and what brings it back: `info.to_original(array)`, `write_volume(path, array, info)`.
+
+    Raises:
+        DataError: missing, git-lfs pointer, truncated, broken, 4D, NaN or Inf, constant, an affine without orientation.
+    """
+    from nibabel.orientations import apply_orientation
+
+    image, info = read_header(path)
+    try:
+        stored = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(info.shape)
+    except Exception as error:
+        raise DataError(f"{path}: truncated or broken, the voxels cannot be read ({reason(error)})") from error
+    volume = finite(path, apply_orientation(stored, info.orientation))
+    if not allow_constant and volume.min() == volume.max():
+        raise DataError(f"{path}: the volume is constant (every voxel is {volume.flat[0]:g})")
+    return volume, info
+
+
+def finite(path: str | Path, array: np.ndarray) -> np.ndarray:
+    """The array as contiguous float32.
+
+    Raises:
+        DataError: it holds NaN or Inf.
+    """
+    with np.errstate(over="ignore"):
+        array = np.ascontiguousarray(array, dtype=np.float32)
+    bad = array.size - np.count_nonzero(np.isfinite(array))
+    if bad:
+        raise DataError(f"{path}: {bad} of {array.size} pixels are NaN or Inf")
+    return array
 
 
 def axial_slices(volume: np.ndarray) -> np.ndarray:
@@ -45,3 +88,59 @@ def write_volume(path: str | Path, volume: np.ndarray, info: VolumeInfo) -> None
     header.set_data_dtype(array.dtype)
     header.set_slope_inter(1, 0)  # the source's scaling belongs to the source's numbers
     nibabel.save(nibabel.Nifti1Image(array, info.affine, header), path)
+
+
+@dataclass(frozen=True)
+class SlicedVolume:
+    """A volume as the slices that networks see, and the way back.
+
+    Args:
+        slices: float32 (Z, H, W), as `axial_slices` shows them.
+        info: what `write_volume` needs.
+        axis: canonical axis across the slices; 2 is axial.
+    """
+
+    slices: np.ndarray
+    info: VolumeInfo
+    axis: int
+
+    @classmethod
+    def of(cls, volume: np.ndarray, info: VolumeInfo) -> SlicedVolume:
+        """A canonical volume (X, Y, Z), cut."""
+        axis = plane_axis(info)
+        return cls(axial_slices(np.moveaxis(volume, axis, 2)), info, axis)
+
+    @property
+    def pixel_area(self) -> float:
+        """Area of a pixel of a slice in mm^2."""
+        return float(np.prod(np.delete(self.info.spacing, self.axis)))
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of a voxel in mm^3."""
+        return float(np.prod(self.info.spacing))
+
+    def whole(self, slices: np.ndarray) -> np.ndarray:
+        """Slices (Z, H, W) of anything as a canonical volume (X, Y, Z), for `write_volume`."""
+        return np.moveaxis(from_axial_slices(slices), 2, self.axis)
+
+
+def plane_axis(info: VolumeInfo) -> int:
+    """The canonical axis across the planes: z, but for a volume of one plane that is not axial the axis across it."""
+    shape = info.canonical_shape
+    return shape.index(1) if 1 in shape and shape[2] != 1 else 2
+
+
+def open_volume(path: str | Path) -> SlicedVolume:
+    """A NIfTI volume cut into slices; the last two are kept, so that a volume is not read once per slice.
+
+    Raises:
+        DataError: as `read_volume`.
+    """
+    status = Path(path).stat()
+    return _open_volume(str(path), status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2)
+def _open_volume(path: str, changed: int, size: int) -> SlicedVolume:
+    return SlicedVolume.of(*read_volume(path))

@@ -62,7 +62,9 @@ def test_off(folder):
 
 
 def test_errors_name_the_class_and_the_file(folder, tmp_path):
-    with pytest.raises(DataError, match=r"no folder for the class\(es\) maybe; wanted: no, yes, maybe, found: NO, Yes"):
+    with pytest.raises(
+        DataError, match=r"no folder for the class\(es\) maybe; class_names wants: no, yes, maybe, found: NO, Yes"
+    ):
         class_folder_datalist(folder, ["no", "yes", "maybe"])
     with pytest.raises(DataError, match="prepare yesno"):
         class_folder_datalist(folder / "nowhere", ["no", "yes"])

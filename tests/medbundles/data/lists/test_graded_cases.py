@@ -229,7 +229,7 @@ def test_one_volume_with_two_grades_is_wrong(brats):
     with pytest.raises(DataError, match="2 bad files") as caught:
         graded_cases(brats, "flair", CLASSES)
     assert "copy.nii.gz: is LGG, but byte-identical to" in str(caught.value)
-    assert "Brats18_A_1_flair.nii.gz (HGG); one of the grades is wrong" in str(caught.value)
+    assert "Brats18_A_1_flair.nii.gz (HGG); one of the classes is wrong" in str(caught.value)
     left = graded_cases(brats, "flair", CLASSES, skip_bad_files=True)
     assert [item["name"] for item in left] == ["Brats18_A_2", "Brats18_B_1"]
 

@@ -98,5 +98,5 @@ def test_missing_or_empty_folders_name_the_command(tmp_path):
     with pytest.raises(DataError, match=r"no images in it.*sample-data"):
         slice_datalist(tmp_path)
     put(tmp_path, "images", "a.png")
-    with pytest.raises(DataError, match="no usable pair"):
+    with pytest.raises(DataError, match="no usable image is left"):
         slice_datalist(tmp_path, skip_bad_files=True)
