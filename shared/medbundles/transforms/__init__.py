@@ -1,4 +1,5 @@
 from medbundles.transforms.augmentation import Augmentation as Augmentation
+from medbundles.transforms.batches import PrepareMaskBatch as PrepareMaskBatch
 from medbundles.transforms.batches import PrepareMultitaskBatch as PrepareMultitaskBatch
 from medbundles.transforms.elastic import elastic_field as elastic_field
 from medbundles.transforms.geometry import CropToHead as CropToHead

@@ -16,8 +16,9 @@ class Predictions(Transform):
     Reads data["pred"] with "seg" (B, K, H, W) and "cls" (B, N) logits of any float type; either may be missing. Adds
     "mask_prob" (B, 1, H, W) and "mask" (B, 1, H, W) float 0/1, both float32; "prob" (B, N) softmax in float64, because
     in float32 it is soon 1.0 for many, whose order is then lost; and "class" (B,) int64. All are without gradient, and
-    the logits stay. A network with one output gives its class logits as a plain tensor: that is taken as
-    {"cls": logits}, and a plain tensor of labels as {"cls": labels}, so that both look the same.
+    the logits stay. A network with one output gives a plain tensor of logits: (B, N) is taken as {"cls": logits},
+    (B, K, H, W) or (B, K, H, W, D) as {"seg": logits}. So is a plain tensor of labels: classes as {"cls": labels},
+    masks as {"seg": labels, "mask": labels}, so that all networks look the same to measures and reports.
 
     mask_prob is sigmoid(seg) for K = 1, and sigmoid(strongest foreground - background) for K > 1, so that a threshold
     of 0.5 is the argmax rule (tumour where any foreground channel beats channel 0). Class: for N = 2 the second one
@@ -38,7 +39,7 @@ class Predictions(Transform):
 
     @torch.no_grad()
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        data = {**data, **{key: {"cls": data[key]} for key in ("pred", "label") if torch.is_tensor(data.get(key))}}
+        data = {**data, **{key: _named(key, data[key]) for key in ("pred", "label") if torch.is_tensor(data.get(key))}}
         pred = dict(data["pred"])
         if "seg" in pred:
             seg = pred["seg"].detach().float()
@@ -54,6 +55,13 @@ class Predictions(Transform):
             else:
                 pred["class"] = prob.argmax(dim=1)
         return {**data, "pred": pred}
+
+
+def _named(key: str, values: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A plain tensor of logits or labels under the name of its task; labels of pixels are masks already."""
+    if values.ndim <= 2:
+        return {"cls": values}
+    return {"seg": values, "mask": values} if key == "label" else {"seg": values}
 
 
 def threshold_value(name: str, value: float | str) -> float:

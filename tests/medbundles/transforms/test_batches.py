@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from medbundles.transforms import PrepareMultitaskBatch
+from medbundles.transforms import PrepareMaskBatch, PrepareMultitaskBatch
 
 
 def test_batch_becomes_image_and_targets():
@@ -23,3 +23,11 @@ def test_batch_becomes_image_and_targets():
 
 def test_images_alone_have_no_target():
     assert PrepareMultitaskBatch()({"image": torch.zeros(1, 1, 4, 4)})[1] is None
+
+
+def test_a_network_that_only_segments_gets_the_mask():
+    batch = {"image": torch.randn(2, 1, 8, 8), "mask": torch.ones(2, 1, 8, 8, dtype=torch.uint8), "label": [0, 1]}
+    image, mask = PrepareMaskBatch()(batch, "cpu", memory_format=torch.channels_last)
+    assert torch.equal(image, batch["image"])
+    assert torch.equal(mask, batch["mask"])
+    assert PrepareMaskBatch()({"image": batch["image"]})[1] is None

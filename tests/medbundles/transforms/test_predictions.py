@@ -86,3 +86,13 @@ def test_plain_tensors_are_class_logits_and_labels():
     assert out["pred"].keys() == {"cls", "prob", "class"}
     assert all(torch.equal(out["pred"][name], expected[name]) for name in expected)
     assert torch.equal(out["label"]["cls"], label)
+
+
+def test_plain_tensors_of_pixels_are_mask_logits_and_masks():
+    pred, label = torch.randn(3, 1, 4, 5), torch.ones(3, 1, 4, 5, dtype=torch.uint8)
+    out = Predictions(mask_threshold=0.4)({"pred": pred, "label": label, "image": torch.zeros(3, 1, 4, 5)})
+    assert out["pred"].keys() == {"seg", "mask_prob", "mask"}
+    assert torch.equal(out["pred"]["seg"], pred)
+    assert torch.equal(out["pred"]["mask"], (pred.sigmoid() >= 0.4).float())
+    assert torch.equal(out["label"]["mask"], label)
+    assert Predictions()({"pred": pred, "label": None})["label"] is None  # inference
