@@ -33,7 +33,7 @@ class PrepareMultitaskBatch(PrepareBatch):
 class PrepareMaskBatch(PrepareBatch):
     """Moves a collated batch to the device as (image, mask), for a network that only segments and any loss of MONAI's.
 
-    image is (B, C, H, W) float, the mask (B, 1, H, W) uint8 class indices, or None where the batch has none (inference).
+    image is (B, C, H, W) float, the mask (B, 1, H, W) uint8 class indices, or None where there is none.
     Further keywords (dtype, memory_format) act on the image alone.
     """
 
