@@ -68,7 +68,7 @@ class Preflight:
             resolved, wrong = resolve(chosen, parser)
             refuse(wrong + [line for k in chosen if k.id in resolved and (line := check_value(k, resolved[k.id]))])
             values |= resolved
-        refuse(unknown_metrics(settings, values, config))
+        refuse(unknown_metrics(settings, values, config) if workflow in TRAINING else [])
         refuse(broken_rules(config, values, workflow))
         refuse(missing_paths(settings, values, workflow))
         if "run_dir" in config:
