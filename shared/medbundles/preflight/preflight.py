@@ -25,6 +25,7 @@ from medbundles.preflight.workflow import (
     running_workflow,
     unknown_ids,
 )
+from medbundles.rules import TRAINING
 
 
 class Preflight:
