@@ -149,6 +149,11 @@ def schedule(bench: Bench, **turned: Any) -> list[float]:
     return seen
 
 
+def followed(bench: Bench, **turned: Any) -> str | None:
+    """The metric that the schedule is stepped with."""
+    return bench.get("scheduler", **turned).monitor
+
+
 def epochs(bench: Bench, **turned: Any) -> dict[str, Any]:
     """Two schedules that hang on the number of epochs, one of them by T_max, and the epochs that are trained."""
     trainer = bench.get("train#trainer", **turned)
@@ -186,6 +191,10 @@ SCHEDULE = {
         schedule, 0.5, [1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125], given={**STEP, "scheduler#step_size": 2}
     ),
     "scheduler#patience": Check(schedule, 1, [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25], given=PLATEAU),
+    "scheduler#monitor": Check(followed, "val_loss", "val_loss", given=PLATEAU),
+    "scheduler#mode": Check(
+        schedule, "min", [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125], given={**PLATEAU, "scheduler#patience": 1}
+    ),
     "scheduler#factor": Check(schedule, 0.1, given={**PLATEAU, "scheduler#patience": 1}),
     "scheduler#power": Check(schedule, 2.0, given={"scheduler#name": "polynomial"}),
     "scheduler#warmup_epochs": Check(schedule, 3),

@@ -6,6 +6,7 @@ import ast
 import csv
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from monai.bundle import ConfigParser
 
 from medbundles.errors import ConfigError
 from medbundles.preflight.preflight import resolve
-from medbundles.preflight.schema import check_value
+from medbundles.preflight.schema import SHARED, Setting, check_value
 from medbundles.preflight.workflow import HOST_IDS, ids, known_ids, unknown_ids
 from tests.bundles.setting_cases import CASES, Case
 from tests.bundles.setting_check import setting_of
@@ -53,9 +54,9 @@ def test_schema_has_every_parameter_of_the_documents(case):
     found = Counter()
     for setting in case.settings.values():
         if source := setting.schema.get("source"):
-            assert set(source) == {"document", "section", "parameter"}
-            assert all(source.values())
-            found[source["document"], source["section"]] += 1
+            document, section, parameter = source
+            assert parameter
+            found[document, section] += 1
     assert found == case.sections
 
 
@@ -73,12 +74,11 @@ def test_schema_covers_the_contract(case, contract):
     missing = sources.keys() - settings.keys() - case.not_ids.keys()
     assert not missing
     for name in sources.keys() & settings.keys():
-        source = settings[name].schema["source"]
-        assert (source["document"], source["section"], source["parameter"]) in sources[name], name
+        assert tuple(settings[name].schema["source"]) in sources[name], name
     rows = {source for several in sources.values() for source in several}
     for setting in settings.values():  # and nothing is said to come from a document that does not
         if source := setting.schema.get("source"):
-            assert (source["document"], source["section"], source["parameter"]) in rows, setting.id
+            assert tuple(source) in rows, setting.id
 
 
 def test_defaults_are_those_of_the_contract(case, contract, defaults):
@@ -196,6 +196,65 @@ def test_validation_is_never_augmented_and_cannot_be(case, bench_of):
     augmented["validate"]["dataset"]["augmentation"] = "@augmentation"
     lines = unknown_ids(augmented, known_ids(case.configs))
     assert [line for line in lines if "validate#dataset#augmentation" in line]
+
+
+def references(schema: Any) -> Iterator[dict[str, Any]]:
+    """All that point to a definition."""
+    if isinstance(schema, dict):
+        if "$ref" in schema:
+            yield schema
+        for entry in schema.values():
+            yield from references(entry)
+    elif isinstance(schema, list):
+        for entry in schema:
+            yield from references(entry)
+
+
+def test_beside_a_reference_stand_only_remarks(case):
+    """What may be set is the definition's alone; a bundle cannot narrow or widen it."""
+    remarks = {"$ref", "source", "description", "resume", "trained", "workflows", "path", "metric"}
+    shared = json.loads(SHARED.read_text(encoding="utf-8"))
+    found = [*references(case.config("schema")), *references(shared)]
+    assert found
+    assert [reference for reference in found if reference.keys() - remarks] == []
+
+
+def test_no_setting_is_defined_in_a_bundle_and_in_the_shared_settings():
+    """Nor in two bundles, unless they mean something else by it."""
+    shared = {json.dumps(limits(s)) + s.id for s in shared_settings()}
+    own = [json.dumps(limits(setting)) + setting.id for case in CASES for setting in own_settings(case)]
+    assert [name for name, count in Counter(own).items() if count > 1 or name in shared] == []
+
+
+def limits(setting: Setting) -> dict[str, Any]:
+    """What a setting may be, without remarks."""
+    return {key: value for key, value in setting.schema.items() if key not in ("source", "description", "path")}
+
+
+def shared_settings() -> list[Setting]:
+    definitions = json.loads(SHARED.read_text(encoding="utf-8"))["$defs"]
+    return [
+        Setting(f"{group}#{name}".replace(".", "#"), schema)
+        for group, content in definitions.items()
+        for name, schema in content.get("properties", {"": content}).items()
+    ]
+
+
+def own_settings(case: Case) -> list[Setting]:
+    """Those that the bundle's own file defines."""
+    content = case.config("schema")
+    own = {
+        name.replace("#properties", "").removeprefix("properties#")
+        for name, value in ids(content)
+        if isinstance(value, dict) and value.keys() & {"type", "enum", "anyOf"} and "properties" not in value
+    }
+    return [setting for setting in case.settings.values() if setting.id in own]
+
+
+def test_the_weights_depend_on_what_the_configs_store_with_them(case):
+    flagged = {setting.id for setting in case.settings.values() if setting.schema.get("trained")}
+    for file in ("train", "inference"):
+        assert case.config(file)["trained"] == {name: f"@{name}" for name in flagged}
 
 
 def test_what_is_no_id_is_there(case):

@@ -19,7 +19,7 @@ def bundle(tmp_path: Path) -> Path:
     """A bundle of four settings, with a README that has a place for the table."""
     properties = {
         "lr": {"type": "number", "exclusiveMinimum": 0, "description": "learning rate",
-               "source": {"document": "000", "section": "5 optimizer", "parameter": "lr"}},
+               "source": ["000", "5 optimizer", "lr"]},
         "encoder_lr": {"type": "number", "description": "a | b"},
         "loss": {"properties": {"name": {"enum": ["dice", "bce"], "description": "which loss"}}},
         "input": {"type": "string", "description": "only inference has it"},

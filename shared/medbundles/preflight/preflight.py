@@ -25,6 +25,7 @@ from medbundles.preflight.workflow import (
     running_workflow,
     unknown_ids,
 )
+from medbundles.rules import TRAINING
 
 
 class Preflight:
@@ -68,7 +69,7 @@ class Preflight:
             resolved, wrong = resolve(chosen, parser)
             refuse(wrong + [line for k in chosen if k.id in resolved and (line := check_value(k, resolved[k.id]))])
             values |= resolved
-        refuse(unknown_metrics(settings, values, config))
+        refuse(unknown_metrics(settings, values, config) if workflow in TRAINING else [])
         refuse(broken_rules(config, values, workflow))
         refuse(missing_paths(settings, values, workflow))
         if "run_dir" in config:

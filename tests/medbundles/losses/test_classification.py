@@ -37,9 +37,9 @@ def test_smoothing_of_two_classes_is_torchs_and_not_the_guides():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"name": "bce"}, "unknown classification loss 'bce'; choose one of: cross_entropy, focal"),
-        ({"label_smoothing": 1.0}, "label_smoothing is 1.0; it must be at least 0 and less than 1"),
-        ({"gamma": -0.5}, "gamma of the classification loss is -0.5"),
+        ({"name": "bce"}, "classification loss: 'bce' is unknown; use one of: cross_entropy, focal"),
+        ({"label_smoothing": 1.0}, "label_smoothing: 1.0 is not allowed; it must be at least 0 and below 1"),
+        ({"gamma": -0.5}, "gamma of the classification loss: -0.5 is not allowed; it must be at least 0"),
     ],
 )
 def test_misuse(kwargs, message):

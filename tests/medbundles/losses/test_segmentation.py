@@ -72,9 +72,10 @@ def test_smooth_gives_an_empty_image_a_gradient_and_no_nan():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"name": "jaccard"}, "unknown segmentation loss 'jaccard'; choose one of: dice, bce, dice_bce, focal"),
-        ({"smooth": 0.0}, "smooth of the segmentation loss is 0.0; it must be greater than 0"),
-        ({"gamma": -1.0}, "gamma of the segmentation loss is -1.0"),
+        ({"name": "jaccard"}, "segmentation loss: 'jaccard' is unknown; use one of: dice, bce, dice_bce, focal"),
+        ({"smooth": 0.0}, "smooth of the segmentation loss: 0.0 is not allowed; it must be above 0"),
+        ({"gamma": -1.0}, "gamma of the segmentation loss: -1.0 is not allowed"),
+        ({"dice_weight": 0, "bce_weight": 0}, "are both 0"),
     ],
 )
 def test_misuse(kwargs, message):

@@ -69,7 +69,7 @@ def test_nothing_trainable_is_an_error():
 
 
 def test_an_unknown_name_lists_the_names():
-    with pytest.raises(ConfigError, match="unknown optimizer 'lion'; choose one of: adam, adamw, sgd"):
+    with pytest.raises(ConfigError, match="optimizer#name: 'lion' is unknown; use one of: adam, adamw, sgd"):
         build_optimizer(small(), "lion", 1e-3)
 
 

@@ -130,13 +130,21 @@ def test_schedulers_can_be_pickled():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"name": "exp"}, "unknown schedule 'exp'; choose one of: cosine, step, plateau, polynomial, constant"),
-        ({"warmup_type": "cubic"}, "unknown warmup_type 'cubic'; choose one of: linear, constant"),
-        ({"mode": "best"}, "unknown mode 'best' of the schedule; choose one of: max, min"),
-        ({"warmup_epochs": 10}, "warmup_epochs is 10; the cosine schedule ends at epoch 10, so 0 to 9 can warm up"),
-        ({"warmup_epochs": 6, "T_max": 5}, "ends at epoch 5, so 0 to 4"),
+        ({"name": "exp"}, "scheduler#name: 'exp' is unknown; use one of: cosine, step, plateau, polynomial, constant"),
+        ({"warmup_type": "cubic"}, "scheduler#warmup_type: 'cubic' is unknown; use one of: linear, constant"),
+        ({"mode": "best"}, "scheduler#mode: 'best' is unknown; use one of: max, min"),
+        (
+            {"warmup_epochs": 10},
+            "warmup_epochs: 10 leaves nothing of 10 epochs; the cosine schedule ends there, so 0 to 9 can warm up",
+        ),
+        ({"warmup_epochs": 6, "T_max": 5}, "leaves nothing of 5 epochs; the cosine schedule ends there, so 0 to 4"),
     ],
 )
 def test_misuse(kwargs, message):
     with pytest.raises(ConfigError, match=message):
         build_scheduler(optimizer(), **{"name": "cosine", "epochs": 10, **kwargs})
+
+
+@pytest.mark.parametrize(("name", "monitor"), [("plateau", "val_loss"), ("cosine", None), ("constant", None)])
+def test_only_a_schedule_that_follows_a_metric_names_one(name, monitor):
+    assert build_scheduler(optimizer(), name, epochs=10, monitor="val_loss").monitor == monitor

@@ -85,7 +85,7 @@ def test_without_a_cache_a_file_is_read_each_time(data):
 
 
 def test_an_unknown_cache_is_refused(data):
-    with pytest.raises(Exception, match="cache: 'ram' is unknown; use 'none', 'memory' or 'disk'"):
+    with pytest.raises(Exception, match="cache: 'ram' is unknown; use one of: none, memory, disk"):
         SeededDataset(data, Compose([Read()]), cache="ram")
 
 

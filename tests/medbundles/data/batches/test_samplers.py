@@ -134,7 +134,7 @@ def test_a_set_smaller_than_a_batch_says_which_batch_size_fits(monkeypatch):
 
 
 def test_mixing_refuses_what_cannot_be_mixed():
-    with pytest.raises(ConfigError, match="'even' is unknown; use 'balanced' or 'weighted'"):
+    with pytest.raises(ConfigError, match="'even' is unknown; use one of: balanced, weighted"):
         mixed(sampling="even")
     with pytest.raises(ConfigError, match=r"add up to 1\.1; they must add up to 1"):
         mixed(ratios={"slices": 0.4, "images": 0.7})

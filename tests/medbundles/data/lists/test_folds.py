@@ -122,10 +122,10 @@ def test_a_folder_in_the_place_of_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"fold": 5}, "fold: 5 does not exist; with 5 folds it is 0 to 4"),
-        ({"fold": -1}, "fold: -1 does not exist"),
-        ({"folds": 1}, "folds: 1 is too few"),
-        ({"folds": 2, "selection": "inner"}, "'inner' needs 3 folds"),
+        ({"fold": 5}, "fold: 5 is beyond the last one; with folds 5 use 0 to 4"),
+        ({"fold": -1}, "fold: -1 is not allowed; it must be at least 0"),
+        ({"folds": 1}, "folds: 1 is not allowed; it must be at least 2"),
+        ({"folds": 2, "selection": "inner"}, "selection: inner .* Use 3 folds or more"),
         ({"selection": "outer"}, "selection: 'outer' is unknown; use one of: held_out, inner"),
         ({"part": "holdout"}, "part: 'holdout' is unknown"),
     ],

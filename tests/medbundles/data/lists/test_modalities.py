@@ -16,7 +16,7 @@ def test_one_or_several_in_the_order_given():
 @pytest.mark.parametrize(
     ("modality", "said"),
     [
-        ("FLAIR", "'FLAIR' is unknown; use one or several of: flair, t1, t1ce, t2"),
+        ("FLAIR", "'FLAIR' is unknown; use one of: flair, t1, t1ce, t2"),
         (["flair", "pet"], "'pet' is unknown"),
         (["t1", "t1"], "names one twice"),
         ([], "none is given"),
