@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -12,8 +10,11 @@ from typing import Any
 
 from medbundles.atomic_files import write_json_atomic, write_text_atomic
 from medbundles.errors import DataError
+from medbundles.metrics.cases import as_columns, as_rows
 from medbundles.reports import figures
 from medbundles.reports.evaluation import Evaluation
+from medbundles.reports.predictions_table import read_predictions
+from medbundles.reports.tables import csv_text, markdown_table, number, with_interval
 
 SCORES = ("auc", "balanced_acc", "sensitivity", "specificity", "acc", "f1_macro", "brier", "ece")
 TITLES = {
@@ -51,14 +52,20 @@ def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[s
     """
     tests = {fold: json.loads((run / "metrics/test_metrics.json").read_text()) for fold, run in evaluations.items()}
     class_names = next(iter(tests.values()))["class_names"]
-    rows = [{**row, "fold": fold} for fold, run in evaluations.items() for row in read_rows(run, class_names)]
+    rows = [
+        {**row, "fold": fold}
+        for fold, run in evaluations.items()
+        for row in as_rows(read_predictions(run / "predictions/predictions.csv"))
+    ]
     names = [row["name"] for row in rows]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"kfold: tested in more than one fold: {', '.join(twice[:8])}")
-    whole = Evaluation(rows, class_names, scores=SCORES)
+    whole = Evaluation(as_columns(rows), class_names, scores=SCORES)
     folds = {
-        fold: Evaluation([row for row in rows if row["fold"] == fold], class_names, scores=SCORES, bootstrap=1)
+        fold: Evaluation(
+            as_columns([row for row in rows if row["fold"] == fold]), class_names, scores=SCORES, bootstrap=1
+        )
         for fold in evaluations
     }
     report = {
@@ -81,19 +88,6 @@ def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[s
     write_text_atomic(folder / "kfold.md", text)
     print(f"\n{text}\nwritten to {folder}")
     return report
-
-
-def read_rows(run: Path, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """The predictions of an evaluation's run directory, as `Evaluation` takes them."""
-    with open(run / "predictions" / "predictions.csv", encoding="utf-8", newline="") as file:
-        return [
-            {
-                "name": row["name"], "patient": row["patient"], "source": row["source"], "file": row["file"],
-                "label": int(row["label"]), "predicted": int(row["predicted"]),
-                "prob": [float(row[f"prob_{name}"]) for name in class_names],
-            }
-            for row in csv.DictReader(file)
-        ]  # fmt: skip
 
 
 def _mean(values: Sequence[float | None]) -> dict[str, Any]:
@@ -124,7 +118,7 @@ def _write_pictures(whole: Evaluation, folds: Mapping[int, Evaluation], folder: 
     groups = {f"fold {fold}": (e.label, e.prob[:, 1]) for fold, e in folds.items() if len(set(e.label)) == 2}
     groups[ALL] = (whole.label, whole.prob[:, 1])
     auc = whole.metrics["all"]["auc"]
-    areas = {ALL: f"AUC {_with_interval(auc, 3)}"} if auc["value"] is not None else None
+    areas = {ALL: f"AUC {with_interval(auc, 3)}"} if auc["value"] is not None else None
     figures.roc_curve(groups, folder / "roc_curve.png", areas=areas, strong=ALL, title=f"ROC of all folds{note}")
     figures.pr_curve(groups, folder / "pr_curve.png", strong=ALL, title=f"Precision and recall of all folds{note}")
     figures.reliability(
@@ -133,25 +127,20 @@ def _write_pictures(whole: Evaluation, folds: Mapping[int, Evaluation], folder: 
 
 
 def _table(rows: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "patient", "fold", "label", "predicted", *(f"prob_{n}" for n in class_names), "file"])
+    lines = []
     for row in sorted(rows, key=_name):
         classes = (class_names[row["label"]], class_names[row["predicted"]])
-        writer.writerow([row["name"], row["patient"], row["fold"], *classes, *row["prob"], row["file"]])
-    return text.getvalue()
+        lines.append([row["name"], row["patient"], row["fold"], *classes, *row["prob"], row["file"]])
+    probs = (f"prob_{name}" for name in class_names)
+    return csv_text(["name", "patient", "fold", "label", "predicted", *probs, "file"], lines)
 
 
 def _name(row: Mapping[str, Any]) -> str:
     return row["name"]
 
 
-def _with_interval(measure: Mapping[str, Any], digits: int = 4) -> str:
-    if measure["value"] is None:
-        return f"undefined ({measure['reason']})"
-    if measure["low"] is None:
-        return f"{measure['value']:.{digits}f}"
-    return f"{measure['value']:.{digits}f} [{measure['low']:.{digits}f}, {measure['high']:.{digits}f}]"
+def _score(measure: Mapping[str, Any]) -> str:
+    return f"undefined ({measure['reason']})" if measure["value"] is None else with_interval(measure)
 
 
 def in_markdown(report: Mapping[str, Any]) -> str:
@@ -164,20 +153,23 @@ def in_markdown(report: Mapping[str, Any]) -> str:
     lines += [
         f"{report['n_cases']} cases of {report['n_patients']} patients in {count} folds. "
         f"{CHOSEN[report['settings']['selection']]}", "", f"    {report['command']}", "",
-        "| score | mean ± std over folds | out of fold [95 % interval, patients resampled] | "
-        + " | ".join(f"fold {fold}" for fold in report["folds"]) + " |",
-        "|" + " --- |" * (3 + count),
     ]  # fmt: skip
+    scores = []
     for name in SCORES:
-        mean, std, number = (report["over_folds"][name][key] for key in ("mean", "std", "n"))
-        over = "undefined" if mean is None else f"{mean:.4f}" + ("" if std is None else f" ± {std:.4f}")
-        over += f" ({number} folds)" if number < count else ""
-        each = [_short(fold[name]) for fold in report["folds"].values()]
-        lines.append("| " + " | ".join([TITLES[name], over, _with_interval(report["out_of_fold"][name]), *each]) + " |")
-    lines += ["", "| class | precision | recall | F1 | cases |", "| --- | --- | --- | --- | --- |"]
-    for name, scores in report["per_class"].items():
-        cells = ["-" if scores[k] is None else f"{scores[k]:.4f}" for k in ("precision", "recall", "f1")]
-        lines.append(f"| {name} | {' | '.join(cells)} | {scores['support']} |")
+        mean, std, defined = (report["over_folds"][name][key] for key in ("mean", "std", "n"))
+        over = "undefined" if mean is None else number(mean) + ("" if std is None else f" ± {std:.4f}")
+        over += f" ({defined} folds)" if defined < count else ""
+        each = [number(fold[name], 3) for fold in report["folds"].values()]
+        scores.append([TITLES[name], over, _score(report["out_of_fold"][name]), *each])
+    interval = "out of fold [95 % interval, patients resampled]"
+    lines += markdown_table(
+        ["score", "mean ± std over folds", interval, *(f"fold {fold}" for fold in report["folds"])], scores
+    )
+    classes = [
+        [name, *(number(found[key]) for key in ("precision", "recall", "f1")), found["support"]]
+        for name, found in report["per_class"].items()
+    ]
+    lines += ["", *markdown_table(["class", "precision", "recall", "F1", "cases"], classes)]
     missed = [e for e in report["errors"] if len(names) == 2 and e["true"] == names[1]]
     others = [e for e in report["errors"] if e not in missed]
     if len(names) == 2:
@@ -192,12 +184,10 @@ def _error_lines(errors: Sequence[Mapping[str, Any]], names: Sequence[str]) -> l
     if not errors:
         return ["none"]
     titles = ["case", "patient", "fold", "true", "predicted", *(f"p({name})" for name in names)]
-    lines = [[e["name"], e["patient"], e["fold"], e["true"], e["predicted"], *map(_short, e["prob"])] for e in errors]
-    if len(names) == 2:
-        titles.append(f"threshold of p({names[1]})")
-        lines = [[*line, _short(e["class_threshold"])] for line, e in zip(lines, errors, strict=True)]
-    return [f"| {' | '.join(map(str, line))} |" for line in (titles, ["---"] * len(titles), *lines)]
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    lines = []
+    for e in errors:
+        probs = [number(prob, 3) for prob in e["prob"]]
+        lines.append([e["name"], e["patient"], e["fold"], e["true"], e["predicted"], *probs])
+        if len(names) == 2:
+            lines[-1].append(number(e["class_threshold"], 3))
+    return markdown_table([*titles, f"threshold of p({names[1]})"] if len(names) == 2 else titles, lines)

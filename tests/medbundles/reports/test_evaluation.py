@@ -7,9 +7,9 @@ import json
 
 import numpy as np
 import pytest
+from medbundles.metrics.named_scores import SCORES
 
 from medbundles.errors import ConfigError
-from medbundles.metrics.named_scores import SCORES
 from medbundles.reports.evaluation import Evaluation
 
 NAMES = ["LGG", "HGG"]
