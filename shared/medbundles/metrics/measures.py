@@ -137,7 +137,7 @@ class Losses:
             return {"loss": found[0], "loss_weight": found[1]}
         columns: dict[str, torch.Tensor] = {}
         for term, values in found.items():
-            # a sample without a mask has no segmentation loss; any other NaN comes from a diverged network and must show
+            # without a mask there is no segmentation loss; any other NaN comes from a diverged network and must show
             counts = target["has_mask"] if term == "seg" else torch.ones_like(values, dtype=torch.bool)
             factor = torch.full_like(values, getattr(self.loss, f"lambda_{term}"))
             columns |= {f"{term}_loss": values, f"{term}_loss_weight": counts, f"{term}_loss_factor": factor}

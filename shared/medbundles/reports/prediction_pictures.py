@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from medbundles.metrics.measures import class_indices
 from medbundles.reports.pictures import gray, outline
 from medbundles.reports.planes_shown import shown_plane
 
