@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 
 from medbundles.handlers import History
 from medbundles.handlers.stateful import stateful
+from medbundles.metrics import Cases, Classes
 from medbundles.reports import ValidationReport
 from medbundles.runs import RunDirectory
 
@@ -53,7 +54,7 @@ def train(tmp_path):
                 validator.state.epoch, validator.state.metrics = epoch, {"val_auc": epochs[epoch - 1][1]}
 
         History(run_dir, validator, "val_auc").attach(trainer)
-        handler = ValidationReport(run_dir, validator, NAMES, **options)
+        handler = ValidationReport(run_dir, validator, Cases([Classes()]), NAMES, **options)
         handler.attach(trainer)
         contents = []
 
