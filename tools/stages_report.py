@@ -13,7 +13,6 @@ import numpy as np
 
 from medbundles.data.reading.files import stem
 from medbundles.errors import DataError
-from medbundles.metrics.cases import as_rows
 from medbundles.metrics.patient_bootstrap import PatientBootstrap
 from medbundles.metrics.scores import score
 from medbundles.metrics.weighted import WeightedMean
@@ -45,19 +44,19 @@ class Result:
 
     Args:
         metrics: metric -> value, low, high (see `medbundles.reports.evaluation`).
-        columns: its predictions, sorted by source and name.
+        columns: of its predictions, see `medbundles.reports.predictions_table`.
     """
 
     metrics: dict[str, Measure]
     columns: dict[str, np.ndarray]
 
-    def cases(self) -> list[tuple[str, str]]:
-        """Source and name of each case."""
-        return list(zip(self.columns["source"], self.columns["name"], strict=True))
-
     def right(self) -> np.ndarray:
         """Whether the class is right, as 0 or 1 (n,)."""
         return (self.columns["label"] == self.columns["predicted"]).astype(float)
+
+    def cases(self) -> list[tuple[str, str]]:
+        """Source and name of each."""
+        return list(zip(self.columns["source"], self.columns["name"], strict=True))
 
 
 def read_evaluation(run: Path) -> Result:
@@ -99,9 +98,9 @@ def compare_part(results: Mapping[str, Result]) -> dict[str, Any]:
     Args:
         results: phase -> what its evaluation found.
     """
-    if len({tuple(result.cases()) for result in results.values()}) > 1:
-        raise DataError("stages: the phases were not evaluated on the same images")
     seg, cls, joint = results[SEG], results[CLS], results[JOINT]
+    if not seg.cases() == cls.cases() == joint.cases():
+        raise DataError("stages: the phases were not evaluated on the same images")
     draw = PatientBootstrap(seg.columns["patient"])
     dice: dict[str, Measure | None] = {name: seg.metrics[name] for name in ("dice", "dice_patient")}
     scores: dict[str, dict[str, Measure | None]] = {
@@ -109,8 +108,8 @@ def compare_part(results: Mapping[str, Result]) -> dict[str, Any]:
         CLS: {**dice, **{name: cls.metrics[name] for name in ("acc", "auc")}},
         JOINT: {name: joint.metrics[name] for name in ("dice", "dice_patient", "acc", "auc")},
     }
-    scores[CLS]["combined"] = draw.measure(score("combined", {**cls.columns, "dice": seg.columns["dice"]}))
-    scores[JOINT]["combined"] = draw.measure(score("combined", joint.columns))
+    for phase, columns in ((CLS, {**cls.columns, "dice": seg.columns["dice"]}), (JOINT, joint.columns)):
+        scores[phase]["combined"] = draw.measure(score("combined", columns))
     change = {
         "dice": draw.measure(WeightedMean(joint.columns["dice"] - seg.columns["dice"])),
         "acc": draw.measure(WeightedMean(joint.right() - cls.right())),
@@ -147,7 +146,7 @@ def patients(seg: Result, joint: Result) -> list[dict[str, Any]]:
     """Per patient with tumour: mean Dice over the slices with tumour in 2.1 and 2.3; the greatest gain first."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for patient, before, after in zip(
-        *(seg.columns[k] for k in ("patient", "dice")), joint.columns["dice"], strict=True
+        seg.columns["patient"].tolist(), seg.columns["dice"], joint.columns["dice"], strict=True
     ):
         if not np.isnan(before):
             found[patient].append((before, after))
@@ -223,16 +222,13 @@ def to_look_at(result: Result, overlays: Path, images: Path) -> list[tuple[Path,
         overlays: inference's folder of overlays.
         images: the folder that inference read.
     """
-    known = [row for row in as_rows(result.columns) if not np.isnan(row["dice"])]
-    known.sort(key=_dice)
+    dice, files = result.columns["dice"], result.columns["file"]
+    known = np.flatnonzero(~np.isnan(dice))
+    known = known[np.argsort(dice[known], kind="stable")]
     chosen = {"best Dice": known[-1:], "middle Dice": known[len(known) // 2 :][:1], "worst Dice": known[:1]}
     found = []
-    for why, rows in chosen.items():
-        for row in rows:
-            place = Path(row["file"]).relative_to(images)
-            found.append((overlays / place.with_name(f"{stem(place)}.png"), f"{why} {_dice(row):.3f}"))
+    for why, places in chosen.items():
+        for i in places:
+            place = Path(files[i]).relative_to(images)
+            found.append((overlays / place.with_name(f"{stem(place)}.png"), f"{why} {dice[i]:.3f}"))
     return found
-
-
-def _dice(row: Mapping[str, Any]) -> float:
-    return row["dice"]
