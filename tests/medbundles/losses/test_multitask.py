@@ -110,7 +110,7 @@ def test_per_sample(has_mask):
 
 @pytest.mark.parametrize(("lambda_seg", "lambda_cls"), [(-1.0, 1.0), (1.0, -0.1), (0.0, 0.0), (float("nan"), 1.0)])
 def test_misuse(lambda_seg, lambda_cls):
-    with pytest.raises(ConfigError, match="must be at least 0|are both 0"):
+    with pytest.raises(ConfigError, match=r"must be at least 0|are both 0"):
         build(lambda_seg, lambda_cls)
 
 

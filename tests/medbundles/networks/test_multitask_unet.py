@@ -72,7 +72,7 @@ def test_three_dimensions():
 
 @pytest.mark.parametrize("depth", [2, 6, 3.5, "4"])
 def test_a_depth_that_does_not_exist_is_refused(depth):
-    with pytest.raises(ConfigError, match="depth: .* is unknown; use one of: 3, 4, 5"):
+    with pytest.raises(ConfigError, match=r"depth: .* is unknown; use one of: 3, 4, 5"):
         MultitaskUNet(depth=depth)
 
 
