@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medbundles.atomic_files import write_json_atomic, write_text_atomic
 from medbundles.errors import DataError
 from medbundles.reports import figures
-from medbundles.reports.evaluation import Evaluation
+from medbundles.reports.evaluation import Evaluation, area_text
+from medbundles.reports.predictions_table import read_predictions
+from medbundles.reports.tables import csv_text, markdown_table, number, with_interval
 
 SCORES = ("auc", "balanced_acc", "sensitivity", "specificity", "acc", "f1_macro", "brier", "ece")
 TITLES = {
@@ -33,6 +35,7 @@ CHOSEN = {
     ),
 }
 ALL = "all, out of fold"
+COLUMNS = ("name", "patient", "source", "file", "label", "predicted", "prob")
 
 
 def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,49 +54,35 @@ def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[s
     """
     tests = {fold: json.loads((run / "metrics/test_metrics.json").read_text()) for fold, run in evaluations.items()}
     class_names = next(iter(tests.values()))["class_names"]
-    rows = [{**row, "fold": fold} for fold, run in evaluations.items() for row in read_rows(run, class_names)]
-    names = [row["name"] for row in rows]
+    of_fold = {fold: read_predictions(run / "predictions" / "predictions.csv") for fold, run in evaluations.items()}
+    names = [name for columns in of_fold.values() for name in columns["name"].tolist()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"kfold: tested in more than one fold: {', '.join(twice[:8])}")
-    whole = Evaluation(rows, class_names, scores=SCORES)
-    folds = {
-        fold: Evaluation([row for row in rows if row["fold"] == fold], class_names, scores=SCORES, bootstrap=1)
-        for fold in evaluations
-    }
+    cases = {key: np.concatenate([columns[key] for columns in of_fold.values()]) for key in COLUMNS}
+    cases["fold"] = np.repeat(list(of_fold), [len(columns["name"]) for columns in of_fold.values()])
+    whole = Evaluation(cases, class_names, scores=SCORES)
+    folds = {fold: Evaluation(columns, class_names, scores=SCORES, bootstrap=1) for fold, columns in of_fold.items()}
     report = {
         **about,
         "evaluations": {str(fold): str(run) for fold, run in evaluations.items()},
         "class_names": class_names,
-        "n_cases": len(rows),
-        "n_patients": len({row["patient"] for row in rows}),
+        "n_cases": whole.n,
+        "n_patients": len(set(cases["patient"])),
         "thresholds": {str(fold): test.get("class_threshold") for fold, test in tests.items()},
         "folds": {str(f): {name: e.metrics["all"][name]["value"] for name in SCORES} for f, e in folds.items()},
         "over_folds": {name: _mean([e.metrics["all"][name]["value"] for e in folds.values()]) for name in SCORES},
         "out_of_fold": whole.metrics["all"],
         **whole.classes(),
-        "errors": _errors(whole, {row["name"]: row["fold"] for row in rows}, tests),
+        "errors": _errors(whole, dict(zip(names, cases["fold"].tolist(), strict=True)), tests),
     }
     _write_pictures(whole, folds, folder, " (SYNTHETIC data)" if about["synthetic"] else "")
     write_json_atomic(folder / "kfold.json", report)
-    write_text_atomic(folder / "oof_predictions.csv", _table(rows, class_names))
+    write_text_atomic(folder / "oof_predictions.csv", _table(whole))
     text = in_markdown(report)
     write_text_atomic(folder / "kfold.md", text)
     print(f"\n{text}\nwritten to {folder}")
     return report
-
-
-def read_rows(run: Path, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """The predictions of an evaluation's run directory, as `Evaluation` takes them."""
-    with open(run / "predictions" / "predictions.csv", encoding="utf-8", newline="") as file:
-        return [
-            {
-                "name": row["name"], "patient": row["patient"], "source": row["source"], "file": row["file"],
-                "label": int(row["label"]), "predicted": int(row["predicted"]),
-                "prob": [float(row[f"prob_{name}"]) for name in class_names],
-            }
-            for row in csv.DictReader(file)
-        ]  # fmt: skip
 
 
 def _mean(values: Sequence[float | None]) -> dict[str, Any]:
@@ -123,8 +112,7 @@ def _write_pictures(whole: Evaluation, folds: Mapping[int, Evaluation], folder: 
         return
     groups = {f"fold {fold}": (e.label, e.prob[:, 1]) for fold, e in folds.items() if len(set(e.label)) == 2}
     groups[ALL] = (whole.label, whole.prob[:, 1])
-    auc = whole.metrics["all"]["auc"]
-    areas = {ALL: f"AUC {_with_interval(auc, 3)}"} if auc["value"] is not None else None
+    areas = {ALL: area_text(whole.metrics["all"]["auc"])}
     figures.roc_curve(groups, folder / "roc_curve.png", areas=areas, strong=ALL, title=f"ROC of all folds{note}")
     figures.pr_curve(groups, folder / "pr_curve.png", strong=ALL, title=f"Precision and recall of all folds{note}")
     figures.reliability(
@@ -132,26 +120,23 @@ def _write_pictures(whole: Evaluation, folds: Mapping[int, Evaluation], folder: 
     )
 
 
-def _table(rows: Sequence[Mapping[str, Any]], class_names: Sequence[str]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", "patient", "fold", "label", "predicted", *(f"prob_{n}" for n in class_names), "file"])
-    for row in sorted(rows, key=_name):
-        classes = (class_names[row["label"]], class_names[row["predicted"]])
-        writer.writerow([row["name"], row["patient"], row["fold"], *classes, *row["prob"], row["file"]])
-    return text.getvalue()
+def _table(whole: Evaluation) -> str:
+    """oof_predictions.csv, sorted by name."""
+    names = whole.class_names
+    header = ["name", "patient", "fold", "label", "predicted", *(f"prob_{name}" for name in names), "file"]
+    lines = [
+        [r["name"], r["patient"], r["fold"], names[r["label"]], names[r["predicted"]], *r["prob"], r["file"]]
+        for r in whole.rows()
+    ]
+    return csv_text(header, sorted(lines, key=_first))
 
 
-def _name(row: Mapping[str, Any]) -> str:
-    return row["name"]
+def _first(line: Sequence[Any]) -> str:
+    return line[0]
 
 
-def _with_interval(measure: Mapping[str, Any], digits: int = 4) -> str:
-    if measure["value"] is None:
-        return f"undefined ({measure['reason']})"
-    if measure["low"] is None:
-        return f"{measure['value']:.{digits}f}"
-    return f"{measure['value']:.{digits}f} [{measure['low']:.{digits}f}, {measure['high']:.{digits}f}]"
+def _with_interval(measure: Mapping[str, Any]) -> str:
+    return f"undefined ({measure['reason']})" if measure["value"] is None else with_interval(measure)
 
 
 def in_markdown(report: Mapping[str, Any]) -> str:
@@ -164,20 +149,21 @@ def in_markdown(report: Mapping[str, Any]) -> str:
     lines += [
         f"{report['n_cases']} cases of {report['n_patients']} patients in {count} folds. "
         f"{CHOSEN[report['settings']['selection']]}", "", f"    {report['command']}", "",
-        "| score | mean ± std over folds | out of fold [95 % interval, patients resampled] | "
-        + " | ".join(f"fold {fold}" for fold in report["folds"]) + " |",
-        "|" + " --- |" * (3 + count),
     ]  # fmt: skip
+    header = ["score", "mean ± std over folds", "out of fold [95 % interval, patients resampled]"]
+    rows = []
     for name in SCORES:
-        mean, std, number = (report["over_folds"][name][key] for key in ("mean", "std", "n"))
-        over = "undefined" if mean is None else f"{mean:.4f}" + ("" if std is None else f" ± {std:.4f}")
-        over += f" ({number} folds)" if number < count else ""
+        mean, std, defined = (report["over_folds"][name][key] for key in ("mean", "std", "n"))
+        over = "undefined" if mean is None else number(mean) + ("" if std is None else f" ± {std:.4f}")
+        over += f" ({defined} folds)" if defined < count else ""
         each = [_short(fold[name]) for fold in report["folds"].values()]
-        lines.append("| " + " | ".join([TITLES[name], over, _with_interval(report["out_of_fold"][name]), *each]) + " |")
-    lines += ["", "| class | precision | recall | F1 | cases |", "| --- | --- | --- | --- | --- |"]
-    for name, scores in report["per_class"].items():
-        cells = ["-" if scores[k] is None else f"{scores[k]:.4f}" for k in ("precision", "recall", "f1")]
-        lines.append(f"| {name} | {' | '.join(cells)} | {scores['support']} |")
+        rows.append([TITLES[name], over, _with_interval(report["out_of_fold"][name]), *each])
+    lines += markdown_table([*header, *(f"fold {fold}" for fold in report["folds"])], rows)
+    classes = [
+        [name, *(number(rates[k]) for k in ("precision", "recall", "f1")), rates["support"]]
+        for name, rates in report["per_class"].items()
+    ]
+    lines += ["", *markdown_table(["class", "precision", "recall", "F1", "cases"], classes)]
     missed = [e for e in report["errors"] if len(names) == 2 and e["true"] == names[1]]
     others = [e for e in report["errors"] if e not in missed]
     if len(names) == 2:
@@ -196,8 +182,8 @@ def _error_lines(errors: Sequence[Mapping[str, Any]], names: Sequence[str]) -> l
     if len(names) == 2:
         titles.append(f"threshold of p({names[1]})")
         lines = [[*line, _short(e["class_threshold"])] for line, e in zip(lines, errors, strict=True)]
-    return [f"| {' | '.join(map(str, line))} |" for line in (titles, ["---"] * len(titles), *lines)]
+    return markdown_table(titles, lines)
 
 
 def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return number(value, 3)

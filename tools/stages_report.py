@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -14,7 +13,11 @@ import numpy as np
 
 from medbundles.data.reading.files import stem
 from medbundles.errors import DataError
-from medbundles.metrics.patient_bootstrap import PatientBootstrap, WeightedMean
+from medbundles.metrics.patient_bootstrap import PatientBootstrap
+from medbundles.metrics.scores import score
+from medbundles.metrics.weighted import WeightedMean
+from medbundles.reports.predictions_table import read_predictions
+from medbundles.reports.tables import markdown_table, number, with_interval
 
 SEG, CLS, JOINT = "2.1", "2.2", "2.3"
 TITLES = {SEG: "2.1 segmentation", CLS: "2.2 classification", JOINT: "2.3 joint"}
@@ -41,31 +44,25 @@ class Result:
 
     Args:
         metrics: metric -> value, low, high (see `medbundles.reports.evaluation`).
-        rows: the table of its predictions, sorted by source and name.
+        columns: of its predictions, see `medbundles.reports.predictions_table`.
     """
 
     metrics: dict[str, Measure]
-    rows: list[dict[str, str]]
-
-    def column(self, name: str) -> np.ndarray:
-        """A column of numbers (n,), NaN where there is none."""
-        return np.array([float(row[name]) if row[name] != "" else np.nan for row in self.rows])
+    columns: dict[str, np.ndarray]
 
     def right(self) -> np.ndarray:
         """Whether the class is right, as 0 or 1 (n,)."""
-        return np.array([float(row["label"] == row["predicted"]) for row in self.rows])
+        return (self.columns["label"] == self.columns["predicted"]).astype(float)
+
+    def cases(self) -> list[tuple[str, str]]:
+        """Source and name of each."""
+        return list(zip(self.columns["source"], self.columns["name"], strict=True))
 
 
 def read_evaluation(run: Path) -> Result:
     """Metrics and predictions of an evaluation's run directory."""
     metrics = json.loads((run / "metrics" / "test_metrics.json").read_text(encoding="utf-8"))["metrics"]
-    with open(run / "predictions" / "predictions.csv", encoding="utf-8", newline="") as file:
-        rows = sorted(csv.DictReader(file), key=_case)
-    return Result(metrics, rows)
-
-
-def _case(row: Mapping[str, str]) -> tuple[str, str]:
-    return row["source"], row["name"]
+    return Result(metrics, read_predictions(run / "predictions" / "predictions.csv"))
 
 
 def compare(runs: Mapping[str, Path], evaluations: Mapping[str, Mapping[str, Path]]) -> dict[str, Any]:
@@ -101,41 +98,23 @@ def compare_part(results: Mapping[str, Result]) -> dict[str, Any]:
     Args:
         results: phase -> what its evaluation found.
     """
-    if len({tuple(map(_case, result.rows)) for result in results.values()}) > 1:
-        raise DataError("stages: the phases were not evaluated on the same images")
     seg, cls, joint = results[SEG], results[CLS], results[JOINT]
-    draw = PatientBootstrap([row["patient"] for row in seg.rows])
+    if not seg.cases() == cls.cases() == joint.cases():
+        raise DataError("stages: the phases were not evaluated on the same images")
+    draw = PatientBootstrap(seg.columns["patient"])
     dice: dict[str, Measure | None] = {name: seg.metrics[name] for name in ("dice", "dice_patient")}
     scores: dict[str, dict[str, Measure | None]] = {
         SEG: {**dice, "acc": None, "auc": None, "combined": None},
         CLS: {**dice, **{name: cls.metrics[name] for name in ("acc", "auc")}},
         JOINT: {name: joint.metrics[name] for name in ("dice", "dice_patient", "acc", "auc")},
     }
-    scores[CLS]["combined"] = draw.measure(Combined(seg.column("dice"), cls.right()))
-    scores[JOINT]["combined"] = draw.measure(Combined(joint.column("dice"), joint.right()))
+    for phase, columns in ((CLS, {**cls.columns, "dice": seg.columns["dice"]}), (JOINT, joint.columns)):
+        scores[phase]["combined"] = draw.measure(score("combined", columns))
     change = {
-        "dice": draw.measure(WeightedMean(joint.column("dice") - seg.column("dice"))),
+        "dice": draw.measure(WeightedMean(joint.columns["dice"] - seg.columns["dice"])),
         "acc": draw.measure(WeightedMean(joint.right() - cls.right())),
     }
     return {"phases": scores, "change": change, "criteria": criteria(scores), "patients": patients(seg, joint)}
-
-
-class Combined:
-    """(mean Dice + accuracy) / 2 as a function of weights, for `PatientBootstrap`.
-
-    Args:
-        dice: (n,) NaN where an image has none.
-        right: (n,) 1 where the class is right.
-    """
-
-    undefined = "no image has tumour in its mask"
-
-    def __init__(self, dice: np.ndarray, right: np.ndarray):
-        self.parts = (WeightedMean(dice), WeightedMean(right))
-
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """Weights (R, n) -> (R,)."""
-        return (self.parts[0](weights) + self.parts[1](weights)) / 2
 
 
 def criteria(scores: Mapping[str, Mapping[str, Measure | None]]) -> list[dict[str, Any]]:
@@ -166,9 +145,11 @@ def _value(measure: Measure | None) -> float:
 def patients(seg: Result, joint: Result) -> list[dict[str, Any]]:
     """Per patient with tumour: mean Dice over the slices with tumour in 2.1 and 2.3; the greatest gain first."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for row, before, after in zip(seg.rows, seg.column("dice"), joint.column("dice"), strict=True):
+    for patient, before, after in zip(
+        seg.columns["patient"].tolist(), seg.columns["dice"], joint.columns["dice"], strict=True
+    ):
         if not np.isnan(before):
-            found[row["patient"]].append((before, after))
+            found[patient].append((before, after))
     table = []
     for patient, pairs in found.items():
         before, after = np.mean(pairs, axis=0)
@@ -191,7 +172,7 @@ def in_markdown(report: Mapping[str, Any]) -> str:
     lines += _table(
         ["phase", "epochs", "best epoch", "monitor", "best value", "seconds"],
         [
-            [TITLES[phase], t["epochs"], t["best_epoch"], t["monitor"], _number(t["best_value"]), f"{t['seconds']:.1f}"]
+            [TITLES[phase], t["epochs"], t["best_epoch"], t["monitor"], number(t["best_value"]), f"{t['seconds']:.1f}"]
             for phase, t in report["training"].items()
         ],
     )
@@ -219,28 +200,18 @@ def _part(part: str, content: Mapping[str, Any]) -> list[str]:
     return lines + _table(
         ["patient", "slices", "phase 2.1", "phase 2.3", "difference"],
         [
-            [p["patient"], p["slices"], _number(p["phase 2.1"]), _number(p["phase 2.3"]), f"{p['difference']:+.4f}"]
+            [p["patient"], p["slices"], number(p["phase 2.1"]), number(p["phase 2.3"]), f"{p['difference']:+.4f}"]
             for p in content["patients"]
         ],
     )
 
 
 def _table(header: list[str], rows: list[list[Any]]) -> list[str]:
-    lines = [[str(cell).replace("|", "\\|") for cell in line] for line in [header, *rows]]
-    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(header))]
-    lines.insert(1, ["-" * width for width in widths])
-    return ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in lines] + [""]
-
-
-def _number(value: float | None, sign: str = "") -> str:
-    return "-" if value is None else f"{value:{sign}.4f}"
+    return [*markdown_table(header, rows, aligned=True), ""]
 
 
 def _interval(measure: Measure | None, sign: str = "") -> str:
-    if measure is None or measure["value"] is None:
-        return "N/A"
-    interval = f" [{measure['low']:{sign}.4f}, {measure['high']:{sign}.4f}]" if measure["low"] is not None else ""
-    return _number(measure["value"], sign) + interval
+    return "N/A" if measure is None or measure["value"] is None else with_interval(measure, sign=sign)
 
 
 def to_look_at(result: Result, overlays: Path, images: Path) -> list[tuple[Path, str]]:
@@ -251,16 +222,13 @@ def to_look_at(result: Result, overlays: Path, images: Path) -> list[tuple[Path,
         overlays: inference's folder of overlays.
         images: the folder that inference read.
     """
-    known = [row for row in result.rows if row["dice"]]
-    known.sort(key=_dice)
+    dice, files = result.columns["dice"], result.columns["file"]
+    known = np.flatnonzero(~np.isnan(dice))
+    known = known[np.argsort(dice[known], kind="stable")]
     chosen = {"best Dice": known[-1:], "middle Dice": known[len(known) // 2 :][:1], "worst Dice": known[:1]}
     found = []
-    for why, rows in chosen.items():
-        for row in rows:
-            place = Path(row["file"]).relative_to(images)
-            found.append((overlays / place.with_name(f"{stem(place)}.png"), f"{why} {_dice(row):.3f}"))
+    for why, places in chosen.items():
+        for i in places:
+            place = Path(files[i]).relative_to(images)
+            found.append((overlays / place.with_name(f"{stem(place)}.png"), f"{why} {dice[i]:.3f}"))
     return found
-
-
-def _dice(row: Mapping[str, str]) -> float:
-    return float(row["dice"])

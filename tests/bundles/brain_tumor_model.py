@@ -50,8 +50,7 @@ def cls_num_classes(bench: Bench, **turned: Any) -> dict[str, Any]:
     def look(workflow: ConfigWorkflow) -> int:
         return network(workflow).head.layers[-1].out_features
 
-    found = common.everywhere(bench, look, "cls_num_classes", **turned)
-    return {**found, **common.confusions(bench.workflow(**turned))}
+    return common.everywhere(bench, look, "cls_num_classes", **turned)
 
 
 def base_filters(workflow: ConfigWorkflow) -> int:

@@ -10,7 +10,6 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from medbundles.inferers.autocast import resolve_amp
-from medbundles.metrics import ConfusionScore
 from tests.bundles.setting_bench import Bench, handler
 from tests.bundles.setting_check import Check
 
@@ -42,13 +41,6 @@ def all_five(value: Any, found: Any = None) -> dict[str, Any]:
     """What `everywhere` tells of a setting with the value; `found`: by looking, unless that is the value too."""
     told = dict.fromkeys(("told by training", "by evaluation", "by inference"), str(value))
     return {**dict.fromkeys(("training", "inference"), value if found is None else found), **told}
-
-
-def confusions(workflow: ConfigWorkflow) -> dict[str, tuple[int, ...]]:
-    """Shapes of the confusion matrices of training and validation."""
-    parts = (workflow.parser.get_parsed_content(f"{part}::metrics") for part in ("train", "validate"))
-    metrics = {name: metric for part in parts for name, metric in part.items()}
-    return {n: tuple(m.confusion_matrix.shape) for n, m in metrics.items() if isinstance(m, ConfusionScore)}
 
 
 def names_of_classes(bench: Bench, **turned: Any) -> dict[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from ignite.engine import Engine
 from monai.bundle import ConfigWorkflow
 
 from medbundles.data import GradedFolds
@@ -69,7 +70,6 @@ def class_names(bench: Any, **turned: Any) -> dict[str, Any]:
     data = train.parser.get_parsed_content("data")["train"]
     return {
         **found,
-        **common.confusions(train),
         **common.names_of_classes(bench, **turned),
         "margins": len(train.parser.get_parsed_content("loss").margins),
         "label": {item["label"] for item in data if item["grade"] == "HGG"},
@@ -94,10 +94,13 @@ def losses(bench: Bench, **turned: Any) -> dict[str, float]:
     workflow = bench.workflow(**turned)
     trainer, metrics = (workflow.parser.get_parsed_content(i) for i in ("train::trainer", "validate::metrics"))
     trainer.loss_function.set_epoch(1)
-    metric = metrics["val_loss"]
-    metric.reset()
-    metric.update((LOGITS, LABELS))
-    return {"train": round(float(trainer.loss_function(LOGITS, LABELS)), 6), "val": round(float(metric.compute()), 6)}
+    output = {"image": LOGITS, "pred": {"cls": LOGITS}, "label": {"cls": LABELS}}
+    output["pred"] |= {"class": LOGITS.argmax(1), "prob": LOGITS.softmax(1)}
+    engine = Engine(lambda engine, batch: output)
+    metrics["val_loss"].attach(engine, "val_loss")
+    engine.run([0])
+    train = float(trainer.loss_function(LOGITS, LABELS))
+    return {"train": round(train, 6), "val": round(engine.state.metrics["val_loss"], 6)}
 
 
 def scaled_loss(bench: Bench, **turned: Any) -> dict[str, float]:

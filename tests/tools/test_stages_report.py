@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from medbundles.errors import DataError
-from tools.stages_report import Combined, Result, compare_part, criteria, in_markdown, patients, to_look_at
+from medbundles.metrics.scores import score
+from tools.stages_report import Result, compare_part, criteria, in_markdown, patients, to_look_at
 
 NOT_DEFINED = {"value": None, "low": None, "high": None}
 
@@ -16,14 +17,16 @@ NOT_DEFINED = {"value": None, "low": None, "high": None}
 def result(dices: list, right: list, **scores: float) -> Result:
     """Four slices of two patients and a picture; label 1 throughout."""
     names = [("slices", f"p{i // 2}/s{i % 2}", f"p{i // 2}") for i in range(4)] + [("images", "y1", "y1")]
-    rows = [
-        {"source": source, "name": name, "patient": patient, "file": f"/d/test/images/{name}.png",
-         "dice": "" if d is None else str(d), "label": "1", "predicted": "1" if r else "0"}
-        for (source, name, patient), d, r in zip(names, dices, right, strict=True)
-    ]  # fmt: skip
+    sources, cases, of_patient = (np.array(column) for column in zip(*names, strict=True))
+    columns = {
+        "source": sources, "name": cases, "patient": of_patient,
+        "file": np.array([f"/d/test/images/{name}.png" for name in cases]),
+        "dice": np.array([np.nan if d is None else d for d in dices]),
+        "label": np.ones(5, dtype=int), "predicted": np.array(right, dtype=int),
+    }  # fmt: skip
     known = {"dice": 0.5, "dice_patient": 0.5, "acc": 0.5, "auc": 0.5, **scores}
     metrics = {name: {"value": value, "low": 0.1, "high": 0.9} for name, value in known.items()}
-    return Result(metrics, rows)
+    return Result(metrics, columns)
 
 
 SEG = result([0.2, 0.4, 0.8, None, None], [0, 0, 0, 0, 0], dice=1.4 / 3, acc=0.0)
@@ -48,16 +51,16 @@ def test_the_change_is_paired():
 
 
 def test_other_images_in_one_phase_are_an_error():
-    fewer = Result(JOINT.metrics, JOINT.rows[:-1])
+    fewer = Result(JOINT.metrics, {name: values[:-1] for name, values in JOINT.columns.items()})
     with pytest.raises(DataError, match="not evaluated on the same images"):
         compare_part({"2.1": SEG, "2.2": CLS, "2.3": fewer})
 
 
 def test_combined_follows_the_weights():
-    dice, right = np.array([0.2, 0.6, np.nan]), np.array([1.0, 0.0, 1.0])
+    columns = {"dice": np.array([0.2, 0.6, np.nan]), "label": np.ones(3), "predicted": np.array([1, 0, 1])}
     weights = np.array([[1, 1, 1], [2, 0, 1], [0, 0, 1]])
     expected = [(0.4 + 2 / 3) / 2, (0.2 + 1.0) / 2, np.nan]
-    np.testing.assert_allclose(Combined(dice, right)(weights), expected)
+    np.testing.assert_allclose(score("combined", columns)(weights), expected)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from medbundles.metrics.weighted import ratio
+
 BINS = 10
 
 
@@ -52,9 +54,8 @@ class CalibrationError:
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """Weights (R, n) -> (R,)."""
-        total = weights.sum(axis=1)
         # weight of a bin * |share - confidence| = |sum of weighted gaps|
-        return np.where(total > 0, np.abs(weights @ self.gaps).sum(axis=1) / np.maximum(total, 1e-300), np.nan)
+        return ratio(np.abs(weights @ self.gaps).sum(axis=1), weights.sum(axis=1))
 
 
 def reliability_bins(

@@ -2,77 +2,117 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from ignite.metrics import ConfusionMatrix
-from monai.handlers import ROCAUC
 
-from medbundles.errors import ConfigError
 from medbundles.metrics.log_odds import log_odds
-from medbundles.metrics.pick import Pick
+from medbundles.metrics.weighted import mean_of_defined, ratio
 
-CLASSES = Pick("pred.class", "label.cls")
-PROBABILITIES = Pick("pred.prob", "label.cls")
-SCORES = ("accuracy", "sensitivity", "recall", "specificity", "precision", "f1")
-AVERAGES = ("binary", "macro")
+MACRO = {"balanced_acc": "sensitivity", "recall_macro": "sensitivity", "precision_macro": "precision", "f1_macro": "f1"}
 
 
-def check_score(score: str, average: str) -> None:
-    """Refuse what `confusion_score` does not know.
+def rate(kind: str, label: np.ndarray, predicted: np.ndarray, c: int, weights: np.ndarray) -> np.ndarray:
+    """A rate of class c against all others, with weights (R, n) -> (R,); NaN where it is 0 / 0.
 
-    Raises:
-        ConfigError: for an unknown score or average.
-    """
-    if score not in SCORES:
-        raise ConfigError(f"unknown score {score!r}; choose one of: {', '.join(SCORES)}")
-    if average not in AVERAGES:
-        raise ConfigError(f"unknown average {average!r}; choose one of: {', '.join(AVERAGES)}")
-
-
-def confusion_score(matrix: torch.Tensor, score: str, average: str = "binary") -> float:
-    """A score of a confusion matrix (N, N) with true classes as rows.
-
-    - binary: of class 1, the positive one; NaN where it is undefined (0 / 0). With more than two classes it is the
-      mean of one class against the rest, NaN if that of one is.
-    - macro: mean of one class against the rest, with two classes too. A class without samples and predictions is left
-      out. As in scikit-learn with zero_division=0, precision is 0 for a class that is never predicted, and recall for
-      one that is predicted without having samples.
-
-    Accuracy is the share of correct samples in both cases. The macro sensitivity is the balanced accuracy.
+    The precision of a class that has samples and is never predicted is 0, as in scikit-learn.
 
     Args:
-        matrix: counts.
-        score: accuracy, sensitivity (also called recall), specificity, precision or f1.
-        average: binary or macro.
-
-    Raises:
-        ConfigError: for an unknown score or average.
+        kind: sensitivity, specificity, precision or f1.
+        label: (n,) true classes.
+        predicted: (n,) predicted classes.
+        c: the class.
+        weights: (R, n).
     """
-    check_score(score, average)
-    matrix = matrix.double()
-    tp = matrix.diagonal()
-    if score == "accuracy":
-        return float(tp.sum() / matrix.sum())
-    fn = matrix.sum(dim=1) - tp
-    fp = matrix.sum(dim=0) - tp
-    tn = matrix.sum() - tp - fn - fp
-    recall = tp / (tp + fn)
-    per_class = {
-        "sensitivity": recall,
-        "recall": recall,
-        "specificity": tn / (tn + fp),
-        "precision": tp / (tp + fp),
-        "f1": 2 * tp / (2 * tp + fp + fn),
-    }[score]
-    if average == "macro":
-        if score != "specificity":  # that is undefined only where all samples are of the class: left out
-            per_class = per_class.nan_to_num(0)
-        return float(per_class.where(tp + fn + fp > 0, torch.nan).nanmean())
-    return float(per_class[1] if len(per_class) == 2 else per_class.mean())
+    truth, found = label == c, predicted == c
+    hits, missed = weights @ (truth & found), weights @ (truth & ~found)
+    false, rejected = weights @ (~truth & found), weights @ (~truth & ~found)
+    if kind == "sensitivity":
+        return ratio(hits, hits + missed)
+    if kind == "specificity":
+        return ratio(rejected, rejected + false)
+    if kind == "precision":
+        return np.where((hits + false == 0) & (missed > 0), 0.0, ratio(hits, hits + false))
+    return ratio(2 * hits, 2 * hits + false + missed)
+
+
+class ClassificationScore:
+    """Accuracy, sensitivity, specificity, precision or F1 from a weighted confusion matrix.
+
+    With two classes the positive one is class 1; with more it is the mean over the classes that are there, each
+    against the others. The precision of a class that is there and never predicted is 0, as in scikit-learn.
+
+    The macro scores are such means with two classes too. They need images of two classes at least, and a draw in which
+    one of the classes is missing does not count: a mean over fewer classes would be another quantity.
+
+    Args:
+        kind: "acc", "sensitivity", "specificity", "precision", "f1", "balanced_acc" (also called "recall_macro"),
+            "precision_macro" or "f1_macro".
+        label: (n,) true classes.
+        predicted: (n,) predicted classes.
+        classes: number of classes N.
+    """
+
+    def __init__(self, kind: str, label: np.ndarray, predicted: np.ndarray, classes: int):
+        self.kind, self.positive = MACRO.get(kind, kind), [1] if classes == 2 else list(range(classes))
+        self.label, self.predicted = label, predicted
+        reasons = {"sensitivity": "no positive images", "specificity": "no negative images"}
+        self.undefined = reasons.get(kind, "no images")
+        if classes == 2 and kind in ("precision", "f1"):
+            self.undefined = "no positive images, in truth or predicted"
+        self.counts = np.ones(len(label), dtype=bool)
+        if classes == 2 and kind in ("sensitivity", "specificity"):
+            self.counts = label == (1 if kind == "sensitivity" else 0)
+        self.needed: list[int] = []
+        if kind in MACRO:
+            self.undefined, self.needed = "needs images of both classes", np.unique(label).tolist()
+            # recall needs images of the class; precision and F1 of a class that is only predicted are 0
+            there = label if self.kind == "sensitivity" else np.r_[label, predicted]
+            self.positive = np.unique(there).tolist() if len(self.needed) > 1 else []
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """Weights (R, n) -> (R,)."""
+        if self.kind == "acc":
+            return ratio(weights @ (self.label == self.predicted), weights.sum(1))
+        if not self.positive:
+            return np.full(len(weights), np.nan)
+        values = mean_of_defined([rate(self.kind, self.label, self.predicted, c, weights) for c in self.positive])
+        for c in self.needed:
+            values[weights @ (self.label == c) == 0] = np.nan
+        return values
+
+
+class AreaUnderCurve:
+    """Area under the ROC curve; ties count half. With more than two classes the mean of each against the others.
+
+    Args:
+        label: (n,) true classes.
+        prob: (n, N) probabilities.
+    """
+
+    undefined = "needs images of both classes"
+
+    def __init__(self, label: np.ndarray, prob: np.ndarray):
+        self.ranked = []
+        scores = {1: log_odds(torch.as_tensor(prob)).numpy()} if prob.shape[1] == 2 else dict(enumerate(prob.T))
+        for c, score in scores.items():
+            order = np.argsort(score, kind="stable")
+            ranked = score[order]
+            starts = np.flatnonzero(np.r_[True, ranked[1:] > ranked[:-1]])
+            self.ranked.append((order, starts, (label == c)[order]))
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """Weights (R, n) -> (R,)."""
+        return mean_of_defined([self._area(weights[:, order], starts, truth) for order, starts, truth in self.ranked])
+
+    @staticmethod
+    def _area(weights: np.ndarray, starts: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """Mann-Whitney: positives above negatives, groups of equal probability at a time."""
+        positive = np.add.reduceat(weights * truth, starts, axis=1).astype(float)
+        negative = np.add.reduceat(weights * ~truth, starts, axis=1).astype(float)
+        below = np.cumsum(negative, axis=1) - negative / 2
+        return ratio((positive * below).sum(1), positive.sum(1) * negative.sum(1))
 
 
 def confusion_counts(label: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -82,94 +122,25 @@ def confusion_counts(label: np.ndarray, predicted: np.ndarray, classes: int) -> 
     return counts
 
 
-def class_report(counts: np.ndarray, class_names: Sequence[str]) -> dict[str, dict[str, float | int | None]]:
-    """Precision, recall, F1 and support (number of samples) of each class.
-
-    The precision of a class that has samples and is never predicted is 0, as in the macro mean. None is what has no
-    meaning: recall without samples, and the others without samples and predictions.
+def class_report(
+    label: np.ndarray, predicted: np.ndarray, class_names: Sequence[str]
+) -> dict[str, dict[str, float | int | None]]:
+    """Precision, recall, F1 and support (number of samples) of each class; None what has no meaning (0 / 0).
 
     Args:
-        counts: confusion matrix (N, N) with true classes as rows.
+        label: (n,) true classes.
+        predicted: (n,) predicted classes.
         class_names: names of the N classes.
 
     Example:
-        >>> class_report(np.array([[8, 2], [1, 3]]), ["no", "yes"])["yes"]
-        {'precision': 0.6, 'recall': 0.75, 'f1': 0.6666666666666666, 'support': 4}
+        >>> class_report(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), ["no", "yes"])["yes"]
+        {'precision': 0.6666666666666666, 'recall': 1.0, 'f1': 0.8, 'support': 2}
     """
     report: dict[str, dict[str, float | int | None]] = {}
     for c, name in enumerate(class_names):
-        hits, support, found = int(counts[c, c]), int(counts[c].sum()), int(counts[:, c].sum())
-        there = support + found > 0
-        report[name] = {
-            "precision": hits / max(found, 1) if there else None,
-            "recall": hits / support if support else None,
-            "f1": 2 * hits / (support + found) if there else None,
-            "support": support,
-        }
+        report[name] = {}
+        for key, kind in {"precision": "precision", "recall": "sensitivity", "f1": "f1"}.items():
+            value = float(rate(kind, label, predicted, c, np.ones((1, len(label))))[0])
+            report[name][key] = None if np.isnan(value) else value
+        report[name]["support"] = int((label == c).sum())
     return report
-
-
-class ConfusionScore(ConfusionMatrix):
-    """Accuracy, sensitivity, specificity, precision or F1 over all samples and processes (see `confusion_score`).
-
-    Args:
-        score: which one; recall is sensitivity.
-        num_classes: classes N.
-        output_transform: gives predicted and true class, (B,) int64 each.
-        average: binary (of class 1) or macro (mean over the classes).
-
-    Raises:
-        ConfigError: for an unknown score or average.
-
-    Example:
-        >>> metric = ConfusionScore("sensitivity", output_transform=Pick("pred", "label"))
-    """
-
-    def __init__(
-        self,
-        score: str,
-        num_classes: int = 2,
-        output_transform: Callable[[Any], Any] = CLASSES,
-        average: str = "binary",
-    ):
-        check_score(score, average)
-        self.score, self.score_average = score, average  # Ignite's own `average` normalises the matrix
-        super().__init__(num_classes, output_transform=output_transform)
-
-    def update(self, output: Any) -> None:
-        """Add a batch."""
-        pred, label = output
-        # Ignite wants scores per class and takes their argmax; the class itself may come from a chosen threshold
-        super().update((torch.nn.functional.one_hot(pred.long(), self.num_classes), label))
-
-    def compute(self) -> float:  # type: ignore[override]
-        """The score."""
-        return confusion_score(super().compute(), self.score, self.score_average)
-
-
-class AUC(ROCAUC):
-    """Area under the ROC curve over all samples and processes; NaN if a class is missing.
-
-    Two classes: of the probability of class 1. More: mean of one class against the rest (macro).
-
-    Args:
-        output_transform: gives probabilities (B, N) and true class (B,) int64.
-    """
-
-    def __init__(self, output_transform: Callable[[Any], Any] = PROBABILITIES):
-        super().__init__(average="macro", output_transform=output_transform)
-
-    def update(self, output: Any) -> None:
-        """Add a batch."""
-        prob, label = output
-        if prob.shape[1] == 2:
-            prob, label = log_odds(prob)[:, None], label[:, None]
-        else:
-            label = torch.nn.functional.one_hot(label, prob.shape[1])
-        super().update((prob, label))
-
-    def compute(self) -> float:
-        """The area, 0 to 1."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="y values can not be all")  # NaN says it
-            return float(super().compute())

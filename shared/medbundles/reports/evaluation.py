@@ -1,10 +1,8 @@
-"""The report of an evaluation, from one row per item."""
+"""What an evaluation found: scores with intervals, tables, figures and files, all from one column per quantity."""
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,122 +10,128 @@ from typing import Any
 import numpy as np
 
 from medbundles.atomic_files import replace_atomic, write_json_atomic, write_text_atomic
+from medbundles.errors import ConfigError
+from medbundles.metrics.cases import as_rows
 from medbundles.metrics.classification import class_report, confusion_counts
-from medbundles.metrics.named_scores import SCORES, check_scores, named_score
-from medbundles.metrics.patient_bootstrap import PatientBootstrap, PatientDice, WeightedMean
+from medbundles.metrics.overlap import with_case_scores
+from medbundles.metrics.patient_bootstrap import PatientBootstrap
+from medbundles.metrics.scores import SCORES, channel_count, check_scores, score, scores_of
 from medbundles.reports import figures
-from medbundles.reports.pictures import overlay
+from medbundles.reports.predictions_table import write_predictions
+from medbundles.reports.tables import csv_text, with_interval
 
-CLASSIFICATION = ("acc", "sensitivity", "specificity", "auc", "f1")
-MEANING = {
-    "dice": "Dice per image, mean over images whose true mask is not empty",
-    "dice_patient": "Dice over all slices of a patient together, mean over patients with tumour",
-    "iou": "intersection over union per image, mean over images whose true mask is not empty",
-    "fp_area": "share of the image wrongly marked as tumour, mean over images whose true mask is empty (0 is best)",
-    **SCORES,
-}
-MASK_KEYS = ("overlap", "predicted_pixels", "true_pixels", "pixels")
-LISTED = 10  # wrong images told in the table
-NO_EMPTY, NO_TUMOUR = "no image with a mask is free of tumour", "no image has tumour in its mask"
+LISTED = 10  # wrong images listed in the table
+FIELDS = ("value", "low", "high", "n_images", "n_patients", "reason")
 
 
 class Evaluation:
-    """Metrics of an evaluation with 95 % bootstrap intervals over patients, and what is drawn of it.
+    """Scores of an evaluation with 95 % bootstrap intervals over patients, and what is drawn of it.
 
-    Segmentation counts images that have a mask, on the network's square. Classification counts all images, and then
-    each source alone: where the classes are not spread alike over the sources, the pooled figures flatter.
+    Which scores, files and figures there are follows from the columns. Segmentation counts images that have a mask, on
+    the network's square. Classification counts all images, and then each source alone: where the classes are not
+    spread alike over the sources, the pooled figures flatter.
 
     Args:
-        rows: per item: name, patient, source, file, label, predicted (class), prob (N,); and of a network that gives
-            masks has_mask, pixels, overlap, predicted_pixels, true_pixels.
-        class_names: names of the N classes.
+        columns: name, patient, source, file (n,), and what `medbundles.metrics.measures` measure.
+        class_names: names of the N classes, where there are classes.
         thresholds: mask_threshold and class_threshold, if known.
         bootstrap: how often patients are drawn.
         seed: seed of the drawing.
-        scores: of the classification, in the order of the report; see `medbundles.metrics.named_scores.SCORES`.
+        scores: names in the order of the report; None: those of `IN_REPORTS` that the columns give.
+        channel_names: names of the K channels of the masks; empty: their numbers.
 
     Attributes:
         metrics: group ("all" or a source) -> metric -> value, low, high, n_images, n_patients, reason.
-        counts: confusion matrix (N, N) with true classes as rows.
+        counts: confusion matrix (N, N) with true classes as rows, where there are classes.
 
     Raises:
-        ConfigError: for an unknown score.
+        ConfigError: an unknown score, one that the columns do not give, or not as many names as classes or channels.
     """
 
     def __init__(
         self,
-        rows: Sequence[Mapping[str, Any]],
-        class_names: Sequence[str],
+        columns: Mapping[str, np.ndarray],
+        class_names: Sequence[str] = (),
         thresholds: Mapping[str, float] | None = None,
         bootstrap: int = 2000,
         seed: int = 0,
-        scores: Sequence[str] = CLASSIFICATION,
+        scores: Sequence[str] | None = None,
+        channel_names: Sequence[str] = (),
     ):
-        self.rows, self.class_names, self.thresholds = list(rows), list(class_names), dict(thresholds or {})
-        self.bootstrap, self.seed, self.scores = bootstrap, seed, check_scores(scores)
-        self.has_masks = all("has_mask" in row for row in rows)
-        self.label = np.array([row["label"] for row in rows], dtype=int)
-        self.predicted = np.array([row["predicted"] for row in rows], dtype=int)
-        self.prob = np.array([row["prob"] for row in rows], dtype=np.float64).reshape(-1, len(class_names))
-        self.patient = np.array([row["patient"] for row in rows], dtype=str)
-        self.source = np.array([row["source"] for row in rows], dtype=str)
-        self.sources = sorted(set(self.source))
-        self.counts = confusion_counts(self.label, self.predicted, len(self.class_names))
+        self.columns, self.class_names, self.thresholds = with_case_scores(columns), list(class_names), thresholds or {}
+        self.bootstrap, self.seed, self.n = bootstrap, seed, len(columns.get("name", ()))
+        self.scores = scores_of(self.columns) if scores is None else list(check_scores(scores))
+        self.has_classes, self.channels = "prob" in columns, channel_count(self.columns)
+        self.channel_names = list(channel_names) or [str(c + 1) for c in range(self.channels)]
+        if len(self.channel_names) != self.channels and "dice" in self.columns:
+            raise ConfigError(f"channel_names has {len(channel_names)} names, the masks have {self.channels} channels")
+        if self.has_classes:
+            check_class_names(class_names, columns)
+            self.label, self.predicted, self.prob = (self.columns[key] for key in ("label", "predicted", "prob"))
+            self.counts = confusion_counts(self.label, self.predicted, len(self.class_names))
+        self.sources = sorted(set(columns.get("source", ())))
 
     @functools.cached_property
     def metrics(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Measured when first asked for: the drawing takes time, and a plot may not need it."""
-        if not self.rows:
+        if not self.n:
             return {"all": {}}
-        everything = np.ones(len(self.rows), dtype=bool)
-        groups = {"all": (self._segmentation() if self.has_masks else {}) | self._classification(everything)}
+        groups = {"all": self._measured(self.scores, np.ones(self.n, dtype=bool))}
+        of_source = [name for name in self.scores if "label" in SCORES[name].needs] or self.scores
         if len(self.sources) > 1:
-            groups |= {source: self._classification(self.source == source) for source in self.sources}
+            groups |= {s: self._measured(of_source, self.columns["source"] == s) for s in self.sources}
         return groups
 
-    def _segmentation(self) -> dict[str, dict[str, Any]]:
-        overlap, found, truth, pixels = (
-            np.array([row[key] if row["has_mask"] else np.nan for row in self.rows], dtype=float) for key in MASK_KEYS
-        )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            tumour, empty = truth > 0, truth == 0
-            dice = np.where(tumour, 2 * overlap / (found + truth), np.nan)
-            iou = np.where(tumour, overlap / (found + truth - overlap), np.nan)
-            area = np.where(empty, found / pixels, np.nan)
-        draw = PatientBootstrap(self.patient, self.bootstrap, self.seed)
-        return {
-            "dice": draw.measure(WeightedMean(dice, NO_TUMOUR)),
-            "dice_patient": draw.measure(PatientDice(self.patient, overlap, found, truth)),
-            "iou": draw.measure(WeightedMean(iou, NO_TUMOUR)),
-            "fp_area": draw.measure(WeightedMean(area, NO_EMPTY)),
-        }
+    def _measured(self, names: Sequence[str], chosen: np.ndarray) -> dict[str, dict[str, Any]]:
+        columns = {name: values[chosen] for name, values in self.columns.items()}
+        draw = PatientBootstrap(columns["patient"], self.bootstrap, self.seed)
+        return {full: draw.measure(score(name, columns, c)) for full, (name, c) in self._with_channels(names).items()}
 
-    def _classification(self, part: np.ndarray) -> dict[str, dict[str, Any]]:
-        draw = PatientBootstrap(self.patient[part], self.bootstrap, self.seed)
-        label, predicted, prob = self.label[part], self.predicted[part], self.prob[part]
-        return {name: draw.measure(named_score(name, label, predicted, prob)) for name in self.scores}
+    def _with_channels(self, names: Sequence[str]) -> dict[str, tuple[str, int | None]]:
+        """Name in the report -> score and channel (None: all of them)."""
+        found: dict[str, tuple[str, int | None]] = {}
+        for name in names:
+            found[name] = (name, None)
+            if SCORES[name].per_channel and self.channels > 1:
+                found |= {f"{name}_{channel}": (name, c) for c, channel in enumerate(self.channel_names)}
+        return found
+
+    def _meanings(self) -> dict[str, str]:
+        meanings = {}
+        for full, (name, channel) in self._with_channels(self.scores).items() if self.n else ():
+            meanings[full] = SCORES[name].meaning
+            if SCORES[name].per_channel and self.channels > 1:
+                which = "mean over the channels" if channel is None else f"channel {self.channel_names[channel]}"
+                meanings[full] += f"; {which}"
+        return meanings
 
     def classes(self) -> dict[str, Any]:
-        """Precision, recall, F1 and support per class, and the confusion matrix [true][predicted]."""
-        return {
-            "per_class": class_report(self.counts, self.class_names),
-            "confusion_matrix": self.counts.tolist(),
-        }
+        """Precision, recall, F1 and support per class, and the confusion matrix [true][predicted]; {} without any."""
+        if not self.has_classes:
+            return {}
+        report = class_report(self.label, self.predicted, self.class_names)
+        return {"per_class": report, "confusion_matrix": self.counts.tolist()}
 
     def errors(self) -> list[dict[str, Any]]:
         """The wrong images: name, patient, true and predicted class, prob (N,); the surest of the wrong ones first.
 
         With two classes the false negatives stand before the false positives: what is missed is the worse error.
         """
-        wrong = [row for row in self.rows if row["label"] != row["predicted"]]
+        if not self.has_classes:
+            return []
+        wrong = [row for row in self.rows() if row["label"] != row["predicted"]]
         wrong.sort(key=self._badness)
         return [
             {
                 "name": row["name"], "patient": row["patient"], "true": self.class_names[row["label"]],
-                "predicted": self.class_names[row["predicted"]], "prob": list(row["prob"]),
+                "predicted": self.class_names[row["predicted"]], "prob": row["prob"],
             }
             for row in wrong
         ]  # fmt: skip
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A dict of all columns per case."""
+        return as_rows(self.columns)
 
     def _badness(self, row: Mapping[str, Any]) -> tuple[bool, float, str]:
         return len(self.class_names) == 2 and row["label"] == 0, row["prob"][row["label"]], row["name"]
@@ -146,15 +150,15 @@ class Evaluation:
 
     def _error_lines(self) -> list[str]:
         errors, names, lines = self.errors(), self.class_names, []
-        if len(names) == 2:
+        if self.has_classes and len(names) == 2:
             kinds = [("false negatives", 1, 0), ("false positives", 0, 1)]
-            for kind, true, said in kinds if self.rows else []:
+            for kind, true, said in kinds if self.n else []:
                 of_kind = [e for e in errors if e["true"] == names[true]]
                 total = self.counts[true].sum()
                 lines.append(f"{kind}, {names[true]} taken for {names[said]}: {len(of_kind)} of {total}")
                 lines += self._listed(of_kind)
         elif errors:
-            lines = [f"wrong class: {len(errors)} of {len(self.rows)}", *self._listed(errors)]
+            lines = [f"wrong class: {len(errors)} of {self.n}", *self._listed(errors)]
         return lines
 
     def _listed(self, errors: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -167,64 +171,55 @@ class Evaluation:
 
     def write_metrics(self, path: Path, about: Mapping[str, Any]) -> None:
         """Write `path`.json and `path`.csv."""
-        patients, counts = len(set(self.patient)), self.counts
-        missed = {"false_negatives": int(counts[1, 0]), "false_positives": int(counts[0, 1])}
-        content = {
+        content: dict[str, Any] = {
             **about,
             **self.thresholds,
-            "n_images": len(self.rows), "n_patients": patients, "class_names": self.class_names,
+            "n_images": self.n, "n_patients": len(set(self.columns.get("patient", ()))),
+            **({"class_names": self.class_names} if self.has_classes else {}),
+            **({"channel_names": self.channel_names} if self.channels > 1 else {}),
             "interval": {
                 "level": 0.95, "method": "percentile bootstrap over patients",
                 "samples": self.bootstrap, "seed": self.seed,
             },
-            "meaning": {name: MEANING[name] for name in self.metrics["all"]},
+            "meaning": self._meanings(),
             "metrics": self.metrics["all"],
             **self.classes(),
-            **(missed if len(self.class_names) == 2 else {}),
-            "errors": self.errors(),
-            "by_source": {source: self.metrics[source] for source in self.metrics if source != "all"},
         }  # fmt: skip
+        if self.has_classes and len(self.class_names) == 2:
+            content |= {"false_negatives": int(self.counts[1, 0]), "false_positives": int(self.counts[0, 1])}
+        if self.has_classes:
+            content["errors"] = self.errors()
+        content["by_source"] = {source: self.metrics[source] for source in self.metrics if source != "all"}
         write_json_atomic(path.with_suffix(".json"), content)
-        fields = ("value", "low", "high", "n_images", "n_patients", "reason")
         lines = [
-            [group, name, *("" if m[key] is None else m[key] for key in fields)]
+            [group, name, *(m[key] for key in FIELDS)]
             for group, metrics in self.metrics.items() for name, m in metrics.items()
         ]  # fmt: skip
-        write_text_atomic(path.with_suffix(".csv"), _csv(["images", "metric", *fields], lines))
+        write_text_atomic(path.with_suffix(".csv"), csv_text(["images", "metric", *FIELDS], lines))
 
     def write_predictions(self, folder: Path, prefix: str) -> None:
-        """Write a table of all items, and probabilities (n, N), predicted and true classes (n,) and names as arrays."""
-        keys = ["name", "patient", "source", "file", *(["has_mask"] if self.has_masks else []), "label", "predicted"]
-        prob = [f"prob_{name}" for name in self.class_names]
-        lines = [
-            [*(row[key] for key in keys), *row["prob"], *(_overlaps(row) if self.has_masks else [])]
-            for row in self.rows
-        ]
-        header = [*keys, *prob, *(["dice", "iou", "fp_area"] if self.has_masks else [])]
-        write_text_atomic(folder / "predictions.csv", _csv(header, lines))
-        write_json_atomic(folder / f"{prefix}_names.json", [row["name"] for row in self.rows])
-        for name, array in {"probs": self.prob, "preds": self.predicted, "labels": self.label}.items():
+        """Write a table of all cases, their names, and probabilities (n, N), predicted and true classes (n,)."""
+        write_predictions(folder / "predictions.csv", self.columns, self.class_names, self.channel_names)
+        write_json_atomic(folder / f"{prefix}_names.json", self.columns["name"].tolist())
+        arrays = {"probs": self.prob, "preds": self.predicted, "labels": self.label} if self.has_classes else {}
+        for name, array in arrays.items():
             with replace_atomic(folder / f"{prefix}_{name}.npy") as temporary:
                 np.save(temporary, array)
 
     def write_plots(self, folder: Path, suffix: str = "", title: str = "") -> list[Path]:
         """Write the confusion matrix and, where both classes are there, ROC and precision-recall curves.
 
-        A report of the calibration error has a reliability diagram too.
+        A report of the calibration error has a reliability diagram too. Without classes there is nothing to plot.
         """
-        if not self.rows:
+        if not self.n or not self.has_classes:
             return []
         start = f"{title}: " if title else ""
         path = folder / f"confusion_matrix{suffix}.png"
-        written = [
-            figures.confusion_matrix(
-                self.label, self.predicted, self.class_names, path, title=f"{start}confusion matrix"
-            )
-        ]
-        curves = self._curves()
+        figures.confusion_matrix(self.label, self.predicted, self.class_names, path, title=f"{start}confusion matrix")
+        written, curves = [path], self._curves()
         if curves:
             threshold = self.thresholds.get("class_threshold") if len(self.class_names) == 2 else None
-            areas = {name: _area_text(self.metrics.get(name, {}).get("auc")) for name in curves}
+            areas = {name: area_text(self.metrics.get(name, {}).get("auc")) for name in curves}
             path = folder / f"roc_curve{suffix}.png"
             written.append(figures.roc_curve(curves, path, threshold=threshold, areas=areas, title=f"{start}ROC curve"))
             path = folder / f"pr_curve{suffix}.png"
@@ -239,55 +234,25 @@ class Evaluation:
     def _curves(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Name of a curve -> (label 0/1, probability): all and each source, or each class against the others."""
         if len(self.class_names) == 2:
-            parts = {"all": np.ones(len(self.rows), dtype=bool)}
-            parts |= {source: self.source == source for source in self.sources if len(self.sources) > 1}
-            found = {name: (self.label[part], self.prob[part, 1]) for name, part in parts.items()}
+            groups = {"all": np.ones(self.n, dtype=bool)}
+            groups |= {source: self.columns["source"] == source for source in self.sources if len(self.sources) > 1}
+            found = {name: (self.label[chosen], self.prob[chosen, 1]) for name, chosen in groups.items()}
         else:
             found = {name: ((self.label == c).astype(int), self.prob[:, c]) for c, name in enumerate(self.class_names)}
         return {name: (label, prob) for name, (label, prob) in found.items() if 0 < label.sum() < len(label)}
 
-    def write_worst(self, folder: Path, kept: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[Path]:
-        """Write the worst cases as pictures, in place of those of an earlier report.
 
-        Args:
-            folder: where they go.
-            kept: "dice" and "class" -> cases, worst first: value, row, image (C, H, W), mask and truth (H, W).
-        """
-        written = []
-        for kind, cases in kept.items():
-            for number, case in enumerate(cases, start=1):
-                row = case["row"]
-                outlined = case["truth"] if row["has_mask"] else None
-                prob = ", ".join(f"{name} {p:.3f}" for name, p in zip(self.class_names, row["prob"], strict=True))
-                dice = f"Dice {case['value']:.3f}; " if kind == "dice" else ""
-                truth, said = self.class_names[row["label"]], self.class_names[row["predicted"]]
-                caption = f"{row['name']} ({row['source']})\n{dice}true class {truth}, predicted {said} ({prob})"
-                path = folder / f"worst_{kind}_{number}.png"
-                written.append(overlay(case["image"], path, predicted=case["mask"], truth=outlined, caption=caption))
-        for old in set(folder.glob("worst_*_*.png")) - set(written):
-            old.unlink()
-        return written
+def check_class_names(class_names: Sequence[str], columns: Mapping[str, Any]) -> None:
+    """Refuse another number of names than of classes.
+
+    Raises:
+        ConfigError: with both numbers.
+    """
+    given = columns["prob"].shape[1] if "prob" in columns else len(class_names)
+    if given != len(class_names):
+        raise ConfigError(f"class_names has {len(class_names)} names, the network gives {given} classes")
 
 
-def _overlaps(row: Mapping[str, Any]) -> list[Any]:
-    """Dice, IoU and false-positive area of an image, empty where it has none."""
-    masked, true, found, overlap = row["has_mask"], row["true_pixels"], row["predicted_pixels"], row["overlap"]
-    if not masked:
-        return ["", "", ""]
-    return (
-        [2 * overlap / (true + found), overlap / (true + found - overlap), ""]
-        if true
-        else ["", "", found / row["pixels"]]
-    )
-
-
-def _area_text(auc: Mapping[str, Any] | None) -> str:
-    if not auc or auc["value"] is None:
-        return ""
-    return f"AUC {auc['value']:.3f}" + (f" [{auc['low']:.3f}, {auc['high']:.3f}]" if auc["low"] is not None else "")
-
-
-def _csv(header: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *lines])
-    return text.getvalue()
+def area_text(auc: Mapping[str, Any] | None) -> str:
+    """ "AUC value [low, high]" for a legend; empty where it is not defined."""
+    return "" if not auc or auc["value"] is None else f"AUC {with_interval(auc, 3)}"

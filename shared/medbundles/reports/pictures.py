@@ -14,21 +14,28 @@ TRUTH, PREDICTION = (0, 230, 118), (255, 64, 129)  # green and pink: told apart 
 SIDE, GAP, LINE = 384, 8, 20  # pixels: least long side of a panel, space between panels, height of a text line
 
 
-def gray(image: np.ndarray) -> np.ndarray:
+def gray(image: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
     """An image as a person would look at it: channels averaged, the middle 99 % of its values from black to white.
 
     Args:
         image: (H, W) or (C, H, W), any numbers.
+        window: the values of black and white instead, see `window_of`.
 
     Returns:
         uint8 (H, W).
     """
     plane = np.asarray(image, dtype=np.float32)
     plane = plane.mean(axis=0) if plane.ndim == 3 else plane
+    low, high = window or window_of(plane)
+    return np.asarray(255 * np.clip((plane - low) / max(high - low, 1e-12), 0, 1), dtype=np.uint8)
+
+
+def window_of(plane: np.ndarray) -> tuple[float, float]:
+    """The range of the middle 99 % of the values."""
     low, high = np.percentile(plane, [0.5, 99.5])
     if high <= low:  # nearly everything is background
-        low, high = float(plane.min()), float(plane.max())
-    return np.asarray(255 * np.clip((plane - low) / max(high - low, 1e-12), 0, 1), dtype=np.uint8)
+        low, high = plane.min(), plane.max()
+    return float(low), float(high)
 
 
 def overlay(
@@ -44,8 +51,8 @@ def overlay(
     Args:
         image: (H, W) or (C, H, W).
         path: the picture to write (.png).
-        predicted: (H, W) mask, outlined in pink; None: no such outline.
-        truth: (H, W) mask, outlined in green; None: no such outline.
+        predicted: (H, W) mask or class indices, outlined in pink; None: no such outline.
+        truth: (H, W) mask or class indices, outlined in green; None: no such outline.
         caption: text below; may hold line breaks.
 
     Returns:
@@ -57,9 +64,9 @@ def overlay(
     for name, mask, colour in (("truth", truth, TRUTH), ("prediction", predicted, PREDICTION)):
         if mask is None:
             continue
-        present = np.asarray(mask) > 0
-        legend.append((name if present.any() else f"{name} (empty)", colour))
-        marked[_outline(present, _factor(base))] = colour
+        mask = np.asarray(mask)
+        legend.append((name if (mask > 0).any() else f"{name} (empty)", colour))
+        marked[_enlarged_outline(mask, _factor(base))] = colour
     return write_panels([enlarged(base, _factor(base)), marked], path, caption, legend)
 
 
@@ -82,9 +89,29 @@ def heat_map(
     factor, legend = _factor(base), []
     marked = enlarged(under_heat(base, heat), factor)
     if predicted is not None and (np.asarray(predicted) > 0).any():
-        marked[_outline(np.asarray(predicted) > 0, factor)] = PREDICTION
+        marked[_enlarged_outline(np.asarray(predicted) > 0, factor)] = PREDICTION
         legend = [("prediction", PREDICTION)]
     return write_panels([enlarged(base, factor), marked], path, caption, legend)
+
+
+def comparison(target: np.ndarray, made: np.ndarray, path: str | Path, *, caption: str = "") -> Path:
+    """Write an image, its reconstruction in the same gray levels, and how far apart they are (black: not at all).
+
+    Args:
+        target: (H, W).
+        made: (H, W).
+        path: the picture to write (.png).
+        caption: text below, before what the brightest difference is.
+
+    Returns:
+        `path`.
+    """
+    window, difference = window_of(target), np.abs(np.asarray(made, dtype=np.float32) - target)
+    apart = under_heat(np.zeros(target.shape, dtype=np.uint8), difference / max(float(difference.max()), 1e-12))
+    factor = _factor(target)
+    panels = [enlarged(panel, factor) for panel in (gray(target, window), gray(made, window), apart)]
+    what = f"image, reconstruction, difference (brightest: {difference.max():.3g})"
+    return write_panels(panels, path, f"{caption}\n{what}".strip())
 
 
 def under_heat(base: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -108,14 +135,29 @@ def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
     return np.array(Image.fromarray(picture).convert("RGB").resize(size, Image.Resampling.BICUBIC))
 
 
-def _outline(mask: np.ndarray, factor: int) -> np.ndarray:
-    """The mask's inner rim, about two pixels of the enlarged picture wide."""
-    inside = np.pad(np.kron(mask, np.ones((factor, factor), dtype=bool)), 2)
-    core = inside.copy()
-    for axis in (0, 1):
-        for step in (-2, -1, 1, 2):
-            core &= np.roll(inside, step, axis)
-    return (inside & ~core)[2:-2, 2:-2]
+def outline(mask: np.ndarray, width: int = 1, closed: bool = False) -> np.ndarray:
+    """The inner rim of each class of a mask: its pixels that have, along a row or column, another class near.
+
+    Args:
+        mask: (H, W), class indices or bool; 0 is background.
+        width: how near, in pixels.
+        closed: whether there is background beyond the border of the picture.
+
+    Returns:
+        bool (H, W).
+    """
+    height, wide = mask.shape
+    padded = np.pad(mask, width, mode="constant" if closed else "edge")
+    rim = np.zeros(mask.shape, dtype=bool)
+    for step in range(2 * width + 1):
+        rim |= padded[step : step + height, width : width + wide] != mask
+        rim |= padded[width : width + height, step : step + wide] != mask
+    return rim & (mask > 0)
+
+
+def _enlarged_outline(mask: np.ndarray, factor: int) -> np.ndarray:
+    """The outline of a mask in the picture that is enlarged by this factor."""
+    return outline(np.kron(mask, np.ones((factor, factor), dtype=mask.dtype)), width=2, closed=True)
 
 
 def write_panels(panels: list[np.ndarray], path: str | Path, caption: str, legend: Sequence[tuple] = ()) -> Path:

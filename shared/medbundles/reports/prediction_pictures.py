@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
-from torch.nn import functional
+
+from medbundles.reports.pictures import gray, outline
+from medbundles.reports.planes_shown import shown_plane
 
 
 def prediction_pictures(output: Any, count: int) -> list[torch.Tensor]:
@@ -32,22 +35,13 @@ def prediction_pictures(output: Any, count: int) -> list[torch.Tensor]:
     if predicted is None:
         return []
     true = torch.zeros_like(predicted) if true is None else true
-    return [picture(*_planes(*sample)) for sample in zip(image, true, predicted, strict=True)]
+    return [picture(*shown_plane([i, t, p], [t, p])) for i, t, p in zip(image, true, predicted, strict=True)]
 
 
-def picture(image: torch.Tensor, true: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+def picture(image: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> torch.Tensor:
     """(H, W) image and class indices to a (3, H, W) uint8 picture with both outlines."""
-    low, high = image.quantile(0.01), image.quantile(0.99)  # single bright pixels must not make all the rest black
-    grey = ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1) * 255
-    edges = torch.stack([outline(predicted), outline(true), torch.zeros_like(true, dtype=torch.bool)])
-    return torch.where(edges.any(0), edges * 255, grey).to(torch.uint8)
-
-
-def outline(mask: torch.Tensor) -> torch.Tensor:
-    """Pixels of a class (index above 0) that touch another one, in an (H, W) map of class indices."""
-    index = mask[None].float()
-    largest, smallest = functional.max_pool2d(index, 3, 1, 1), -functional.max_pool2d(-index, 3, 1, 1)
-    return ((largest != smallest) & (index > 0))[0]
+    edges = np.stack([outline(predicted), outline(true), np.zeros(true.shape, dtype=bool)])
+    return torch.from_numpy(np.where(edges.any(0), edges * np.uint8(255), gray(image)))
 
 
 def _masks(value: Any, image: torch.Tensor) -> torch.Tensor | None:
@@ -58,12 +52,3 @@ def _masks(value: Any, image: torch.Tensor) -> torch.Tensor | None:
     value = value[: len(image)].detach().float().cpu()
     value = value.argmax(1) if value.shape[1] > 1 else value[:, 0]
     return value if bool((value == value.round()).all()) else None  # not whole numbers: a reconstruction, no mask
-
-
-def _planes(image: torch.Tensor, true: torch.Tensor, predicted: torch.Tensor) -> list[torch.Tensor]:
-    """The planes to show: the arrays themselves in 2D, of a volume (X, Y, Z) one slice as radiologists show it."""
-    if image.ndim == 2:
-        return [image, true, predicted]
-    filled = [(mask > 0).sum((0, 1)) for mask in (true, predicted)]
-    z = next((int(sizes.argmax()) for sizes in filled if sizes.any()), image.shape[-1] // 2)
-    return [array[..., z].flip(0, 1).T for array in (image, true, predicted)]

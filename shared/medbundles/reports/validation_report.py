@@ -10,9 +10,8 @@ from ignite.engine import Engine, Events
 from medbundles.handlers.history import history_of
 from medbundles.handlers.run import run_of
 from medbundles.handlers.stateful import stateful
-from medbundles.reports.evaluation import CLASSIFICATION
+from medbundles.metrics.cases import Cases, as_columns, as_rows
 from medbundles.reports.evaluation_report import EvaluationReport
-from medbundles.runs.directory import RunDirectory
 
 
 class ValidationReport:
@@ -23,39 +22,47 @@ class ValidationReport:
     and its confusion matrix also stand in metrics.json, under "classes".
 
     Args:
-        run_dir: the run directory.
-        validator: the evaluator that the trainer's ValidationHandler runs.
-        class_names: names of the N classes.
-        predictions: the postprocessing, whose thresholds are told.
+        cases: what measures the validator's cases.
+        class_names: names of the N classes, where there are classes.
+        predictions: the postprocessing, whose thresholds are reported.
         every: write confusion_matrix_epoch_X.png, roc_curve_epoch_X.png and pr_curve_epoch_X.png of every so many-th
             epoch X, if it is validated; 0: none.
-        scores: of the classification, see `medbundles.metrics.named_scores.SCORES`.
+        scores: see `medbundles.metrics.scores.SCORES`; None: the usual ones of what is measured.
+        channel_names: names of the K channels of the masks.
     """
 
     phase = "decide"
 
     def __init__(
         self,
-        run_dir: RunDirectory,
-        validator: Engine,
-        class_names: Sequence[str],
+        cases: Cases,
+        class_names: Sequence[str] = (),
         predictions: Any = None,
         every: int = 0,
-        scores: Sequence[str] = CLASSIFICATION,
+        scores: Sequence[str] | None = None,
+        channel_names: Sequence[str] = (),
     ):
-        self.validator, self.every = validator, every
+        self.every = every
         self.report = EvaluationReport(
-            run_dir, class_names, "val", predictions, worst=0, on_completed=False, scores=scores
-        )
+            cases, class_names, "val", predictions, worst=0, on_completed=False, scores=scores,
+            channel_names=channel_names,
+        )  # fmt: skip
         self.best: list[dict[str, Any]] = []
         self.best_epoch = 0
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
         stateful(engine)["validation_report"] = self
-        self.report.attach(self.validator)
+        engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
         engine.add_event_handler(Events.COMPLETED, self.write)
+
+    def start(self, engine: Engine) -> None:
+        """Listen to the validator."""
+        run = run_of(engine)
+        self.report.directory = run.directory
+        if not run.validator.has_event_handler(self.report, Events.ITERATION_COMPLETED):  # a host may run it again
+            self.report.attach(run.validator)
 
     def state_dict(self) -> dict[str, Any]:
         """The best epoch's predictions."""
@@ -73,15 +80,17 @@ class ValidationReport:
         is_best, is_drawn = best is not None and best["epoch"] == epoch, self.every > 0 and epoch % self.every == 0
         if not is_best and not is_drawn:
             return
-        rows = self.report.gathered()[0]  # by all ranks: they see the same metrics
+        columns = self.report.cases.in_reports()  # by all ranks: they see the same metrics
         if is_best:
-            self.best, self.best_epoch = rows, epoch
-            history.sections["classes"] = {"epoch": epoch, **self.report.evaluation(rows).classes()}
-            history.write(run)
+            self.best, self.best_epoch = as_rows(columns), epoch
+            classes = self.report.evaluation(columns).classes()
+            if classes:
+                history.sections["classes"] = {"epoch": epoch, **classes}
+                history.write(run)
         if is_drawn:
-            self.report.write_plots(rows, epoch)
+            self.report.write_plots(columns, epoch)
 
     def write(self, engine: Engine) -> None:
         """Write the report of the best epoch, on rank 0."""
         if self.best:
-            self.report.write_rows(self.best, {}, about={"epoch": self.best_epoch})
+            self.report.write_columns(as_columns(self.best), {}, about={"epoch": self.best_epoch})

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from ignite.engine import Engine
 
-from medbundles.metrics import AUC, Pick
+from medbundles.metrics import Cases, Classes, Score
+from medbundles.metrics.classification import AreaUnderCurve
 from medbundles.metrics.log_odds import log_odds
-from medbundles.metrics.patient_bootstrap import AreaUnderCurve
 from medbundles.transforms import Predictions
 
 
@@ -21,8 +22,9 @@ def test_an_order_survives_where_all_probabilities_are_one():
     label = torch.tensor([0, 1, 0, 1])
     pred = Predictions()({"pred": logits})["pred"]
     assert (pred["prob"][:, 1] == 1).all()
-    metric = AUC(output_transform=Pick("prob", "label"))
-    metric.update((pred["prob"], label))
-    assert metric.compute() == 1.0
+    engine = Engine(lambda engine, batch: {"pred": pred, "label": {"cls": label}})
+    Score("auc", Cases([Classes()])).attach(engine, "auc")
+    engine.run([0])
+    assert engine.state.metrics["auc"] == 1.0
     area = AreaUnderCurve(label.numpy(), pred["prob"].numpy())
     assert area(np.ones((1, 4)))[0] == 1.0

@@ -14,15 +14,7 @@ import torch
 from ignite.engine import Engine
 
 from medbundles.losses import ClassificationLoss, MultitaskLoss, SegmentationLoss
-from medbundles.metrics import (
-    AUC,
-    ConfusionScore,
-    FalsePositiveArea,
-    MeanDice,
-    MeanIoU,
-    MultitaskLossMetric,
-    combined_metric,
-)
+from medbundles.metrics import Cases, Classes, Losses, Masks, Score
 
 SIZE = 11
 LAMBDAS = (0.7, 0.4)
@@ -48,20 +40,25 @@ def take(data, index):
     return {key: take(value, index) if isinstance(value, dict) else value[index] for key, value in data.items()}
 
 
-def run(data, sizes, classes=2):
+def run(data, sizes):
     """The metrics after batches of these sizes."""
     engine = Engine(lambda engine, batch: batch)
-    dice, accuracy = MeanDice(), ConfusionScore("accuracy", classes)
-    metrics = {
-        "val_dice": dice,
-        "val_iou": MeanIoU(),
-        "val_fp_area": FalsePositiveArea(),
-        "val_acc": accuracy,
-        **{f"val_{name}": ConfusionScore(name, classes) for name in ("sensitivity", "specificity", "precision", "f1")},
-        "val_auc": AUC(),
-        "val_combined": combined_metric(dice, accuracy),
-        "val_loss": MultitaskLossMetric(MultitaskLoss(SegmentationLoss(), ClassificationLoss(), *LAMBDAS)),
-    }
+    loss = MultitaskLoss(SegmentationLoss(), ClassificationLoss(), *LAMBDAS)
+    cases = Cases([Classes(), Masks(), Losses(loss)])
+    names = (
+        "dice",
+        "iou",
+        "fp_area",
+        "acc",
+        "sensitivity",
+        "specificity",
+        "precision",
+        "f1",
+        "auc",
+        "combined",
+        "loss",
+    )
+    metrics = {f"val_{name}": Score(name, cases) for name in names}
     for name, metric in metrics.items():
         metric.attach(engine, name)
     start, batches = 0, []
@@ -121,7 +118,7 @@ def by_hand(data, classes=2):
 def test_values_for_every_batch_size(classes, batch_size):
     data = samples(classes)
     sizes = [batch_size] * (SIZE // batch_size) + ([SIZE % batch_size] if SIZE % batch_size else [])
-    found = run(data, sizes, classes)
+    found = run(data, sizes)
     expected = by_hand(data, classes)
     assert {name: type(value) for name, value in found.items()} == dict.fromkeys(expected, float)
     assert found == pytest.approx(expected, abs=1e-6)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medbundles.metrics.patient_bootstrap import (
-    AreaUnderCurve,
-    ClassificationScore,
-    PatientBootstrap,
-    PatientDice,
-    WeightedMean,
-)
+from medbundles.metrics.classification import AreaUnderCurve, ClassificationScore
+from medbundles.metrics.overlap import PatientDice
+from medbundles.metrics.patient_bootstrap import PatientBootstrap
+from medbundles.metrics.weighted import WeightedMean
 
 
 def data(n: int = 80, classes: int = 2, seed: int = 0):

@@ -9,14 +9,8 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from medbundles.metrics.thresholds import (
-    MASK_GRID,
-    ClassThreshold,
-    MaskThreshold,
-    best_class_threshold,
-    best_mask_threshold,
-    dice_at_thresholds,
-)
+from medbundles.metrics import Cases, Classes, MaskThresholds, Score
+from medbundles.metrics.thresholds import MASK_GRID, best_class_threshold, best_mask_threshold, dice_at_thresholds
 
 
 def sample(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,9 +36,9 @@ def test_dice_of_every_threshold_equals_the_definition():
 
 
 def test_best_mask_threshold_takes_the_largest_mean_and_of_equal_ones_the_middle():
-    dice = torch.zeros(3, 19)
-    dice[:2, 4:8] = torch.tensor([0.9, 0.5])[:, None]
-    dice[2] = torch.nan
+    dice = np.zeros((3, 19))
+    dice[:2, 4:8] = np.array([0.9, 0.5])[:, None]
+    dice[2] = np.nan
     threshold, score = best_mask_threshold(dice)
     assert threshold == 0.4
     assert score == pytest.approx(0.7)
@@ -66,17 +60,30 @@ def test_class_threshold_equals_the_best_of_all_cuts(seed):
 
 
 def test_class_threshold_without_a_choice():
-    assert best_class_threshold([0.1, 0.9], [0, 1]) == (0.5, 1.0)
-    assert math.isnan(best_class_threshold([0.1, 0.9], [1, 1])[0])
-    assert math.isnan(best_class_threshold([0.4, 0.4], [0, 1])[0])
+    assert best_class_threshold(np.array([0.1, 0.9]), np.array([0, 1])) == (0.5, 1.0)
+    assert math.isnan(best_class_threshold(np.array([0.1, 0.9]), np.array([1, 1]))[0])
+    assert math.isnan(best_class_threshold(np.array([0.4, 0.4]), np.array([0, 1]))[0])
 
 
-def run(metrics: dict, outputs: list[dict]) -> Engine:
+def test_weights_count_as_repeated_images():
+    rng = np.random.default_rng(0)
+    label, prob, weights = rng.integers(0, 2, 30), np.round(rng.random(30), 1), rng.integers(0, 4, 30)
+    again = np.repeat(np.arange(30), weights)
+    assert best_class_threshold(prob, label, weights) == pytest.approx(best_class_threshold(prob[again], label[again]))
+    dice = rng.random((30, 19))
+    dice[3] = np.nan
+    assert best_mask_threshold(dice, weights) == pytest.approx(best_mask_threshold(dice[again]))
+
+
+def run(outputs: list[dict]) -> dict:
+    """Mask and class threshold after two epochs of an engine; the second starts anew."""
     engine = Engine(lambda engine, output: output)
-    for name, metric in metrics.items():
-        metric.attach(engine, name)
-    engine.run(outputs)
-    return engine
+    cases = Cases([Classes(), MaskThresholds()])
+    for name in ("mask_threshold", "class_threshold"):
+        Score(name, cases).attach(engine, name)
+    engine.run(outputs, max_epochs=2)
+    assert len(cases.columns()["label"]) == sum(len(output["label"]["cls"]) for output in outputs)
+    return engine.state.metrics
 
 
 def test_as_metrics_of_an_engine_they_are_numbers():
@@ -85,26 +92,22 @@ def test_as_metrics_of_an_engine_they_are_numbers():
     score = torch.tensor([0.8, 0.7, 0.3, 0.35, 0.2, 0.9])
     outputs = [
         {
-            "pred": {"mask_prob": prob[part], "prob": torch.stack([1 - score[part], score[part]], 1)},
+            "pred": {
+                "mask_prob": prob[part], "prob": torch.stack([1 - score[part], score[part]], 1),
+                "class": (score[part] > 0.5).long(),
+            },
             "label": {"mask": mask[part], "cls": cls[part]},
         }
         for part in (slice(0, 4), slice(4, 6))
-    ]
-    metrics = {"mask": MaskThreshold(), "class": ClassThreshold()}
-    for _ in range(2):  # a second epoch starts anew
-        engine = run(metrics, outputs)
-        wanted = best_mask_threshold(dice_at_thresholds(prob, mask))
-        assert engine.state.metrics["mask"] == wanted[0]
-        assert metrics["mask"].dice == pytest.approx(wanted[1])
-        assert engine.state.metrics["class"] == pytest.approx(0.325)
-        assert metrics["class"].balanced_accuracy == 1.0
+    ]  # fmt: skip
+    found = run(outputs)
+    assert found["mask_threshold"] == best_mask_threshold(dice_at_thresholds(prob, mask).numpy())[0]
+    assert found["class_threshold"] == pytest.approx(0.325)
 
 
 def test_nothing_to_choose_is_nan_not_an_error():
     output = {
-        "pred": {"mask_prob": torch.rand(2, 1, 4, 4), "prob": torch.rand(2, 3)},
+        "pred": {"mask_prob": torch.rand(2, 1, 4, 4), "prob": torch.rand(2, 3), "class": torch.tensor([0, 2])},
         "label": {"mask": torch.zeros(2, 1, 4, 4), "cls": torch.tensor([0, 2])},
     }
-    engine = run({"mask": MaskThreshold(), "class": ClassThreshold()}, [output])
-    assert math.isnan(engine.state.metrics["mask"])
-    assert math.isnan(engine.state.metrics["class"])
+    assert all(math.isnan(value) for value in run([output]).values())

@@ -8,8 +8,9 @@ import pytest
 import torch
 from ignite.engine import Engine
 
+from medbundles.errors import ConfigError
 from medbundles.losses import LDAMLoss
-from medbundles.metrics import WeightedLoss
+from medbundles.metrics import Cases, Losses, Score
 
 
 class Given:
@@ -20,8 +21,10 @@ class Given:
 
 
 def run(loss, logits, label, sizes) -> float:
-    engine = Engine(lambda engine, rows: {"pred": {"cls": logits[rows]}, "label": {"cls": label[rows]}})
-    WeightedLoss(loss).attach(engine, "val_loss")
+    engine = Engine(
+        lambda engine, rows: {"image": logits[rows], "pred": {"cls": logits[rows]}, "label": {"cls": label[rows]}}
+    )
+    Score("loss", Cases([Losses(loss, "cls")])).attach(engine, "val_loss")
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     engine.run([slice(start, start + size) for start, size in zip(starts, sizes, strict=True)])
     return engine.state.metrics["val_loss"]
@@ -45,3 +48,12 @@ def test_a_weight_of_0_hides_a_nan_and_any_other_shows_it():
     logits[1, 1] = 0.5
     assert math.isnan(run(Given(), logits, label, [2, 1]))
     assert math.isnan(run(Given(), torch.zeros(3, 2), label, [3]))
+
+
+def test_a_loss_without_values_per_sample_is_a_mean_over_samples():
+    logits, label = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.5, 0.5]]), torch.tensor([0, 0, 1])
+    found = run(torch.nn.CrossEntropyLoss(), logits, label, [2, 1])
+    assert found == pytest.approx(float(torch.nn.functional.cross_entropy(logits.double(), label)), abs=1e-6)
+    weighted = torch.nn.CrossEntropyLoss(torch.tensor([1.0, 3.0]))  # of a single sample its weight would cancel out
+    with pytest.raises(ConfigError, match="the weight of its class cancels out"):
+        run(weighted, logits, label, [2, 1])

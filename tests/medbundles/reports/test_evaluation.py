@@ -9,20 +9,23 @@ import numpy as np
 import pytest
 
 from medbundles.errors import ConfigError
-from medbundles.metrics.named_scores import SCORES
+from medbundles.metrics.cases import as_columns
+from medbundles.metrics.scores import SCORES as DEFINITIONS
 from medbundles.reports.evaluation import Evaluation
 
 NAMES = ["LGG", "HGG"]
+CLASSES = ("label", "predicted", "prob")
+SCORES = [name for name, definition in DEFINITIONS.items() if definition.needs == CLASSES and definition.meaning]
 
 
-def rows(label, prob, threshold=0.5, sources=None) -> list[dict]:
-    return [
+def rows(label, prob, threshold=0.5, sources=None) -> dict[str, np.ndarray]:
+    return as_columns([
         {
             "name": f"case {i}", "patient": f"p{i}", "source": sources[i] if sources else "volumes", "file": "",
             "label": int(y), "predicted": int(p >= threshold), "prob": [1 - p, p],
         }
         for i, (y, p) in enumerate(zip(label, prob, strict=True))
-    ]  # fmt: skip
+    ])  # fmt: skip
 
 
 def few() -> Evaluation:
@@ -85,8 +88,7 @@ def test_many_errors_are_not_all_told_in_the_table():
 
 def test_more_than_two_classes_have_no_positive_one(tmp_path):
     prob = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.2, 0.2, 0.6]])
-    blank = rows([1, 0, 2], [0, 0, 0])
-    items = [row | {"prob": list(p), "predicted": int(p.argmax())} for row, p in zip(blank, prob, strict=True)]
+    items = rows([1, 0, 2], [0, 0, 0]) | {"prob": prob, "predicted": prob.argmax(1)}
     evaluation = Evaluation(items, ["a", "b", "c"], bootstrap=10)
     evaluation.write_metrics(tmp_path / "m", {})
     content = json.loads((tmp_path / "m.json").read_text())
@@ -107,7 +109,7 @@ def test_files_of_a_network_without_masks(tmp_path):
     assert {p.name for p in evaluation.write_plots(tmp_path)} == {
         "confusion_matrix.png", "roc_curve.png", "pr_curve.png",
     }  # fmt: skip
-    calibrated = Evaluation(evaluation.rows, NAMES, bootstrap=10, scores=["auc", "ece"])
+    calibrated = Evaluation(evaluation.columns, NAMES, bootstrap=10, scores=["auc", "ece"])
     assert (tmp_path / "reliability_epoch_2.png") in calibrated.write_plots(tmp_path, "_epoch_2")
 
 
@@ -119,12 +121,14 @@ def test_sources_have_their_own_scores():
 
 
 def test_without_rows_there_is_no_metric(tmp_path):
-    evaluation = Evaluation([], NAMES)
+    nothing = {name: np.empty(0, dtype=str) for name in ("name", "patient", "source", "file")}
+    nothing |= {"label": np.empty(0, dtype=int), "predicted": np.empty(0, dtype=int), "prob": np.empty((0, 2))}
+    evaluation = Evaluation(nothing, NAMES)
     evaluation.write_metrics(tmp_path / "m", {})
     assert json.loads((tmp_path / "m.json").read_text())["per_class"]["HGG"]["recall"] is None
     assert "taken for" not in evaluation.table()
 
 
 def test_an_unknown_score_lists_the_scores():
-    with pytest.raises(ConfigError, match="scores: 'bier' unknown; choose from: acc, sensitivity"):
-        Evaluation([], NAMES, scores=["auc", "bier"])
+    with pytest.raises(ConfigError, match=r"scores: 'bier' unknown; choose from: dice, .* acc, sensitivity"):
+        Evaluation({}, NAMES, scores=["auc", "bier"])

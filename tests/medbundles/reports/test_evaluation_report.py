@@ -15,6 +15,8 @@ from monai.engines import SupervisedEvaluator
 from torch import nn
 
 from medbundles.errors import ConfigError
+from medbundles.handlers import Run
+from medbundles.metrics import Cases, Classes, Masks
 from medbundles.reports import EvaluationReport
 from medbundles.transforms import Predictions, PrepareMultitaskBatch
 
@@ -58,6 +60,10 @@ def batches(seed: int = 0, count: int = 12, masked=True, labels=None) -> list[di
     return found
 
 
+def both() -> Cases:
+    return Cases([Classes(), Masks()])
+
+
 def evaluate(report: EvaluationReport, data: list[dict], predictions: Predictions) -> SupervisedEvaluator:
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"),
@@ -69,13 +75,21 @@ def evaluate(report: EvaluationReport, data: list[dict], predictions: Prediction
         val_handlers=[report],
         decollate=False,
     )
+    Run(report.folder).share(evaluator)
     evaluator.run()
     return evaluator
 
 
+def report_in(folder, *options, **more) -> EvaluationReport:
+    """A report whose run has this folder."""
+    report = EvaluationReport(*options, **more)
+    report.folder = Folder(folder)
+    return report
+
+
 def test_figures_equal_counting(tmp_path, caplog):
     data, predictions = batches(), Predictions(0.4, 0.6)
-    report = EvaluationReport(Folder(tmp_path), ["no", "yes"], predictions=predictions, worst=2, bootstrap=200)
+    report = report_in(tmp_path, both(), ["no", "yes"], predictions=predictions, worst=2, bootstrap=200)
     with caplog.at_level(logging.INFO, "medbundles"):
         evaluate(report, data, predictions)
     image, mask = (torch.cat([b[key] for b in data]).numpy() for key in ("image", "mask"))
@@ -107,7 +121,7 @@ def test_figures_equal_counting(tmp_path, caplog):
 
 def test_files(tmp_path):
     data, predictions = batches(), Predictions()
-    report = EvaluationReport(Folder(tmp_path), ["no", "yes"], "val", predictions, worst=2, bootstrap=50)
+    report = report_in(tmp_path, both(), ["no", "yes"], "val", predictions, worst=2, bootstrap=50)
     (tmp_path / "plots").mkdir()
     (tmp_path / "plots/worst_dice_7.png").write_text("of an earlier report")
     evaluate(report, data, predictions)
@@ -126,15 +140,15 @@ def test_files(tmp_path):
     for name, prob in zip(names, probs, strict=True):
         assert float(rows[name]["prob_yes"]) == pytest.approx(prob[1])
     worst = min((float(row["dice"]), name) for name, row in rows.items() if row["dice"])
-    assert report.kept["dice"][0]["row"]["name"] == worst[1]
+    assert report.worst.kept["dice"][0]["place"][1] == worst[1]
     wrong = {name: row for name, row in rows.items() if row["label"] != row["predicted"]}
     surest = max(wrong, key=lambda name: float(wrong[name][["prob_no", "prob_yes"][int(wrong[name]["predicted"])]]))
-    assert report.kept["class"][0]["row"]["name"] == surest
+    assert report.worst.kept["class"][0]["place"][1] == surest
 
 
 @pytest.mark.parametrize("options", [{"masked": False}, {"labels": 0}, {"masked": False, "labels": 1}])
 def test_what_is_not_defined_is_null_with_the_reason(tmp_path, options):
-    evaluate(EvaluationReport(Folder(tmp_path), ["no", "yes"], bootstrap=50), batches(**options), Predictions())
+    evaluate(report_in(tmp_path, both(), ["no", "yes"], bootstrap=50), batches(**options), Predictions())
     metrics = json.loads((tmp_path / "metrics/test_metrics.json").read_text())["metrics"]
     if "labels" in options:
         assert metrics["auc"] == {
@@ -150,7 +164,7 @@ def test_what_is_not_defined_is_null_with_the_reason(tmp_path, options):
 
 
 def test_writes_only_when_asked(tmp_path):
-    report = EvaluationReport(Folder(tmp_path), ["no", "yes"], bootstrap=50, worst=0, on_completed=False)
+    report = report_in(tmp_path, both(), ["no", "yes"], bootstrap=50, worst=0, on_completed=False)
     evaluator = evaluate(report, batches(), Predictions())
     assert not any(tmp_path.iterdir())
     report.write(evaluator, "_epoch_3")
@@ -158,26 +172,28 @@ def test_writes_only_when_asked(tmp_path):
         "confusion_matrix_epoch_3.png", "roc_curve_epoch_3.png", "pr_curve_epoch_3.png",
     }  # fmt: skip
     evaluator.run()  # a second evaluation starts anew
-    assert len(report.rows) == 12
+    assert len(report.cases.columns()["name"]) == 12
 
 
 def test_two_ranks_give_the_report_of_one(tmp_path, monkeypatch):
     data = batches()
-    alone = EvaluationReport(Folder(tmp_path / "one"), ["no", "yes"], bootstrap=50, worst=3)
+    alone = report_in(tmp_path / "one", both(), ["no", "yes"], bootstrap=50, worst=3)
     evaluate(alone, data, Predictions())
     ranks = [
-        EvaluationReport(Folder(tmp_path / "two"), ["no", "yes"], bootstrap=50, worst=3, on_completed=False)
-        for _ in "ab"
+        report_in(tmp_path / "two", both(), ["no", "yes"], bootstrap=50, worst=3, on_completed=False) for _ in "ab"
     ]
     evaluators = [
         evaluate(report, part, Predictions()) for report, part in zip(ranks, (data[1:], data[:1]), strict=True)
     ]
+    columns = ranks[1].cases.columns()
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "get_world_size", lambda: 2)
     monkeypatch.setattr(dist, "get_rank", lambda: 0)
 
     def gather(parts, mine):
-        parts[:] = [mine, (ranks[1].rows, ranks[1].kept)]
+        kept = [report.worst.kept for report in ranks]
+        other = kept[1] if any(mine is cases for cases in kept) else columns
+        parts[:] = [mine, other]
 
     monkeypatch.setattr(dist, "all_gather_object", gather)
     ranks[0].write(evaluators[0])
@@ -189,9 +205,9 @@ def test_two_ranks_give_the_report_of_one(tmp_path, monkeypatch):
 
 def test_misuse(tmp_path):
     with pytest.raises(ConfigError, match="prefix: 'train' is unknown; use 'test' or 'val'"):
-        EvaluationReport(Folder(tmp_path), ["no", "yes"], "train")
+        report_in(tmp_path, both(), ["no", "yes"], "train")
     with pytest.raises(ConfigError, match="class_names has 3 names, the network gives 2 classes"):
-        evaluate(EvaluationReport(Folder(tmp_path), ["a", "b", "c"]), batches(), Predictions())
+        evaluate(report_in(tmp_path, both(), ["a", "b", "c"]), batches(), Predictions())
 
 
 def test_a_network_without_masks(tmp_path):
@@ -200,13 +216,19 @@ def test_a_network_without_masks(tmp_path):
         {key: batch[key] for key in ("image", "label", "name", "patient", "image_path")} | {"source": ["volumes"] * 4}
         for batch in batches()
     ]
-    report = EvaluationReport(
-        Folder(tmp_path), ["LGG", "HGG"], predictions=Predictions(), bootstrap=50, scores=["balanced_acc", "ece"]
+    report = report_in(
+        tmp_path,
+        Cases([Classes()]),
+        ["LGG", "HGG"],
+        predictions=Predictions(),
+        bootstrap=50,
+        scores=["balanced_acc", "ece"],
     )
     evaluator = SupervisedEvaluator(
         device=torch.device("cpu"), val_data_loader=data, epoch_length=len(data), network=Corner(),
         postprocessing=Predictions(), val_handlers=[report], decollate=False,
     )  # fmt: skip
+    Run(report.folder).share(evaluator)
     evaluator.run()
     content = json.loads((tmp_path / "metrics/test_metrics.json").read_text())
     label = torch.cat([batch["label"] for batch in data])

@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 
 from medbundles.handlers import History
 from medbundles.handlers.stateful import stateful
+from medbundles.metrics import Cases, Classes
 from medbundles.reports import ValidationReport
 from medbundles.runs import RunDirectory
 from tests.medbundles.handlers.sharing import share
@@ -55,7 +56,7 @@ def train(tmp_path):
 
         share(trainer, run_dir, validator, metric="val_auc")
         History().attach(trainer)
-        handler = ValidationReport(run_dir, validator, NAMES, **options)
+        handler = ValidationReport(Cases([Classes()]), NAMES, **options)
         handler.attach(trainer)
         contents = []
 

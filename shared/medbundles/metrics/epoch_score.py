@@ -1,0 +1,73 @@
+"""Scores as metrics of the engines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ignite.engine import Engine
+from ignite.metrics import Metric
+
+from medbundles.errors import ConfigError
+from medbundles.metrics.cases import Cases
+from medbundles.metrics.scores import SCORES, loss_terms, score
+from medbundles.metrics.weighted import value_of
+
+
+class Score(Metric):
+    """A score of all cases of an epoch and of all ranks, as an Ignite metric for MONAI's engines.
+
+    The score "loss" of a loss with several terms also writes the mean of each term, before it is multiplied: attached
+    as "val_loss" it writes "val_seg_loss" and "val_cls_loss" ("loss" in the name is replaced).
+
+    Args:
+        name: one of `medbundles.metrics.scores.SCORES`.
+        cases: what measures the cases, see `Cases`.
+        channel: of masks with several channels this one alone, counted from 0; None: their mean.
+
+    Raises:
+        ConfigError: for an unknown name.
+
+    Example::
+
+        "val_dice": {"_target_": "medbundles.metrics.Score", "name": "dice", "cases": "@validate#cases"}
+    """
+
+    def __init__(self, name: str, cases: Cases, channel: int | None = None):
+        if name not in SCORES:
+            raise ConfigError(f"unknown score {name!r}; choose one of: {', '.join(SCORES)}")
+        self.name, self.cases, self.channel = name, cases, channel
+        super().__init__()
+
+    def reset(self) -> None:
+        """Nothing: the cases know when an epoch starts."""
+
+    def update(self, output: Any) -> None:
+        """Nothing: the cases are measured once for all scores."""
+
+    def started(self, engine: Engine) -> None:
+        """Start anew."""
+        self.cases.start(engine)
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Measure the batch, unless another score has."""
+        self.cases.collect(engine)
+
+    def compute(self) -> float:
+        """The score at weight 1; all ranks must ask.
+
+        Raises:
+            ConfigError: what is measured does not give it.
+        """
+        return self._value(self.name)
+
+    def _value(self, name: str) -> float:
+        columns = self.cases.columns()
+        return value_of(score(name, columns, self.channel), len(next(iter(columns.values()), ())))
+
+    def completed(self, engine: Engine, name: str) -> None:
+        """Write it into the engine's metrics."""
+        engine.state.metrics[name] = self.compute()
+        if self.name == "loss":
+            for term in loss_terms(self.cases.columns()):
+                if term != "loss":
+                    engine.state.metrics[name.replace("loss", term)] = self._value(term)

@@ -1,0 +1,180 @@
+"""What is measured of every case: a batch's output becomes columns of plain numbers, from which all scores follow.
+
+A measure takes an engine's batched output and gives name -> tensor, (B,) or (B, K), on the device that the output is
+on. Nothing is copied to the CPU here, so no iteration waits for a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from monai.metrics import SSIMMetric
+
+from medbundles.errors import ConfigError
+from medbundles.losses.per_image import per_sample
+from medbundles.metrics.pick import Pick
+from medbundles.metrics.thresholds import dice_at_thresholds
+
+Output = Mapping[str, Any]
+
+
+class Classes:
+    """label, predicted (B,) int64 and prob (B, N): true class, predicted class and probability of each class.
+
+    Reads pred["class"], pred["prob"] and label["cls"].
+    """
+
+    in_reports = True
+    picked = Pick("label.cls", "pred.class", "pred.prob")
+
+    def __call__(self, output: Output) -> dict[str, torch.Tensor]:
+        """The columns of a batch."""
+        label, predicted, prob = self.picked(output)
+        return {"label": label.flatten().long(), "predicted": predicted.long(), "prob": prob.detach()}
+
+
+class Masks:
+    """Pixels (or voxels) of the predicted and the true mask, and of both together.
+
+    has_mask (B,) bool, pixels (B,): size of a mask; overlap, predicted_pixels, true_pixels (B,), or (B, K) with several
+    channels. Reads pred["mask"] (B, K, ...), set where it is above 0; label["mask"] (B, K, ...) likewise, or class
+    indices (B, 1, ...), where index c + 1 is channel c of several and any index above 0 is the only channel; and
+    label["has_mask"] (B,), all True where the labels have no such entry. Both masks may stand alone as tensors.
+    """
+
+    in_reports = True
+
+    def __call__(self, output: Output) -> dict[str, torch.Tensor]:
+        """The columns of a batch."""
+        found, truth = _channels(_entry(output, "pred", "mask") > 0, _entry(output, "label", "mask"))
+        sums = {"overlap": (found & truth).sum(2), "predicted_pixels": found.sum(2), "true_pixels": truth.sum(2)}
+        pixels = torch.full((len(found),), found.shape[2], device=found.device)
+        columns = {"has_mask": _has_mask(output, pixels), "pixels": pixels}
+        return columns | {name: value[:, 0] if value.shape[1] == 1 else value for name, value in sums.items()}
+
+
+class MaskThresholds:
+    """dice_at_thresholds (B, T): Dice of each image at every mask threshold, NaN where it has no tumour or no mask.
+
+    With several channels it is the mean over those that are there. Reads pred["mask_prob"] (B, K, ...) and the labels
+    as `Masks` does. It only serves to choose the threshold, so it is in no report.
+    """
+
+    in_reports = False
+
+    def __call__(self, output: Output) -> dict[str, torch.Tensor]:
+        """The columns of a batch."""
+        prob, truth = _channels(Pick("pred.mask_prob")(output), _entry(output, "label", "mask"))
+        truth = truth & _has_mask(output, truth)[:, None, None]
+        dice = dice_at_thresholds(prob.flatten(0, 1), truth.flatten(0, 1))
+        return {"dice_at_thresholds": dice.unflatten(0, prob.shape[:2]).nanmean(dim=1)}
+
+
+class Reconstruction:
+    """How far a reconstruction is from its target: absolute_error, squared_error (sums), ssim, size, data_range (B,).
+
+    Reads pred and label, tensors (B, C, H, W) or (B, C, H, W, D) or dicts with the entry "reconstruction"; where there
+    is no label the image itself is the target. SSIM is MONAI's (Wang et al. 2004), mean over pixels and channels.
+
+    Args:
+        data_range: largest minus smallest value that an image can have; PSNR and SSIM depend on it.
+        win_size: side of SSIM's Gaussian window, in pixels; no image may be smaller.
+
+    Raises:
+        ConfigError: data_range is not above 0.
+    """
+
+    in_reports = True
+
+    def __init__(self, data_range: float = 1.0, win_size: int = 11):
+        if not data_range > 0:
+            raise ConfigError(f"data_range is {data_range!r}; it must be greater than 0")
+        self.data_range, self.win_size = float(data_range), win_size
+
+    def __call__(self, output: Output) -> dict[str, torch.Tensor]:
+        """The columns of a batch."""
+        made, target = reconstruction(output)
+        ssim = SSIMMetric(made.ndim - 2, self.data_range, win_size=self.win_size)(made, target)
+        difference = (made.double() - target.double()).flatten(1)
+        return {
+            "absolute_error": difference.abs().sum(1),
+            "squared_error": difference.square().sum(1),
+            "ssim": torch.as_tensor(ssim).flatten(),
+            "size": torch.full((len(made),), difference.shape[1], device=made.device),
+            "data_range": torch.full((len(made),), self.data_range, device=made.device),
+        }
+
+
+class Losses:
+    """Loss of each sample, and its weight (0: does not count), of every term.
+
+    A loss of one term gives values and weights (see `medbundles.losses.per_image.per_sample`, which takes any loss),
+    which become loss, loss_weight (B,). One of several gives a dict term -> values (NaN where a sample has none),
+    which become <term>_loss, <term>_loss_weight and <term>_loss_factor (the loss's lambda_<term>, that the term counts
+    with in the sum). What the loss does at the moment, such as deferred re-weighting, counts. In no report: it belongs
+    to the training.
+
+    Args:
+        loss: takes prediction and target.
+        entry: key of pred and label that the loss takes, such as "cls"; None: it takes them whole.
+    """
+
+    in_reports = False
+
+    def __init__(self, loss: Any, entry: str | None = None):
+        self.loss = loss
+        self.picked = Pick(*(f"{key}.{entry}" if entry else key for key in ("pred", "label")))
+
+    def __call__(self, output: Output) -> dict[str, torch.Tensor]:
+        """The columns of a batch."""
+        pred, target = self.picked(output)
+        found = per_sample(self.loss, pred, target)
+        if not isinstance(found, Mapping):
+            return {"loss": found[0], "loss_weight": found[1]}
+        columns: dict[str, torch.Tensor] = {}
+        for term, values in found.items():
+            # a sample without a mask has no segmentation loss; any other NaN is a diverged network's and must show
+            counts = target["has_mask"] if term == "seg" else torch.ones_like(values, dtype=torch.bool)
+            factor = torch.full_like(values, getattr(self.loss, f"lambda_{term}"))
+            columns |= {f"{term}_loss": values, f"{term}_loss_weight": counts, f"{term}_loss_factor": factor}
+        return columns
+
+
+def reconstruction(output: Output) -> tuple[torch.Tensor, torch.Tensor]:
+    """Reconstruction and target (B, C, ...) of an engine's output, see `Reconstruction`."""
+    made = _entry(output, "pred", "reconstruction")
+    target = output["image"] if output.get("label") is None else _entry(output, "label", "reconstruction")
+    return made.detach(), target
+
+
+def class_indices(mask: torch.Tensor) -> torch.Tensor:
+    """A mask of K channels (K, ...) as one of class indices (...): 0, or 1 + the last channel that is set."""
+    if len(mask) == 1:
+        return mask[0]
+    numbers = torch.arange(1, len(mask) + 1, device=mask.device).view(-1, *[1] * (mask.ndim - 1))
+    return ((mask > 0) * numbers).amax(0)
+
+
+def _entry(output: Output, key: str, name: str) -> torch.Tensor:
+    """output[key][name], or output[key] where that is the tensor itself."""
+    return output[key] if torch.is_tensor(output.get(key)) else Pick(f"{key}.{name}")(output)
+
+
+def _channels(found: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prediction (B, K, ...) and labels (B, K, ...) or (B, 1, ...) -> (B, K, P) and bool (B, K, P)."""
+    found, truth = found.flatten(2), truth.flatten(2)
+    if truth.shape[1] not in (1, found.shape[1]):
+        raise ConfigError(f"the prediction has {found.shape[1]} mask channels, the labels have {truth.shape[1]}")
+    if truth.shape[1] < found.shape[1]:
+        return found, truth == torch.arange(1, found.shape[1] + 1, device=truth.device)[:, None]
+    return found, truth > 0
+
+
+def _has_mask(output: Output, like: torch.Tensor) -> torch.Tensor:
+    """Which images have a mask, (B,) bool."""
+    label = output["label"]
+    if isinstance(label, Mapping) and "has_mask" in label:
+        return label["has_mask"].bool()
+    return torch.ones(len(like), dtype=torch.bool, device=like.device)

@@ -1,0 +1,68 @@
+"""Scores of masks and of reconstructions, from counts of pixels and sums of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from medbundles.metrics.weighted import WeightedMean
+
+LEAST_ERROR = 1e-20  # of the squared range, so that a perfect reconstruction has a PSNR of 200 dB and not infinity
+
+
+def with_case_scores(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The columns and the scores of each case that follow from them; one that is there already stays.
+
+    - dice, iou (n,) or (n, K): 2 * overlap / (predicted + true) and overlap / (predicted + true - overlap); NaN
+      where the true mask is empty or not there
+    - fp_area: predicted / pixels, the share of the image; NaN where the true mask is not empty or not there
+    - l1, mse (n,): mean absolute and squared error per pixel
+    - psnr: 10 * log10(data_range^2 / mse), in dB, at most 200
+    """
+    found: dict[str, np.ndarray] = {}
+    if "overlap" in columns:
+        overlap, predicted, true = (columns[name] for name in ("overlap", "predicted_pixels", "true_pixels"))
+        shape = (-1, *[1] * (np.ndim(overlap) - 1))
+        masked, pixels = (np.reshape(columns[name], shape) for name in ("has_mask", "pixels"))
+        there, empty = masked.astype(bool) & (true > 0), masked.astype(bool) & (true == 0)
+        both = np.maximum(predicted + true, 1)
+        found["dice"] = np.where(there, 2 * overlap / both, np.nan)
+        found["iou"] = np.where(there, overlap / np.maximum(both - overlap, 1), np.nan)
+        found["fp_area"] = np.where(empty, predicted / pixels, np.nan)
+    if "squared_error" in columns:
+        found["l1"] = columns["absolute_error"] / columns["size"]
+        found["mse"] = columns["squared_error"] / columns["size"]
+        found["psnr"] = -10 * np.log10(np.maximum(found["mse"] / columns["data_range"] ** 2, LEAST_ERROR))
+    return {**columns, **{name: values for name, values in found.items() if name not in columns}}
+
+
+class PatientDice:
+    """Dice per patient: 2 * overlap / (predicted + true) over all slices of a patient together, then the mean.
+
+    Patients without any tumour pixel in their masks do not count; false positives on empty slices of the others do.
+
+    Args:
+        patients: (n,) patient of each image.
+        overlap, predicted, truth: (n,) pixels, NaN for images without a mask.
+    """
+
+    undefined = "no patient has tumour in a mask"
+
+    def __init__(
+        self, patients: Sequence[str] | np.ndarray, overlap: np.ndarray, predicted: np.ndarray, truth: np.ndarray
+    ):
+        _, first, place = np.unique(np.asarray(patients, dtype=str), return_index=True, return_inverse=True)
+        sums = {
+            name: np.bincount(place, np.nan_to_num(values), len(first))
+            for name, values in {"overlap": overlap, "predicted_pixels": predicted, "true_pixels": truth}.items()
+        }
+        everyone = np.ones(len(first), dtype=bool)
+        dice = with_case_scores({**sums, "has_mask": everyone, "pixels": everyone})["dice"]
+        self.first = first  # all images of a patient have the same weight, so one of them stands for the patient
+        self.counts = ~np.isnan(dice)[place] & ~np.isnan(truth)
+        self._mean = WeightedMean(dice)
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """Weights (R, n) -> (R,)."""
+        return self._mean(weights[:, self.first])

@@ -1,0 +1,253 @@
+"""All scores by name: which columns each needs, what it means, and how it is made of them.
+
+A score is a function of weights (see `medbundles.metrics.weighted`). The metric of an epoch is its value at weight 1,
+the value and the interval of a report come from the same function, and so do the comparisons of stages and folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from medbundles.errors import ConfigError
+from medbundles.metrics.calibration import CalibrationError, brier_scores
+from medbundles.metrics.classification import AreaUnderCurve, ClassificationScore
+from medbundles.metrics.overlap import PatientDice, with_case_scores
+from medbundles.metrics.thresholds import best_class_threshold, best_mask_threshold
+from medbundles.metrics.weighted import MeanOfScores, ScoreOf, WeightedMean, value_of
+
+Columns = Mapping[str, np.ndarray]
+
+
+class Definition(NamedTuple):
+    """A score.
+
+    Args:
+        needs: columns, those of `with_case_scores` included.
+        make: columns -> function of weights.
+        meaning: in words; empty: it is for epochs, not for reports.
+        per_channel: of masks with several channels there is one for each channel, and their mean.
+    """
+
+    needs: tuple[str, ...]
+    make: Callable[[Columns], ScoreOf]
+    meaning: str = ""
+    per_channel: bool = False
+
+
+NO_EMPTY, NO_TUMOUR = "no image with a mask is free of tumour", "no image has tumour in its mask"
+CLASS_COLUMNS = ("label", "predicted", "prob")
+
+
+def _mean_of(column: str, undefined: str = "no values") -> Callable[[Columns], ScoreOf]:
+    return lambda columns: WeightedMean(columns[column], undefined)
+
+
+def _classification(kind: str, meaning: str) -> Definition:
+    return Definition(
+        CLASS_COLUMNS, lambda c: ClassificationScore(kind, c["label"], c["predicted"], c["prob"].shape[1]), meaning
+    )
+
+
+def _patient_dice(columns: Columns) -> ScoreOf:
+    counts = [
+        np.where(columns["has_mask"].astype(bool), columns[name], np.nan)
+        for name in ("overlap", "predicted_pixels", "true_pixels")
+    ]
+    return PatientDice(columns["patient"], *counts)
+
+
+def _combined(columns: Columns) -> ScoreOf:
+    right = (columns["label"] == columns["predicted"]).astype(float)
+    return MeanOfScores([_mean_dice(columns), WeightedMean(right)])
+
+
+def _mean_dice(columns: Columns) -> ScoreOf:
+    return score("dice", columns)
+
+
+class _Threshold:
+    """A threshold as a function of weights: the best for each row of them."""
+
+    def __init__(self, best: Callable[..., tuple[float, float]], *columns: np.ndarray):
+        self.best, self.columns = best, columns
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        return np.array([self.best(*self.columns, row)[0] for row in weights])
+
+
+def _class_threshold(columns: Columns) -> ScoreOf:
+    prob, label = columns["prob"], columns["label"]
+    positive = prob[:, 1] if prob.shape[1] == 2 else np.zeros(len(prob))  # more classes: there is nothing to choose
+    return _Threshold(best_class_threshold, positive, label)
+
+
+class MeanLoss:
+    """sum(weight * value) / sum(weight) of the samples' losses. A NaN that counts makes it NaN: that must show.
+
+    Args:
+        values: (n,).
+        own_weights: (n,) of the samples, 0: does not count.
+    """
+
+    def __init__(self, values: np.ndarray, own_weights: np.ndarray):
+        self.values, self.own_weights = np.where(own_weights > 0, values, 0.0), own_weights.astype(float)
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """Weights (R, n) -> (R,)."""
+        total = weights @ self.own_weights
+        return np.where(total > 0, weights @ (self.own_weights * self.values) / np.where(total > 0, total, 1), np.nan)
+
+
+def loss_terms(columns: Columns) -> list[str]:
+    """Columns of the terms of a loss, such as ["seg_loss", "cls_loss"]; ["loss"] of a loss without terms."""
+    return [name for name in columns if f"{name}_weight" in columns]
+
+
+def _loss(columns: Columns) -> ScoreOf:
+    """Sum of the terms' means, each with its factor; a term that no sample has, or with the factor 0, adds nothing."""
+    means, factors = [], []
+    for term in loss_terms(columns):
+        factor = float(columns.get(f"{term}_factor", np.ones(1))[0])
+        if factor > 0 and columns[f"{term}_weight"].any():
+            means.append(MeanLoss(columns[term], columns[f"{term}_weight"]))
+            factors.append(factor)
+    return MeanOfScores(means, factors) if means else WeightedMean(np.full(_count(columns), np.nan))
+
+
+def _count(columns: Columns) -> int:
+    return len(next(iter(columns.values()), ()))
+
+
+SCORES = {
+    "dice": Definition(
+        ("dice",), _mean_of("dice", NO_TUMOUR), "Dice per image, mean over images whose true mask is not empty", True
+    ),
+    "dice_patient": Definition(
+        ("patient", "overlap"), _patient_dice,
+        "Dice over all slices of a patient together, mean over patients with tumour", True,
+    ),
+    "iou": Definition(
+        ("iou",), _mean_of("iou", NO_TUMOUR),
+        "intersection over union per image, mean over images whose true mask is not empty", True,
+    ),
+    "fp_area": Definition(
+        ("fp_area",), _mean_of("fp_area", NO_EMPTY),
+        "share of the image wrongly marked as tumour, mean over images whose true mask is empty (0 is best)", True,
+    ),
+    "acc": _classification("acc", "share of images with the right class"),
+    "sensitivity": _classification(
+        "sensitivity", "share of positive images found (more than two classes: mean over classes)"
+    ),
+    "specificity": _classification(
+        "specificity", "share of negative images left alone (more than two classes: mean over classes)"
+    ),
+    "auc": Definition(
+        CLASS_COLUMNS, lambda c: AreaUnderCurve(c["label"], c["prob"]),
+        "area under the ROC curve (more than two classes: mean over classes)",
+    ),
+    "f1": _classification("f1", "F1 of the positive class (more than two classes: mean over classes)"),
+    "precision": _classification(
+        "precision",
+        "share of those predicted positive that are, 0 if none is (more than two classes: mean over classes)",
+    ),
+    "balanced_acc": _classification(
+        "balanced_acc", "mean over the classes of the share of their images that was found"
+    ),
+    "recall_macro": _classification("recall_macro", "recall, mean over classes: the balanced accuracy"),
+    "precision_macro": _classification(
+        "precision_macro", "precision, mean over classes (0 for a class that is never predicted)"
+    ),
+    "f1_macro": _classification("f1_macro", "F1, mean over classes"),
+    "brier": Definition(
+        CLASS_COLUMNS, lambda c: WeightedMean(brier_scores(c["label"], c["prob"]), "no images with a probability"),
+        "Brier score: mean of (probability of class 1 - truth)^2 (more classes: summed over them; 0 is best)",
+    ),
+    "ece": Definition(
+        CLASS_COLUMNS, lambda c: CalibrationError(c["label"], c["predicted"], c["prob"]),
+        "expected calibration error: confidence against share of right classes in 10 equally wide bins (0 is best)",
+    ),
+    "combined": Definition(
+        ("dice", "label", "predicted"), _combined, "mean of the Dice per image and the share of right classes"
+    ),
+    "l1": Definition(("l1",), _mean_of("l1"), "absolute error, mean over pixels, then over images (0 is best)"),
+    "mse": Definition(("mse",), _mean_of("mse"), "squared error, mean over pixels, then over images (0 is best)"),
+    "psnr": Definition(("psnr",), _mean_of("psnr"), "peak signal-to-noise ratio per image in dB, mean over images"),
+    "ssim": Definition(("ssim",), _mean_of("ssim"), "structural similarity per image, mean over images (1 is best)"),
+    "loss": Definition((), _loss),
+    "mask_threshold": Definition(
+        ("dice_at_thresholds",), lambda c: _Threshold(best_mask_threshold, c["dice_at_thresholds"])
+    ),
+    "class_threshold": Definition(("label", "prob"), _class_threshold),
+}  # fmt: skip
+IN_REPORTS = ("dice", "dice_patient", "iou", "fp_area", "acc", "sensitivity", "specificity", "auc", "f1",
+              "l1", "mse", "psnr", "ssim")  # fmt: skip
+
+
+def check_scores(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of scores for a report, as a tuple.
+
+    Raises:
+        ConfigError: naming the unknown ones and those there are.
+    """
+    known = [name for name, definition in SCORES.items() if definition.meaning]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ConfigError(f"scores: {', '.join(map(repr, unknown))} unknown; choose from: {', '.join(known)}")
+    return tuple(names)
+
+
+def scores_of(columns: Columns, names: Sequence[str] = IN_REPORTS) -> list[str]:
+    """Those of the scores that the columns give."""
+    there = with_case_scores(columns)
+    return [name for name in names if all(need in there for need in SCORES[name].needs)]
+
+
+def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:
+    """A score of the columns as a function of weights (R, n) -> (R,).
+
+    Args:
+        name: one of `SCORES`, or a term of the loss, such as "seg_loss".
+        columns: (n,) or (n, K) each.
+        channel: of masks with several channels this one alone; None: the mean over the channels that are there, each
+            a mean over its images. A draw without one of those does not count.
+
+    Raises:
+        ConfigError: an unknown score, or one whose columns are not there.
+    """
+    columns = with_case_scores(columns)
+    if name != "loss" and name in loss_terms(columns):
+        return MeanLoss(columns[name], columns[f"{name}_weight"])
+    if name not in SCORES:
+        raise ConfigError(f"unknown score {name!r}; choose one of: {', '.join(SCORES)}")
+    missing = [need for need in SCORES[name].needs if need not in columns]
+    if missing or (name == "loss" and not loss_terms(columns)):
+        raise ConfigError(
+            f"score {name!r}: nothing measured gives {', '.join(missing) or 'a loss'}; "
+            f"there are: {', '.join(columns) or 'no cases'}"
+        )
+    make = SCORES[name].make
+    if channel is not None:
+        return make(of_channel(columns, channel))
+    count = channel_count(columns) if SCORES[name].per_channel else 1
+    if count == 1:
+        return make(columns)
+    each = [make(of_channel(columns, c)) for c in range(count)]
+    there = [one for one in each if not np.isnan(value_of(one, _count(columns)))]
+    mean = MeanOfScores(there or each)
+    mean.counts = np.any([one.counts for one in each], axis=0)  # type: ignore[attr-defined]
+    return mean
+
+
+def channel_count(columns: Columns) -> int:
+    """Channels of the masks; 1 where there are none."""
+    dice = with_case_scores(columns).get("dice", np.empty(0))
+    return dice.shape[1] if dice.ndim == 2 else 1
+
+
+def of_channel(columns: Columns, channel: int) -> dict[str, np.ndarray]:
+    """The columns of one channel of the masks."""
+    per_channel = ("overlap", "predicted_pixels", "true_pixels", "dice", "iou", "fp_area")
+    return {n: v[:, channel] if n in per_channel and v.ndim == 2 else v for n, v in columns.items()}

@@ -1,0 +1,61 @@
+"""predictions.csv: what an evaluation found of each case, written and read."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medbundles.atomic_files import write_text_atomic
+from medbundles.reports.tables import csv_text
+
+ITEM = ("name", "patient", "source", "file")
+CASE_SCORES = ("dice", "iou", "fp_area", "l1", "mse", "psnr", "ssim")
+
+
+def write_predictions(
+    path: Path, columns: Mapping[str, np.ndarray], class_names: Sequence[str], channel_names: Sequence[str]
+) -> None:
+    """Write those of the columns that say what was found; a score that a case does not have is left empty."""
+    table: dict[str, Sequence[Any]] = {
+        name: columns[name].tolist() for name in (*ITEM, "has_mask", "label", "predicted") if name in columns
+    }
+    if "prob" in columns:
+        table |= {f"prob_{name}": columns["prob"][:, c].tolist() for c, name in enumerate(class_names)}
+    for name in (name for name in CASE_SCORES if name in columns):
+        values = columns[name]
+        if values.ndim == 2:
+            table |= {f"{name}_{channel}": _cells(values[:, c]) for c, channel in enumerate(channel_names)}
+        else:
+            table[name] = _cells(values)
+    write_text_atomic(path, csv_text(list(table), zip(*table.values(), strict=True)))
+
+
+def _cells(values: np.ndarray) -> list[Any]:
+    return ["" if np.isnan(value) else value for value in values.tolist()]
+
+
+def read_predictions(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a predictions.csv, sorted by source and name: text, whole numbers, and prob (n, N) and scores as
+    floats, NaN where the cell is empty."""
+    with open(path, encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    lines.sort(key=_place)
+    columns: dict[str, np.ndarray] = {}
+    for name in lines[0] if lines else ():
+        cells = [line[name] for line in lines]
+        if name in (*ITEM, "has_mask"):
+            columns[name] = np.array([cell == "True" for cell in cells]) if name == "has_mask" else np.array(cells)
+        elif name in ("label", "predicted"):
+            columns[name] = np.array(cells, dtype=int)
+        else:
+            columns[name] = np.array([float(cell) if cell else np.nan for cell in cells])
+    prob = [columns.pop(name) for name in list(columns) if name.startswith("prob_")]
+    return {**columns, "prob": np.stack(prob, axis=1)} if prob else columns
+
+
+def _place(line: Mapping[str, str]) -> tuple[str, str]:
+    return line["source"], line["name"]

@@ -1,0 +1,38 @@
+"""Tables and numbers as text: CSV, Markdown, and a value with its interval."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def csv_text(header: Sequence[Any], lines: Iterable[Sequence[Any]]) -> str:
+    """A CSV file's text; None becomes an empty cell."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *lines])
+    return text.getvalue()
+
+
+def markdown_table(header: Sequence[Any], lines: Iterable[Sequence[Any]], aligned: bool = False) -> list[str]:
+    """The lines of a Markdown table; `aligned`: with columns of one width, to be read as text too."""
+    cells = [[str(cell).replace("|", "\\|") for cell in line] for line in (header, *lines)]
+    widths = [max(3, *(len(line[i]) for line in cells)) if aligned else 3 for i in range(len(header))]
+    cells.insert(1, ["-" * width for width in widths])
+    if aligned:
+        cells = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in cells]
+    return [f"| {' | '.join(line)} |" for line in cells]
+
+
+def number(value: float | None, digits: int = 4, sign: str = "") -> str:
+    """The number, or "-" where there is none; sign "+": with its sign."""
+    return "-" if value is None else f"{value:{sign}.{digits}f}"
+
+
+def with_interval(measure: Mapping[str, Any], digits: int = 4, sign: str = "") -> str:
+    """ "value [low, high]" of what `PatientBootstrap.measure` gives, as much of it as there is."""
+    text = number(measure["value"], digits, sign)
+    if measure["low"] is None:
+        return text
+    return f"{text} [{number(measure['low'], digits, sign)}, {number(measure['high'], digits, sign)}]"

@@ -1,0 +1,141 @@
+"""The worst cases of an evaluation: which they are, and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ignite.engine import Engine
+
+from medbundles.metrics.cases import Cases
+from medbundles.metrics.measures import class_indices, reconstruction
+from medbundles.metrics.overlap import with_case_scores
+from medbundles.reports.pictures import comparison, overlay
+from medbundles.reports.planes_shown import shown_plane
+
+Case = dict[str, Any]
+Columns = Mapping[str, np.ndarray]
+
+
+def _dice(columns: Columns) -> np.ndarray:
+    dice = np.reshape(columns["dice"], (len(columns["dice"]), -1))
+    there = ~np.isnan(dice)
+    return np.where(there.any(1), np.nan_to_num(dice).sum(1) / np.maximum(there.sum(1), 1), np.nan)
+
+
+def _class(columns: Columns) -> np.ndarray:
+    of_truth = columns["prob"][np.arange(len(columns["label"])), columns["label"]]
+    return np.where(columns["label"] != columns["predicted"], of_truth, np.nan)
+
+
+def _reconstruction(columns: Columns) -> np.ndarray:
+    return -columns["mse"]
+
+
+# kind -> (column it needs, value of each case (n,): the lowest is the worst, NaN is not among them)
+KINDS: dict[str, tuple[str, Callable[[Columns], np.ndarray]]] = {
+    "dice": ("dice", _dice), "class": ("prob", _class), "reconstruction": ("mse", _reconstruction)
+}  # fmt: skip
+
+
+class WorstCases:
+    """Keeps the arrays of the worst cases so far while an evaluation runs.
+
+    Args:
+        count: how many of each kind; 0: none, and no batch is looked at.
+
+    Attributes:
+        kept: kind ("dice", "class", "reconstruction") -> cases, worst first: value, place (source and name), and
+            image, mask, truth, reconstruction (H, W), where there are such.
+    """
+
+    def __init__(self, count: int):
+        self.count = count
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew."""
+        self.kept: dict[str, list[Case]] = {kind: [] for kind in KINDS}
+
+    def add(self, engine: Engine, cases: Cases) -> None:
+        """Look at a batch that has been measured; only those among the worst are copied to the CPU whole."""
+        if self.count <= 0:
+            return
+        output: Any = engine.state.output
+        batch: Any = engine.state.batch
+        columns = with_case_scores({name: values.detach().cpu().numpy() for name, values in cases.latest.items()})
+        for kind, (needed, value_of) in KINDS.items():
+            # wrong classes are shown with their masks; of a network that only classifies there is nothing to outline
+            drawn = needed in columns and (kind != "class" or "dice" in columns)
+            values = value_of(columns) if drawn else np.empty(0)
+            for i in np.flatnonzero(~np.isnan(values)).tolist():
+                kept = self.kept[kind]
+                if len(kept) < self.count or values[i] < kept[-1]["value"]:
+                    place = (str(batch["source"][i]) if "source" in batch else "", str(batch["name"][i]))
+                    arrays = _arrays(output, i, kind)
+                    kept.append({"value": float(values[i]), "place": place, **arrays})
+                    kept.sort(key=_value)
+                    del kept[self.count :]
+
+    def merged(self, ranks: Sequence[Mapping[str, list[Case]]]) -> dict[str, list[Case]]:
+        """The worst of what each rank kept."""
+        return {
+            kind: sorted((case for rank in ranks for case in rank[kind]), key=_value)[: self.count] for kind in KINDS
+        }
+
+
+def _value(case: Case) -> float:
+    return case["value"]
+
+
+def _arrays(output: Mapping[str, Any], i: int, kind: str) -> dict[str, np.ndarray]:
+    """What is drawn of a case, one plane of each (H, W); of several channels of the image the mean."""
+    image = output["image"][i].detach().float().cpu().mean(0)
+    if kind == "reconstruction":
+        made, target = (part[i].detach().float().cpu().mean(0) for part in reconstruction(output))
+        names, arrays = ("image", "truth", "reconstruction"), [image, target, made]
+        return dict(zip(names, shown_plane(arrays), strict=True))
+    found, truth = (
+        class_indices(entry["mask"][i].detach().cpu() if isinstance(entry, Mapping) else entry[i].detach().cpu())
+        for entry in (output["pred"], output["label"])
+    )
+    return dict(zip(("image", "mask", "truth"), shown_plane([image, found, truth], [truth, found]), strict=True))
+
+
+def write_worst(
+    folder: Path, kept: Mapping[str, Sequence[Case]], rows: Mapping[tuple[str, str], Mapping[str, Any]],
+    class_names: Sequence[str],
+) -> list[Path]:  # fmt: skip
+    """Write the worst cases as pictures, worst_<kind>_<number>.png, in place of those of an earlier report.
+
+    Args:
+        folder: where they go.
+        kept: see `WorstCases`.
+        rows: (source, name) -> the case's columns.
+        class_names: names of the classes, if there are any.
+    """
+    written = []
+    for kind, cases in kept.items():
+        for number, case in enumerate(cases, start=1):
+            row, path = rows[case["place"]], folder / f"worst_{kind}_{number}.png"
+            caption = f"{row['name']} ({row['source']})\n{_facts(kind, case, row, class_names)}"
+            if "reconstruction" in case:
+                written.append(comparison(case["truth"], case["reconstruction"], path, caption=caption))
+            else:
+                truth = case["truth"] if row["has_mask"] else None
+                written.append(overlay(case["image"], path, predicted=case["mask"], truth=truth, caption=caption))
+    for old in set(folder.glob("worst_*_*.png")) - set(written):
+        old.unlink()
+    return written
+
+
+def _facts(kind: str, case: Case, row: Mapping[str, Any], class_names: Sequence[str]) -> str:
+    facts = [f"Dice {case['value']:.3f}"] if kind == "dice" else []
+    if "mse" in row:
+        facts.append(f"MSE {row['mse']:.4g}, PSNR {row['psnr']:.1f} dB, SSIM {row['ssim']:.3f}")
+    if "prob" in row:
+        prob = ", ".join(f"{name} {p:.3f}" for name, p in zip(class_names, row["prob"], strict=True))
+        facts.append(f"true class {class_names[row['label']]}, predicted {class_names[row['predicted']]} ({prob})")
+    return "; ".join(facts)
