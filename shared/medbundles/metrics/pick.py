@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from medbundles.errors import ConfigError
@@ -12,17 +12,18 @@ class Pick:
     """An `output_transform` for Ignite and MONAI metrics: picks entries out of the (nested) dict output.
 
     Args:
-        paths: keys joined by dots. One path gives the entry, more give a tuple.
+        *names: keys joined by dots. One gives the entry, more give a tuple.
+        paths: the same as a list, for a config, which has no arguments without a name.
 
     Example:
         >>> Pick("pred.mask", "label.mask")({"pred": {"mask": 1}, "label": {"mask": 2}})
         (1, 2)
     """
 
-    def __init__(self, *paths: str):
-        if not paths:
+    def __init__(self, *names: str, paths: Sequence[str] = ()):
+        self.paths = (*names, *paths)
+        if not self.paths:
             raise ConfigError('Pick needs at least one path, such as "pred.mask"')
-        self.paths = paths
 
     def __call__(self, output: Mapping[str, Any]) -> Any:
         """The entries.

@@ -13,7 +13,7 @@ OUTPUT = {"pred": {"mask": torch.ones(1), "class": 3}, "label": {"mask": torch.t
 
 def test_one_path_gives_the_entry_more_give_a_tuple():
     assert Pick("image")(OUTPUT) == 5
-    assert Pick("pred.class", "image")(OUTPUT) == (3, 5)
+    assert Pick("pred.class", "image")(OUTPUT) == Pick(paths=["pred.class", "image"])(OUTPUT) == (3, 5)
     assert pickle.loads(pickle.dumps(Pick("pred.class")))(OUTPUT) == 3
 
 
