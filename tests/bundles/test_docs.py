@@ -1,0 +1,118 @@
+"""What docs/ says is so: overlays train, commands and names exist, links lead somewhere."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import pydoc
+import re
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from medbundles.preflight.schema import read_settings
+from tests.bundles.setting_bench import quick
+from tests.bundles.setting_cases import CASES
+from tests.bundles.test_swaps import started
+from tests.bundles.test_toy_bundle import TOY
+from tests.test_rooms import ROOMS
+from tools.cli import VERBS, _find_verb, _load
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+TEXTS = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
+BLOCK = re.compile(r"^( *)```json ?(\w*)\n(.*?)^ *```", re.M | re.S)
+BLOCKS = [(page.name, name, text) for page in PAGES for _, name, text in BLOCK.findall(page.read_text())]
+OVERLAYS = [(page, name, text) for page, name, text in BLOCKS if name]
+LARGE_ENOUGH = {"spatial_size": [32, 32, 32], "head": "linear"}  # for DenseNet121
+OTHER_FLAGS = {"config_file", "bundle_root", "tracking", "tracking_uri"}  # of MONAI's command line
+
+
+def named(page: Path) -> str:
+    return page.name
+
+
+@pytest.mark.parametrize(("page", "name", "text"), OVERLAYS, ids=lambda text: text[:40])
+def test_an_overlay_trains_and_validates(bench_of, tmp_path, page, name, text):
+    overlay = json.loads(text)
+    bench = bench_of(next(case for case in CASES if case.bundle == name))
+    size = {k: v for k, v in LARGE_ENOUGH.items() if k in bench.config("train")} if "network_def" in overlay else {}
+    workflow = started(bench, overlay, tmp_path, **size)
+    workflow.parser.get_parsed_content("train::trainer").state.epoch_length = 2
+    with quick():
+        workflow.run()
+    folder = workflow.parser.get_parsed_content("run_dir").path
+    [epoch] = json.loads((folder / "metrics/metrics.json").read_text())["epochs"]
+    assert math.isfinite(epoch["val_loss"])
+    added = [key.rpartition("#")[2] for key in overlay if key.startswith("+validate#metrics#")]
+    assert set(added) <= epoch.keys()
+
+
+def test_each_kind_of_change_has_an_overlay():
+    changed = {key.lstrip("+").split("#")[0] for _, _, text in OVERLAYS for key in json.loads(text)}
+    assert {"network_def", "loss", "optimizer", "scheduler", "augmentation", "validate"} <= changed
+
+
+@pytest.mark.parametrize("text", [text for _, name, text in BLOCKS if not name])
+def test_other_json_is_what_it_shows(text):
+    content = json.loads(text)
+    if "data" in content:  # what the toy bundle has
+        train = json.loads((TOY / "configs/train.json").read_text())["data"]
+        for part in ("train", "val"):
+            train[part].pop("skip_bad_files")
+        assert content["data"] == train
+    else:
+        for schema in content.values():
+            Draft202012Validator.check_schema(schema)
+            assert schema.keys() - {"type", "minimum"} == {"description", "trained"}
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=named)
+def test_commands_of_the_tools_exist(page):
+    for command in re.findall(r"python -m tools ([\w-].*?)(?:`|$)", page.read_text(), re.M):
+        if command.startswith(("VERB", "knobs")):
+            continue
+        name, words = _find_verb(command.split())
+        parameters = inspect.signature(_load(name)).parameters
+        free = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+        unknown = {w[2:].split("=")[0] for w in words if w.startswith("--")} - parameters.keys()
+        assert free or not unknown, command
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=named)
+def test_commands_of_monai_name_files_and_settings(page):
+    known = {s.id for case in CASES for s in read_settings(case.configs / "schema.json")} | OTHER_FLAGS
+    for command in re.findall(r"-m monai\.bundle run (.*)", page.read_text()):
+        for file in re.findall(r"configs/\w+\.json", command):
+            assert any((case.configs.parent / file).is_file() for case in CASES), file
+        assert set(re.findall(r"--([\w#]+)", command)) <= known, command
+
+
+@pytest.mark.parametrize("page", [page for page in TEXTS if page.name != "CHANGELOG.md"], ids=named)
+def test_names_of_the_package_exist(page):
+    for name in set(re.findall(r"\bmedbundles(?:\.\w+)+", page.read_text())):
+        assert pydoc.locate(name) is not None, name
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=named)
+def test_links_and_files_exist(page):
+    text = page.read_text()
+    for link in re.findall(r"\]\((?!http)([^)#]+)", text):
+        assert (page.parent / link).exists(), link
+    for file in re.findall(r"`((?:[\w-]+/)+[\w.-]+\.(?:py|json|md))`", text):
+        places = (ROOT, ROOT / "shared", ROOT / "shared/medbundles", ROOT / "bundles/glioma_grading_resnet50_3d", TOY)
+        if "<" not in file and not file.startswith("models/"):
+            assert any((place / file).is_file() for place in places), file
+
+
+def test_the_readme_names_every_verb():
+    text = (ROOT / "README.md").read_text()
+    assert [verb for verb in VERBS if f"`{verb}`" not in text] == []
+
+
+def test_the_rooms_are_those_of_their_test():
+    rows = re.findall(r"^\| ((?:`[\w.]+`(?:, )?)+) \|", (ROOT / "docs/how-it-fits.md").read_text(), re.M)
+    rows = [set(re.findall(r"`([\w.]+)`", row)) for row in rows]
+    assert rows == [rooms - {"__init__", "data.__init__"} for rooms in ROOMS]
