@@ -37,14 +37,15 @@ def randomly(*more: dict[str, Any]) -> dict[str, Any]:
 BOTH = {"keys": ["image", "mask"], "allow_missing_keys": True}
 FLIPS = [{"_target_": "RandFlipd", **BOTH, "prob": 0.5, "spatial_axis": 0}]
 SCALE = {"logit_scale": 30}  # is that of the loss unless set, which another loss does not have
+PLAIN = {**SCALE, "drw_start_epoch": False}  # a loss of someone else's cannot weigh classes from an epoch on
 SWAPS: list[tuple[Case, dict[str, Any]]] = [
     (BRAIN, {"loss#seg_loss": {"_target_": "monai.losses.TverskyLoss", "sigmoid": True, "reduction": "none"}}),
     (BRAIN, {"loss#seg_loss": {"_target_": "monai.losses.DiceCELoss", "sigmoid": True}}),
     (BRAIN, {"loss#cls_loss": {"_target_": "torch.nn.CrossEntropyLoss", "reduction": "none"}}),
     *[(BRAIN, {"optimizer": optimizer}) for optimizer in OPTIMIZERS],
     (BRAIN, {"augmentation": randomly(*FLIPS)}),
-    (GLIOMA, {"loss": {"_target_": "torch.nn.CrossEntropyLoss", "label_smoothing": 0.1}, **SCALE}),
-    (GLIOMA, {"loss": {"_target_": "torch.nn.CrossEntropyLoss", "reduction": "none"}, "drw_start_epoch": 1, **SCALE}),
+    (GLIOMA, {"loss": {"_target_": "torch.nn.CrossEntropyLoss", "label_smoothing": 0.1}, **PLAIN}),
+    (GLIOMA, {"loss": {"_target_": "torch.nn.CrossEntropyLoss", "reduction": "none"}, **PLAIN}),
     (GLIOMA, {"network_def": DENSENET}),
     *[(GLIOMA, {"optimizer": optimizer}) for optimizer in OPTIMIZERS],
     (GLIOMA, {"augmentation": randomly()}),
