@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -34,32 +35,42 @@ class LoadReport:
     skipped: tuple[str, ...]
 
 
+def read_tensors(path: str | Path) -> Any:
+    """What `torch.save` wrote, on the CPU: tensors and plain values. Code in the file is never run.
+
+    Raises:
+        CheckpointError: when the file is missing, is cut off or broken, or holds pickled code.
+    """
+    if not Path(path).is_file():
+        raise CheckpointError(f"no weights file at {path}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken file makes the reader raise almost anything, struct.error for one
+        text = str(error).lower()
+        reason = "is not a weights file, or is cut off or broken"
+        if "torchscript" in text:
+            reason = "is a TorchScript archive; give the weights file (.pt) instead"
+        elif isinstance(error, pickle.UnpicklingError) and (
+            "unsupported global" in text or "unsupported class" in text
+        ):
+            reason = (
+                "holds pickled code or objects, not only tensors; it was not loaded, because loading it could run "
+                "anything. Ask for a file with a plain state dict"
+            )
+        raise CheckpointError(f"{path} {reason}") from error
+
+
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of a weights file or checkpoint, on the CPU. Code in the file is never run.
+    """The tensors of a weights file or checkpoint, on the CPU.
 
     Args:
         path: a plain state dict, or a checkpoint that has it under one of "network", "model", "state_dict" or
             "model_state_dict".
 
     Raises:
-        CheckpointError: when the file is missing, is cut off or broken, holds pickled code, or holds no weights.
+        CheckpointError: as `read_tensors`; or the file holds no weights.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no weights file at {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if any(words in str(error).lower() for words in ("unsupported global", "unsupported class")):
-            raise CheckpointError(
-                f"{path} holds pickled code or objects, not only tensors; it was not loaded, because loading it could "
-                "run anything. Ask for a file with a plain state dict"
-            ) from error
-        raise CheckpointError(f"{path} is not a weights file, or is cut off or broken") from error
-    except Exception as error:  # a broken file makes the reader raise almost anything, struct.error for one
-        if "TorchScript" in str(error):
-            raise CheckpointError(f"{path} is a TorchScript archive; give the weights file (.pt) instead") from error
-        raise CheckpointError(f"{path} is not a weights file, or is cut off or broken") from error
+    content = read_tensors(path)
     if isinstance(content, Mapping):
         content = next((content[key] for key in ENTRIES if isinstance(content.get(key), Mapping)), content)
     if (
