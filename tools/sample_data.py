@@ -7,7 +7,9 @@ from typing import Any
 
 from medbundles.data.lists.brats import MODALITIES
 from medbundles.errors import DataError, MedbundlesError
-from tools.phantoms.graded import GRADES, RECORD, make_graded_phantoms
+from tools.phantoms.graded import make_graded_phantoms
+from tools.phantoms.heads import GRADES
+from tools.phantoms.notes import RECORD
 from tools.phantoms.slices import make_phantoms
 from tools.prepare.prepared import PICTURES, SLICES, one_of, print_counts
 from tools.staging import SYNTHETIC, staged

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from medbundles.data.lists.splits import PARTS
-from medbundles.errors import DataError
-from tools.phantoms.heads import Head, draw_slice, random_head
+from tools.phantoms.heads import GRADES, draw_slice
+from tools.phantoms.notes import new_folder, write_notes
 
-NOTE = """\
-SYNTHETIC DATA: drawn by medbundles.data.make_phantoms, not measured on anybody.
-
-{parts} Each number that comes from these pictures says nothing about any disease, scanner or patient.
-
+LAYOUT = """\
 {{train,val,test}}/images/<patient>/   phantom slices, PNG {size}x{size}; masks/ has the lesion (0/255)
-kaggle/{{train,val,test}}/{{no,yes}}/    phantom pictures without masks, as from other scanners (JPEG, PNG; gray, RGB)
-seed {seed}
-"""
+kaggle/{{train,val,test}}/{{no,yes}}/    phantom pictures without masks, as from other scanners (JPEG, PNG; gray, RGB)"""
 
 
 def make_phantoms(
@@ -50,9 +42,7 @@ def make_phantoms(
     Raises:
         DataError: the folder is not empty.
     """
-    out = Path(out_dir)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out}: already holds something; give a new folder")
+    out = new_folder(out_dir)
     counts: dict[str, dict[str, int]] = {}
     members: dict[str, list[str]] = {}
     first = 1
@@ -69,29 +59,29 @@ def make_phantoms(
             "with_tumour": sum(tumours),
             "pictures": pictures[number],
         }
-    entries = [*PARTS, *(["kaggle"] if any(pictures) else []), "SYNTHETIC.txt", "split_synthetic.json"]
-    split = {"source": "synthetic", "seed": seed, "entries": entries, "counts": counts, "parts": members}
-    (out / "split_synthetic.json").write_text(json.dumps(split, indent=2) + "\n")
-    parts = " ".join(f"{part}: {c['slices']} slices, {c['pictures']} pictures." for part, c in counts.items())
-    (out / "SYNTHETIC.txt").write_text(NOTE.format(parts=parts, size=size, seed=seed))
+    what = " ".join(f"{part}: {c['slices']} slices, {c['pictures']} pictures." for part, c in counts.items())
+    folders = [*PARTS, *(["kaggle"] if any(pictures) else [])]
+    write_notes(out, what, LAYOUT.format(size=size), seed, folders, counts, {"parts": members})
     return counts
 
 
 def _write_patient(folder: Path, name: str, slices: int, size: int, seed: list[int]) -> int:
     """Write one patient's slices and masks; returns how many have a lesion."""
     rng = np.random.default_rng(seed)
-    head = random_head(rng)
     with_lesion = int(np.clip(round(slices / 2) + rng.integers(-1, 2), 0, slices))
     begin = int(rng.integers(0, slices - with_lesion + 1))
+    grade, gain = rng.choice(GRADES), rng.uniform(55, 110)
     for kind in ("images", "masks"):
         (folder / kind / name).mkdir(parents=True)
     for number in range(slices):
-        z = -0.6 + 1.2 * (number + 0.5) / slices
         # a ball cut into slices: largest in the middle
         place = (number - begin + 0.5) / with_lesion * 2 - 1 if begin <= number < begin + with_lesion else None
         lesion = 0.0 if place is None else float(np.sqrt(1 - 0.6 * place**2))
-        image, mask = draw_slice(head, z, lesion, size, rng)
-        Image.fromarray(image.astype(np.uint8)).save(folder / "images" / name / f"slice_{number:02d}.png")
+        one_head = np.random.default_rng([*seed, 1])  # the same in each slice
+        image, mask = draw_slice(grade, size, (number + 0.5) / slices, lesion, one_head)
+        image = image * gain * rng.uniform(0.9, 1.1) + rng.normal(0, 2.5, image.shape) * (image > 0)
+        pixels = np.clip(image, 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / name / f"slice_{number:02d}.png")
         Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "masks" / name / f"slice_{number:02d}.png")
     return with_lesion
 
@@ -99,10 +89,9 @@ def _write_patient(folder: Path, name: str, slices: int, size: int, seed: list[i
 def _write_picture(folder: Path, number: int, rng: np.random.Generator) -> None:
     """Write one yes/no picture as from another scanner: its own size, crop, gain, gamma, background and file type."""
     yes = number % 2 == 1
-    head: Head = replace(random_head(rng), tissue=100.0)
-    image, _ = draw_slice(head, rng.uniform(-0.5, 0.5), rng.uniform(0.7, 1.0) if yes else 0.0, 200, rng)
-    image = _crop(image, rng)
-    image = 255 * (image / 255) ** rng.uniform(0.8, 1.25) * rng.uniform(0.6, 1.3)
+    image, _ = draw_slice(rng.choice(GRADES), 200, rng.uniform(), rng.uniform(0.7, 1.0) * yes, rng)
+    image = _crop(100 * image, rng)
+    image = 255 * (image.clip(0, 255) / 255) ** rng.uniform(0.8, 1.25) * rng.uniform(0.6, 1.3)
     background = rng.uniform(8, 30) if rng.random() < 0.4 else 0.0
     image = image * (1 - background / 255) + background + rng.normal(0, 1.5, image.shape)
     pixels = np.clip(image, 0, 255).astype(np.uint8)

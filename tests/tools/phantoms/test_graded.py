@@ -14,7 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from medbundles.data import graded_cases, read_volume
 from medbundles.errors import ConfigError, DataError
-from tools.phantoms.graded import FIELD_OF_VIEW, draw_case, make_graded_phantoms
+from tools.phantoms.graded import make_graded_phantoms
+from tools.phantoms.heads import FIELD_OF_VIEW, draw_case
 
 SIZE = 32
 
