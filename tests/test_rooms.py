@@ -15,8 +15,7 @@ ROOMS = [
     {"networks", "losses", "inferers", "metrics", "data.lists", "data.batches", "data.__init__", "transforms"},
     {"optimizers", "runs"},
     {"preflight"},
-    {"handlers"},
-    {"reports"},
+    {"handlers", "reports"},  # report handlers follow the run's, and TensorBoard shows the reports' pictures
 ]
 
 

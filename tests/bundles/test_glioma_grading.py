@@ -110,7 +110,7 @@ def test_an_auc_of_one_class_is_undefined_and_never_best(
     split.write_text(json.dumps({"folds": 2, "fold_seed": 42, "class_names": ["LGG", "HGG"], "cases": cases}))
     folder = train(folds_file=str(split), epochs=2, plot_interval=1)
     assert caplog.text.count("Val   - Auc: undefined") == 2
-    assert "val_auc is NaN in epoch 1: not a candidate for best.pt" in caplog.text
+    assert "val_auc is NaN in epoch 1: it cannot be best.pt" in caplog.text
     history = metrics_of(folder)
     assert [epoch["val_auc"] for epoch in history["epochs"]] == [None, None]
     assert history["summary"]["best_epoch"] is None

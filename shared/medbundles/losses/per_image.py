@@ -72,10 +72,11 @@ class PerImage:
     def _try(self, logits: torch.Tensor, target: torch.Tensor) -> bool:
         """Whether it gives a scalar, seen on one image; what it cannot work with is refused."""
         for module in _judged(self.loss):
-            if logits.shape[1] == 1 and (getattr(module, "softmax", False) or getattr(module, "use_softmax", False)):
+            softmax = getattr(module, "softmax", False) or getattr(module, "use_softmax", False)
+            if logits.shape[1] == 1 and (softmax or isinstance(self.loss, nn.CrossEntropyLoss)):
                 raise ConfigError(
-                    f"{self.id}: {_name(module)} cannot take the softmax of one channel; "
-                    'write "sigmoid": true instead ("use_softmax": false for the focal loss).'
+                    f"{self.id}: {_name(module)} cannot take the softmax of one channel; use a loss with a sigmoid: "
+                    'MONAI\'s with "sigmoid": true, its focal loss without "use_softmax", or BCEWithLogitsLoss.'
                 )
             weighted = isinstance(module, nn.CrossEntropyLoss) and module.weight is not None
             if weighted and module.reduction == "mean" and logits.ndim == 2:

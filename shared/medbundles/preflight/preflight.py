@@ -127,7 +127,8 @@ def resolve(settings: list[Setting], parser: ConfigParser) -> tuple[dict[str, An
         try:
             value = raw if setting.id.endswith("_target_") else parser.get_parsed_content(setting.key)
         except Exception as error:  # whatever a user's expression raises
-            wrong.append(f"{setting.id}: {raw!r} cannot be worked out: {_root(error)}")
+            reason = _root(error).replace("::", "#")  # as one writes it, not as MONAI does
+            wrong.append(f"{setting.id}: {str(raw).replace('::', '#')!r} cannot be worked out: {reason}")
             continue
         values[setting.id] = str(value) if type(value).__module__ == "torch" else value  # torch.device
     return values, wrong

@@ -65,7 +65,9 @@ def test_pictures_are_those_of_the_last_validation_batch(tiny_training):
     assert [s.step for s in shown] == [1, 2]
     pixels = np.asarray(Image.open(io.BytesIO(shown[-1].encoded_image_string)))
     output = trainer.validator.state.output
-    expected = picture(*(part[0, 0] for part in (output["image"], output["label"]["mask"], output["pred"]["mask"])))
+    expected = picture(
+        *(part[0, 0].numpy() for part in (output["image"], output["label"]["mask"], output["pred"]["mask"]))
+    )
     np.testing.assert_array_equal(pixels.transpose(2, 0, 1), expected.numpy())
     assert output["pred"]["mask"].any()
 

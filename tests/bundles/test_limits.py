@@ -1,0 +1,115 @@
+"""What a component refuses from Python is what the schema refuses from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from monai.transforms import Compose
+from torch import nn
+
+from medbundles.data import GradedFolds, SeededDataset
+from medbundles.data.batches.balance import class_batches
+from medbundles.data.batches.samplers import MixedBatches
+from medbundles.data.lists.inference_inputs import check_existing
+from medbundles.data.lists.modalities import wanted_modalities
+from medbundles.errors import ConfigError, one_of
+from medbundles.losses import ClassificationLoss, LDAMLoss, MultitaskLoss, SegmentationLoss
+from medbundles.networks import GradingResNet, MultitaskUNet
+from medbundles.optimizers import build_optimizer, build_scheduler
+from tests.bundles.setting_cases import BRAIN, GLIOMA, Case
+
+
+def optimizer(**options: Any) -> torch.optim.Optimizer:
+    return build_optimizer(nn.Linear(1, 1), **{"name": "adam", "lr": 0.1, **options})
+
+
+def scheduler(**options: Any) -> Any:
+    return build_scheduler(optimizer(), **{"name": "cosine", "epochs": 10, **options})
+
+
+def balanced(sampling: str) -> Any:
+    return class_batches([{"label": i % 2} for i in range(8)], 2, sampling)
+
+
+mixed = partial(MixedBatches, ["a", "b"] * 4, {"a": 0.5, "b": 0.5}, 2)
+ldam = partial(LDAMLoss, counts=[3, 5])
+multitask = partial(MultitaskLoss, SegmentationLoss(), ClassificationLoss())
+folds = partial(GradedFolds, "nowhere", "flair", ["LGG", "HGG"])
+
+# what is built, its argument, the bundle, the setting
+LIMITS: list[tuple[Callable[..., Any], str, Case, str]] = [
+    (SegmentationLoss, "name", BRAIN, "loss#seg_loss#name"),
+    (SegmentationLoss, "dice_weight", BRAIN, "loss#seg_loss#dice_weight"),
+    (SegmentationLoss, "bce_weight", BRAIN, "loss#seg_loss#bce_weight"),
+    (SegmentationLoss, "smooth", BRAIN, "loss#seg_loss#smooth"),
+    (ClassificationLoss, "name", BRAIN, "loss#cls_loss#name"),
+    (ClassificationLoss, "label_smoothing", BRAIN, "loss#cls_loss#label_smoothing"),
+    (multitask, "lambda_seg", BRAIN, "loss#lambda_seg"),
+    (multitask, "lambda_cls", BRAIN, "loss#lambda_cls"),
+    (MultitaskUNet, "depth", BRAIN, "depth"),
+    (MultitaskUNet, "frozen", BRAIN, "frozen"),
+    (optimizer, "name", BRAIN, "optimizer#name"),
+    (scheduler, "name", BRAIN, "scheduler#name"),
+    (scheduler, "mode", BRAIN, "scheduler#mode"),
+    (scheduler, "warmup_epochs", BRAIN, "scheduler#warmup_epochs"),
+    (scheduler, "warmup_type", BRAIN, "scheduler#warmup_type"),
+    (mixed, "sampling", BRAIN, "mixing#sampling"),
+    (partial(SeededDataset, [], Compose([]), cache_dir="."), "cache", BRAIN, "cache"),
+    (check_existing, "existing", BRAIN, "existing"),
+    (ldam, "name", GLIOMA, "loss#name"),
+    (ldam, "max_m", GLIOMA, "loss#max_m"),
+    (ldam, "s", GLIOMA, "loss#s"),
+    (ldam, "drw_rule", GLIOMA, "loss#drw_rule"),
+    (ldam, "drw_beta", GLIOMA, "loss#drw_beta"),
+    (ldam, "logit_scale", GLIOMA, "logit_scale"),
+    (GradingResNet, "depth", GLIOMA, "depth"),
+    (GradingResNet, "layout", GLIOMA, "layout"),
+    (GradingResNet, "head", GLIOMA, "head"),
+    (folds, "folds", GLIOMA, "folds"),
+    (folds, "fold", GLIOMA, "fold"),
+    (folds, "selection", GLIOMA, "selection"),
+    (folds, "part", GLIOMA, "part"),
+    (balanced, "sampling", GLIOMA, "sampling"),
+    (wanted_modalities, "modality", GLIOMA, "modality"),
+]
+
+
+def at_the_ends(schema: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Values just inside and just outside of what a schema allows."""
+    if schema.get("type") == "array":
+        return tuple([[value] for value in values] for values in at_the_ends(schema["items"]))  # type: ignore[return-value]
+    if "enum" in schema:
+        return schema["enum"], ["nonsense"]
+    step = 1 if schema["type"] == "integer" else 1e-6
+    inside, outside = [], []
+    for key, way in (("minimum", 1), ("exclusiveMinimum", 1), ("maximum", -1), ("exclusiveMaximum", -1)):
+        if key in schema:
+            excluded = key.startswith("exclusive")
+            inside.append(schema[key] + way * step * excluded)
+            outside.append(schema[key] - way * step * (not excluded))
+    return inside, outside
+
+
+@pytest.mark.parametrize(
+    ("build", "argument", "case", "setting"), LIMITS, ids=[f"{case} {name}" for *_, case, name in LIMITS]
+)
+def test_component_and_schema_have_the_same_limits(build, argument, case, setting):
+    schema = case.settings[setting].schema
+    inside, outside = at_the_ends(schema.get("anyOf", [schema])[0])
+    assert inside
+    assert outside
+    with torch.device("meta"):  # no weights are made
+        for value in inside:
+            build(**{argument: value})
+        for value in outside:
+            with pytest.raises(ConfigError):
+                build(**{argument: value})
+
+
+def test_the_nearest_name_is_given():
+    with pytest.raises(ConfigError, match=r"'memori' is unknown; use one of: none, memory; did you mean 'memory'"):
+        one_of("cache", "memori", ("none", "memory"))

@@ -1,0 +1,121 @@
+"""Someone else's network, loss, optimizer, augmentation by overlay: really trained for two steps, and validated."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from monai.bundle import ConfigWorkflow
+from monai.networks.nets import DenseNet121
+
+from medbundles.preflight.command_line import readable
+from tests.bundles.glioma_bench import REAL
+from tests.bundles.setting_bench import Bench, quick
+from tests.bundles.setting_cases import BRAIN, GLIOMA, Case
+
+OPTIMIZERS = [
+    {"_target_": "monai.optimizers.Novograd", "params": "$@network.parameters()", "lr": "@lr"},
+    {"_target_": "torch.optim.RMSprop", "params": "$@network.parameters()", "lr": "@lr", "momentum": 0.5},
+]
+DENSENET = {
+    "_target_": "monai.networks.nets.DenseNet121",
+    "spatial_dims": 3,
+    "in_channels": {"_target_": "medbundles.data.channel_count", "modality": "@modality"},
+    "out_channels": "$len(@class_names)",
+}
+
+
+def randomly(*more: dict[str, Any]) -> dict[str, Any]:
+    noise = {"_target_": "RandGaussianNoised", "keys": "image", "prob": 0.5, "std": 0.02}
+    return {"_target_": "Compose", "transforms": [*more, noise]}
+
+
+BOTH = {"keys": ["image", "mask"], "allow_missing_keys": True}
+FLIPS = [{"_target_": "RandFlipd", **BOTH, "prob": 0.5, "spatial_axis": 0}]
+SCALE = {"logit_scale": 30}  # is that of the loss unless set, which another loss does not have
+PLAIN = {**SCALE, "drw_start_epoch": False}  # a loss of someone else's cannot weigh classes from an epoch on
+SWAPS: list[tuple[Case, dict[str, Any]]] = [
+    (BRAIN, {"loss#seg_loss": {"_target_": "monai.losses.TverskyLoss", "sigmoid": True, "reduction": "none"}}),
+    (BRAIN, {"loss#seg_loss": {"_target_": "monai.losses.DiceCELoss", "sigmoid": True}}),
+    (BRAIN, {"loss#cls_loss": {"_target_": "torch.nn.CrossEntropyLoss", "reduction": "none"}}),
+    *[(BRAIN, {"optimizer": optimizer}) for optimizer in OPTIMIZERS],
+    (BRAIN, {"augmentation": randomly(*FLIPS)}),
+    (GLIOMA, {"loss": {"_target_": "torch.nn.CrossEntropyLoss", "label_smoothing": 0.1}, **PLAIN}),
+    (GLIOMA, {"loss": {"_target_": "torch.nn.CrossEntropyLoss", "reduction": "none"}, **PLAIN}),
+    (GLIOMA, {"network_def": DENSENET}),
+    *[(GLIOMA, {"optimizer": optimizer}) for optimizer in OPTIMIZERS],
+    (GLIOMA, {"augmentation": randomly()}),
+]
+
+
+def started(bench: Bench, overlay: dict[str, Any], folder: Path, **settings: Any) -> ConfigWorkflow:
+    """The bundle's training with an overlay in a file of its own."""
+    file = folder / "overlay.json"
+    file.write_text(json.dumps(overlay))
+    small = {k: v for k, v in {**bench.small, "cache": "none", **settings}.items() if v is not ...}
+    small = {k: v for k, v in small.items() if k.split("#")[0] not in overlay}
+    files = [str(bench.bundle / "configs/train.json"), str(file)]
+    places = {"output_dir": str(folder / "runs"), **bench.own_folds()}
+    workflow = ConfigWorkflow(
+        files, meta_file=None, logging_file=False, workflow_type="train", **{**small, "epochs": 1, **places}
+    )
+    workflow.initialize()
+    return workflow
+
+
+@pytest.mark.parametrize(("case", "overlay"), SWAPS, ids=lambda x: str(x)[:90])
+def test_it_trains_and_validates(case, overlay, bench_of, tmp_path):
+    size = {"spatial_size": [32, 32, 32], **REAL} if "network_def" in overlay else {}
+    workflow = started(bench_of(case), overlay, tmp_path, **size)
+    trainer = workflow.parser.get_parsed_content("train::trainer")
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items() if "weight" in name}
+    trainer.state.epoch_length = 2
+    with quick():
+        workflow.run()
+    after = trainer.network.state_dict()
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())
+    folder = workflow.parser.get_parsed_content("run_dir").path
+    [epoch] = json.loads((folder / "metrics/metrics.json").read_text())["epochs"]
+    assert math.isfinite(epoch["val_loss"])
+    assert (folder / "checkpoints/last.pt").is_file()
+
+
+def test_the_loss_multiplies_by_its_scale_what_the_network_has_not_multiplied(bench_of, tmp_path):
+    bench = bench_of(GLIOMA)
+    workflow = started(bench, {"network_def": DENSENET}, tmp_path, spatial_size=[32] * 3, **{**REAL, "loss#s": 12})
+    assert isinstance(workflow.parser.get_parsed_content("network_def"), DenseNet121)
+    loss = workflow.parser.get_parsed_content("loss")
+    logits, label = torch.tensor([[0.2, -0.1]], dtype=torch.float64), torch.tensor([1])
+    other, true = 12 * 0.2, 12 * (-0.1 - loss.margins[1].item())
+    assert loss(logits, label).item() == pytest.approx(math.log(1 + math.exp(other - true)), rel=1e-6)
+
+
+def test_a_metric_of_ones_own_may_be_followed(bench_of, tmp_path):
+    mine = {"_target_": "medbundles.metrics.AUC"}
+    overlay = {"+validate#metrics#val_mine": mine, "early_stopping#monitor": "val_mine"}
+    workflow = started(bench_of(GLIOMA), overlay, tmp_path)
+    workflow.parser.get_parsed_content("train::trainer").state.epoch_length = 2
+    with quick():
+        workflow.run()
+    folder = workflow.parser.get_parsed_content("run_dir").path
+    assert "val_mine" in json.loads((folder / "metrics/metrics.json").read_text())["epochs"][0]
+
+
+def test_another_loss_needs_the_networks_scale(bench_of, tmp_path):
+    overlay = {"loss": {"_target_": "torch.nn.CrossEntropyLoss"}}
+    assert "logit_scale: '@loss#s' cannot be worked out" in refusal(started(bench_of(GLIOMA), overlay, tmp_path))
+
+
+def refusal(workflow: ConfigWorkflow) -> str:
+    with pytest.raises(RuntimeError) as error:
+        workflow.run()
+    return readable(error.value) or ""
+
+
+def test_a_metric_that_is_not_measured_cannot_be_followed(bench_of, tmp_path):
+    workflow = started(bench_of(GLIOMA), {"scheduler#monitor": "val_dice"}, tmp_path)
+    assert "scheduler#monitor: 'val_dice' is no metric; validate#metrics has: val_acc" in refusal(workflow)
