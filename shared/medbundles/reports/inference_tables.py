@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,31 +43,39 @@ def volume_probability(prob: Sequence[Sequence[float]]) -> tuple[list[float], li
 
 
 class ResultTables:
-    """Rows of all inputs, written as predictions.json (everything) and predictions.csv (a line per input).
+    """Rows of all inputs, written as predictions.json (everything) and predictions.csv.
+
+    The CSV has a line per input, and below it one for each entry of its "slices". What a network does not give (a
+    class, a mask) is left out of the JSON and empty in the CSV.
 
     Args:
         output: folder of the two files.
+        fields: columns of the CSV; one that begins with "prob" becomes a column per class.
         class_names: names of the N classes.
-        checkpoint: the weights' file; its content is told by a hash where the file is there.
-        class_threshold: probability from which the second of two classes is chosen.
+        checkpoint: the weights' file; it is known again by a hash of its content, where the file is there.
+        thresholds: name -> value of the thresholds that decide.
     """
 
-    fields: tuple[str, ...] = ("file", "name", "grade", "prob", "class_threshold", "checkpoint", "grad_cam")
-    chosen = "grade"  # key of a row that names its class
-    weights: tuple[str, ...] = ("checkpoint", "checkpoint_id", "class_names")
-    thresholds: tuple[str, ...] = ("class_threshold",)
+    weights = ("checkpoint", "checkpoint_id", "class_names")
 
-    def __init__(self, output: Path, class_names: list[str], checkpoint: str, class_threshold: float):
-        self.output, self.class_names, self.class_threshold = output, class_names, class_threshold
+    def __init__(
+        self,
+        output: Path,
+        fields: Sequence[str],
+        class_names: list[str],
+        checkpoint: str,
+        thresholds: dict[str, float | None],
+    ):
+        self.output, self.fields, self.class_names, self.thresholds = output, fields, class_names, thresholds
         self.head: dict[str, Any] = {
             "checkpoint": checkpoint,
             "checkpoint_id": content_id(checkpoint) if checkpoint and Path(checkpoint).is_file() else "",
             "class_names": class_names,
-            "class_threshold": class_threshold if len(class_names) == 2 else None,
+            **thresholds,
         }
         self.rows: dict[str, dict[str, Any]] = {}
 
-    def check_earlier(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+    def earlier_rows(self, keys: Sequence[str]) -> list[dict[str, Any]]:
         """The rows of an earlier run in the same folder, which agrees with this one in `keys`.
 
         Raises:
@@ -93,19 +100,11 @@ class ResultTables:
         Raises:
             ConfigError: it used other weights or thresholds.
         """
-        self.rows = {row["file"]: row for row in self.check_earlier((*self.weights, *self.thresholds))}
+        self.rows = {row["file"]: row for row in self.earlier_rows((*self.weights, *self.thresholds))}
 
     def add(self, row: dict[str, Any]) -> None:
-        """Add an input's row; "prob" (N,) may be None."""
+        """Add an input's row."""
         self.rows[row["file"]] = row
-
-    def count(self) -> dict[str, int]:
-        """Inputs per class."""
-        return dict(Counter(row[self.chosen] for row in self.rows.values()))
-
-    def lines(self, row: dict[str, Any]) -> list[dict[str, Any]]:
-        """The lines of the CSV that a row gives."""
-        return [row]
 
     def save(self) -> None:
         """Write both files."""
@@ -114,7 +113,8 @@ class ResultTables:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([column for field in self.fields for column in self._columns(field)])
         for row in self.rows.values():
-            for line in self.lines(row):
+            slices = ({**row, "kind": "slice", **part, "prob_max": None} for part in row.get("slices", []))
+            for line in (row, *slices):
                 values = {**self.head, **line}
                 writer.writerow([cell for field in self.fields for cell in self._cells(field, values.get(field))])
         write_text_atomic(self.output / "predictions.csv", text.getvalue())
@@ -124,35 +124,5 @@ class ResultTables:
         return [f"{field}_{name}" for name in self.class_names] if field.startswith("prob") else [field]
 
     def _cells(self, field: str, value: Any) -> list[Any]:
-        if field.startswith("prob"):
-            return [""] * len(self.class_names) if value is None else list(value)
-        return ["" if value is None else value]
-
-
-class PredictionTables(ResultTables):
-    """`ResultTables` of masks and classes, with a line per picture, volume and slice.
-
-    Args:
-        output: folder of the two files.
-        class_names: names of the N classes.
-        checkpoint: the weights' file.
-        mask_threshold: probability from which a pixel is tumour.
-        class_threshold: probability from which the second of two classes is chosen.
-    """
-
-    fields = (
-        "file", "name", "kind", "slice", "class", "prob", "prob_max", "mask_area", "mask_area_unit", "mask",
-        "overlay", "grad_cam", "mask_threshold", "class_threshold", "checkpoint",
-    )  # fmt: skip
-    chosen = "class"
-    thresholds = ("mask_threshold", "class_threshold")
-
-    def __init__(
-        self, output: Path, class_names: list[str], checkpoint: str, mask_threshold: float, class_threshold: float
-    ):
-        super().__init__(output, class_names, checkpoint, class_threshold)
-        self.head |= {"mask_threshold": mask_threshold, "rule_for_volumes": RULE}
-
-    def lines(self, row: dict[str, Any]) -> list[dict[str, Any]]:
-        """The row, then its slices."""
-        return [row, *({**row, "kind": "slice", **part, "prob_max": None} for part in row.get("slices", []))]
+        cells = value if isinstance(value, list) else [value] * len(self._columns(field))
+        return ["" if cell is None else cell for cell in cells]
