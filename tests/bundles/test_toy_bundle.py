@@ -103,7 +103,9 @@ def test_every_setting_is_in_a_config_and_in_the_docs():
     there: set[str] = set()
     for name in ("train", "inference"):
         parser = workflow([name]).parser
-        there |= {s.id for s in read_settings(TOY / "configs/schema.json") if parser.get(s.key, default=None) is not None}
+        there |= {
+            s.id for s in read_settings(TOY / "configs/schema.json") if parser.get(s.key, default=None) is not None
+        }
     nothing = {"init_from", "resume_from"}  # null: none
     assert {s.id for s in read_settings(TOY / "configs/schema.json")} - nothing <= there
     settings(str(TOY), check=True)
