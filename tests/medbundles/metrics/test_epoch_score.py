@@ -162,7 +162,7 @@ def test_a_diverged_network_shows():
 SCRIPT = """
 import importlib.util, json, sys
 import torch.distributed as dist
-spec = importlib.util.spec_from_file_location("test_on_engine", sys.argv[3])
+spec = importlib.util.spec_from_file_location("test_epoch_score", sys.argv[3])
 tests = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tests)
 rank = int(sys.argv[1])
