@@ -33,7 +33,8 @@ def batches(rows: list[slice], channels: int = 3) -> list[dict]:
     names, patients = [f"case {7 * i % SIZE}" for i in range(SIZE)], [f"p{i // 2}" for i in range(SIZE)]
     return [
         {
-            "name": names[r], "patient": patients[r], "pred": {"mask": found[r], "prob": prob[r], "class": prob[r].argmax(1)},
+            "name": names[r], "patient": patients[r],
+            "pred": {"mask": found[r], "prob": prob[r], "class": prob[r].argmax(1)},
             "label": {"mask": truth[r], "cls": label[r]},
         }
         for r in rows
@@ -82,7 +83,9 @@ def test_reports_are_sorted_and_see_nothing_of_the_training():
     cases, _ = epoch(data, [Classes(), Masks(), MaskThresholds(), loss])
     shown, every = cases.in_reports(), cases.columns()
     assert {"loss", "loss_weight", "dice_at_thresholds"} == set(every) - set(shown)
-    assert list(zip(shown["source"], shown["name"], strict=True)) == sorted(zip(data[0]["source"], data[0]["name"]))  # noqa: B905
+    assert list(zip(shown["source"], shown["name"], strict=True)) == sorted(
+        zip(data[0]["source"], data[0]["name"], strict=True)
+    )
     place = [data[0]["name"].index(name) for name in shown["name"]]
     assert shown["overlap"].tolist() == every["overlap"][place].tolist()
     assert shown["file"].tolist() == [""] * SIZE

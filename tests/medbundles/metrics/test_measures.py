@@ -21,9 +21,7 @@ SHAPES = [(4, 6, 7), (4, 3, 4, 5)]  # images and volumes, without the channel
 def masks(shape: tuple[int, ...], channels: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Predicted and true masks (B, K, ...), whose channels lie over each other; the second image has none."""
     generator = torch.Generator().manual_seed(seed)
-    found, truth = (
-        (torch.rand(shape[0], channels, *shape[1:], generator=generator) > 0.6).float() for _ in range(2)
-    )
+    found, truth = ((torch.rand(shape[0], channels, *shape[1:], generator=generator) > 0.6).float() for _ in range(2))
     truth[1] = 0
     truth[2, channels - 1] = 0
     return found, truth
@@ -75,7 +73,7 @@ def test_another_number_of_channels_is_refused():
     found, truth = masks((4, 6, 7), 3)
     with pytest.raises(ConfigError, match="the prediction has 3 mask channels, the labels have 2"):
         Masks()({"pred": {"mask": found}, "label": {"mask": truth[:, :2]}})
-    with pytest.raises(ConfigError, match="no 'pred.mask' in the engine's output"):
+    with pytest.raises(ConfigError, match=r"no 'pred\.mask' in the engine's output"):
         Masks()({"pred": {}, "label": {"mask": truth}})
 
 
@@ -165,7 +163,7 @@ def test_a_reconstruction_without_labels_is_compared_with_its_image():
 
 @pytest.mark.parametrize("data_range", [0, -1.0, math.nan])
 def test_a_range_that_is_not_above_0_is_refused(data_range):
-    with pytest.raises(ConfigError, match="data_range is .*; it must be greater than 0"):
+    with pytest.raises(ConfigError, match=r"data_range is .*; it must be greater than 0"):
         Reconstruction(data_range)
 
 
