@@ -95,7 +95,7 @@ def test_the_loss_multiplies_by_its_scale_what_the_network_has_not_multiplied(be
 
 
 def test_a_metric_of_ones_own_may_be_followed(bench_of, tmp_path):
-    mine = {"_target_": "medbundles.metrics.AUC"}
+    mine = {"_target_": "medbundles.metrics.Score", "name": "auc", "cases": "@validate#cases"}
     overlay = {"+validate#metrics#val_mine": mine, "early_stopping#monitor": "val_mine"}
     workflow = started(bench_of(GLIOMA), overlay, tmp_path)
     workflow.parser.get_parsed_content("train::trainer").state.epoch_length = 2

@@ -215,7 +215,7 @@ def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:
             a mean over its images. A draw without one of those does not count.
 
     Raises:
-        ConfigError: an unknown score, or one whose columns are not there.
+        ConfigError: an unknown score, one whose columns are not there, or a channel that the masks do not have.
     """
     columns = with_case_scores(columns)
     if name != "loss" and name in loss_terms(columns):
@@ -230,6 +230,10 @@ def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:
         )
     make = SCORES[name].make
     if channel is not None:
+        if not 0 <= channel < channel_count(columns):
+            raise ConfigError(
+                f"channel {channel} of score {name!r}: the masks have {channel_count(columns)}, from 0 on"
+            )
         return make(of_channel(columns, channel))
     count = channel_count(columns) if SCORES[name].per_channel else 1
     if count == 1:

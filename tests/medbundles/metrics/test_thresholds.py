@@ -101,8 +101,12 @@ def test_as_metrics_of_an_engine_they_are_numbers():
         for part in (slice(0, 4), slice(4, 6))
     ]  # fmt: skip
     found = run(outputs)
-    assert found["mask_threshold"] == best_mask_threshold(dice_at_thresholds(prob, mask).numpy())[0]
+    dice = dice_at_thresholds(prob, mask).numpy()
+    wanted = best_mask_threshold(dice)
+    assert found["mask_threshold"] == wanted[0]
+    assert wanted[1] == pytest.approx(np.nanmean(dice, axis=0).max())
     assert found["class_threshold"] == pytest.approx(0.325)
+    assert best_class_threshold(score.double().numpy(), cls.numpy()) == pytest.approx((0.325, 1.0))
 
 
 def test_nothing_to_choose_is_nan_not_an_error():

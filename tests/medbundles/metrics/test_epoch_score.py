@@ -13,6 +13,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
+from medbundles.errors import ConfigError
 from medbundles.losses import ClassificationLoss, MultitaskLoss, SegmentationLoss
 from medbundles.metrics import Cases, Classes, Losses, Masks, Score
 
@@ -159,10 +160,47 @@ def test_a_diverged_network_shows():
     assert [math.isnan(found[name]) for name in ("val_loss", "val_seg_loss", "val_cls_loss")] == [True, True, False]
 
 
+def test_an_unknown_score_lists_the_scores():
+    with pytest.raises(
+        ConfigError, match="unknown score 'recal'; choose one of: dice, dice_patient, iou, fp_area, acc"
+    ):
+        Score("recal", Cases([Classes()]))
+
+
+def test_one_channel_of_three_and_their_mean():
+    data = samples()
+    generator = torch.Generator().manual_seed(1)
+    data["pred"]["mask"] = (torch.randn(SIZE, 3, 8, 8, generator=generator) > 0).float()
+    data["label"]["mask"] = torch.randint(0, 4, (SIZE, 1, 8, 8), generator=generator)  # class indices
+    data["label"]["mask"][~data["label"]["has_mask"]] = 0
+    cases, engine = Cases([Masks()]), Engine(lambda engine, batch: batch)
+    for channel in (None, 0, 1, 2):
+        Score("dice", cases, channel).attach(engine, str(channel))
+    engine.run([take(data, slice(0, 4)), take(data, slice(4, 11))])
+    wanted = []
+    for c in range(3):
+        truth = (data["label"]["mask"][:, 0] == c + 1)[data["label"]["has_mask"]]
+        found = data["pred"]["mask"][:, c][data["label"]["has_mask"]] > 0
+        dice = [2 * (f & t).sum().item() / (f.sum() + t.sum()).item() for f, t in zip(found, truth, strict=True)]
+        wanted.append(sum(dice) / len(dice))
+    metrics = engine.state.metrics
+    assert [metrics[str(c)] for c in range(3)] == pytest.approx(wanted, abs=1e-12)
+    assert metrics["None"] == pytest.approx(sum(wanted) / 3, abs=1e-12)
+
+
+def test_an_epoch_without_a_case_or_a_measure_of_it_is_refused():
+    engine = Engine(lambda engine, batch: batch)
+    Score("dice", Cases([Classes()])).attach(engine, "val_dice")
+    with pytest.raises(ConfigError, match="score 'dice': nothing measured gives dice; there are: label, predicted"):
+        engine.run([take(samples(), slice(0, 4))])
+    with pytest.raises(ConfigError, match="there are: no cases"):
+        Score("acc", Cases([Classes()])).compute()
+
+
 SCRIPT = """
 import importlib.util, json, sys
 import torch.distributed as dist
-spec = importlib.util.spec_from_file_location("test_on_engine", sys.argv[3])
+spec = importlib.util.spec_from_file_location("test_epoch_score", sys.argv[3])
 tests = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tests)
 rank = int(sys.argv[1])

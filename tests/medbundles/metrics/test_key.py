@@ -1,5 +1,3 @@
-"""What the engine test does not see: errors, and one metric alone."""
-
 from __future__ import annotations
 
 import pytest
@@ -14,15 +12,3 @@ def test_key_metric():
     assert key_metric(metrics, "val_acc") == {"val_acc": metrics["val_acc"]}
     with pytest.raises(ConfigError, match="unknown metric 'val_dise'; choose one of: val_dice, val_acc"):
         key_metric(metrics, "val_dise")
-
-
-def test_an_unknown_score_lists_the_scores():
-    with pytest.raises(
-        ConfigError, match="unknown score 'recal'; choose one of: dice, dice_patient, iou, fp_area, acc"
-    ):
-        Score("recal", Cases([Classes()]))
-
-
-def test_cases_need_a_measure():
-    with pytest.raises(ConfigError, match="at least one measure"):
-        Cases([])

@@ -8,7 +8,7 @@ import torch
 from ignite.engine import Engine
 
 from medbundles.metrics import Cases, Classes, Score, class_report
-from medbundles.metrics.classification import ClassificationScore
+from medbundles.metrics.classification import ClassificationScore, confusion_counts, rate
 from medbundles.metrics.weighted import value_of
 
 sklearn = pytest.importorskip("sklearn.metrics", reason="scikit-learn is the reference")
@@ -51,6 +51,16 @@ def test_the_positive_class_is_one():
     assert score("specificity", label, predicted, 2) == 8 / 10
     assert score("precision", label, predicted, 2) == 3 / 5
     assert score("acc", label, predicted, 2) == 11 / 14
+
+
+def test_specificity_of_each_class_against_the_others():
+    label, predicted = np.repeat([0, 0, 1, 1], [8, 2, 1, 3]), np.repeat([0, 1, 0, 1], [8, 2, 1, 3])
+    assert confusion_counts(label, predicted, 2).tolist() == [[8, 2], [1, 3]]
+    ones = np.ones((1, 14))
+    found = [rate("specificity", label, predicted, c, ones)[0] for c in (0, 1)]
+    assert np.mean(found) == pytest.approx((0.75 + 0.8) / 2)
+    zeros = np.zeros(5, dtype=int)
+    assert np.isnan(rate("specificity", zeros, zeros, 0, np.ones((1, 5))))[0]
 
 
 def test_the_metric_on_an_engine_is_macro():
