@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -176,3 +177,20 @@ def test_it_infers_on_new_pictures(data: Path, trained: Path, tmp_path: Path):
         rows = list(csv.DictReader(file))
     assert len(rows) == len(pictures)
     assert {row.get("class", "") for row in rows} == {""}
+
+
+def test_it_infers_on_a_volume(data: Path, trained: Path, tmp_path: Path):
+    pictures = sorted((data / "test/images").rglob("*.png"))
+    volume = np.stack([np.asarray(Image.open(p).convert("L")) for p in pictures], axis=-1)
+    path, best, out = tmp_path / "head.nii.gz", trained / "checkpoints/best.pt", tmp_path / "out"
+    nibabel.save(nibabel.Nifti1Image(volume.astype(np.float32), np.diag([1.0, 1.0, 5.0, 1.0])), path)
+    files = ["inference", str(best.with_name("trained.json"))]
+    workflow(files, input=str(path), output=str(out), checkpoint=str(best), device="cpu").run()
+    mask = nibabel.load(out / "masks/head_mask.nii.gz")
+    assert mask.shape == volume.shape
+    assert mask.header.get_zooms() == (1, 1, 5)
+    [row] = json.loads((out / "predictions.json").read_text())["results"]
+    assert row["mask_area"] == pytest.approx(5 * np.asarray(mask.dataobj).sum())
+    assert [part["slice"] for part in row["slices"]] == list(range(len(pictures)))
+    assert "prob" not in row
+    assert "class" not in row

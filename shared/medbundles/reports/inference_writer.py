@@ -154,5 +154,5 @@ class InferenceWriter(ResultWriter):
 
 def _channels(path: str) -> int:
     """Channels in which a picture is shown: those of a .npy file, else one."""
-    shape = np.load(path, mmap_mode="r").shape if path.lower().endswith(".npy") else ()
+    shape: tuple[int, ...] = np.load(path, mmap_mode="r").shape if path.lower().endswith(".npy") else ()
     return shape[0] if len(shape) == 3 else 1
