@@ -16,7 +16,6 @@ from medbundles.metrics.scores import check_scores
 from medbundles.ranks import gathered, is_rank_0
 from medbundles.reports.evaluation import Evaluation, check_class_names
 from medbundles.reports.worst_cases import Case, WorstCases, write_worst
-from medbundles.transforms.predictions import threshold_value
 
 logger = logging.getLogger("medbundles")
 
@@ -141,11 +140,9 @@ class EvaluationReport:
 
     def evaluation(self, columns: Mapping[str, np.ndarray], scores: Sequence[str] | None = None) -> Evaluation:
         """What is measured of given columns."""
-        names = {"mask_threshold": "overlap", "class_threshold": "prob"}
-        thresholds = {
-            name: threshold_value(name, getattr(self.predictions, name))
-            for name, column in names.items() if self.predictions is not None and column in columns
-        }  # fmt: skip
+        decided = {"mask_threshold": "overlap", "class_threshold": "prob"}
+        known = self.predictions.thresholds() if self.predictions else {}
+        thresholds = {name: value for name, value in known.items() if value is not None and decided[name] in columns}
         return Evaluation(
             columns, self.class_names, thresholds, self.bootstrap, self.seed, scores or self.scores, self.channel_names
         )

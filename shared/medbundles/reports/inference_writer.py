@@ -14,6 +14,7 @@ from medbundles.atomic_files import replace_atomic
 from medbundles.data.reading.images import read_image
 from medbundles.data.reading.volumes import open_volume, write_volume
 from medbundles.errors import DataError
+from medbundles.metrics.measures import class_indices
 from medbundles.reports.inference_tables import RULE, ResultTables, volume_probability
 from medbundles.reports.pictures import heat_map, overlay
 from medbundles.reports.result_writer import ResultWriter
@@ -24,7 +25,8 @@ from medbundles.transforms.geometry import to_original
 class _Slices:
     """What is known of an input until its last slice has come; a picture has one, its number is -1."""
 
-    masks: dict[int, np.ndarray] = field(default_factory=dict)
+    masks: dict[int, np.ndarray] = field(default_factory=dict)  # class indices, uint8
+    channels: int = 1  # of the network's masks
     probs: dict[int, list[float] | None] = field(default_factory=dict)
     shown: int = -1  # the slice for the pictures, and what Grad-CAM needs of it
     rank: tuple[float, float] = (-2.0, -2.0)
@@ -35,8 +37,9 @@ class _Slices:
 class InferenceWriter(ResultWriter):
     """Writes the results of every input when it is complete; each file is whole or not there.
 
-        <output>/masks/<name>_mask.png      0/255, as large as the picture
-        <output>/masks/<name>_mask.nii.gz   0/1 uint8 with the volume's axes, affine and voxel size
+        <output>/masks/<name>_mask.png      0/255, as large as the picture (several masks: as in volumes)
+        <output>/masks/<name>_mask.nii.gz   0/1 uint8 with the volume's axes, affine and voxel size; of K masks 1 to K,
+                                            where they overlap the last one
         <output>/overlays/<name>.png        outline of the mask; of a volume the slice with the largest mask
         <output>/gradcam/<name>.png         where the class probability comes from, on the same slice
         <output>/predictions.{json,csv}     see `ResultTables`
@@ -87,9 +90,10 @@ class InferenceWriter(ResultWriter):
         found.probs[z] = None if empty else prob
         area = 0.0
         if "mask_prob" in pred:
-            mask = (to_original(pred["mask_prob"][i, 0].cpu(), crop, size) >= self.thresholds["mask_threshold"]).numpy()
-            found.masks[z] = np.zeros_like(mask) if empty else mask
-            area = float(found.masks[z].sum())
+            masks = self.predictions.masks(to_original(pred["mask_prob"][i].cpu(), crop, size)[None])[0]
+            found.channels = len(masks)
+            found.masks[z] = class_indices(masks).numpy().astype(np.uint8) * (not empty)
+            area = float((found.masks[z] > 0).sum())
         rank = (area, -1.0 if empty else 1 - prob[0] if prob else 0.0)
         if rank > found.rank:
             found.rank, found.shown, found.image, found.crop = rank, z, output["image"][i], crop
@@ -100,13 +104,13 @@ class InferenceWriter(ResultWriter):
     def _finish_picture(self, path: str, name: str, found: _Slices, size: torch.Tensor) -> None:
         prob, mask = found.probs[-1], found.masks.get(-1)
         row = {"file": path, "name": name, "kind": "picture", **self.classified(prob)}
-        row |= {} if mask is None else {"mask_area": int(mask.sum()), "mask_area_unit": "pixels"}
+        row |= {} if mask is None else {"mask_area": int((mask > 0).sum()), "mask_area_unit": "pixels"}
         pixels = read_image(path, _channels(path))
         self._pictures(row, pixels, found, size, name)
         if mask is not None:
             row["mask"] = f"masks/{name}_mask.png"
             with replace_atomic(self.output / row["mask"]) as temporary:
-                Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(temporary, format="PNG")
+                Image.fromarray(mask if found.channels > 1 else 255 * mask).save(temporary, format="PNG")
         self.add(row)
 
     def _finish_volume(self, path: str, name: str, found: _Slices, size: torch.Tensor) -> None:
@@ -123,16 +127,16 @@ class InferenceWriter(ResultWriter):
             row |= {**self.classified(prob), "prob_max": highest}
         if found.masks:
             masks = np.stack([found.masks[z] for z in numbers])
-            row |= {"mask_area": float(masks.sum() * source.voxel_volume), "mask_area_unit": "mm3"}
+            row |= {"mask_area": float((masks > 0).sum() * source.voxel_volume), "mask_area_unit": "mm3"}
             for z in numbers:
-                slices[z] |= {"mask_area": float(masks[z].sum() * source.pixel_area), "mask_area_unit": "mm2"}
+                slices[z] |= {"mask_area": float((masks[z] > 0).sum() * source.pixel_area), "mask_area_unit": "mm2"}
         row |= {"shown_slice": found.shown, "slices": slices}
         shown = f"{name}, slice {found.shown} of 0 to {len(numbers) - 1}"
         self._pictures(row, source.slices[found.shown], found, size, shown)
         if found.masks:
             row["mask"] = f"masks/{name}_mask.nii.gz"
             with replace_atomic(self.output / row["mask"]) as temporary:
-                write_volume(temporary, source.whole(masks).astype(np.uint8), source.info)
+                write_volume(temporary, source.whole(masks), source.info)
         self.add(row)
 
     def _pictures(
@@ -143,7 +147,8 @@ class InferenceWriter(ResultWriter):
         if self.overlays and mask is not None:
             row["overlay"] = f"overlays/{name}.png"
             limit = self.thresholds["mask_threshold"]
-            about = f"mask {row['mask_area']:.0f} {row['mask_area_unit']}, from probability {limit:.2f} on"
+            about = f"mask {row['mask_area']:.0f} {row['mask_area_unit']}"
+            about += "" if limit is None else f", from probability {limit:.2f} on"
             overlay(pixels, self.output / row["overlay"], predicted=mask, caption=self.caption(shown, row, about))
         heat = self.heat(found.image, row.get("prob"))
         if heat is not None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from medbundles.metrics.measures import class_indices
 from medbundles.reports.pictures import gray, outline
 from medbundles.reports.planes_shown import shown_plane
 
@@ -20,8 +21,8 @@ def prediction_pictures(output: Any, count: int) -> list[torch.Tensor]:
 
     Args:
         output: an evaluator's batched output: "image" (B, C, H, W) or (B, C, X, Y, Z), of which the first channel is
-            shown; "label" and "pred", each with a "mask" or one itself: (B, 1, ...) class indices or (B, K, ...)
-            one-hot.
+            shown; "label" and "pred", each with a "mask" or one itself: (B, 1, ...) class indices or (B, K, ...), a
+            channel for each class but the background.
         count: how many.
 
     Returns:
@@ -50,5 +51,6 @@ def _masks(value: Any, image: torch.Tensor) -> torch.Tensor | None:
     if not isinstance(value, torch.Tensor) or value.shape[2:] != image.shape[1:]:
         return None
     value = value[: len(image)].detach().float().cpu()
-    value = value.argmax(1) if value.shape[1] > 1 else value[:, 0]
-    return value if bool((value == value.round()).all()) else None  # not whole numbers: a reconstruction, no mask
+    if bool((value != value.round()).any()):
+        return None  # not whole numbers: a reconstruction, no mask
+    return torch.stack([class_indices(mask) for mask in value])

@@ -15,7 +15,6 @@ from ignite.engine import Engine, Events
 from medbundles.errors import ConfigError, DataError
 from medbundles.ranks import rank_and_world
 from medbundles.reports.inference_tables import ResultTables, class_of
-from medbundles.transforms.predictions import threshold_value
 
 logger = logging.getLogger("medbundles")
 
@@ -55,7 +54,7 @@ class ResultWriter:
     ):
         self.output, self.predictions, self.class_names = Path(output), predictions, list(class_names)
         self.checkpoint, self.grad_cam, self.existing = str(checkpoint), grad_cam, existing
-        self.thresholds: dict[str, float] = {}
+        self.thresholds: dict[str, Any] = {}
         self.done = 0
 
     def attach(self, engine: Engine) -> None:
@@ -69,9 +68,9 @@ class ResultWriter:
         engine.add_event_handler(Events.EXCEPTION_RAISED, self.break_off)
 
     def _empty_tables(self) -> ResultTables:
-        values = {name: threshold_value(name, getattr(self.predictions, name)) for name in self.threshold_names}
-        self.thresholds = values
-        known = {**values, "class_threshold": values["class_threshold"] if len(self.class_names) == 2 else None}
+        self.thresholds = self.predictions.thresholds()
+        known = {name: self.thresholds[name] for name in self.threshold_names}
+        known["class_threshold"] = self.thresholds["class_threshold"] if len(self.class_names) == 2 else None
         return ResultTables(self.output, self.fields, self.class_names, self.checkpoint, known)
 
     def start(self, engine: Engine) -> None:

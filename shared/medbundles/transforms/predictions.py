@@ -7,46 +7,62 @@ from typing import Any
 import torch
 from monai.transforms import Transform
 
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, one_of
+
+MASK_RULES = ("foreground", "classes", "regions")
 
 
 class Predictions(Transform):
     """Postprocessing of a whole batch for the engines (decollate=False).
 
-    Reads data["pred"] with "seg" (B, K, H, W) and "cls" (B, N) logits of any float type; either may be missing. Adds
-    "mask_prob" (B, 1, H, W) and "mask" (B, 1, H, W) float 0/1, both float32; "prob" (B, N) softmax in float64, because
-    in float32 it is soon 1.0 for many, whose order is then lost; and "class" (B,) int64. All are without gradient, and
-    the logits stay. A network with one output gives a plain tensor of logits: (B, N) is taken as {"cls": logits},
-    (B, K, H, W) or (B, K, H, W, D) as {"seg": logits}. So is a plain tensor of labels: classes as {"cls": labels},
-    masks as {"seg": labels, "mask": labels}, so that all networks look the same to measures and reports.
+    Reads data["pred"] with "seg" (B, C, H, W) or (B, C, H, W, D) and "cls" (B, N) logits of any float type; either may
+    be missing. Adds "mask_prob" and "mask" (B, K, ...), float32, the mask 0/1; "prob" (B, N) softmax in float64,
+    because in float32 it is soon 1.0 for many, whose order is then lost; and "class" (B,) int64. All are without
+    gradient, and the logits stay. A network with one output gives a plain tensor of logits: (B, N) is taken as
+    {"cls": logits}, (B, C, H, W) or (B, C, H, W, D) as {"seg": logits}. So is a plain tensor of labels: classes as
+    {"cls": labels}, masks as {"seg": labels, "mask": labels}, so that all networks look the same to measures and
+    reports.
 
-    mask_prob is sigmoid(seg) for K = 1, and sigmoid(strongest foreground - background) for K > 1, so that a threshold
-    of 0.5 is the argmax rule (tumour where any foreground channel beats channel 0). Class: for N = 2 the second one
-    from class_threshold on, otherwise the most probable.
+    Class: for N = 2 the second one from class_threshold on, otherwise the most probable. Masks of C logits:
+
+    - one: sigmoid, set from mask_threshold on (K = 1)
+    - several, by mask_rule. "foreground": sigmoid(strongest foreground - background), so that a threshold of 0.5 is the
+      argmax rule (tumour where any foreground channel beats channel 0; K = 1). "classes": softmax, each pixel has its
+      most probable class, channel 0 is background and has no mask (K = C - 1). "regions": sigmoid of each channel,
+      which may overlap, set from mask_threshold on (K = C).
 
     Args:
         mask_threshold: mask where mask_prob is at least this; "auto" is 0.5 until someone sets the attribute.
         class_threshold: the same for the probability of class 1.
+        mask_rule: "foreground", "classes" or "regions".
 
     Raises:
-        ConfigError: a threshold that is neither "auto" nor between 0 and 1.
+        ConfigError: a threshold that is neither "auto" nor between 0 and 1, or one of the masks with "classes", which
+            has none; an unknown rule.
     """
 
-    def __init__(self, mask_threshold: float | str = "auto", class_threshold: float | str = "auto"):
+    def __init__(
+        self,
+        mask_threshold: float | str = "auto",
+        class_threshold: float | str = "auto",
+        mask_rule: str = "foreground",
+    ):
         self.mask_threshold, self.class_threshold = mask_threshold, class_threshold
-        for name in ("mask_threshold", "class_threshold"):
-            threshold_value(name, getattr(self, name))
+        one_of("mask_rule", mask_rule, MASK_RULES)
+        self.mask_rule = mask_rule
+        self.thresholds()  # wrong ones are refused now
+        if mask_rule == "classes" and mask_threshold != "auto":
+            raise ConfigError(
+                f"mask_threshold {mask_threshold!r} does nothing with the mask_rule 'classes': leave it out"
+            )
 
     @torch.no_grad()
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
         data = {**data, **{key: _named(key, data[key]) for key in ("pred", "label") if torch.is_tensor(data.get(key))}}
         pred = dict(data["pred"])
         if "seg" in pred:
-            seg = pred["seg"].detach().float()
-            if seg.shape[1] > 1:
-                seg = seg[:, 1:].amax(dim=1, keepdim=True) - seg[:, :1]
-            pred["mask_prob"] = seg.sigmoid()
-            pred["mask"] = (pred["mask_prob"] >= threshold_value("mask_threshold", self.mask_threshold)).float()
+            pred["mask_prob"] = self._mask_probabilities(pred["seg"].detach().float())
+            pred["mask"] = self.masks(pred["mask_prob"]).float()
         if "cls" in pred:
             prob = pred["prob"] = pred["cls"].detach().double().softmax(dim=1)
             if prob.shape[1] == 2:
@@ -55,6 +71,28 @@ class Predictions(Transform):
             else:
                 pred["class"] = prob.argmax(dim=1)
         return {**data, "pred": pred}
+
+    def thresholds(self) -> dict[str, float | None]:
+        """The two thresholds as numbers, None for one that decides nothing."""
+        mask = None if self.mask_rule == "classes" else threshold_value("mask_threshold", self.mask_threshold)
+        return {
+            "mask_threshold": mask, "class_threshold": threshold_value("class_threshold", self.class_threshold),
+        }  # fmt: skip
+
+    def _mask_probabilities(self, seg: torch.Tensor) -> torch.Tensor:
+        if seg.shape[1] > 1 and self.mask_rule == "classes":
+            return seg.softmax(dim=1)[:, 1:]
+        if seg.shape[1] > 1 and self.mask_rule == "foreground":
+            seg = seg[:, 1:].amax(dim=1, keepdim=True) - seg[:, :1]
+        return seg.sigmoid()
+
+    def masks(self, mask_prob: torch.Tensor) -> torch.Tensor:
+        """Probabilities (B, K, ...) -> masks (B, K, ...), bool."""
+        if self.mask_rule == "classes" and mask_prob.shape[1] > 1:
+            background = 1 - mask_prob.sum(dim=1, keepdim=True)
+            strongest = torch.cat([background, mask_prob], dim=1).argmax(dim=1, keepdim=True)
+            return torch.cat([strongest == k for k in range(1, mask_prob.shape[1] + 1)], dim=1)
+        return mask_prob >= threshold_value("mask_threshold", self.mask_threshold)
 
 
 def _named(key: str, values: torch.Tensor) -> dict[str, torch.Tensor]:

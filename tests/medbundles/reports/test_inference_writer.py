@@ -45,11 +45,14 @@ class Bright(nn.Module):
         return {"seg": logits, "cls": torch.stack([-score, score], dim=1)}
 
 
-def infer(inputs, output, network=None, existing="overwrite", grad_cam=True, size=64, thresholds=(0.5, 0.5), **options):
+def infer(
+    inputs, output, network=None, existing="overwrite", grad_cam=True, size=64, thresholds=(0.5, 0.5),
+    rule="foreground", **options,
+):  # fmt: skip
     network = network or Bright()
     items = inference_datalist(inputs, output=output, existing=existing, skip_bad_files=True)
     pre = Compose([LoadInferenceSlice(), HeadNormalise(), CropToHead(), ResizeSquare(size)])
-    predictions = Predictions(*thresholds)
+    predictions = Predictions(*thresholds, mask_rule=rule)
     layer = "layer" if isinstance(network, Bright) else "encoder.downs.1"
     writer = InferenceWriter(
         output, predictions, ["no", "yes"], "models/model.pt",
@@ -108,6 +111,38 @@ def test_pictures(tmp_path):
     lines = list(csv.DictReader((output / "predictions.csv").open()))
     assert {line["name"] for line in lines} == set(rows)
     assert float(lines[0]["prob_no"]) + float(lines[0]["prob_yes"]) == pytest.approx(1, abs=1e-5)
+
+
+class TwoClasses(Bright):
+    """The left half of what is bright is class 1, the right half class 2; there is no class of the whole image."""
+
+    def forward(self, x):
+        bright, column = x[:, :1] - 2, torch.arange(x.shape[-1]).expand(x[:, :1].shape)
+        there = bright > 0
+        left = column < ((column * there).sum((1, 2, 3)) / there.sum((1, 2, 3)).clamp(min=1))[:, None, None, None]
+        return torch.cat([-bright, torch.where(left, bright, -9), torch.where(left, -9, bright)], dim=1)
+
+
+def test_of_several_masks_the_class_indices_are_written(tmp_path):
+    (tmp_path / "in").mkdir()
+    picture = head((120, 120), True)
+    Image.fromarray(picture.astype(np.uint8)).save(tmp_path / "in/picture.png")
+    make_volume(tmp_path / "in/volume.nii.gz")
+    output = tmp_path / "out"
+    infer(tmp_path / "in", output, TwoClasses(), grad_cam=False, thresholds=(), rule="classes")
+    content = json.loads((output / "predictions.json").read_text())
+    rows = {row["name"]: row for row in content["results"]}
+    mask = np.asarray(Image.open(output / "masks/picture_mask.png"))
+    assert set(np.unique(mask)) == {0, 1, 2}
+    assert rows["picture"]["mask_area"] == (mask > 0).sum()
+    columns = np.arange(120)[None] * np.ones((120, 1))
+    assert columns[mask == 1].max() < columns[mask == 2].min()
+    truth = picture == 250
+    assert 2 * ((mask > 0) & truth).sum() / ((mask > 0).sum() + truth.sum()) > 0.8
+    volume = nibabel.load(output / "masks/volume_mask.nii.gz")
+    assert set(np.unique(volume.get_fdata())) == {0, 1, 2}
+    assert rows["volume"]["mask_area"] == pytest.approx((volume.get_fdata() > 0).sum() * 3.0)
+    assert content["mask_threshold"] is None
 
 
 def make_volume(path: Path, axes: str = "RAS") -> np.ndarray:

@@ -96,3 +96,35 @@ def test_plain_tensors_of_pixels_are_mask_logits_and_masks():
     assert torch.equal(out["pred"]["mask"], (pred.sigmoid() >= 0.4).float())
     assert torch.equal(out["label"]["mask"], label)
     assert Predictions()({"pred": pred, "label": None})["label"] is None  # inference
+
+
+def test_classes_give_a_mask_each_of_the_most_probable():
+    pred = logits(4)
+    out = Predictions(mask_rule="classes")({"pred": pred})["pred"]
+    seg = pred["seg"].double().numpy()
+    prob = np.exp(seg) / np.exp(seg).sum(1, keepdims=True)
+    np.testing.assert_allclose(out["mask_prob"], prob[:, 1:], atol=1e-6)
+    np.testing.assert_array_equal(out["mask"], seg.argmax(1)[:, None] == np.arange(1, 4)[:, None, None])
+    assert Predictions(mask_rule="classes").thresholds() == {"mask_threshold": None, "class_threshold": 0.5}
+
+
+def test_regions_may_overlap():
+    pred = logits(3)
+    out = Predictions(0.3, mask_rule="regions")({"pred": pred})["pred"]
+    prob = 1 / (1 + np.exp(-pred["seg"].double().numpy()))
+    np.testing.assert_array_equal(out["mask"], prob >= 0.3)
+    assert out["mask"].sum(1).max() > 1
+
+
+@pytest.mark.parametrize("rule", ["foreground", "classes", "regions"])
+def test_of_one_channel_all_rules_say_the_same(rule):
+    pred = logits(1)
+    out = Predictions(mask_rule=rule)({"pred": pred})["pred"]
+    np.testing.assert_array_equal(out["mask"], pred["seg"] >= 0)
+
+
+def test_a_rule_that_is_none_or_has_no_threshold_is_refused():
+    with pytest.raises(ConfigError, match=r"mask_rule: 'class' is unknown.*did you mean 'classes'"):
+        Predictions(mask_rule="class")
+    with pytest.raises(ConfigError, match=r"mask_threshold 0.4 does nothing with the mask_rule 'classes'"):
+        Predictions(0.4, mask_rule="classes")
