@@ -1,4 +1,7 @@
-"""Scores of the classification: from the confusion matrix, and the area under the ROC curve."""
+"""Scores of the classification: from the confusion matrix, and the area under the ROC curve.
+
+Equal to scikit-learn's with sample_weight, which takes one draw of the bootstrap per call: 2,000 calls for an interval.
+"""
 
 from __future__ import annotations
 

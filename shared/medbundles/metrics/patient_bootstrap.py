@@ -16,7 +16,8 @@ class PatientBootstrap:
 
     Images of one patient are alike, so that drawing images would make the intervals too narrow (Efron & Tibshirani,
     An Introduction to the Bootstrap, 1993, chapters 8 and 13). A patient that is drawn twice counts twice: a metric
-    is a function of weights, whole numbers >= 0, one per image.
+    is a function of weights, whole numbers >= 0, one per image. (scipy.stats.bootstrap draws single images, and calls
+    the metric once per draw.)
 
     Args:
         patients: the patient of each of the n images.

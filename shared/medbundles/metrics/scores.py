@@ -60,6 +60,7 @@ def _patient_dice(columns: Columns) -> ScoreOf:
 
 
 def _combined(columns: Columns) -> ScoreOf:
+    # not "$(@a + @b) / 2" in a config: that knows no epoch's values, and an interval needs both on the same draws
     right = (columns["label"] == columns["predicted"]).astype(float)
     return MeanOfScores([_mean_dice(columns), WeightedMean(right)])
 

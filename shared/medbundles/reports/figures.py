@@ -1,4 +1,8 @@
-"""Figures of a run: learning curves, confusion matrix, ROC and precision-recall curves, each from plain arrays."""
+"""Figures of a run: learning curves, confusion matrix, ROC and precision-recall curves, each from plain arrays.
+
+The points of the curves are scikit-learn's. Its Displays draw one curve each, through pyplot, which may open windows
+and keeps figures; ours put sources or folds into one picture, with intervals, chance and the threshold in use.
+"""
 
 from __future__ import annotations
 
@@ -165,13 +169,14 @@ def roc_curve(
     Raises:
         ConfigError: `strong` is none of the groups.
     """
+    from sklearn import metrics
+
     with _figure(path, (5.2, 5.0)) as figure:
         axes = figure.add_subplot()
         looks, marked = _looks(groups, strong)
         for name, (label, prob) in groups.items():
-            cuts, hits, false = _counts(label, prob)
-            x, y = false / max(false[-1], 1), hits / max(hits[-1], 1)
-            text = (areas or {}).get(name) or f"AUC {np.trapezoid(y, x):.3f}"
+            x, y, cuts = metrics.roc_curve(label, prob, drop_intermediate=False)
+            text = (areas or {}).get(name) or f"AUC {metrics.auc(x, y):.3f}"
             axes.plot(x, y, **looks[name], label=f"{name} (n={len(label)}): {text}")
             if name in marked:
                 _mark(axes, cuts, x, y, threshold, looks[name], name == marked[0])
@@ -200,19 +205,21 @@ def pr_curve(
     Raises:
         ConfigError: `strong` is none of the groups.
     """
+    from sklearn import metrics
+
     with _figure(path, (5.2, 5.0)) as figure:
         axes = figure.add_subplot()
         looks, marked = _looks(groups, strong)
         for name, (label, prob) in groups.items():
-            cuts, hits, false = _counts(label, prob)
-            x, y = hits[1:] / max(hits[-1], 1), hits[1:] / (hits[1:] + false[1:])
-            average = float(np.sum(np.diff(np.r_[0, x]) * y))  # average precision: no interpolation between points
-            text = f"{name} (n={len(label)}): AP {average:.3f}"
+            # from the highest cut down, without the point (0, 1) that no cut gives
+            y, x, cuts = (values[::-1] for values in metrics.precision_recall_curve(label, prob))
+            x, y = x[1:], y[1:]
+            text = f"{name} (n={len(label)}): AP {metrics.average_precision_score(label, prob):.3f}"
             axes.step(np.r_[0, x], np.r_[y[0], y], where="pre", **looks[name], label=text)
             if name in marked:
                 chance = np.mean(np.asarray(label) == 1)
                 axes.axhline(chance, color=looks[name]["color"], linestyle=":", linewidth=1)
-                _mark(axes, cuts[1:], x, y, threshold, looks[name], name == marked[0])
+                _mark(axes, cuts, x, y, threshold, looks[name], name == marked[0])
         axes.set(title=title or "Precision-recall curve", xlabel="recall (sensitivity)", ylabel="precision")
         axes.plot([], [], color="0.5", linestyle=":", label="chance (share of positives)")
         _finish(axes, "lower left")
@@ -271,15 +278,6 @@ def _looks(groups: Mapping[str, Any], strong: str | None) -> tuple[dict[str, dic
         n: {"color": COLOURS[1 + i % (len(COLOURS) - 1)], "linewidth": 1, "alpha": 0.5} for i, n in enumerate(others)
     }
     return looks | {strong: {"color": COLOURS[0], "linewidth": 2.6, "zorder": 3}}, [strong]
-
-
-def _counts(label: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per cut, from above all probabilities down to the lowest: true and false positives."""
-    prob, positive = np.asarray(prob, dtype=float), np.asarray(label) == 1
-    cuts, place = np.unique(-prob, return_inverse=True)
-    hits = np.cumsum(np.bincount(place[positive], minlength=len(cuts)))
-    false = np.cumsum(np.bincount(place[~positive], minlength=len(cuts)))
-    return np.r_[np.inf, -cuts], np.r_[0, hits], np.r_[0, false]
 
 
 def _mark(

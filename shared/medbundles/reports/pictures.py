@@ -1,4 +1,7 @@
-"""Pictures of single images: outlines of masks and heat maps over the image, side by side with the image itself."""
+"""Pictures of single images: outlines of masks and heat maps over the image, side by side with the image itself.
+
+Drawn by Pillow: MONAI's blend_images fills masks, which hides what lies under them, and matplotlib resamples pixels.
+"""
 
 from __future__ import annotations
 

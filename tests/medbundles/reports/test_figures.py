@@ -9,7 +9,6 @@ from PIL import Image
 from medbundles.errors import ConfigError
 from medbundles.reports import figures
 from medbundles.reports.figures import (
-    _counts,
     _panels,
     confusion_matrix,
     learning_curves,
@@ -87,12 +86,19 @@ def test_reliability_with_empty_bins_and_at_the_edges(tmp_path, prob):
     assert readable(reliability(label, np.array(prob), tmp_path / "reliability.png", positive="HGG"))
 
 
-def test_counts_of_the_curves_equal_counting():
+def test_points_of_the_curves_equal_counting(tmp_path, monkeypatch):
     label, prob = np.array([0, 1, 1, 0, 1]), np.array([0.2, 0.2, 0.7, 0.5, 0.5])
-    cuts, hits, false = _counts(label, prob)
-    for cut, h, f in zip(cuts, hits, false, strict=True):
-        assert (h, f) == (((prob >= cut) & (label == 1)).sum(), ((prob >= cut) & (label == 0)).sum())
+    drawn = []
+    monkeypatch.setattr(figures, "_mark", lambda axes, cuts, x, y, *_: drawn.append((cuts, x, y)))
+    for figure in (roc_curve, pr_curve):
+        figure({"all": (label, prob)}, tmp_path / "curve.png")
+    (cuts, false, hits), (pr_cuts, recall, precision) = drawn
     assert cuts.tolist() == [np.inf, 0.7, 0.5, 0.2]
+    assert pr_cuts.tolist() == [0.7, 0.5, 0.2]
+    for cut, f, h in zip(cuts, false, hits, strict=True):
+        assert (f, h) == (((prob >= cut) & (label == 0)).sum() / 2, ((prob >= cut) & (label == 1)).sum() / 3)
+    for cut, r, p in zip(pr_cuts, recall, precision, strict=True):
+        assert (r, p) == ((prob >= cut)[label == 1].mean(), label[prob >= cut].mean())
 
 
 def test_no_global_state_of_pyplot(tmp_path):
