@@ -12,6 +12,7 @@ from medbundles.handlers.listed_output import ListedOutput as ListedOutput
 from medbundles.handlers.lr_schedule import LrSchedule as LrSchedule
 from medbundles.handlers.monitor import Monitor as Monitor
 from medbundles.handlers.nan_guard import NanGuard as NanGuard
+from medbundles.handlers.on_event import OnEvent as OnEvent
 from medbundles.handlers.precise_batch_norm import PreciseBatchNorm as PreciseBatchNorm
 from medbundles.handlers.pretrained_backbone import PretrainedBackbone as PretrainedBackbone
 from medbundles.handlers.progress import Progress as Progress
