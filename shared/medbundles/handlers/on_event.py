@@ -20,7 +20,7 @@ class OnEvent:
     Raises:
         ConfigError: there is no such event.
 
-    Example: stop after eight hours, at the end of an epoch. The run counts as not finished, so `--resume True` goes on::
+    Example: stop after eight hours, at the end of an epoch. The run is not finished, so `--resume True` goes on::
 
         {"_target_": "medbundles.handlers.OnEvent", "event": "EPOCH_COMPLETED",
          "handler": {"_target_": "ignite.handlers.TimeLimit", "limit_sec": 28800}}
