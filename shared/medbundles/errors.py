@@ -23,6 +23,17 @@ class CheckpointError(MedbundlesError):
     """A checkpoint is missing, broken, unsafe or belongs to something else."""
 
 
+def first_few(names: Iterable[Any], most: int = 8) -> str:
+    """The names for a message, separated by commas; where there are more than `most`, the others are counted.
+
+    Example:
+        >>> first_few(["a", "b", "c"], most=2)
+        'a, b and 1 more'
+    """
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
 def refuse(lines: Iterable[str | None]) -> None:
     """Raise a ConfigError of the lines that say what is wrong; None says that nothing is."""
     wrong = [line for line in lines if line]

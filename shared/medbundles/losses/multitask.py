@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from medbundles.errors import in_range, refuse
-from medbundles.losses.per_image import PerImage
+from medbundles.losses.per_image import PerImage, at_least_float32
 from medbundles.rules import Rule, has_rules
 
 
@@ -56,12 +56,10 @@ class MultitaskLoss(nn.Module):
         in_range("loss#lambda_seg", lambda_seg, minimum=0)
         in_range("loss#lambda_cls", lambda_cls, minimum=0)
         refuse([_something_to_learn(lambda_seg, lambda_cls)])
-        self.seg_loss = seg_loss
-        self.cls_loss = cls_loss
+        self.seg_loss, self.cls_loss = seg_loss, cls_loss
         self.seg_per_image = PerImage(seg_loss, "loss#seg_loss")
         self.cls_per_image = PerImage(cls_loss, "loss#cls_loss")
-        self.lambda_seg = lambda_seg
-        self.lambda_cls = lambda_cls
+        self.lambda_seg, self.lambda_cls = lambda_seg, lambda_cls
         self.parts: dict[str, torch.Tensor] = {}
         self.counts: dict[str, torch.Tensor] = {}
 
@@ -72,7 +70,7 @@ class MultitaskLoss(nn.Module):
             pred: {"seg": logits (B, K, H, W), "cls": logits (B, N)} of any float type; computed in at least float32.
             target: {"mask": (B, 1, H, W), "cls": (B,) int64, "has_mask": (B,) bool}.
         """
-        seg_logits, cls_logits = _full(pred["seg"]), _full(pred["cls"])
+        seg_logits, cls_logits = at_least_float32(pred["seg"]), at_least_float32(pred["cls"])
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.lambda_seg > 0):
             seg_values = self._seg(seg_logits, target)
             # where and clamp instead of boolean indexing: the shapes do not depend on the data, so nothing waits for it
@@ -92,15 +90,10 @@ class MultitaskLoss(nn.Module):
         self, pred: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
         """The parts for each image, before the lambdas: {"seg": (B,), NaN where there is no mask, "cls": (B,)}."""
-        seg = self._seg(_full(pred["seg"]), target)
-        cls = self.cls_per_image(_full(pred["cls"]), target["cls"])
+        seg = self._seg(at_least_float32(pred["seg"]), target)
+        cls = self.cls_per_image(at_least_float32(pred["cls"]), target["cls"])
         return {"seg": torch.where(target["has_mask"], seg, torch.nan), "cls": cls}
 
     def _seg(self, logits: torch.Tensor, target: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The segmentation loss of each image; of one without a mask it may be anything."""
         return self.seg_per_image(logits, target["mask"].to(logits.dtype), target["has_mask"])
-
-
-def _full(logits: torch.Tensor) -> torch.Tensor:
-    """At least float32: under autocast logits are bfloat16 or float16, too coarse for sums over an image."""
-    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits

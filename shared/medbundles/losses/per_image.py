@@ -98,6 +98,11 @@ class PerImage:
         return value.ndim == 0
 
 
+def at_least_float32(logits: torch.Tensor) -> torch.Tensor:
+    """The logits: under autocast they are bfloat16 or float16, too coarse for sums over an image or a batch."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+
+
 def _judged(loss: object) -> Iterator[nn.Module]:
     """The loss, and the losses inside it unless it applies an activation for them."""
     if isinstance(loss, nn.Module):

@@ -1,35 +1,18 @@
-"""Learning-rate schedulers with one interface: `step(metric=None)` after every epoch, and a state of plain values."""
+"""Learning-rate schedulers with one interface.
+
+`step(metric)` ends an epoch (None: it was not validated); `monitor` is the name of the validation metric to step it
+with (None: it follows none). Their states hold only plain values, so that `torch.load(weights_only=True)` reads them;
+load one after the optimizer's.
+"""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from medbundles.optimizers.schedules import AfterWarmUp, WarmUp
-
-
-class EpochScheduler(Protocol):
-    """What `build_scheduler` returns. Load its state after the optimizer's.
-
-    Attributes:
-        monitor: name of the validation metric to step it with; None: it follows none.
-    """
-
-    monitor: str | None
-
-    def step(self, metric: float | None = None) -> None:
-        """End an epoch; `metric` is its monitored validation value, None if it was not validated."""
-
-    def get_last_lr(self) -> list[Any]:
-        """The current learning rate of each parameter group."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Only plain values, so that `torch.load(weights_only=True)` reads them."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the state was saved, on the schedule that this scheduler was built with."""
+from medbundles.optimizers.schedules import Factor, WarmUp
 
 
 class ClosedFormScheduler(LambdaLR):
@@ -45,7 +28,7 @@ class ClosedFormScheduler(LambdaLR):
 
     monitor: str | None = None
 
-    def __init__(self, optimizer: torch.optim.Optimizer, factors: list[AfterWarmUp]):
+    def __init__(self, optimizer: torch.optim.Optimizer, factors: list[Factor]):
         super().__init__(optimizer, factors)  # type: ignore[arg-type]
 
     def step(self, metric: float | None = None) -> None:  # type: ignore[override]
@@ -136,3 +119,6 @@ class PlateauScheduler:
     def _set(self, lrs: list[float]) -> None:
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
             group["lr"] = lr
+
+
+EpochScheduler = ClosedFormScheduler | PlateauScheduler

@@ -83,5 +83,5 @@ def test_something_else_is_refused(tmp_path):
     (tmp_path / "code.pth").write_bytes(pickle.dumps({"state_dict": print}))
     with pytest.raises(CheckpointError):
         load_medicalnet(GradingResNet(10), tmp_path / "code.pth")
-    with pytest.raises(CheckpointError, match="no weights file"):
+    with pytest.raises(CheckpointError, match="there is no such file of weights"):
         load_medicalnet(GradingResNet(10), tmp_path / "nowhere.pth")
