@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
@@ -32,6 +32,16 @@ def first_few(names: Iterable[Any], most: int = 8) -> str:
     """
     texts = [str(name) for name in names]
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
+def causes(error: BaseException, contexts: bool = False) -> Iterator[BaseException]:
+    """The error, then what it was raised from, back to the first; with `contexts` also what was being handled then."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or (following.__context__ if contexts else None)
 
 
 def refuse(lines: Iterable[str | None]) -> None:

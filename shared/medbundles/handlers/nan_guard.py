@@ -11,7 +11,11 @@ from medbundles.errors import MedbundlesError
 
 
 class NanGuard:
-    """Stops before the weights are changed, and names the iteration, the batch's files and what to try."""
+    """Stops before the weights are changed, and names the iteration, the batch's files and what to try.
+
+    Ignite's TerminateOnNan is not used: it cannot stand in a config's handlers (it has no `attach`), and it ends the
+    run as if it had succeeded.
+    """
 
     phase = "guard"
 

@@ -118,7 +118,10 @@ def run_of(engine: Engine) -> Run:
 
 
 def open_log(path: Path) -> logging.Handler:
-    """A handler on the root logger that appends everything the console shows to a file, with the time."""
+    """A handler on the root logger that appends everything the console shows to a file, with the time.
+
+    Not MONAI's LogfileHandler: it hears the engine's own logger only, so losses and our lines would be missing.
+    """
     handler = logging.FileHandler(path, mode="a", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)

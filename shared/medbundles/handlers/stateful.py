@@ -16,7 +16,7 @@ class Stateful(Protocol):
 
 
 def stateful(engine: Engine) -> dict[str, Stateful]:
-    """The trainer's parts whose state belongs in a checkpoint, by name; add yours in `attach`."""
+    """What of the trainer has a state that belongs in a checkpoint, by name; add yours in `attach`."""
     if not hasattr(engine, "stateful"):
         engine.stateful = {}  # type: ignore[attr-defined]
     return engine.stateful  # type: ignore[attr-defined]

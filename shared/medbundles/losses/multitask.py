@@ -22,11 +22,11 @@ def _something_to_learn(lambda_seg: float, lambda_cls: float) -> str | None:
 class MultitaskLoss(nn.Module):
     """lambda_seg * mean of the segmentation loss over the images with a mask + lambda_cls * mean over all images.
 
-    Adding an image without a mask does not change the segmentation part. A batch without any mask has the part 0.
+    Adding an image without a mask does not change the segmentation term. A batch without any mask has the term 0.
     Every output takes part in the graph in any case, so that DistributedDataParallel waits for no gradient. (There each
     process averages over its own images, as always; a process whose batch has no mask adds 0 to the average.)
 
-    A part whose lambda is 0 is computed without gradients, only to be reported. Its layers still get gradients of
+    A term whose lambda is 0 is computed without gradients, only to be reported. Its layers still get gradients of
     zero, which weight decay and momentum act upon: to keep layers as they are, freeze them.
 
     Args:
@@ -89,7 +89,7 @@ class MultitaskLoss(nn.Module):
     def per_sample(
         self, pred: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """The parts for each image, before the lambdas: {"seg": (B,), NaN where there is no mask, "cls": (B,)}."""
+        """The terms for each image, before the lambdas: {"seg": (B,), NaN where there is no mask, "cls": (B,)}."""
         seg = self._seg(at_least_float32(pred["seg"]), target)
         cls = self.cls_per_image(at_least_float32(pred["cls"]), target["cls"])
         return {"seg": torch.where(target["has_mask"], seg, torch.nan), "cls": cls}

@@ -2,7 +2,7 @@
 
 from medbundles.networks.bare import bare_network
 from medbundles.networks.grading_resnet import GradingResNet
-from medbundles.networks.loading import LoadReport, load_weights, read_weights
+from medbundles.networks.loading import load_weights, read_weights
 from medbundles.networks.medicalnet import load_medicalnet
 from medbundles.networks.memory_format import to_device
 from medbundles.networks.multitask_unet import MultitaskUNet

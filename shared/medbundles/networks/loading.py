@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,6 @@ logger = logging.getLogger("medbundles")
 
 ENTRIES = ("network", "model", "state_dict", "model_state_dict")
 WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What `load_weights` did.
-
-    Args:
-        loaded: tensors of the network that now have the file's values.
-        total: tensors that the network has.
-        skipped: the others, and those that only the file has, each with the reason.
-    """
-
-    loaded: int
-    total: int
-    skipped: tuple[str, ...]
 
 
 def read_file(path: str | Path) -> Any:
@@ -86,7 +70,7 @@ def plain_name(name: str) -> str:
 
 def load_weights(
     network: nn.Module, source: str | Path | Mapping[str, torch.Tensor], min_share: float = 0.99
-) -> LoadReport:
+) -> list[str]:
     """Give a network the weights that match by name and shape; nothing is changed when too few do.
 
     Args:
@@ -94,11 +78,14 @@ def load_weights(
         source: a file (see `read_weights`) or a state dict.
         min_share: least share of the network's tensors that must match, 0 to 1.
 
+    Returns:
+        The tensors of the network that keep their values, then those that only the file has, each with the reason.
+
     Raises:
         CheckpointError: for an unreadable file, or fewer matches; names the tensors that are missing or differ.
     """
-    is_file = isinstance(source, (str, Path))
-    where, weights = (source, read_weights(source)) if is_file else ("the given state dict", source)
+    weights = source if isinstance(source, Mapping) else read_weights(source)
+    where = "the given state dict" if weights is source else source
     advice = "Give the network the parameters these weights were trained with."
     return give_weights(network, weights, min_share, where, advice)
 
@@ -111,7 +98,7 @@ def give_weights(
     advice: str,
     called: str = "network",
     uncounted: str | tuple[str, ...] = (),
-) -> LoadReport:
+) -> list[str]:
     """As `load_weights`, from tensors that have been read.
 
     Args:
@@ -147,4 +134,4 @@ def give_weights(
     logger.info("%s: loaded %d of %d tensors of the %s", where, len(matched), len(own), called)
     if skipped:
         logger.warning("%s: skipped %s", where, first_few(skipped))
-    return LoadReport(len(matched), len(own), tuple(skipped))
+    return skipped

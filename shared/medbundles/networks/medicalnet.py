@@ -11,14 +11,14 @@ import torch
 
 from medbundles.errors import CheckpointError, first_few
 from medbundles.networks.grading_resnet import BLOCKS, GradingResNet
-from medbundles.networks.loading import LoadReport, give_weights, plain_name, read_weights
+from medbundles.networks.loading import give_weights, plain_name, read_weights
 
 logger = logging.getLogger("medbundles")
 NAMES = re.compile(r"conv1\.|bn1\.|layer[1-4]\.")  # what belongs to a ResNet's backbone
 COUNTER = "num_batches_tracked"  # a counter that older files lack, and that nothing depends on
 
 
-def load_medicalnet(network: GradingResNet, path: str | Path, min_share: float = 0.99) -> LoadReport:
+def load_medicalnet(network: GradingResNet, path: str | Path, min_share: float = 0.99) -> list[str]:
     """Give the backbone a pretrained file's weights; nothing is changed when too few of them fit.
 
     The file is MedicalNet's as published ({"state_dict": {"module.conv1.weight": ...}}) or a plain state dict. Where
@@ -31,7 +31,7 @@ def load_medicalnet(network: GradingResNet, path: str | Path, min_share: float =
         min_share: least share of the backbone's tensors that must fit, 0 to 1.
 
     Returns:
-        What was loaded; the totals count the backbone.
+        The tensors of the backbone that keep their values, then those that only the file has, each with the reason.
 
     Raises:
         CheckpointError: the file is missing, unsafe or broken; it is of another depth (says which); or fewer fit.

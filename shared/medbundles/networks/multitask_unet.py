@@ -169,7 +169,7 @@ class MultitaskUNet(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> MultitaskUNet:
-        """As `nn.Module.train`, but the frozen parts stay in evaluation mode."""
+        """As `nn.Module.train`, but what is frozen stays in evaluation mode."""
         super().train(mode)
         for name in self.frozen:
             self.get_submodule(name).eval()

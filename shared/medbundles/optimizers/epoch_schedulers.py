@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from medbundles.optimizers.schedules import Factor, WarmUp
+from medbundles.optimizers.schedules import AfterWarmUp, WarmUp, constant
 
 
 class ClosedFormScheduler(LambdaLR):
@@ -23,13 +23,10 @@ class ClosedFormScheduler(LambdaLR):
 
     Args:
         optimizer: its groups' rates are the base rates.
-        factors: one per group.
+        lr_lambda: the factors, one per group.
     """
 
     monitor: str | None = None
-
-    def __init__(self, optimizer: torch.optim.Optimizer, factors: list[Factor]):
-        super().__init__(optimizer, factors)  # type: ignore[arg-type]
 
     def step(self, metric: float | None = None) -> None:  # type: ignore[override]
         """Go to the next epoch; the metric is not needed here."""
@@ -74,21 +71,18 @@ class PlateauScheduler:
         monitor: str | None = None,
     ):
         self.optimizer, self.monitor = optimizer, monitor
-        self.warm_up = warm_up
+        self.warm_up, self.factor = warm_up, AfterWarmUp(warm_up, constant)
         self.base_lrs = [group["lr"] for group in optimizer.param_groups]
         self.plateau = ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=patience)  # type: ignore[arg-type]
         self.last_epoch = 0
         self.last_metric: float | None = None
-        if warm_up.epochs:
-            self._set([base_lr * warm_up(0) for base_lr in self.base_lrs])
+        self._warm_up()
 
     def step(self, metric: float | None = None) -> None:
         """End an epoch; `metric` is its monitored validation value, None if it was not validated."""
         self.last_epoch += 1
-        if self.last_epoch < self.warm_up.epochs:
-            self._set([base_lr * self.warm_up(self.last_epoch) for base_lr in self.base_lrs])
-        elif self.last_epoch == self.warm_up.epochs:
-            self._set(self.base_lrs)
+        if self.last_epoch <= self.warm_up.epochs:
+            self._warm_up()
         else:
             self.last_metric = self.last_metric if metric is None else float(metric)
             if self.last_metric is not None:  # seen again it is no improvement, just as wanted without validation
@@ -115,6 +109,10 @@ class PlateauScheduler:
         self.plateau.best = state_dict["best"]
         self.plateau.num_bad_epochs = state_dict["num_bad_epochs"]
         self._set(state_dict["lrs"])
+
+    def _warm_up(self) -> None:
+        """Set the rates of an epoch of the warm-up, or of the first one after it."""
+        self._set([base_lr * self.factor(self.last_epoch) for base_lr in self.base_lrs])
 
     def _set(self, lrs: list[float]) -> None:
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):

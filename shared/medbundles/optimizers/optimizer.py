@@ -52,7 +52,7 @@ def build_optimizer(
     rates = {"encoder": encoder_lr, "rest": lr}
     params = [{"params": groups[key], "lr": rates[key], "name": key} for key in groups if groups[key]]
     if not params:
-        raise ConfigError("the network has no trainable parameter: every part is frozen")
+        raise ConfigError("the network has no trainable parameter: all of it is frozen")
     if name != "sgd":
         adam = torch.optim.Adam if name == "adam" else torch.optim.AdamW
         return adam(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)

@@ -52,15 +52,16 @@ def bundle_configs(workflow: ConfigWorkflow) -> Path:
 
 def ids(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """All ids of a config with their values, parents first, groups separated by '#'; list items by number."""
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(config, dict):
-        items = config.items()
-    elif isinstance(config, list):
-        items = enumerate(config)
-    for key, value in items:
+    groups = dict(enumerate(config)) if isinstance(config, list) else config
+    for key, value in groups.items() if isinstance(groups, dict) else ():
         name = prefix + str(key).removeprefix("+").replace("::", "#")
         yield name, value
         yield from ids(value, name + "#")
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a value of a config is a reference or an expression, which MONAI works out."""
+    return isinstance(value, str) and value.startswith(("@", "$"))
 
 
 def known_ids(folder: Path) -> dict[str, list[Any]]:
@@ -161,8 +162,8 @@ def idle_ids(config: dict[str, Any], foreign: Iterable[str], own: set[str], know
 
 def _replaces_group(value: Any, there: list[Any]) -> bool:
     """Whether a plain value, as in `--wandb False`, stands for what is a group in all files; a reference may."""
-    is_reference = isinstance(value, str) and value.startswith(("@", "$"))
-    return not isinstance(value, dict) and not is_reference and bool(there) and all(isinstance(t, dict) for t in there)
+    is_plain = not isinstance(value, dict) and not is_reference(value)
+    return is_plain and bool(there) and all(isinstance(t, dict) for t in there)
 
 
 def _member(name: str, known: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,7 +31,7 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         CheckpointError: as `read_file`, or the file is not a checkpoint for resuming.
     """
-    content = read_file(path)
+    content = read_file(Path(path))
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: holds weights but not the state of a run. To start a new run from them use --init_from {path}."

@@ -16,7 +16,8 @@ def change(
 ) -> None:
     """Change an image in place: brightness, contrast, gamma, noise, in this order; what changes nothing costs nothing.
 
-    In numpy: its sums and powers do not depend on the number of threads.
+    In numpy: its sums and powers do not depend on the number of threads. MONAI's intensity transforms would change the
+    background as well.
 
     Args:
         image: float32 (C, ...), black is 0.

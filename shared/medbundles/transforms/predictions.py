@@ -13,6 +13,8 @@ from medbundles.errors import ConfigError
 class Predictions(Transform):
     """Postprocessing of a whole batch for the engines (decollate=False).
 
+    MONAI's Activations and AsDiscrete work on one item's channels, and know no threshold that is chosen later.
+
     Reads data["pred"] with "seg" (B, K, H, W) and "cls" (B, N) logits of any float type; either may be missing. Adds
     "mask_prob" (B, 1, H, W) and "mask" (B, 1, H, W) float 0/1, both float32; "prob" (B, N) softmax in float64, because
     in float32 it is soon 1.0 for many, whose order is then lost; and "class" (B,) int64. All are without gradient, and

@@ -29,9 +29,9 @@ def test_weights_come_back(tmp_path, entry, prefix, caplog):
     weights = {prefix + name: value for name, value in source.state_dict().items()}
     torch.save(weights if entry is None else {entry: weights, "epoch": 3, "best": 0.5}, tmp_path / "w.pt")
     with caplog.at_level(logging.INFO):
-        report = load_weights(network, tmp_path / "w.pt")
+        skipped = load_weights(network, tmp_path / "w.pt")
     assert equal(network, source)
-    assert (report.loaded, report.total, report.skipped) == (len(weights), len(weights), ())
+    assert skipped == []
     assert f"loaded {len(weights)} of {len(weights)} tensors" in caplog.text
 
 
@@ -45,7 +45,9 @@ def test_a_wrapped_network_is_filled_too():
 
 def test_too_few_matches_change_nothing_and_name_the_tensors():
     network, untouched = small(2), small(2)
-    with pytest.raises(CheckpointError, match=r"does not fit: \d+ of 68 tensors of the network match, 99% must") as error:
+    with pytest.raises(
+        CheckpointError, match=r"does not fit: \d+ of 68 tensors of the network match, 99% must"
+    ) as error:
         load_weights(network, small(1, cls_num_classes=3).state_dict())
     assert "head.layers.3.weight (shape (3, 8), the network has (2, 8))" in str(error.value)
     assert equal(network, untouched)
@@ -56,10 +58,13 @@ def test_too_few_matches_change_nothing_and_name_the_tensors():
 
 
 def test_a_smaller_share_may_be_allowed(caplog):
+    caplog.set_level(logging.INFO)
     network = small(2)
-    report = load_weights(network, {**small(1, cls_num_classes=3).state_dict(), "extra": torch.zeros(1)}, min_share=0.9)
-    assert (report.loaded, report.total) == (66, 68)
-    assert [name.split(" ")[0] for name in report.skipped] == ["head.layers.3.weight", "head.layers.3.bias", "extra"]
+    skipped = load_weights(
+        network, {**small(1, cls_num_classes=3).state_dict(), "extra": torch.zeros(1)}, min_share=0.9
+    )
+    assert "loaded 66 of 68 tensors" in caplog.text
+    assert [name.split(" ")[0] for name in skipped] == ["head.layers.3.weight", "head.layers.3.bias", "extra"]
     assert "skipped" in caplog.text
 
 

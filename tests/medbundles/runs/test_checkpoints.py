@@ -140,7 +140,7 @@ class Bomb:
 def test_code_in_a_file_is_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"format": 1, "network": Bomb()}, "x.pt")
-    with pytest.raises(CheckpointError, match="x\.pt: holds pickled code"):
+    with pytest.raises(CheckpointError, match=r"x\.pt: holds pickled code"):
         load_checkpoint("x.pt")
     assert not (tmp_path / "exploded").exists()
 
