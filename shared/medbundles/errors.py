@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from numbers import Real
 from typing import Any
 
 
@@ -78,7 +79,7 @@ def in_range(
     maximum: float | None = None,
     below: float | None = None,
 ) -> None:
-    """Refuse a number outside its range; NaN is outside of every range.
+    """Refuse what is no number in the range; NaN is outside of every range.
 
     Args:
         setting: what the value was given for.
@@ -89,7 +90,7 @@ def in_range(
         below: all that are allowed are smaller.
 
     Raises:
-        ConfigError: it is outside.
+        ConfigError: it is outside, or no number.
     """
     limits = (
         ("at least", minimum, lambda limit: value >= limit),
@@ -98,6 +99,8 @@ def in_range(
         ("below", below, lambda limit: value < limit),
     )
     given = [(words, limit, holds) for words, limit, holds in limits if limit is not None]
-    if not all(holds(limit) for _, limit, holds in given):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not all(holds(limit) for _, limit, holds in given):
         range_in_words = " and ".join(f"{words} {limit:g}" for words, limit, _ in given)
-        raise ConfigError(f"{setting}: {value!r} is not allowed; it must be {range_in_words}.")
+        kind = "" if is_number else "a number, "
+        raise ConfigError(f"{setting}: {value!r} is not allowed; it must be {kind}{range_in_words}.")

@@ -1,7 +1,5 @@
 """Collects what is wrong with many files, so that a user sees all of it at once."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Writes best.pt, last.pt and periodic checkpoints, each whole or not at all."""
 
-from __future__ import annotations
-
 import logging
 import math
 import os

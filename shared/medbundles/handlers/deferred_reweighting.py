@@ -1,7 +1,5 @@
 """Gives the loss the epoch, so that it begins to weigh the classes when it should."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

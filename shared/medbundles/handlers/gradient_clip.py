@@ -1,7 +1,5 @@
 """Gradient clipping by norm or value, on unscaled gradients, only when the optimizer is about to step."""
 
-from __future__ import annotations
-
 import torch
 from ignite.engine import Engine
 from monai.engines import SupervisedTrainer

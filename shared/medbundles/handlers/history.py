@@ -1,7 +1,5 @@
 """The run's history: losses, metrics, learning rates, gradient norms and times of every epoch, in metrics.json."""
 
-from __future__ import annotations
-
 import math
 import time
 from statistics import fmean, stdev

@@ -1,7 +1,5 @@
 """Starts a new run from the weights of an earlier one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from ignite.engine import Engine, Events

@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM end a run within one iteration, with a message that says where to go on."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

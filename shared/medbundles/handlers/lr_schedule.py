@@ -1,7 +1,5 @@
 """Steps the learning-rate schedule after each epoch."""
 
-from __future__ import annotations
-
 import math
 
 from ignite.engine import Engine, Events

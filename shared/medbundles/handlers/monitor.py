@@ -1,7 +1,5 @@
 """What makes one epoch better than another."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -1,7 +1,5 @@
 """Stops a run at the first loss that is not a number."""
 
-from __future__ import annotations
-
 import torch
 from ignite.engine import Engine
 from monai.engines import SupervisedTrainer

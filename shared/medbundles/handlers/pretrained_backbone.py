@@ -1,7 +1,5 @@
 """Starts a new run from a pretrained backbone."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from medbundles.errors import ConfigError

@@ -1,7 +1,5 @@
 """Shows a run on the console: a bar while an epoch runs, two lines when it is done."""
 
-from __future__ import annotations
-
 import logging
 import math
 import sys

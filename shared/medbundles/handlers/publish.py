@@ -1,7 +1,5 @@
 """Copies the best weights of a finished run to the bundle's models folder."""
 
-from __future__ import annotations
-
 import logging
 import os
 from pathlib import Path

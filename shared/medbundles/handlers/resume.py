@@ -1,7 +1,5 @@
 """Goes on from a checkpoint as if the run had never been interrupted."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

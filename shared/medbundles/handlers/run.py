@@ -1,7 +1,5 @@
 """Opens the run's folder, writes down what is being run, and holds what the run's handlers share."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Every random number of an epoch comes from (seed, epoch, rank)."""
 
-from __future__ import annotations
-
 import random
 
 import numpy as np

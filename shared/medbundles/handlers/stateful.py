@@ -1,7 +1,5 @@
 """What a run must remember: handlers and others put themselves on the trainer, checkpoints take them from it."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 from ignite.engine import Engine

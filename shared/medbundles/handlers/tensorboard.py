@@ -1,7 +1,5 @@
 """Curves, pictures and histograms of a run for TensorBoard."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

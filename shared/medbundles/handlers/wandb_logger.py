@@ -1,7 +1,5 @@
 """Follows a run in Weights & Biases."""
 
-from __future__ import annotations
-
 import os
 import secrets
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Loads the weights that evaluation and inference work with, and makes sure that they belong to the settings."""
 
-from __future__ import annotations
-
 import json
 import logging
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Mixed precision on a CPU, where MONAI's engines have none."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import Any

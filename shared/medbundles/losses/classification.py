@@ -1,7 +1,5 @@
 """Classification loss, one value per image."""
 
-from __future__ import annotations
-
 import torch
 from monai.losses import FocalLoss
 from torch import nn

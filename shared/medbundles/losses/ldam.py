@@ -1,7 +1,5 @@
 """Losses for classes of unequal size: LDAM, deferred re-weighting, and cross entropy to compare with."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The loss of a network that segments and classifies, on batches in which only some images have a mask."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

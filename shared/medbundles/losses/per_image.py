@@ -1,7 +1,5 @@
 """Any loss as one value per image, so that images can be left out; what would be silently wrong is refused."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Segmentation loss, one value per image."""
 
-from __future__ import annotations
-
 import torch
 from monai.losses import DiceLoss, FocalLoss
 from monai.networks import one_hot

@@ -1,7 +1,5 @@
 """Weights from files: only tensors are read, and a load that does not fit is an error."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Loads MedicalNet's published weights into the backbone of a `GradingResNet`."""
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Mapping

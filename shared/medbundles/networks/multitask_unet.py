@@ -1,9 +1,8 @@
 """2D/3D U-Net with a classification head: one encoder, two tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Self
 
 import torch
 from monai.networks.layers.factories import Conv
@@ -168,7 +167,7 @@ class MultitaskUNet(nn.Module):
             self.get_submodule(name).requires_grad_(False)
         self.train()
 
-    def train(self, mode: bool = True) -> MultitaskUNet:
+    def train(self, mode: bool = True) -> Self:
         """As `nn.Module.train`, but what is frozen stays in evaluation mode."""
         super().train(mode)
         for name in self.frozen:

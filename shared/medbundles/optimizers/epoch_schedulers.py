@@ -5,8 +5,6 @@ with (None: it follows none). Their states hold only plain values, so that `torc
 load one after the optimizer's.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The optimizer by its short name, with a learning rate of its own for a pretrained encoder."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """The learning-rate schedule by its short name."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import torch

@@ -4,8 +4,6 @@ Not torch's schedulers: their saved state holds T_max and the like, so a run res
 old curve; and torch's cosine rises again after T_max.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

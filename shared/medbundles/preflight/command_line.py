@@ -1,7 +1,5 @@
 """On MONAI's command line, an error that a user can mend is its message and exit code 1, without a stack trace."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

@@ -1,7 +1,5 @@
 """The first item of every `run` list: refuses what cannot work before anything is built."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import sys

@@ -3,8 +3,6 @@
 What several bundles share stands in settings.json beside this file; a bundle's schema points to it with `$ref`.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Finds the running MONAI workflow, and knows which ids a bundle's own config files have."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import sys
@@ -11,7 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, first_few
 
 # ids that MONAI's tracking and federated client add, and what it keeps in the parser itself
 HOST_IDS = {"_meta_", "run_name", "experiment_name", "tracking_uri", "save_execute_config", "is_not_rank0"}
@@ -140,7 +138,7 @@ def lost_ids(config: dict[str, Any], settings: Iterable[str], known: dict[str, l
                 break
             value, name = value[part], f"{name}#{part}".lstrip("#")
     return [
-        f"{name}: was replaced as a whole and now lacks {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}. "
+        f"{name}: was replaced as a whole and now lacks {first_few(missing, 4)}. "
         f"Give its ids one by one, as in --{missing[0]} VALUE."
         for name, missing in lost.items()
     ]

@@ -1,7 +1,5 @@
 """The folder of one run: named when the trainer starts, known to all ranks, found again when a run is resumed."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

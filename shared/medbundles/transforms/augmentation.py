@@ -1,7 +1,5 @@
 """The random changes of a training slice."""
 
-from __future__ import annotations
-
 import math
 from typing import ClassVar
 

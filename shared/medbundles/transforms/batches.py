@@ -1,7 +1,5 @@
 """What the engines take out of a batch."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -3,8 +3,6 @@
 Not MONAI's Rand2DElastic, which moves the nodes of a coarse grid: it has no alpha and sigma.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import numpy as np

@@ -1,7 +1,5 @@
 """From a picture of any size to the network's square input, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

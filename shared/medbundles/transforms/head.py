@@ -1,7 +1,5 @@
 """Where the head is in a slice or a volume, whatever the background is."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The change of intensities in the augmentation of slices and of volumes."""
 
-from __future__ import annotations
-
 import numpy as np
 
 

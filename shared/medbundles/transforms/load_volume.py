@@ -1,7 +1,5 @@
 """Reads the volumes of one case."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from monai.data import MetaTensor

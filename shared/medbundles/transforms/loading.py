@@ -1,7 +1,5 @@
 """Reads the files of one item."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from monai.transforms import Transform

@@ -1,7 +1,5 @@
 """One intensity scale for all sources of a model."""
 
-from __future__ import annotations
-
 import numpy as np
 from monai.transforms import Transform
 

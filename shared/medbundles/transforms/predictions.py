@@ -1,13 +1,11 @@
 """From logits to masks, probabilities and classes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
 from monai.transforms import Transform
 
-from medbundles.errors import ConfigError
+from medbundles.errors import in_range
 
 
 class Predictions(Transform):
@@ -70,6 +68,5 @@ def threshold_value(name: str, value: float | str) -> float:
     """The number that a threshold stands for ("auto" is 0.5)."""
     if value == "auto":
         return 0.5
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ConfigError(f"{name}: {value!r} is neither 'auto' nor a number from 0 to 1")
+    in_range(f"{name}, if not 'auto'", value, minimum=0, maximum=1)  # type: ignore[arg-type]
     return float(value)

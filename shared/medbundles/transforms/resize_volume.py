@@ -1,7 +1,5 @@
 """From a cropped volume of any shape to the network's input."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

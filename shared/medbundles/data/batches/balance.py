@@ -1,7 +1,5 @@
 """How many items of each class there are, and batches that hold the classes as they are or equally often."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 

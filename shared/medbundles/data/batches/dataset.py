@@ -1,7 +1,5 @@
 """The dataset of all bundles: deterministic steps cached, random ones seeded by (seed, epoch, item)."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence

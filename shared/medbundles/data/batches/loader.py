@@ -1,7 +1,5 @@
 """The loader of all bundles: works with 0 workers, reproducible, prepares its dataset's cache before it starts."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Batch samplers whose order depends on (seed, epoch) alone, so that an interrupted run goes on bit-equally."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 

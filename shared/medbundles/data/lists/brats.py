@@ -1,7 +1,5 @@
 """Finds the cases in a BraTS folder, whichever year's layout it has."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Datalist of images whose only label is a class: one folder per class, or a CSV file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What belongs to which class: a folder per class, or the rows of a table."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whether two datalists are the same data, wherever they stand on disk."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Cross-validation folds: stratified by grade, whole by patient, the same for every fold's run."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Datalist of volumes with a grade: one folder of cases per grade, or a CSV file."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence

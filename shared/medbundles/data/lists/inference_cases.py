@@ -1,7 +1,5 @@
 """What inference on whole volumes runs on: a file, a case or a folder of them, as one item per case."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence

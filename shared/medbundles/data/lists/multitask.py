@@ -1,7 +1,5 @@
 """Datalists of the brain tumour bundle: slices with masks, and pictures that have only a class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from medbundles.data.lists.class_folders import class_folder_datalist

@@ -1,7 +1,5 @@
 """Datalist of 2D slices with masks: images/ and masks/ side by side."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from medbundles.data.problems import Problems

@@ -1,7 +1,5 @@
 """Splits by patient, and the proof that nothing stands in two sets."""
 
-from __future__ import annotations
-
 import random
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence

@@ -4,8 +4,6 @@ PNG, JPEG, TIFF, BMP (Pillow; the content decides, not the ending), .npy and NIf
 pixels come as stored, because masks are drawn on the stored array.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable
 from functools import partial

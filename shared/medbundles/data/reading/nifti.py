@@ -1,7 +1,5 @@
 """NIfTI files through nibabel, whose many failures become one kind of error."""
 
-from __future__ import annotations
-
 import gzip
 import logging
 import zlib
