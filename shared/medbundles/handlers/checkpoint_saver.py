@@ -94,12 +94,10 @@ class CheckpointSaver:
         value = run.monitor.of(metrics)
         if value is None:
             logger.warning("%s is NaN in epoch %d: it cannot be best.pt.", run.monitor.metric, engine.state.epoch)
-            return False
-        if not run.monitor.is_better(value, self.best):
-            return False
-        self.best, self.best_epoch = value, engine.state.epoch
-        self.best_metrics = {k: float(v) for k, v in metrics.items()}
-        return True
+        is_best = run.monitor.is_better(value, self.best)
+        if is_best:
+            self.best, self.best_epoch, self.best_metrics = value, engine.state.epoch, metrics
+        return is_best
 
     def __call__(self, engine: SupervisedTrainer) -> None:
         run, epoch = run_of(engine), engine.state.epoch
@@ -132,7 +130,7 @@ class CheckpointSaver:
             "settings": plain(run.directory.settings),
             "trained": plain(self._overlay(run)),
             "data": self.data,
-            "metrics": {k: float(v) for k, v in run.validator.state.metrics.items()},
+            "metrics": {name: float(value) for name, value in run.validator.state.metrics.items()},
             "network": bare_network(engine.network).state_dict(),
             "optimizer": engine.optimizer.state_dict() if self.save_optimizer else None,
             "scheduler": plain(run.scheduler.state_dict()) if self.save_scheduler else None,

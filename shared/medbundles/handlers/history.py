@@ -98,7 +98,7 @@ class History:
         record |= {f"train_{name}": value for name, value in self._losses().items()}
         record |= {name: float(value) for name, value in engine.state.metrics.items()}
         run = run_of(engine)
-        record |= {name: float(value) for name, value in (run.validation(engine) or {}).items()}
+        record |= run.validation(engine) or {}
         # the rates that this epoch was trained with: the schedule has not been stepped yet
         rates = {f"lr_{group.get('name', i)}": group["lr"] for i, group in enumerate(engine.optimizer.param_groups)}
         record |= rates if len(rates) > 1 else {"lr": next(iter(rates.values()))}

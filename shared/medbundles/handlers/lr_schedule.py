@@ -32,4 +32,4 @@ class LrSchedule:
             run.scheduler.step(None)
         else:
             check_metric("scheduler#monitor", name, metrics)
-            run.scheduler.step(None if math.isnan(metrics[name]) else float(metrics[name]))
+            run.scheduler.step(None if math.isnan(metrics[name]) else metrics[name])

@@ -70,10 +70,11 @@ class Run:
         """Let the engine's handlers find it."""
         setattr(engine, ATTRIBUTE, self)
 
-    def validation(self, engine: Engine) -> dict[str, Any] | None:
+    def validation(self, engine: Engine) -> dict[str, float] | None:
         """The metrics of the validation in the trainer's current epoch; None when there was none (`val_interval`)."""
         state = self.validator.state
-        return state.metrics if state.epoch == engine.state.epoch and state.metrics else None
+        is_new = state.epoch == engine.state.epoch and state.metrics
+        return {name: float(value) for name, value in state.metrics.items()} if is_new else None
 
     def start(self, engine: Engine) -> None:
         """Open the directory (all ranks) and write its first files (rank 0)."""
