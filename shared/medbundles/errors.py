@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from numbers import Real
 from typing import Any
 
 
@@ -21,6 +22,27 @@ class DataError(MedbundlesError):
 
 class CheckpointError(MedbundlesError):
     """A checkpoint is missing, broken, unsafe or belongs to something else."""
+
+
+def first_few(names: Iterable[Any], most: int = 8) -> str:
+    """The names for a message, separated by commas; where there are more than `most`, the others are counted.
+
+    Example:
+        >>> first_few(["a", "b", "c"], most=2)
+        'a, b and 1 more'
+    """
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
+def causes(error: BaseException, contexts: bool = False) -> Iterator[BaseException]:
+    """The error, then what it was raised from, back to the first; with `contexts` also what was being handled then."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or (following.__context__ if contexts else None)
 
 
 def refuse(lines: Iterable[str | None]) -> None:
@@ -57,7 +79,7 @@ def in_range(
     maximum: float | None = None,
     below: float | None = None,
 ) -> None:
-    """Refuse a number outside its range; NaN is outside of every range.
+    """Refuse what is no number in the range; NaN is outside of every range.
 
     Args:
         setting: what the value was given for.
@@ -68,7 +90,7 @@ def in_range(
         below: all that are allowed are smaller.
 
     Raises:
-        ConfigError: it is outside.
+        ConfigError: it is outside, or no number.
     """
     limits = (
         ("at least", minimum, lambda limit: value >= limit),
@@ -77,6 +99,8 @@ def in_range(
         ("below", below, lambda limit: value < limit),
     )
     given = [(words, limit, holds) for words, limit, holds in limits if limit is not None]
-    if not all(holds(limit) for _, limit, holds in given):
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not all(holds(limit) for _, limit, holds in given):
         range_in_words = " and ".join(f"{words} {limit:g}" for words, limit, _ in given)
-        raise ConfigError(f"{setting}: {value!r} is not allowed; it must be {range_in_words}.")
+        kind = "" if is_number else "a number, "
+        raise ConfigError(f"{setting}: {value!r} is not allowed; it must be {kind}{range_in_words}.")

@@ -5,10 +5,13 @@ Not `ignite.distributed`: it goes on asking a process group that has been destro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
+
+from medbundles.errors import MedbundlesError
 
 
 def is_distributed() -> bool:
@@ -32,6 +35,24 @@ def from_rank_0(value: Any) -> Any:
     if is_distributed():
         dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def done_by_rank_0(action: Callable[[], Any]) -> Any:
+    """What the action gives on rank 0, on every rank; other ranks do nothing.
+
+    Raises:
+        MedbundlesError: the action's; on every rank, so that none waits for another that has stopped.
+    """
+    result, failure = None, None
+    if is_rank_0():
+        try:
+            result = action()
+        except MedbundlesError as error:
+            failure = error
+    result, failure = from_rank_0((result, failure))
+    if failure is not None:
+        raise failure
+    return result
 
 
 def gathered(value: Any) -> list[Any]:

@@ -1,33 +1,27 @@
 """From files to batches: `reading` (files to arrays), `lists` (folders to datalists), `batches` (dataset to loader)."""
 
-from medbundles.data.batches.balance import class_batches as class_batches
-from medbundles.data.batches.balance import class_counts as class_counts
-from medbundles.data.batches.cache import DiskCache as DiskCache
-from medbundles.data.batches.dataset import SeededDataset as SeededDataset
-from medbundles.data.batches.loader import SeededLoader as SeededLoader
-from medbundles.data.batches.samplers import EpochBatches as EpochBatches
-from medbundles.data.batches.samplers import MixedBatches as MixedBatches
-from medbundles.data.batches.samplers import training_batches as training_batches
-from medbundles.data.lists.class_folders import class_folder_datalist as class_folder_datalist
-from medbundles.data.lists.folds import GradedFolds as GradedFolds
-from medbundles.data.lists.graded_cases import graded_cases as graded_cases
-from medbundles.data.lists.inference_cases import inference_cases as inference_cases
-from medbundles.data.lists.inference_inputs import inference_datalist as inference_datalist
-from medbundles.data.lists.modalities import channel_count as channel_count
-from medbundles.data.lists.modalities import wanted_modalities as wanted_modalities
-from medbundles.data.lists.multitask import checked_parts as checked_parts
-from medbundles.data.lists.multitask import multitask_datalist as multitask_datalist
-from medbundles.data.lists.slices import slice_datalist as slice_datalist
-from medbundles.data.lists.splits import check_no_leak as check_no_leak
-from medbundles.data.lists.splits import split_by_patient as split_by_patient
-from medbundles.data.problems import Problems as Problems
-from medbundles.data.reading.images import check_header as check_header
-from medbundles.data.reading.images import read_image as read_image
-from medbundles.data.reading.images import read_mask as read_mask
-from medbundles.data.reading.nifti import VolumeInfo as VolumeInfo
-from medbundles.data.reading.volumes import SlicedVolume as SlicedVolume
-from medbundles.data.reading.volumes import axial_slices as axial_slices
-from medbundles.data.reading.volumes import from_axial_slices as from_axial_slices
-from medbundles.data.reading.volumes import open_volume as open_volume
-from medbundles.data.reading.volumes import read_volume as read_volume
-from medbundles.data.reading.volumes import write_volume as write_volume
+from medbundles.data.batches.balance import class_batches, class_counts
+from medbundles.data.batches.cache import DiskCache
+from medbundles.data.batches.dataset import SeededDataset
+from medbundles.data.batches.loader import SeededLoader
+from medbundles.data.batches.samplers import EpochBatches, MixedBatches, training_batches
+from medbundles.data.lists.class_folders import class_folder_datalist
+from medbundles.data.lists.folds import GradedFolds
+from medbundles.data.lists.graded_cases import graded_cases
+from medbundles.data.lists.inference_cases import inference_cases
+from medbundles.data.lists.inference_inputs import inference_datalist
+from medbundles.data.lists.modalities import channel_count, wanted_modalities
+from medbundles.data.lists.multitask import checked_parts, multitask_datalist
+from medbundles.data.lists.slices import slice_datalist
+from medbundles.data.lists.splits import check_no_leak, split_by_patient
+from medbundles.data.problems import Problems
+from medbundles.data.reading.images import check_header, read_image, read_mask
+from medbundles.data.reading.nifti import VolumeInfo
+from medbundles.data.reading.volumes import (
+    SlicedVolume,
+    axial_slices,
+    from_axial_slices,
+    open_volume,
+    read_volume,
+    write_volume,
+)

@@ -1,7 +1,5 @@
 """Collects what is wrong with many files, so that a user sees all of it at once."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,13 +44,11 @@ class Problems:
     def __len__(self) -> int:
         return len(self.found)
 
-    def text(self, limit: int | None = None) -> str:
+    def text(self) -> str:
         """One line per problem, `path: what`, at most `limit` lines."""
-        limit = self.limit if limit is None else limit
-        lines = [f"  {path}: {what}" for path, what in self.found[:limit]]
-        if len(self.found) > limit:
-            lines.append(f"  ... and {len(self.found) - limit} more")
-        return "\n".join(lines)
+        lines = [f"  {path}: {what}" for path, what in self.found[: self.limit]]
+        more = len(self.found) - self.limit
+        return "\n".join(lines + ([f"  ... and {more} more"] if more > 0 else []))
 
     def settle(self, where: str | PathLike, skip: bool = False, advice: str = ADVICE) -> None:
         """Do nothing without problems; otherwise log them (`skip`) or raise them together.

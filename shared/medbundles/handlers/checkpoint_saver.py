@@ -1,11 +1,10 @@
 """Writes best.pt, last.pt and periodic checkpoints, each whole or not at all."""
 
-from __future__ import annotations
-
 import logging
 import math
 import os
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,16 @@ from medbundles.runs.checkpoints import load_checkpoint, plain, save_checkpoint
 logger = logging.getLogger("medbundles")
 
 
+@dataclass(eq=False)
 class CheckpointSaver:
     """Saves the state of the run after each epoch, in its checkpoints folder.
 
     The run's monitor says which epoch is best; one with a NaN metric never is. The best value is part of the state, so
     a worse model cannot replace best.pt after a restart. Beside best.pt stands trained.json, a config overlay of every
     setting that the weights depend on.
+
+    MONAI's CheckpointSaver is not used: after a restart a worse model overwrites its best one, a NaN keeps its place as
+    the best for ever, and what it saves must have a state of its own, so metrics and settings could not be in the file.
 
     Args:
         trained: the settings that the weights depend on, by id.
@@ -43,22 +46,16 @@ class CheckpointSaver:
     """
 
     phase = "save"
+    trained: dict[str, Any] = field(default_factory=dict)
+    thresholds: dict[str, str] = field(default_factory=dict)
+    save_best: bool = True
+    save_last: bool = True
+    save_frequency: int = 10
+    keep_last_n: int = 5
+    save_optimizer: bool = True
+    save_scheduler: bool = True
 
-    def __init__(
-        self,
-        trained: dict[str, Any] | None = None,
-        thresholds: dict[str, str] | None = None,
-        save_best: bool = True,
-        save_last: bool = True,
-        save_frequency: int = 10,
-        keep_last_n: int = 5,
-        save_optimizer: bool = True,
-        save_scheduler: bool = True,
-    ):
-        self.trained, self.thresholds = trained or {}, thresholds or {}
-        self.save_best, self.save_last = save_best, save_last
-        self.save_frequency, self.keep_last_n = save_frequency, keep_last_n
-        self.save_optimizer, self.save_scheduler = save_optimizer, save_scheduler
+    def __post_init__(self) -> None:
         self.best: Value | None = None
         self.best_epoch = 0
         self.best_metrics: dict[str, float] = {}
@@ -97,19 +94,18 @@ class CheckpointSaver:
         value = run.monitor.of(metrics)
         if value is None:
             logger.warning("%s is NaN in epoch %d: it cannot be best.pt.", run.monitor.metric, engine.state.epoch)
-            return False
-        if not run.monitor.is_better(value, self.best):
-            return False
-        self.best, self.best_epoch = value, engine.state.epoch
-        self.best_metrics = {k: float(v) for k, v in metrics.items()}
-        return True
+        is_best = run.monitor.is_better(value, self.best)
+        if is_best:
+            self.best, self.best_epoch, self.best_metrics = value, engine.state.epoch, metrics
+        return is_best
 
     def __call__(self, engine: SupervisedTrainer) -> None:
         run, epoch = run_of(engine), engine.state.epoch
         best = self._is_best(engine, run) and self.save_best
         periodic = self.save_frequency > 0 and epoch % self.save_frequency == 0
-        names = ["best.pt"] * best + [f"epoch_{epoch:03d}.pt"] * periodic
-        names += ["last.pt"] * self.save_last  # last: killed before it, the epoch is done again and nothing is missing
+        # last.pt last: killed before it, the epoch is done again and nothing is missing
+        wanted = {"best.pt": best, f"epoch_{epoch:03d}.pt": periodic, "last.pt": self.save_last}
+        names = [name for name, is_wanted in wanted.items() if is_wanted]
         if not is_rank_0() or not names:
             return
         folder = run.directory.folder("checkpoints")
@@ -122,7 +118,9 @@ class CheckpointSaver:
             value = run.monitor.sign * self.best[0]
             logger.info("saved best.pt (epoch %d, %s: %.4f)", epoch, run.monitor.metric, value)
         if periodic:
-            self._prune(folder)
+            newest_first = sorted(folder.glob("epoch_*.pt"), key=_epoch_of, reverse=True)
+            for path in newest_first[self.keep_last_n :]:
+                path.unlink()
 
     def _content(self, engine: SupervisedTrainer, run: Run) -> dict[str, Any]:
         return {
@@ -132,7 +130,7 @@ class CheckpointSaver:
             "settings": plain(run.directory.settings),
             "trained": plain(self._overlay(run)),
             "data": self.data,
-            "metrics": {k: float(v) for k, v in run.validator.state.metrics.items()},
+            "metrics": {name: float(value) for name, value in run.validator.state.metrics.items()},
             "network": bare_network(engine.network).state_dict(),
             "optimizer": engine.optimizer.state_dict() if self.save_optimizer else None,
             "scheduler": plain(run.scheduler.state_dict()) if self.save_scheduler else None,
@@ -144,16 +142,11 @@ class CheckpointSaver:
         """The settings that the weights depend on; thresholds that are "auto" are those of this epoch's validation."""
         metrics = run.validator.state.metrics
         chosen = {
-            setting: float(metrics.get(name, math.nan))
+            setting: float(metrics[name])
             for setting, name in self.thresholds.items()
-            if self.trained.get(setting, "auto") == "auto"
+            if self.trained.get(setting, "auto") == "auto" and not math.isnan(metrics.get(name, math.nan))
         }
-        return {**self.trained, **{setting: value for setting, value in chosen.items() if not math.isnan(value)}}
-
-    def _prune(self, folder: Path) -> None:
-        periodic = sorted(folder.glob("epoch_*.pt"), key=_epoch_of)
-        for path in periodic[: max(0, len(periodic) - self.keep_last_n)]:
-            path.unlink()
+        return self.trained | chosen
 
 
 def _value_of(state: dict[str, Any]) -> Value | None:

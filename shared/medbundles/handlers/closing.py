@@ -1,7 +1,5 @@
 """Closes what a handler holds open, however the run ends."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from ignite.engine import Engine, Events

@@ -1,6 +1,4 @@
-"""Tells the loss the epoch, so that it begins to weigh the classes when it should."""
-
-from __future__ import annotations
+"""Gives the loss the epoch, so that it begins to weigh the classes when it should."""
 
 import logging
 from typing import Any

@@ -1,7 +1,5 @@
 """Early stopping that can be resumed, waits for a first epoch, and knows what NaN means."""
 
-from __future__ import annotations
-
 import logging
 import math
 from typing import Any

@@ -1,13 +1,11 @@
 """Gradient clipping by norm or value, on unscaled gradients, only when the optimizer is about to step."""
 
-from __future__ import annotations
-
 import torch
 from ignite.engine import Engine
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 
-from medbundles.errors import ConfigError
+from medbundles.errors import in_range, one_of
 
 
 def is_stepping(engine: SupervisedTrainer) -> bool:
@@ -35,10 +33,8 @@ class GradientClip:
     phase = "guard"
 
     def __init__(self, limit: float | None = None, kind: str = "norm"):
-        if kind not in ("norm", "value"):
-            raise ConfigError(f"grad_clip_type: {kind!r} is unknown; use 'norm' or 'value'.")
-        if limit and limit < 0:
-            raise ConfigError(f"grad_clip: {limit} is negative; use a positive number, or 0 for off.")
+        one_of("grad_clip_type", kind, ("norm", "value"))
+        in_range("grad_clip", limit or 0, minimum=0)
         self.limit, self.kind = limit or None, kind
 
     def attach(self, engine: Engine) -> None:

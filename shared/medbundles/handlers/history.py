@@ -1,9 +1,8 @@
 """The run's history: losses, metrics, learning rates, gradient norms and times of every epoch, in metrics.json."""
 
-from __future__ import annotations
-
 import math
 import time
+from statistics import fmean, stdev
 from typing import Any
 
 import torch
@@ -17,12 +16,17 @@ from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
 from medbundles.ranks import is_rank_0, rank_and_world, summed
 
+LOSSES = ("train_loss", "val_loss")
+
 
 class History:
     """Collects one record per epoch and writes metrics/metrics.json after each.
 
-    The training loss and its parts are means over samples, kept as tensors until the epoch ends, so that nothing waits
-    for a GPU. The loss module tells its `parts` (name: mean) and `counts` (name: number of samples). Other handlers
+    MONAI's MetricLogger and MetricsSaver are not used: the first has neither rates, gradient norms nor times, the
+    second writes CSV only.
+
+    The training loss and its terms are means over samples, kept as tensors until the epoch ends, so that nothing waits
+    for a GPU. The loss module has its `parts` (name: mean) and `counts` (name: number of samples). Other handlers
     read `engine.state.epoch_record` (this epoch's record).
 
     Attributes:
@@ -59,7 +63,7 @@ class History:
         self.sums, self.norms, self.samples, self.started = {}, [], 0, time.perf_counter()
 
     def add(self, engine: SupervisedTrainer) -> None:
-        """Add an iteration's loss, its parts and the gradient norm."""
+        """Add an iteration's loss, its terms and the gradient norm."""
         output = engine.state.output
         count = len(output["image"])
         loss: Any = engine.loss_function
@@ -80,7 +84,7 @@ class History:
         self.sums[name] = [total, number] if before is None else [before[0] + total, before[1] + number]
 
     def running(self) -> dict[str, float]:
-        """Mean of the loss and its parts over the epoch so far, on this process."""
+        """Mean of the loss and its terms over the epoch so far, on this process."""
         return {name: float(total / number) for name, (total, number) in self.sums.items() if float(number) > 0}
 
     def _losses(self) -> dict[str, float]:
@@ -94,12 +98,10 @@ class History:
         record |= {f"train_{name}": value for name, value in self._losses().items()}
         record |= {name: float(value) for name, value in engine.state.metrics.items()}
         run = run_of(engine)
-        record |= {name: float(value) for name, value in (run.validation(engine) or {}).items()}
-        groups = engine.optimizer.param_groups
+        record |= run.validation(engine) or {}
         # the rates that this epoch was trained with: the schedule has not been stepped yet
-        record |= {
-            f"lr_{group.get('name', i)}" if len(groups) > 1 else "lr": group["lr"] for i, group in enumerate(groups)
-        }
+        rates = {f"lr_{group.get('name', i)}": group["lr"] for i, group in enumerate(engine.optimizer.param_groups)}
+        record |= rates if len(rates) > 1 else {"lr": next(iter(rates.values()))}
         if self.norms:
             norms = torch.stack(self.norms).double()
             norms = norms[norms.isfinite()] if norms.isfinite().any() else norms  # fp16 overflows are skipped steps
@@ -117,39 +119,29 @@ class History:
 
     def best(self, monitor: Monitor) -> dict[str, Any] | None:
         """The best epoch's record; NaN is never best, the first of equals is."""
-        best = None
-        for record in self.epochs:
-            if monitor.is_better(monitor.value(record), monitor.value(best) if best else None):
-                best = record
-        return best
+        validated = [record for record in self.epochs if monitor.value(record) is not None]
+        return max(validated, key=lambda record: monitor.value(record) or [], default=None)
 
     def summary(self, monitor: Monitor) -> dict[str, Any]:
         """What metrics.json holds; NaN is null there."""
-        best, last = self.best(monitor), self.epochs[-1]
+        best = self.best(monitor)
         seconds = [e["epoch_seconds"] for e in self.epochs]
-        content = {
+        losses = {name: [e[name] for e in self.epochs if math.isfinite(e.get(name, math.nan))] for name in LOSSES}
+        return {
             "summary": {
                 "epochs": len(self.epochs),
                 "monitor": monitor.metric,
                 "best_epoch": best["epoch"] if best else None,
                 "best_value": best[monitor.metric] if best else None,
-                **{name: spread(values) for name, values in self._loss_values().items()},
+                **{name: spread(values) for name, values in losses.items() if values},
                 "seconds": sum(seconds),
                 "seconds_per_epoch": sum(seconds) / len(seconds),
-                "last": last,
+                "last": self.epochs[-1],
             },
             "best": best,
             **self.sections,
             "epochs": self.epochs,
         }
-        return content
-
-    def _loss_values(self) -> dict[str, list[float]]:
-        """Training and validation loss of the epochs that have them as numbers."""
-        found = {}
-        for name in ("train_loss", "val_loss"):
-            found[name] = [e[name] for e in self.epochs if math.isfinite(e.get(name, math.nan))]
-        return {name: values for name, values in found.items() if values}
 
 
 def history_of(engine: Engine) -> History:
@@ -166,6 +158,5 @@ def history_of(engine: Engine) -> History:
 
 def spread(values: list[float]) -> dict[str, float]:
     """Smallest, largest, mean and standard deviation (n - 1) of a list."""
-    mean = sum(values) / len(values)
-    variance = sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)
-    return {"min": min(values), "max": max(values), "mean": mean, "std": math.sqrt(variance)}
+    std = stdev(values) if len(values) > 1 else 0.0
+    return {"min": min(values), "max": max(values), "mean": fmean(values), "std": std}

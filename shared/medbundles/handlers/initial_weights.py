@@ -1,17 +1,13 @@
 """Starts a new run from the weights of an earlier one."""
 
-from __future__ import annotations
-
-import logging
 from pathlib import Path
 
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
+from torch import nn
 
 from medbundles.errors import CheckpointError
 from medbundles.networks import bare_network, load_weights
-
-logger = logging.getLogger("medbundles")
 
 
 class InitialWeights:
@@ -36,11 +32,13 @@ class InitialWeights:
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: SupervisedTrainer) -> None:
-        if self.path is None or engine.state.epoch > 0:
-            return  # epoch > 0: resumed, or a federated client runs the trainer again, with the server's weights
-        path = self.find()
-        report = load_weights(bare_network(engine.network), path)
-        logger.info("initial weights: %s (%d of %d tensors)", path, report.loaded, report.total)
+        # epoch > 0: resumed, or a federated client runs the trainer again, with the server's weights
+        if self.path is not None and engine.state.epoch == 0:
+            self.load(bare_network(engine.network))
+
+    def load(self, network: nn.Module) -> None:
+        """Give the network the file's weights."""
+        load_weights(network, self.find())
 
     def find(self) -> Path:
         """The file itself; in a folder of runs, the newest best.pt."""

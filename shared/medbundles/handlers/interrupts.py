@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM end a run within one iteration, with a message that says where to go on."""
 
-from __future__ import annotations
-
 import logging
 import os
 import signal
@@ -20,7 +18,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupts:
-    """Turns SIGINT and SIGTERM into exit codes 130 and 143 while the trainer runs.
+    """Makes SIGINT and SIGTERM end with the exit codes 130 and 143 while the trainer runs.
 
     The run ends between two iterations of training or validation: an exception in the middle of anything, such as
     another thread's queue, could leave a lock behind that the end of the run waits for. Before the first iteration

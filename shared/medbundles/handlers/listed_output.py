@@ -1,7 +1,5 @@
 """Lets MONAI's own handlers, which expect decollated output, read that of a trainer with `decollate: false`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ignite.engine import Engine, Events

@@ -1,12 +1,10 @@
 """Steps the learning-rate schedule after each epoch."""
 
-from __future__ import annotations
-
 import math
 
 from ignite.engine import Engine, Events
 
-from medbundles.errors import ConfigError
+from medbundles.handlers.monitor import check_metric
 from medbundles.handlers.run import run_of
 
 
@@ -32,8 +30,6 @@ class LrSchedule:
             run.scheduler.step()
         elif metrics is None or name is None:
             run.scheduler.step(None)
-        elif name not in metrics:
-            there = ", ".join(sorted(metrics))
-            raise ConfigError(f"scheduler#monitor: no metric is named {name!r}; there are {there}.")
         else:
-            run.scheduler.step(None if math.isnan(metrics[name]) else float(metrics[name]))
+            check_metric("scheduler#monitor", name, metrics)
+            run.scheduler.step(None if math.isnan(metrics[name]) else metrics[name])

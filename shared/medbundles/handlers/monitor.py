@@ -1,13 +1,17 @@
 """What makes one epoch better than another."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, one_of
 
 Value = list[float]  # the monitored value, negative where smaller is better, and the tie break
+
+
+def check_metric(setting: str, name: str, metrics: Mapping[str, float]) -> None:
+    """Refuse the name of a metric that was not measured (ConfigError), with those that were."""
+    if name not in metrics:
+        raise ConfigError(f"{setting}: no metric is named {name!r}; there are {', '.join(sorted(metrics))}.")
 
 
 class Monitor:
@@ -32,8 +36,7 @@ class Monitor:
     """
 
     def __init__(self, metric: str, mode: str = "max", tie_break: str | None = None, min_delta: float = 0.0):
-        if mode not in ("max", "min"):
-            raise ConfigError(f"early_stopping#mode: {mode!r} is unknown; use 'max' or 'min'.")
+        one_of("early_stopping#mode", mode, ("max", "min"))
         self.metric, self.sign = metric, 1 if mode == "max" else -1
         self.tie_break, self.min_delta = tie_break, min_delta
 
@@ -44,9 +47,8 @@ class Monitor:
             ConfigError: there is no such metric; lists those there are.
         """
         for name in (self.metric, self.tie_break):
-            if name and name not in metrics:
-                there = ", ".join(sorted(metrics))
-                raise ConfigError(f"early_stopping#monitor: no metric is named {name!r}; there are {there}.")
+            if name:
+                check_metric("early_stopping#monitor", name, metrics)
         return self.value(metrics)
 
     def value(self, record: Mapping[str, float]) -> Value | None:

@@ -1,7 +1,5 @@
 """Stops a run at the first loss that is not a number."""
 
-from __future__ import annotations
-
 import torch
 from ignite.engine import Engine
 from monai.engines import SupervisedTrainer
@@ -11,7 +9,11 @@ from medbundles.errors import MedbundlesError
 
 
 class NanGuard:
-    """Stops before the weights are changed, and names the iteration, the batch's files and what to try."""
+    """Stops before the weights are changed, and names the iteration, the batch's files and what to try.
+
+    Ignite's TerminateOnNan is not used: it cannot stand in a config's handlers (it has no `attach`), and it ends the
+    run as if it had succeeded.
+    """
 
     phase = "guard"
 

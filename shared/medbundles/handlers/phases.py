@@ -1,7 +1,5 @@
 """The order in which handlers act, and the check that a config keeps it."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import Any
 

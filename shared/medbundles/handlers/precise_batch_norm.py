@@ -1,7 +1,5 @@
 """Gives batch normalisation statistics that belong to the weights they are used with."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any

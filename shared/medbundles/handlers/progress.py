@@ -1,7 +1,5 @@
 """Shows a run on the console: a bar while an epoch runs, two lines when it is done."""
 
-from __future__ import annotations
-
 import logging
 import math
 import sys
@@ -25,7 +23,10 @@ def in_words(record: dict[str, Any], prefix: str, loss_decimals: int = 4) -> str
 
 
 class Progress:
-    """A tqdm bar per epoch with the running loss, its parts, metrics and the time left; only lines when not a terminal.
+    """A tqdm bar per epoch with the running loss, its terms, metrics and the time left; only lines when not a terminal.
+
+    Ignite's ProgressBar is not used: it also draws where there is no terminal, and its bar would still be open while
+    the validation, which ends the epoch, writes its lines.
 
     Args:
         every: iterations between two updates of the numbers beside the bar (reading them waits for a GPU).

@@ -1,7 +1,5 @@
 """Copies the best weights of a finished run to the bundle's models folder."""
 
-from __future__ import annotations
-
 import logging
 import os
 from pathlib import Path
@@ -56,7 +54,7 @@ class Publish:
         logger.info("published the weights of epoch %d as %s", checkpoint["epoch"], folder / "model.pt")
 
     def about(self, checkpoint: dict[str, Any], directory: Path) -> dict[str, Any]:
-        """What model.json tells."""
+        """What model.json holds."""
         is_file = os.path.isfile(self.data_license)  # Path.is_file raises for a text longer than a file name
         return {
             "run": checkpoint["run"],

@@ -1,7 +1,5 @@
 """Goes on from a checkpoint as if the run had never been interrupted."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 
@@ -10,7 +8,7 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
 from medbundles.data.lists.fingerprint import fingerprint
-from medbundles.errors import CheckpointError
+from medbundles.errors import CheckpointError, first_few
 from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
 from medbundles.networks import bare_network
@@ -29,6 +27,9 @@ class Resume:
     """Restores network, optimizer, schedule, scaler, counters and history from the run's checkpoint at the start.
 
     Does nothing when the run directory was not asked to resume. A checkpoint that does not fit leaves nothing on disk.
+
+    MONAI's CheckpointLoader is not used: it restores neither scaler, early stopping nor the best value, and without
+    `strict` it loads nothing of a wrong file without a word.
 
     Raises:
         CheckpointError: no or damaged checkpoint; one without optimizer or schedule; one of another network, other
@@ -69,8 +70,7 @@ def _compare_network(weights: dict[str, torch.Tensor], network: torch.nn.Module,
     wrong = sorted(set(mine) ^ set(weights))
     wrong += [n for n in mine if n in weights and mine[n].shape != weights[n].shape]
     if wrong:
-        names = ", ".join(wrong[:8]) + (f" and {len(wrong) - 8} more" if len(wrong) > 8 else "")
-        raise CheckpointError(f"{path}: belongs to another network; these tensors do not fit: {names}.")
+        raise CheckpointError(f"{path}: belongs to another network; these tensors do not fit: {first_few(wrong)}.")
 
 
 def _compare_settings(then: dict[str, Any], run: Run, path: str) -> None:
@@ -112,16 +112,14 @@ def _restore(content: dict[str, Any], engine: SupervisedTrainer, run: Run) -> No
 
 def _finished(engine: SupervisedTrainer) -> bool:
     """Whether nothing is left to do; then the trainer is ended at once and only the end of the run is redone."""
-    epoch, stopping = engine.state.epoch, stateful(engine).get("early_stopping")
-    if epoch >= engine.state.max_epochs:
-        logger.info(
-            "the run is finished: it has done %d of %d epochs. More: --epochs N.", epoch, engine.state.max_epochs
-        )
-    elif stopping is not None and stopping.is_over(epoch):  # type: ignore[attr-defined]
-        logger.info(
-            "the run is finished: early stopping ended it in epoch %d. More: --early_stopping#patience N.", epoch
-        )
+    epoch, all_epochs = engine.state.epoch, engine.state.max_epochs
+    stopping: Any = stateful(engine).get("early_stopping")
+    if epoch >= all_epochs:
+        how = f"it has done {epoch} of {all_epochs} epochs. More: --epochs N."
+    elif stopping is not None and stopping.is_over(epoch):
+        how = f"early stopping ended it in epoch {epoch}. More: --early_stopping#patience N."
     else:
         return False
+    logger.info("the run is finished: %s", how)
     engine.terminate()
     return True

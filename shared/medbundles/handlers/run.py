@@ -1,7 +1,5 @@
 """Opens the run's folder, writes down what is being run, and holds what the run's handlers share."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,10 +70,11 @@ class Run:
         """Let the engine's handlers find it."""
         setattr(engine, ATTRIBUTE, self)
 
-    def validation(self, engine: Engine) -> dict[str, Any] | None:
+    def validation(self, engine: Engine) -> dict[str, float] | None:
         """The metrics of the validation in the trainer's current epoch; None when there was none (`val_interval`)."""
         state = self.validator.state
-        return state.metrics if state.epoch == engine.state.epoch and state.metrics else None
+        is_new = state.epoch == engine.state.epoch and state.metrics
+        return {name: float(value) for name, value in state.metrics.items()} if is_new else None
 
     def start(self, engine: Engine) -> None:
         """Open the directory (all ranks) and write its first files (rank 0)."""
@@ -118,7 +117,10 @@ def run_of(engine: Engine) -> Run:
 
 
 def open_log(path: Path) -> logging.Handler:
-    """A handler on the root logger that appends everything the console shows to a file, with the time."""
+    """A handler on the root logger that appends everything the console shows to a file, with the time.
+
+    Not MONAI's LogfileHandler: it hears the engine's own logger only, so losses and our lines would be missing.
+    """
     handler = logging.FileHandler(path, mode="a", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)

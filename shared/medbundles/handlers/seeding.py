@@ -1,7 +1,5 @@
 """Every random number of an epoch comes from (seed, epoch, rank)."""
 
-from __future__ import annotations
-
 import random
 
 import numpy as np
@@ -13,8 +11,9 @@ from medbundles.ranks import rank_and_world
 
 
 class Seeding:
-    """Seeds torch, NumPy and Python at the start of each epoch, tells the loader the epoch, and sets the cuDNN flags.
+    """Seeds torch, NumPy and Python at the start of each epoch, gives the loader the epoch, and sets the cuDNN flags.
 
+    MONAI's set_determinism is not used: it seeds once per run, and always switches cuDNN's benchmark off.
     So a run that is resumed at an epoch draws the same numbers as one that was never interrupted.
 
     Args:

@@ -1,7 +1,5 @@
 """What a run must remember: handlers and others put themselves on the trainer, checkpoints take them from it."""
 
-from __future__ import annotations
-
 from typing import Any, Protocol
 
 from ignite.engine import Engine
@@ -16,7 +14,7 @@ class Stateful(Protocol):
 
 
 def stateful(engine: Engine) -> dict[str, Stateful]:
-    """The trainer's parts whose state belongs in a checkpoint, by name; add yours in `attach`."""
+    """What of the trainer has a state that belongs in a checkpoint, by name; add yours in `attach`."""
     if not hasattr(engine, "stateful"):
         engine.stateful = {}  # type: ignore[attr-defined]
     return engine.stateful  # type: ignore[attr-defined]

@@ -1,7 +1,5 @@
 """Curves, pictures and histograms of a run for TensorBoard."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -16,21 +14,12 @@ from medbundles.networks import bare_network
 from medbundles.ranks import is_rank_0
 from medbundles.reports.prediction_pictures import prediction_pictures
 
-# the history's names and the groups that TensorBoard shows them in
-TAGS = (
-    (re.compile(r"(train|val)_(.+)"), r"\1/\2"),
-    (re.compile(r"lr_(.+)"), r"lr/\1"),
-    (re.compile(r"grad_norm_(.+)"), r"grad_norm/\1"),
-    (re.compile(r"epoch_seconds|samples_per_second"), r"speed/\g<0>"),
-)
+SPEEDS = ("epoch_seconds", "samples_per_second")
 
 
 def tag_of(name: str) -> str:
     """TensorBoard tag of an entry of the history: `val_dice` -> `val/dice`, `lr_encoder` -> `lr/encoder`."""
-    for pattern, tag in TAGS:
-        if pattern.fullmatch(name):
-            return pattern.sub(tag, name)
-    return name
+    return f"speed/{name}" if name in SPEEDS else re.sub(r"^(train|val|lr|grad_norm)_", r"\1/", name)
 
 
 def finite_values(tensor: torch.Tensor) -> np.ndarray:
@@ -45,6 +34,7 @@ class TensorBoard:
     Losses and metrics of training and validation, learning rates, gradient norm, epoch time; the last validation
     batch's images with the true (green) and predicted (red) outline, when there are masks. A resumed run goes on in the
     same curves; what an interrupted epoch left there is dropped. Only rank 0 writes.
+    Ignite's TensorboardLogger is not used: it opens its file when it is built, before the run has a folder.
     Look with `tensorboard --logdir <run directory>/logs`.
 
     Args:

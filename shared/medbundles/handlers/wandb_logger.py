@@ -1,11 +1,10 @@
 """Follows a run in Weights & Biases."""
 
-from __future__ import annotations
-
 import os
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +12,20 @@ import torch
 from ignite.engine import Engine, Events
 from monai.engines.utils import IterationEvents
 
-from medbundles.errors import ConfigError, MedbundlesError
+from medbundles.errors import MedbundlesError, in_range
 from medbundles.handlers.closing import at_end
 from medbundles.handlers.run import run_of
 from medbundles.handlers.stateful import stateful
 from medbundles.handlers.tensorboard import finite_values
 from medbundles.networks import bare_network
-from medbundles.ranks import from_rank_0, is_rank_0
+from medbundles.ranks import done_by_rank_0
 from medbundles.runs.environment import environment
 
 PER_EPOCH = ("train_*", "val_*", "lr*", "grad_norm_*", "epoch_seconds", "samples_per_second", "weights/*")
 CACHES = ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR")
 
 
+@dataclass(eq=False)
 class WandB:
     """Logs a run to Weights & Biases.
 
@@ -62,24 +62,18 @@ class WandB:
     """
 
     phase = "watch"
+    enabled: bool = False
+    project: str | None = None
+    entity: str | None = None
+    name: str | None = None
+    tags: Sequence[str] = ()
+    notes: str | None = None
+    log_gradients: bool = True
+    log_weights: bool = False
+    log_frequency: int = 100
 
-    def __init__(
-        self,
-        enabled: bool = False,
-        project: str | None = None,
-        entity: str | None = None,
-        name: str | None = None,
-        tags: Sequence[str] = (),
-        notes: str | None = None,
-        log_gradients: bool = True,
-        log_weights: bool = False,
-        log_frequency: int = 100,
-    ):
-        if log_frequency < 1:
-            raise ConfigError(f"wandb#log_frequency: {log_frequency} is not a number of batches; use 1 or more.")
-        self.enabled = enabled
-        self.project, self.entity, self.name, self.tags, self.notes = project, entity, name, list(tags), notes
-        self.log_gradients, self.log_weights, self.log_frequency = log_gradients, log_weights, log_frequency
+    def __post_init__(self) -> None:
+        in_range("wandb#log_frequency", self.log_frequency, minimum=1)
         self.id: str | None = None
         self.opened = False
         self.run: Any = None
@@ -89,7 +83,7 @@ class WandB:
         """Wire it to the trainer."""
         stateful(engine)["wandb"] = self  # also when off: a run keeps its id while it is resumed without
         if self.enabled:
-            _on_rank_0(_import_wandb)
+            done_by_rank_0(_import_wandb)
             engine.add_event_handler(Events.EPOCH_STARTED, self.open)
             # the optimizer has stepped, History has not taken the norm yet
             engine.add_event_handler(IterationEvents.MODEL_COMPLETED, self.log_batch)
@@ -109,7 +103,7 @@ class WandB:
         if self.opened:
             return
         self.opened = True
-        _on_rank_0(lambda: self._init(engine))
+        done_by_rank_0(lambda: self._init(engine))
 
     def _init(self, engine: Engine) -> None:
         import wandb
@@ -120,7 +114,7 @@ class WandB:
         try:
             with _caches_below(logs / "wandb" / "cache"):
                 self.run = wandb.init(
-                    project=self.project, entity=self.entity, name=self.name, tags=self.tags, notes=self.notes,
+                    project=self.project, entity=self.entity, name=self.name, tags=list(self.tags), notes=self.notes,
                     dir=str(logs), id=self.id, resume=resume, config=self._config(engine),
                 )  # fmt: skip
         except wandb.Error as error:
@@ -143,12 +137,8 @@ class WandB:
         }
         device = engine.state.device  # type: ignore[attr-defined]
         system = environment(device, directory.settings.get("seed", 0))
-        return {
-            **directory.settings,
-            "bundle_config": directory.config,
-            "architecture": architecture,
-            "system": system,
-        }
+        known = {"bundle_config": directory.config, "architecture": architecture, "system": system}
+        return directory.settings | known
 
     def log_batch(self, engine: Engine) -> None:
         """Log the loss and the gradient norm of every `log_frequency`-th batch."""
@@ -192,22 +182,9 @@ def _import_wandb() -> None:
         ) from error
 
 
-def _on_rank_0(action: Callable[[], None]) -> None:
-    """Do it on rank 0; its failure is raised on all ranks, so that none waits for another that has stopped."""
-    failure = None
-    if is_rank_0():
-        try:
-            action()
-        except MedbundlesError as error:
-            failure = error
-    failure = from_rank_0(failure)
-    if failure is not None:
-        raise failure
-
-
 @contextmanager
 def _caches_below(folder: Path) -> Iterator[None]:
-    """W&B keeps caches and logs of its own in the home folder, unless these variables tell otherwise when it starts."""
+    """W&B keeps caches and logs of its own in the home folder, unless these variables say otherwise when it starts."""
     mine = {name: str(folder) for name in CACHES if name not in os.environ}
     os.environ.update(mine)
     try:

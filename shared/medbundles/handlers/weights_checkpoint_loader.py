@@ -1,9 +1,8 @@
 """Loads the weights that evaluation and inference work with, and makes sure that they belong to the settings."""
 
-from __future__ import annotations
-
 import json
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,8 @@ logger = logging.getLogger("medbundles")
 AUTO = "auto"
 
 
-def told_settings(path: Path) -> tuple[dict[str, Any], str]:
-    """The settings that a weights file was trained with, and the run it comes from, as far as the files tell.
+def trained_with(path: Path) -> tuple[dict[str, Any], str]:
+    """The settings that a weights file was trained with, and the run it comes from, as far as the files say.
 
     A checkpoint of a run holds both; a published model has trained.json and model.json beside it.
     """
@@ -34,11 +33,12 @@ def told_settings(path: Path) -> tuple[dict[str, Any], str]:
     return checkpoint["trained"], f"run {checkpoint['run']}, epoch {checkpoint['epoch']}"
 
 
+@dataclass(eq=False)
 class WeightsCheckpointLoader:
     """Loads `checkpoint` when the evaluator starts and says which run the weights come from.
 
     The name holds "CheckpointLoader" because a federated client disables handlers by that. Decision thresholds that
-    are "auto" get the values that were chosen on the validation part and stored with the weights.
+    are "auto" get the values that were chosen on the validation set and stored with the weights.
 
     Args:
         checkpoint: weights file; None: nothing is loaded.
@@ -53,17 +53,11 @@ class WeightsCheckpointLoader:
     """
 
     phase = "load"
-
-    def __init__(
-        self,
-        checkpoint: str | None,
-        trained: dict[str, Any],
-        postprocessing: Any = None,
-        made_by: str = "",
-        config: str = "configs/inference.json",
-    ):
-        self.checkpoint, self.trained = checkpoint, trained
-        self.postprocessing, self.made_by, self.config = postprocessing, made_by, config
+    checkpoint: str | None
+    trained: dict[str, Any]
+    postprocessing: Any = None
+    made_by: str = ""
+    config: str = "configs/inference.json"
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the evaluator."""
@@ -76,7 +70,7 @@ class WeightsCheckpointLoader:
         path = Path(self.checkpoint)
         if not path.is_file():
             raise CheckpointError(f"checkpoint: {path} does not exist: there are no weights yet. {self.made_by}")
-        settings, source = told_settings(path)
+        settings, source = trained_with(path)
         self._compare(settings, path)
         load_weights(bare_network(engine.network), path)
         for name, value in settings.items():
@@ -85,8 +79,7 @@ class WeightsCheckpointLoader:
         logger.info("weights: %s, from %s", path, source)
 
     def _compare(self, settings: dict[str, Any], path: Path) -> None:
-        mine = json.loads(json.dumps(self.trained, default=str))
-        theirs = json.loads(json.dumps(settings, default=str))
+        mine, theirs = (json.loads(json.dumps(which, default=str)) for which in (self.trained, settings))
         wrong = [
             f"{name} is {mine[name]!r} here, {theirs[name]!r} there"
             for name in sorted(set(mine) & set(theirs))

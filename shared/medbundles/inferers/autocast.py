@@ -1,7 +1,5 @@
 """Mixed precision on a CPU, where MONAI's engines have none."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -30,14 +28,7 @@ def resolve_amp(amp: bool | str, device: str | torch.device) -> bool:
     if amp in named:
         chosen, why = named[amp], f"amp is {amp}"
     elif amp == "auto" and kind == "cpu":
-        units = [
-            name
-            for name, there in (
-                ("AMX", torch.cpu._is_amx_tile_supported()),
-                ("AVX512-BF16", torch.cpu._is_avx512_bf16_supported()),
-            )
-            if there
-        ]
+        units = ["AMX"] * torch.cpu._is_amx_tile_supported() + ["AVX512-BF16"] * torch.cpu._is_avx512_bf16_supported()
         chosen = bool(units)
         why = f"auto: the CPU has {' and '.join(units)}" if units else "auto: the CPU has neither AMX nor AVX512-BF16"
     elif amp == "auto":

@@ -1,11 +1,7 @@
 """Losses; all give one value per image, or the weighted sum of such."""
 
-from __future__ import annotations
-
-from .classification import ClassificationLoss
-from .ldam import LDAMLoss
-from .multitask import MultitaskLoss
-from .per_image import PerImage
-from .segmentation import SegmentationLoss
-
-__all__ = ["ClassificationLoss", "LDAMLoss", "MultitaskLoss", "PerImage", "SegmentationLoss"]
+from medbundles.losses.classification import ClassificationLoss
+from medbundles.losses.ldam import LDAMLoss
+from medbundles.losses.multitask import MultitaskLoss
+from medbundles.losses.per_image import PerImage
+from medbundles.losses.segmentation import SegmentationLoss

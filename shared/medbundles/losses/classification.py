@@ -1,7 +1,5 @@
 """Classification loss, one value per image."""
 
-from __future__ import annotations
-
 import torch
 from monai.losses import FocalLoss
 from torch import nn
@@ -34,8 +32,7 @@ class ClassificationLoss(nn.Module):
         one_of("name of the classification loss", name, self.NAMES)
         in_range("label_smoothing", label_smoothing, minimum=0, below=1)
         in_range("gamma of the classification loss", gamma, minimum=0)
-        self.name = name
-        self.label_smoothing = label_smoothing
+        self.name, self.label_smoothing = name, label_smoothing
         self.cross_entropy = nn.CrossEntropyLoss(label_smoothing=label_smoothing, reduction="none")
         self.focal = FocalLoss(gamma=gamma, use_softmax=True, reduction="none")
 

@@ -1,7 +1,5 @@
 """Losses for classes of unequal size: LDAM, deferred re-weighting, and cross entropy to compare with."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +7,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from medbundles.errors import ConfigError, in_range, one_of
+from medbundles.losses.per_image import at_least_float32
 from medbundles.rules import Rule, has_rules
 
 NAMES = ("ldam", "cross_entropy")
@@ -130,7 +129,7 @@ class LDAMLoss(nn.Module):
         self.total_weight = torch.zeros(())
 
     def set_epoch(self, epoch: int) -> bool:
-        """Set the weights of an epoch (1-based); tells whether it is re-weighted."""
+        """Set the weights of an epoch (1-based); gives whether it is re-weighted."""
         on = self.drw_start_epoch is not None and epoch >= self.drw_start_epoch
         self.weights = self.later_weights.clone() if on else torch.ones_like(self.later_weights)
         return on
@@ -145,7 +144,6 @@ class LDAMLoss(nn.Module):
         """Loss and weight of each sample, (B,) and (B,), in at least float32."""
         if self.margins.device != logits.device:
             self.to(logits.device)
-        logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
-        scaled = logits * (self.s / self.logit_scale)
+        scaled = at_least_float32(logits) * (self.s / self.logit_scale)
         margin = nn.functional.one_hot(label, logits.shape[1]) * self.margins
         return cross_entropy(scaled - self.s * margin, label, reduction="none"), self.weights[label]

@@ -1,14 +1,12 @@
 """The loss of a network that segments and classifies, on batches in which only some images have a mask."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch
 from torch import nn
 
 from medbundles.errors import in_range, refuse
-from medbundles.losses.per_image import PerImage
+from medbundles.losses.per_image import PerImage, at_least_float32
 from medbundles.rules import Rule, has_rules
 
 
@@ -22,11 +20,11 @@ def _something_to_learn(lambda_seg: float, lambda_cls: float) -> str | None:
 class MultitaskLoss(nn.Module):
     """lambda_seg * mean of the segmentation loss over the images with a mask + lambda_cls * mean over all images.
 
-    Adding an image without a mask does not change the segmentation part. A batch without any mask has the part 0.
+    Adding an image without a mask does not change the segmentation term. A batch without any mask has the term 0.
     Every output takes part in the graph in any case, so that DistributedDataParallel waits for no gradient. (There each
     process averages over its own images, as always; a process whose batch has no mask adds 0 to the average.)
 
-    A part whose lambda is 0 is computed without gradients, only to be reported. Its layers still get gradients of
+    A term whose lambda is 0 is computed without gradients, only to be reported. Its layers still get gradients of
     zero, which weight decay and momentum act upon: to keep layers as they are, freeze them.
 
     Args:
@@ -56,12 +54,10 @@ class MultitaskLoss(nn.Module):
         in_range("loss#lambda_seg", lambda_seg, minimum=0)
         in_range("loss#lambda_cls", lambda_cls, minimum=0)
         refuse([_something_to_learn(lambda_seg, lambda_cls)])
-        self.seg_loss = seg_loss
-        self.cls_loss = cls_loss
+        self.seg_loss, self.cls_loss = seg_loss, cls_loss
         self.seg_per_image = PerImage(seg_loss, "loss#seg_loss")
         self.cls_per_image = PerImage(cls_loss, "loss#cls_loss")
-        self.lambda_seg = lambda_seg
-        self.lambda_cls = lambda_cls
+        self.lambda_seg, self.lambda_cls = lambda_seg, lambda_cls
         self.parts: dict[str, torch.Tensor] = {}
         self.counts: dict[str, torch.Tensor] = {}
 
@@ -72,7 +68,7 @@ class MultitaskLoss(nn.Module):
             pred: {"seg": logits (B, K, H, W), "cls": logits (B, N)} of any float type; computed in at least float32.
             target: {"mask": (B, 1, H, W), "cls": (B,) int64, "has_mask": (B,) bool}.
         """
-        seg_logits, cls_logits = _full(pred["seg"]), _full(pred["cls"])
+        seg_logits, cls_logits = at_least_float32(pred["seg"]), at_least_float32(pred["cls"])
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.lambda_seg > 0):
             seg_values = self._seg(seg_logits, target)
             # where and clamp instead of boolean indexing: the shapes do not depend on the data, so nothing waits for it
@@ -91,16 +87,11 @@ class MultitaskLoss(nn.Module):
     def per_sample(
         self, pred: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]
     ) -> dict[str, torch.Tensor]:
-        """The parts for each image, before the lambdas: {"seg": (B,), NaN where there is no mask, "cls": (B,)}."""
-        seg = self._seg(_full(pred["seg"]), target)
-        cls = self.cls_per_image(_full(pred["cls"]), target["cls"])
+        """The terms for each image, before the lambdas: {"seg": (B,), NaN where there is no mask, "cls": (B,)}."""
+        seg = self._seg(at_least_float32(pred["seg"]), target)
+        cls = self.cls_per_image(at_least_float32(pred["cls"]), target["cls"])
         return {"seg": torch.where(target["has_mask"], seg, torch.nan), "cls": cls}
 
     def _seg(self, logits: torch.Tensor, target: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The segmentation loss of each image; of one without a mask it may be anything."""
         return self.seg_per_image(logits, target["mask"].to(logits.dtype), target["has_mask"])
-
-
-def _full(logits: torch.Tensor) -> torch.Tensor:
-    """At least float32: under autocast logits are bfloat16 or float16, too coarse for sums over an image."""
-    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits

@@ -1,7 +1,5 @@
 """Any loss as one value per image, so that images can be left out; what would be silently wrong is refused."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -96,6 +94,11 @@ class PerImage:
             what = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
             raise ConfigError(f"{self.id}: of one image it gives {what}; {WANTED}")
         return value.ndim == 0
+
+
+def at_least_float32(logits: torch.Tensor) -> torch.Tensor:
+    """The logits: under autocast they are bfloat16 or float16, too coarse for sums over an image or a batch."""
+    return logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
 
 
 def _judged(loss: object) -> Iterator[nn.Module]:

@@ -1,7 +1,5 @@
 """Segmentation loss, one value per image."""
 
-from __future__ import annotations
-
 import torch
 from monai.losses import DiceLoss, FocalLoss
 from monai.networks import one_hot
@@ -57,22 +55,18 @@ class SegmentationLoss(nn.Module):
         in_range("bce_weight", bce_weight, minimum=0)
         in_range("smooth of the segmentation loss", smooth, above=0)
         in_range("gamma of the segmentation loss", gamma, minimum=0)
-        self.name = name
-        self.dice_weight = dice_weight if name == "dice_bce" else float(name == "dice")
-        self.bce_weight = bce_weight if name == "dice_bce" else float(name == "bce")
-        self.dice = DiceLoss(sigmoid=True, smooth_nr=smooth, smooth_dr=smooth, reduction="none")
-        self.bce = nn.BCEWithLogitsLoss(reduction="none")
-        self.focal = FocalLoss(gamma=gamma, reduction="none")
+        terms = {
+            "dice": DiceLoss(sigmoid=True, smooth_nr=smooth, smooth_dr=smooth, reduction="none"),
+            "bce": nn.BCEWithLogitsLoss(reduction="none"),
+            "focal": FocalLoss(gamma=gamma, reduction="none"),
+        }
+        weights = {"dice": dice_weight, "bce": bce_weight} if name == "dice_bce" else {name: 1.0}
+        self.weights = {term: weight for term, weight in weights.items() if weight}
+        self.terms = nn.ModuleDict({term: terms[term] for term in self.weights})
 
     def forward(self, logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Logits (B, K, H, W) and class indices (B, 1, H, W) -> loss per image (B,)."""
         channels = logits.shape[1]
         target = (mask if channels == 1 else one_hot(mask, channels)).to(logits.dtype)
-        if self.name == "focal":
-            return self.focal(logits, target).flatten(1).mean(dim=1)
-        loss = logits.new_zeros(len(logits))
-        if self.dice_weight:
-            loss = loss + self.dice_weight * self.dice(logits, target).flatten(1).mean(dim=1)
-        if self.bce_weight:
-            loss = loss + self.bce_weight * self.bce(logits, target).flatten(1).mean(dim=1)
-        return loss
+        means = {term: loss(logits, target).flatten(1).mean(dim=1) for term, loss in self.terms.items()}
+        return torch.stack([self.weights[term] * mean for term, mean in means.items()]).sum(dim=0)

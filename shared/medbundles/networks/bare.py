@@ -1,7 +1,5 @@
 """The network itself, without what distribution and compiling put around it."""
 
-from __future__ import annotations
-
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 

@@ -1,7 +1,5 @@
 """A 3D ResNet that classifies whole volumes, in MedicalNet's layout or strided throughout."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

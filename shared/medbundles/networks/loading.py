@@ -1,77 +1,62 @@
 """Weights from files: only tensors are read, and a load that does not fit is an error."""
 
-from __future__ import annotations
-
 import logging
-import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from medbundles.errors import CheckpointError
+from medbundles.errors import CheckpointError, first_few
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("medbundles")
 
 ENTRIES = ("network", "model", "state_dict", "model_state_dict")
 WRAPPERS = ("module.", "_orig_mod.")  # what DistributedDataParallel and torch.compile put before every name
 
 
-@dataclass(frozen=True)
-class LoadReport:
-    """What `load_weights` did.
+def read_file(path: str | Path) -> Any:
+    """What `torch.save` wrote into a file, on the CPU: tensors and plain values. Code in the file is never run.
 
-    Args:
-        loaded: tensors of the network that now have the file's values.
-        total: tensors that the network has.
-        skipped: the others, and those that only the file has, each with the reason.
+    Raises:
+        CheckpointError: the file is missing, is cut off or broken, holds pickled code, or is a TorchScript archive.
     """
-
-    loaded: int
-    total: int
-    skipped: tuple[str, ...]
+    if not Path(path).is_file():
+        raise CheckpointError(f"{path}: there is no such file of weights.")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken file makes the reader raise almost anything, struct.error for one
+        what = "is cut off or broken, or is no file of weights"
+        if any(words in str(error).lower() for words in ("unsupported global", "unsupported class")):
+            what = (
+                "holds pickled code or objects, not only tensors and plain values; it was not loaded, because loading "
+                "it could run anything. Ask for a file with a plain state dict"
+            )
+        elif "TorchScript" in str(error):
+            what = "is a TorchScript archive; give the weights file (.pt) instead"
+        raise CheckpointError(f"{path}: {what}.") from error
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of a weights file or checkpoint, on the CPU. Code in the file is never run.
+    """The tensors of a weights file or checkpoint, on the CPU.
 
     Args:
         path: a plain state dict, or a checkpoint that has it under one of "network", "model", "state_dict" or
             "model_state_dict".
 
     Raises:
-        CheckpointError: when the file is missing, is cut off or broken, holds pickled code, or holds no weights.
+        CheckpointError: as `read_file`, or the file holds no weights.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no weights file at {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if any(words in str(error).lower() for words in ("unsupported global", "unsupported class")):
-            raise CheckpointError(
-                f"{path} holds pickled code or objects, not only tensors; it was not loaded, because loading it could "
-                "run anything. Ask for a file with a plain state dict"
-            ) from error
-        raise CheckpointError(f"{path} is not a weights file, or is cut off or broken") from error
-    except Exception as error:  # a broken file makes the reader raise almost anything, struct.error for one
-        if "TorchScript" in str(error):
-            raise CheckpointError(f"{path} is a TorchScript archive; give the weights file (.pt) instead") from error
-        raise CheckpointError(f"{path} is not a weights file, or is cut off or broken") from error
+    content = read_file(path)
     if isinstance(content, Mapping):
         content = next((content[key] for key in ENTRIES if isinstance(content.get(key), Mapping)), content)
-    if (
-        not isinstance(content, Mapping)
-        or not content
-        or not all(isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items())
-    ):
-        raise CheckpointError(
-            f"{path} holds no weights: expected names with tensors, or a checkpoint with these under one of "
-            f"{', '.join(ENTRIES)}"
-        )
-    return dict(content)
+        if content and all(isinstance(name, str) and torch.is_tensor(value) for name, value in content.items()):
+            return dict(content)
+    raise CheckpointError(
+        f"{path}: holds no weights: expected names with tensors, or a checkpoint with these under one of "
+        f"{', '.join(ENTRIES)}."
+    )
 
 
 def plain_name(name: str) -> str:
@@ -83,7 +68,7 @@ def plain_name(name: str) -> str:
 
 def load_weights(
     network: nn.Module, source: str | Path | Mapping[str, torch.Tensor], min_share: float = 0.99
-) -> LoadReport:
+) -> list[str]:
     """Give a network the weights that match by name and shape; nothing is changed when too few do.
 
     Args:
@@ -91,34 +76,60 @@ def load_weights(
         source: a file (see `read_weights`) or a state dict.
         min_share: least share of the network's tensors that must match, 0 to 1.
 
+    Returns:
+        The tensors of the network that keep their values, then those that only the file has, each with the reason.
+
     Raises:
         CheckpointError: for an unreadable file, or fewer matches; names the tensors that are missing or differ.
     """
-    where = source if isinstance(source, (str, Path)) else "the given state dict"
-    weights = read_weights(source) if isinstance(source, (str, Path)) else source
-    weights = {plain_name(name): value for name, value in weights.items()}
-    own = network.state_dict()
+    weights = source if isinstance(source, Mapping) else read_weights(source)
+    where = "the given state dict" if weights is source else source
+    advice = "Give the network the parameters these weights were trained with."
+    return give_weights(network, weights, min_share, where, advice)
+
+
+def give_weights(
+    network: nn.Module,
+    weights: Mapping[str, torch.Tensor],
+    min_share: float,
+    where: object,
+    advice: str,
+    called: str = "network",
+    uncounted: str | tuple[str, ...] = (),
+) -> list[str]:
+    """As `load_weights`, from tensors that have been read.
+
+    Args:
+        network: likewise.
+        weights: name -> tensor.
+        min_share: likewise.
+        where: the weights come from, for messages.
+        advice: what would be right, for the error.
+        called: what messages call the network.
+        uncounted: endings of the names of tensors that are left alone and do not count.
+
+    Raises:
+        CheckpointError: fewer match.
+    """
+    left = {plain_name(name): value for name, value in weights.items() if not name.endswith(uncounted)}
+    own = {name: value for name, value in network.state_dict().items() if not name.endswith(uncounted)}
     matched, skipped = {}, []
     for name, value in own.items():
-        new = weights.pop(plain_name(name), None)
+        new = left.pop(plain_name(name), None)
         if new is None:
             skipped.append(f"{name} (missing)")
         elif new.shape != value.shape:
-            skipped.append(f"{name} (shape {tuple(new.shape)}, the network has {tuple(value.shape)})")
+            skipped.append(f"{name} (shape {tuple(new.shape)}, the {called} has {tuple(value.shape)})")
         else:
             matched[name] = new
     if len(matched) < min_share * len(own) or not matched:
         raise CheckpointError(
-            f"{where} does not fit the network: {len(matched)} of {len(own)} tensors match, {min_share:.0%} must. "
-            f"Not matching: {_shortened(skipped)}. Give the network the parameters these weights were trained with"
+            f"{where} does not fit: {len(matched)} of {len(own)} tensors of the {called} match, {min_share:.0%} must. "
+            f"Not matching: {first_few(skipped)}. {advice}"
         )
-    skipped += [f"{name} (not in the network)" for name in weights]
+    skipped += [f"{name} (not in the {called})" for name in left]
     network.load_state_dict(matched, strict=False)
-    logger.info("Loaded %d of %d tensors from %s", len(matched), len(own), where)
+    logger.info("%s: loaded %d of %d tensors of the %s", where, len(matched), len(own), called)
     if skipped:
-        logger.warning("Skipped from %s: %s", where, _shortened(skipped))
-    return LoadReport(len(matched), len(own), tuple(skipped))
-
-
-def _shortened(names: list[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+        logger.warning("%s: skipped %s", where, first_few(skipped))
+    return skipped

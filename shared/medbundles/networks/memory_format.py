@@ -1,7 +1,5 @@
 """Where a network's weights live and how they lie in memory."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

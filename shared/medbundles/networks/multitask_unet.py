@@ -1,8 +1,8 @@
 """2D/3D U-Net with a classification head: one encoder, two tasks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Self
 
 import torch
 from monai.networks.layers.factories import Conv
@@ -33,7 +33,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.stem = TwoConv(spatial_dims, in_channels, features[0], act, norm, bias=True)
         self.downs = nn.ModuleList(
-            Down(spatial_dims, features[i], features[i + 1], act, norm, bias=True) for i in range(len(features) - 1)
+            Down(spatial_dims, above, below, act, norm, bias=True) for above, below in pairwise(features)
         )
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
@@ -62,18 +62,8 @@ class Decoder(nn.Module):
         # As in BasicUNet the last stage keeps the channels while it upsamples (halves=False). is_pad=False: the sides
         # are multiples of 2^depth here, and its data-dependent padding would be frozen into a trace.
         self.ups = nn.ModuleList(
-            UpCat(
-                spatial_dims,
-                features[i + 1],
-                features[i],
-                features[i],
-                act,
-                norm,
-                bias=True,
-                halves=i > 0,
-                is_pad=False,
-            )
-            for i in reversed(range(len(features) - 1))
+            UpCat(spatial_dims, below, same, same, act, norm, bias=True, halves=i > 0, is_pad=False)
+            for i, (same, below) in reversed(list(enumerate(pairwise(features))))
         )
         self.final_conv = Conv["conv", spatial_dims](features[0], out_channels, kernel_size=1)
 
@@ -177,8 +167,8 @@ class MultitaskUNet(nn.Module):
             self.get_submodule(name).requires_grad_(False)
         self.train()
 
-    def train(self, mode: bool = True) -> MultitaskUNet:
-        """As `nn.Module.train`, but the frozen parts stay in evaluation mode."""
+    def train(self, mode: bool = True) -> Self:
+        """As `nn.Module.train`, but what is frozen stays in evaluation mode."""
         super().train(mode)
         for name in self.frozen:
             self.get_submodule(name).eval()

@@ -1,7 +1,5 @@
 """One output of a network that has several."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

@@ -1,35 +1,16 @@
-"""Learning-rate schedulers with one interface: `step(metric=None)` after every epoch, and a state of plain values."""
+"""Learning-rate schedulers with one interface.
 
-from __future__ import annotations
+`step(metric)` ends an epoch (None: it was not validated); `monitor` is the name of the validation metric to step it
+with (None: it follows none). Their states hold only plain values, so that `torch.load(weights_only=True)` reads them;
+load one after the optimizer's.
+"""
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from medbundles.optimizers.schedules import AfterWarmUp, WarmUp
-
-
-class EpochScheduler(Protocol):
-    """What `build_scheduler` returns. Load its state after the optimizer's.
-
-    Attributes:
-        monitor: name of the validation metric to step it with; None: it follows none.
-    """
-
-    monitor: str | None
-
-    def step(self, metric: float | None = None) -> None:
-        """End an epoch; `metric` is its monitored validation value, None if it was not validated."""
-
-    def get_last_lr(self) -> list[Any]:
-        """The current learning rate of each parameter group."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Only plain values, so that `torch.load(weights_only=True)` reads them."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where the state was saved, on the schedule that this scheduler was built with."""
+from medbundles.optimizers.schedules import AfterWarmUp, WarmUp, constant
 
 
 class ClosedFormScheduler(LambdaLR):
@@ -40,13 +21,10 @@ class ClosedFormScheduler(LambdaLR):
 
     Args:
         optimizer: its groups' rates are the base rates.
-        factors: one per group.
+        lr_lambda: the factors, one per group.
     """
 
     monitor: str | None = None
-
-    def __init__(self, optimizer: torch.optim.Optimizer, factors: list[AfterWarmUp]):
-        super().__init__(optimizer, factors)  # type: ignore[arg-type]
 
     def step(self, metric: float | None = None) -> None:  # type: ignore[override]
         """Go to the next epoch; the metric is not needed here."""
@@ -91,21 +69,18 @@ class PlateauScheduler:
         monitor: str | None = None,
     ):
         self.optimizer, self.monitor = optimizer, monitor
-        self.warm_up = warm_up
+        self.warm_up, self.factor = warm_up, AfterWarmUp(warm_up, constant)
         self.base_lrs = [group["lr"] for group in optimizer.param_groups]
         self.plateau = ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=patience)  # type: ignore[arg-type]
         self.last_epoch = 0
         self.last_metric: float | None = None
-        if warm_up.epochs:
-            self._set([base_lr * warm_up(0) for base_lr in self.base_lrs])
+        self._warm_up()
 
     def step(self, metric: float | None = None) -> None:
         """End an epoch; `metric` is its monitored validation value, None if it was not validated."""
         self.last_epoch += 1
-        if self.last_epoch < self.warm_up.epochs:
-            self._set([base_lr * self.warm_up(self.last_epoch) for base_lr in self.base_lrs])
-        elif self.last_epoch == self.warm_up.epochs:
-            self._set(self.base_lrs)
+        if self.last_epoch <= self.warm_up.epochs:
+            self._warm_up()
         else:
             self.last_metric = self.last_metric if metric is None else float(metric)
             if self.last_metric is not None:  # seen again it is no improvement, just as wanted without validation
@@ -133,6 +108,13 @@ class PlateauScheduler:
         self.plateau.num_bad_epochs = state_dict["num_bad_epochs"]
         self._set(state_dict["lrs"])
 
+    def _warm_up(self) -> None:
+        """Set the rates of an epoch of the warm-up, or of the first one after it."""
+        self._set([base_lr * self.factor(self.last_epoch) for base_lr in self.base_lrs])
+
     def _set(self, lrs: list[float]) -> None:
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
             group["lr"] = lr
+
+
+EpochScheduler = ClosedFormScheduler | PlateauScheduler

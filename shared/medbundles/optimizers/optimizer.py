@@ -1,7 +1,5 @@
 """The optimizer by its short name, with a learning rate of its own for a pretrained encoder."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -52,9 +50,8 @@ def build_optimizer(
     rates = {"encoder": encoder_lr, "rest": lr}
     params = [{"params": groups[key], "lr": rates[key], "name": key} for key in groups if groups[key]]
     if not params:
-        raise ConfigError("the network has no trainable parameter: every part is frozen")
-    if name == "adam":
-        return torch.optim.Adam(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
-    if name == "adamw":
-        return torch.optim.AdamW(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
+        raise ConfigError("the network has no trainable parameter: all of it is frozen")
+    if name != "sgd":
+        adam = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+        return adam(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
     return torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)

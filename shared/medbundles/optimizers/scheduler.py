@@ -1,20 +1,25 @@
 """The learning-rate schedule by its short name."""
 
-from __future__ import annotations
+from functools import partial
 
 import torch
 
 from medbundles.errors import in_range, one_of, refuse
 from medbundles.optimizers.epoch_schedulers import ClosedFormScheduler, EpochScheduler, PlateauScheduler
-from medbundles.optimizers.schedules import AfterWarmUp, Constant, Cosine, Polynomial, Schedule, Step, WarmUp
+from medbundles.optimizers.schedules import AfterWarmUp, Factor, WarmUp, constant, cosine, polynomial, step
 from medbundles.rules import Rule, has_rules
 
 SCHEDULES = ("cosine", "step", "plateau", "polynomial", "constant")
 WARM_UPS = ("linear", "constant")
 
 
+def _end(epochs: int, name: str, T_max: int | None) -> int:
+    """The epoch in which the schedule ends."""
+    return (T_max or epochs) if name == "cosine" else epochs
+
+
 def _ends_after_warm_up(warmup_epochs: int, epochs: int, name: str, T_max: int | None) -> str | None:
-    end = (T_max or epochs) if name == "cosine" else epochs
+    end = _end(epochs, name, T_max)
     if warmup_epochs >= end:
         return (
             f"scheduler#warmup_epochs: {warmup_epochs} leaves nothing of {end} epochs; the {name} schedule ends there, "
@@ -68,19 +73,18 @@ def build_scheduler(
     one_of("scheduler#warmup_type", warmup_type, WARM_UPS)
     one_of("scheduler#mode", mode, ("max", "min"))
     in_range("scheduler#warmup_epochs", warmup_epochs, minimum=0)
-    end = (T_max or epochs) if name == "cosine" else epochs
     refuse([_ends_after_warm_up(warmup_epochs, epochs, name, T_max)])
     warm_up = WarmUp(warmup_epochs, warmup_type)
     if name == "plateau":
         return PlateauScheduler(optimizer, warm_up, mode, factor, patience, monitor)
-    factors = []
+    span = _end(epochs, name, T_max) - warmup_epochs
+    schedules: dict[str, Factor] = {
+        "step": partial(step, step_size=step_size, gamma=gamma),
+        "polynomial": partial(polynomial, span=span, power=power),
+        "constant": constant,
+    }
+    factors: list[Factor] = []
     for group in optimizer.param_groups:
-        schedule: Schedule = Constant()
-        if name == "cosine":
-            schedule = Cosine(end - warmup_epochs, eta_min, group["lr"])
-        elif name == "step":
-            schedule = Step(step_size, gamma)
-        elif name == "polynomial":
-            schedule = Polynomial(end - warmup_epochs, power)
-        factors.append(AfterWarmUp(warm_up, schedule))
+        schedules["cosine"] = partial(cosine, span=span, eta_min=eta_min, base_lr=group["lr"])
+        factors.append(AfterWarmUp(warm_up, schedules[name]))
     return ClosedFormScheduler(optimizer, factors)

@@ -1,9 +1,14 @@
-"""Learning rate as a function of the epoch, in closed form: the past does not matter, so any epoch can be resumed."""
+"""Learning rate as a function of the epoch, in closed form: the past does not matter, so any epoch can be resumed.
 
-from __future__ import annotations
+Not torch's schedulers: their saved state holds T_max and the like, so a run resumed with more epochs would stay on the
+old curve; and torch's cosine rises again after T_max.
+"""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+
+Factor = Callable[[int], float]  # epoch -> what the base learning rate is multiplied by
 
 
 @dataclass(frozen=True)
@@ -22,56 +27,32 @@ class WarmUp:
         return (epoch + 1) / (self.epochs + 1) if self.kind == "linear" else 0.1
 
 
-@dataclass(frozen=True)
-class Cosine:
+def cosine(epoch: int, span: int, eta_min: float, base_lr: float) -> float:
     """Half a cosine from the base rate to eta_min over `span` epochs, then eta_min (Loshchilov & Hutter 2017).
 
     Args:
+        epoch: since the warm-up.
         span: epochs from the top to eta_min.
         eta_min: lowest learning rate.
         base_lr: learning rate at the start.
     """
-
-    span: int
-    eta_min: float
-    base_lr: float
-
-    def __call__(self, epoch: int) -> float:
-        cosine = (1 + math.cos(math.pi * min(epoch / self.span, 1.0))) / 2
-        return (self.eta_min + (self.base_lr - self.eta_min) * cosine) / self.base_lr
+    height = (1 + math.cos(math.pi * min(epoch / span, 1.0))) / 2
+    return (eta_min + (base_lr - eta_min) * height) / base_lr
 
 
-@dataclass(frozen=True)
-class Step:
+def step(epoch: int, step_size: int, gamma: float) -> float:
     """Times gamma every step_size epochs."""
-
-    step_size: int
-    gamma: float
-
-    def __call__(self, epoch: int) -> float:
-        return self.gamma ** (epoch // self.step_size)
+    return gamma ** (epoch // step_size)
 
 
-@dataclass(frozen=True)
-class Polynomial:
+def polynomial(epoch: int, span: int, power: float) -> float:
     """(1 - epoch / span)^power, then 0."""
-
-    span: int
-    power: float
-
-    def __call__(self, epoch: int) -> float:
-        return (1 - min(epoch / self.span, 1.0)) ** self.power
+    return (1 - min(epoch / span, 1.0)) ** power
 
 
-@dataclass(frozen=True)
-class Constant:
+def constant(epoch: int) -> float:
     """The base learning rate."""
-
-    def __call__(self, epoch: int) -> float:
-        return 1.0
-
-
-Schedule = Cosine | Step | Polynomial | Constant
+    return 1.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +60,7 @@ class AfterWarmUp:
     """A warm-up, then the schedule from its own epoch 0 on. Picklable, one per parameter group."""
 
     warm_up: WarmUp
-    schedule: Schedule
+    schedule: Factor
 
     def __call__(self, epoch: int) -> float:
         if epoch < self.warm_up.epochs:

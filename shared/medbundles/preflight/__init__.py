@@ -1,3 +1,3 @@
 """What is refused before a run: the settings' schema, the rules about combinations, the command line."""
 
-from medbundles.preflight.preflight import Preflight as Preflight
+from medbundles.preflight.preflight import Preflight

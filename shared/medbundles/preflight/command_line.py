@@ -1,7 +1,5 @@
 """On MONAI's command line, an error that a user can mend is its message and exit code 1, without a stack trace."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re
@@ -11,7 +9,7 @@ from types import TracebackType
 
 import torch.distributed as dist
 
-from medbundles.errors import MedbundlesError
+from medbundles.errors import MedbundlesError, causes
 from medbundles.ranks import is_distributed
 
 logger = logging.getLogger("medbundles")
@@ -33,24 +31,20 @@ def show_errors_plainly() -> None:
             logging.getLogger("ignite").setLevel(logging.CRITICAL)
 
 
-def readable(error: BaseException | None) -> str | None:
+def readable(error: BaseException) -> str | None:
     """The message of the first `MedbundlesError` in a chain of exceptions, or None when there is none.
 
-    A DataLoader's worker sends its error as text with a stack trace in front; only its last part is the message.
+    A DataLoader's worker sends its error as text with a stack trace in front; only its end is the message.
     """
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, MedbundlesError):
-            text = str(error)
-            from_worker = re.search(rf"^(?:[\w.]+\.)?{type(error).__name__}: (.*)", text, re.MULTILINE | re.DOTALL)
-            return from_worker[1].strip() if text.startswith("Caught ") and from_worker else text
-        error = error.__cause__ or error.__context__
+    for ours in (cause for cause in causes(error, contexts=True) if isinstance(cause, MedbundlesError)):
+        text = str(ours)
+        from_worker = re.search(rf"^(?:[\w.]+\.)?{type(ours).__name__}: (.*)", text, re.MULTILINE | re.DOTALL)
+        return from_worker[1].strip() if text.startswith("Caught ") and from_worker else text
     return None
 
 
-def _tellers(more: int) -> int:
-    """How many ranks have told an error, with `more` of them added now; 0 where ranks cannot ask each other."""
+def shown_by_ranks(more: int) -> int:
+    """How many ranks have shown an error, with `more` of them added now; 0 where ranks cannot ask each other."""
     if not is_distributed():
         return 0
     try:
@@ -59,27 +53,17 @@ def _tellers(more: int) -> int:
         return 0
 
 
-def first_to_tell() -> bool:
-    """Whether this rank is to show an error: all ranks may have it, or, such as a broken file, one that is not 0."""
-    return _tellers(1) <= 1
-
-
-def told_elsewhere() -> bool:
-    """Whether another rank has already told an error that a user can mend."""
-    return _tellers(0) > 0
-
-
 def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """The exception hook: a message for what a user can mend, Python's own stack trace for everything else."""
     message = readable(error)
     if os.getpid() != main_process and isinstance(error, (ConnectionError, EOFError)):
         return  # a loader's worker whose main process has ended: that one has said why
-    if message is None and told_elsewhere():
-        return  # this rank has only lost the one whose error it is
+    if message is None and shown_by_ranks(0) > 0:
+        return  # another rank has shown what a user can mend; this one has only lost it
     if message is None:
         logger.debug("%s", "".join(traceback.format_exception(kind, error, trace)))
         sys.__excepthook__(kind, error, trace)
-    elif first_to_tell():
+    elif shown_by_ranks(1) <= 1:  # all ranks may have it, or, such as a broken file, one that is not 0
         sys.stdout.flush()
         print(f"Error: {message}", file=sys.stderr)
         for handler in logging.getLogger().handlers:  # into the log file as well, if there is one

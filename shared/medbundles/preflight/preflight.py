@@ -1,7 +1,5 @@
 """The first item of every `run` list: refuses what cannot work before anything is built."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import sys
@@ -10,7 +8,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from medbundles.errors import refuse
+from medbundles.errors import causes, refuse
 from medbundles.preflight.command_line import show_errors_plainly
 from medbundles.preflight.rules import broken_rules
 from medbundles.preflight.schema import WORDS, Setting, check_value, metric_names, off_advice, read_settings
@@ -19,6 +17,7 @@ from medbundles.preflight.workflow import (
     foreign_components,
     idle_ids,
     ids,
+    is_reference,
     known_ids,
     lost_ids,
     own_ids,
@@ -51,7 +50,7 @@ class Preflight:
         folder, parser = bundle_configs(running), running.parser
         config = {k: v for k, v in parser.get().items() if k != "_meta_"}
         every = read_settings(folder / "schema.json")
-        settings = [k for k in every if _is_there(k, config)]
+        settings = [k for k in every if k.key in parser]  # inference has fewer than training
         known = known_ids(folder)
         own, other = (own_ids(folder / name) for name in ("train.json", "inference.json"))
         if workflow == "inference":
@@ -65,9 +64,9 @@ class Preflight:
         values: dict[str, Any] = {}
         # what follows another setting ("@epochs") is wrong only because that one is: the setting itself is named first
         for literal in (True, False):
-            chosen = [setting for setting in settings if _is_literal(setting, parser) == literal]
+            chosen = [k for k in settings if is_reference(parser[k.key]) != literal]
             resolved, wrong = resolve(chosen, parser)
-            refuse(wrong + [line for k in chosen if k.id in resolved and (line := check_value(k, resolved[k.id]))])
+            refuse(wrong + [check_value(k, resolved[k.id]) for k in chosen if k.id in resolved])
             values |= resolved
         refuse(unknown_metrics(settings, values, config) if workflow in TRAINING else [])
         refuse(broken_rules(config, values, workflow))
@@ -77,16 +76,6 @@ class Preflight:
             parser.get_parsed_content("run_dir").record(config, values, free)
 
 
-def _is_there(setting: Setting, config: dict[str, Any]) -> bool:
-    """Whether the running config has the setting (inference has fewer than training)."""
-    value: Any = config
-    for part in setting.id.split("#"):
-        if not isinstance(value, dict) or part not in value:
-            return False
-        value = value[part]
-    return True
-
-
 def _belong_elsewhere(settings: list[Setting], workflow: str) -> list[str]:
     """A line for each setting that was given to a workflow that does not use it, such as `part` to a training."""
     return [
@@ -94,11 +83,6 @@ def _belong_elsewhere(settings: list[Setting], workflow: str) -> list[str]:
         for setting in settings
         if workflow not in setting.schema.get("workflows", [workflow])
     ]
-
-
-def _is_literal(setting: Setting, parser: ConfigParser) -> bool:
-    raw = parser.get(setting.key)
-    return not (isinstance(raw, str) and raw.startswith(("@", "$")))
 
 
 def _texts_that_mean_values(config: dict[str, Any], known: dict[str, list[Any]], settings: list[Setting]) -> list[str]:
@@ -127,27 +111,22 @@ def resolve(settings: list[Setting], parser: ConfigParser) -> tuple[dict[str, An
         try:
             value = raw if setting.id.endswith("_target_") else parser.get_parsed_content(setting.key)
         except Exception as error:  # whatever a user's expression raises
-            reason = _root(error).replace("::", "#")  # as one writes it, not as MONAI does
-            wrong.append(f"{setting.id}: {str(raw).replace('::', '#')!r} cannot be worked out: {reason}")
+            *_, cause = causes(error)
+            line = f"{str(raw)!r} cannot be worked out: {type(cause).__name__}: {cause}"
+            wrong.append(f"{setting.id}: {line.replace('::', '#')}")  # as one writes it, not as MONAI does
             continue
         values[setting.id] = str(value) if type(value).__module__ == "torch" else value  # torch.device
     return values, wrong
 
 
-def _root(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {error}"
-
-
 def missing_paths(settings: list[Setting], values: dict[str, Any], workflow: str) -> list[str]:
     """A line for each path that this workflow needs and that is not there, with the command that makes it."""
-    lines = []
-    for setting in settings:
-        need, value = setting.schema.get("path"), values[setting.id]
-        if need and workflow in need["workflows"] and value and not Path(str(value)).exists():
-            lines.append(f"{setting.id}: {value} does not exist. {need['made_by'].replace('{id}', setting.id)}")
-    return lines
+    return [
+        f"{setting.id}: {value} does not exist. {need['made_by'].replace('{id}', setting.id)}"
+        for setting in settings
+        if (need := setting.schema.get("path")) and workflow in need["workflows"]
+        if (value := values[setting.id]) and not Path(str(value)).exists()
+    ]
 
 
 def unknown_metrics(settings: list[Setting], values: dict[str, Any], config: dict[str, Any]) -> list[str]:
@@ -179,9 +158,8 @@ def dropped_nones(settings: list[Setting], argv: list[str]) -> list[str]:
         if name == "--args_file" and Path(value or following).is_file():
             content = json.loads(Path(value or following).read_text(encoding="utf-8"))
             given += [key for key, entry in content.items() if entry is None]
-    names = [name.replace("-", "_").replace("::", "#") for name in given]
     return [
         f"{name}: MONAI ignores None, the old value would stay. "
         + (off_advice(by_id[name]) if name in by_id else "Write '$None'.")
-        for name in names
+        for name in (name.replace("-", "_").replace("::", "#") for name in given)
     ]

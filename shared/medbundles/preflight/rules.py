@@ -1,7 +1,5 @@
 """Combinations of settings that cannot work: those that all bundles share, and those of the config's components."""
 
-from __future__ import annotations
-
 import pydoc
 from collections.abc import Iterator, Sequence
 from typing import Any

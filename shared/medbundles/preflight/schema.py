@@ -3,8 +3,6 @@
 What several bundles share stands in settings.json beside this file; a bundle's schema points to it with `$ref`.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -40,13 +38,6 @@ class Setting:
         return self.id.replace("#", "::")
 
     @property
-    def types(self) -> list[str]:
-        """The JSON types that the value may have."""
-        options = self.schema.get("anyOf", [self.schema])
-        types = [t for o in options for t in ([o["type"]] if isinstance(o.get("type"), str) else o.get("type", []))]
-        return types + ["string"] * any("enum" in o and "type" not in o for o in options)
-
-    @property
     def names(self) -> list[Any]:
         """The texts that are allowed, when only some are ("none" is one for `cache`)."""
         return [name for option in self.schema.get("anyOf", [self.schema]) for name in option.get("enum", [])]
@@ -54,6 +45,10 @@ class Setting:
     def allowed(self) -> str:
         """What is allowed, in words."""
         return " or ".join(_in_words(option) for option in self.schema.get("anyOf", [self.schema]))
+
+
+LIMITS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+KINDS = {"boolean": "True or False", "null": "'$None'", "string": "text", "array": "list"}
 
 
 def _in_words(schema: dict[str, Any]) -> str:
@@ -64,14 +59,8 @@ def _in_words(schema: dict[str, Any]) -> str:
     kind = schema.get("type", "anything")
     if isinstance(kind, list):
         kind = " or ".join(kind)
-    kind = {"boolean": "True or False", "null": "'$None'", "string": "text", "array": "list"}.get(kind, kind)
-    limits = [
-        f"{word} {schema[key]}"
-        for key, word in (("minimum", "at least"), ("exclusiveMinimum", "above"), ("maximum", "at most"))
-        if key in schema
-    ]
-    if "exclusiveMaximum" in schema:
-        limits.append(f"below {schema['exclusiveMaximum']}")
+    kind = KINDS.get(kind, kind)
+    limits = [f"{word} {schema[key]}" for key, word in LIMITS.items() if key in schema]
     if kind == "list" and "items" in schema:
         kind += f" of {_in_words(schema['items'])}"
     if "minItems" in schema and schema.get("minItems") == schema.get("maxItems"):
@@ -138,7 +127,9 @@ def metric_names(config: dict[str, Any]) -> list[str]:
 def check_value(setting: Setting, value: Any) -> str | None:
     """What is wrong with a resolved value, in one line, or None."""
     if isinstance(value, str) and value.lower() in WORDS and value not in setting.names:
-        return f"{setting.id}: {value!r} is text. {_off_value(setting, value)}"
+        is_flag = value.lower() in ("true", "false")
+        capital = f"Write {value.capitalize()} with a capital: --{setting.id} {value.capitalize()}."
+        return f"{setting.id}: {value!r} is text. {capital if is_flag else off_advice(setting)}"
     if isinstance(value, str) and "::" in value:
         return (
             f"{setting.id}: {value!r} is what MONAI makes of a text with '#'. "
@@ -146,7 +137,7 @@ def check_value(setting: Setting, value: Any) -> str | None:
         )
     if not _validator(setting.schema).is_valid(value):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if is_number and "string" in setting.types and _validator(setting.schema).is_valid(str(value)):
+        if is_number and _validator(setting.schema).is_valid(str(value)):
             return f"{setting.id}: {value!r} is a number, text is meant: write --{setting.id} \"'{value}'\"."
         return (
             f"{setting.id}: {value!r} is not allowed; allowed: {setting.allowed()}. ({setting.schema['description']})"
@@ -154,33 +145,17 @@ def check_value(setting: Setting, value: Any) -> str | None:
     return None
 
 
-def _off_value(setting: Setting, value: str) -> str:
-    if value.lower() in ("true", "false"):
-        return f"Write {value.capitalize()} with a capital: --{setting.id} {value.capitalize()}."
-    return off_advice(setting)
-
-
 def off_advice(setting: Setting) -> str:
     """How this setting is switched off on the command line."""
-    if _validator(setting.schema).is_valid(False):
-        return f"To switch it off write --{setting.id} False."
-    if _validator(setting.schema).is_valid(0):
-        return f"To switch it off write --{setting.id} 0."
-    if _validator(setting.schema).is_valid(None):
-        return f"To leave it empty write --{setting.id} '$None'."
+    offs = ((False, "To switch it off write", "False"), (0, "To switch it off write", "0"))
+    for value, what, text in (*offs, (None, "To leave it empty write", "'$None'")):
+        if _validator(setting.schema).is_valid(value):
+            return f"{what} --{setting.id} {text}."
     return f"It cannot be switched off; allowed: {setting.allowed()}."
 
 
 def _is_number(checker: Any, value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_integer(checker: Any, value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_array(checker: Any, value: Any) -> bool:
-    return isinstance(value, (list, tuple))
 
 
 def _validator(schema: dict[str, Any]) -> Any:
@@ -193,6 +168,10 @@ def _validator_class() -> Any:
     from jsonschema import Draft202012Validator, validators
 
     checker = Draft202012Validator.TYPE_CHECKER.redefine_many(
-        {"number": _is_number, "integer": _is_integer, "array": _is_array}
+        {
+            "number": _is_number,
+            "integer": lambda checker, value: isinstance(value, int) and not isinstance(value, bool),
+            "array": lambda checker, value: isinstance(value, (list, tuple)),
+        }
     )
     return validators.extend(Draft202012Validator, type_checker=checker)

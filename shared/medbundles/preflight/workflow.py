@@ -1,7 +1,5 @@
 """Finds the running MONAI workflow, and knows which ids a bundle's own config files have."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import sys
@@ -11,7 +9,7 @@ from typing import Any
 
 from monai.bundle import ConfigWorkflow
 
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, first_few
 
 # ids that MONAI's tracking and federated client add, and what it keeps in the parser itself
 HOST_IDS = {"_meta_", "run_name", "experiment_name", "tracking_uri", "save_execute_config", "is_not_rank0"}
@@ -52,15 +50,16 @@ def bundle_configs(workflow: ConfigWorkflow) -> Path:
 
 def ids(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """All ids of a config with their values, parents first, groups separated by '#'; list items by number."""
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(config, dict):
-        items = config.items()
-    elif isinstance(config, list):
-        items = enumerate(config)
-    for key, value in items:
+    groups = dict(enumerate(config)) if isinstance(config, list) else config
+    for key, value in groups.items() if isinstance(groups, dict) else ():
         name = prefix + str(key).removeprefix("+").replace("::", "#")
         yield name, value
         yield from ids(value, name + "#")
+
+
+def is_reference(value: Any) -> bool:
+    """Whether a value of a config is a reference or an expression, which MONAI works out."""
+    return isinstance(value, str) and value.startswith(("@", "$"))
 
 
 def known_ids(folder: Path) -> dict[str, list[Any]]:
@@ -139,7 +138,7 @@ def lost_ids(config: dict[str, Any], settings: Iterable[str], known: dict[str, l
                 break
             value, name = value[part], f"{name}#{part}".lstrip("#")
     return [
-        f"{name}: was replaced as a whole and now lacks {', '.join(missing[:4])}{' ...' if len(missing) > 4 else ''}. "
+        f"{name}: was replaced as a whole and now lacks {first_few(missing, 4)}. "
         f"Give its ids one by one, as in --{missing[0]} VALUE."
         for name, missing in lost.items()
     ]
@@ -161,8 +160,8 @@ def idle_ids(config: dict[str, Any], foreign: Iterable[str], own: set[str], know
 
 def _replaces_group(value: Any, there: list[Any]) -> bool:
     """Whether a plain value, as in `--wandb False`, stands for what is a group in all files; a reference may."""
-    is_reference = isinstance(value, str) and value.startswith(("@", "$"))
-    return not isinstance(value, dict) and not is_reference and bool(there) and all(isinstance(t, dict) for t in there)
+    is_plain = not isinstance(value, dict) and not is_reference(value)
+    return is_plain and bool(there) and all(isinstance(t, dict) for t in there)
 
 
 def _member(name: str, known: Iterable[str]) -> str:

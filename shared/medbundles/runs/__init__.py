@@ -1,3 +1,3 @@
 """A run's folder, its checkpoints, and what it was made with."""
 
-from medbundles.runs.directory import RunDirectory as RunDirectory
+from medbundles.runs.directory import RunDirectory

@@ -1,9 +1,6 @@
 """Checkpoint files: written whole or not at all, read without running anything that is in them."""
 
-from __future__ import annotations
-
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +8,7 @@ import torch
 
 from medbundles.atomic_files import replace_atomic
 from medbundles.errors import CheckpointError
+from medbundles.networks.loading import read_file
 
 FORMAT = 1
 
@@ -29,19 +27,9 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     """Read a checkpoint onto the CPU, with `weights_only=True`.
 
     Raises:
-        CheckpointError: the file is missing, cut short, holds pickled code, or is not a checkpoint for resuming.
+        CheckpointError: as `read_file`, or the file is not a checkpoint for resuming.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such checkpoint.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path}: holds pickled code, or is no checkpoint at all. Only tensors and plain values are loaded."
-        ) from error
-    except Exception as error:  # a broken file makes the reader raise almost anything, struct.error for one
-        raise CheckpointError(f"{path}: is damaged or cut short, and cannot be read as a checkpoint.") from error
+    content = read_file(Path(path))
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
             f"{path}: holds weights but not the state of a run. To start a new run from them use --init_from {path}."

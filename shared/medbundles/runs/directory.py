@@ -1,7 +1,5 @@
 """The folder of one run: named when the trainer starts, known to all ranks, found again when a run is resumed."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from medbundles.errors import CheckpointError, ConfigError
-from medbundles.ranks import from_rank_0, is_rank_0
+from medbundles.ranks import done_by_rank_0
 
 RUN_NAME = re.compile(r"run_(\d{8}_\d{6})(?:_(\d+))?")
 LOCK = ".lock"
@@ -29,7 +27,7 @@ def run_order(folder: Path) -> tuple[str, int]:
 class RunDirectory:
     """`<output_dir>/<name>[/fold_K]/run_YYYYMMDD_HHMMSS/` and its subfolders.
 
-    Nothing is made before `start`, which rank 0 does and tells the others.
+    Nothing is made before `start`, which rank 0 does for all.
 
     Args:
         output_dir: root of all runs.
@@ -61,7 +59,7 @@ class RunDirectory:
         self._lock: TextIO | None = None
 
     def record(self, config: dict[str, Any], settings: dict[str, Any], free_settings: set[str]) -> None:
-        """Keep what the run's files tell of it.
+        """Keep what the run's files say of it.
 
         Args:
             config: the merged config with the overrides.
@@ -143,19 +141,19 @@ class RunDirectory:
             ConfigError: the folder cannot be made, or another process still writes to it.
         """
         if self._path is None:
-            failure = None
-            if is_rank_0():
-                try:
-                    self._path = self._existing(run_name) if run_name else self._new()
-                    for name in FOLDERS:
-                        self.folder(name).mkdir(parents=True, exist_ok=True)
-                    if not self._take():
-                        failure = f"{self._path}: another process still writes to this run. Let it end, or end it."
-                except OSError as error:
-                    failure = f"output_dir: cannot make a run folder below {self.parent}: {error.strerror or error}."
-            failure, self._path = from_rank_0((failure, self._path))
-            if failure:
-                raise ConfigError(failure)
+            self._path = done_by_rank_0(lambda: self._made(run_name))
+        return self.path
+
+    def _made(self, run_name: str | None) -> Path:
+        try:
+            self._path = self._existing(run_name) if run_name else self._new()
+            for name in FOLDERS:
+                self.folder(name).mkdir(parents=True, exist_ok=True)
+            if not self._take():
+                raise ConfigError(f"{self._path}: another process still writes to this run. Let it end, or end it.")
+        except OSError as error:
+            why = error.strerror or error
+            raise ConfigError(f"output_dir: cannot make a run folder below {self.parent}: {why}.") from error
         return self.path
 
     def _existing(self, run_name: str) -> Path:

@@ -1,7 +1,5 @@
 """The random changes of a training slice."""
 
-from __future__ import annotations
-
 import math
 from typing import ClassVar
 
@@ -22,8 +20,8 @@ class Augmentation(RandomChanges):
     Geometry: flips, then rotation, scale and elastic distortion as one resampling (image linear, mask nearest pixel,
     outside: background). Intensity, in this order: blur, brightness, contrast, gamma, noise. Intensities count from
     the background as black, as in a picture, and only the head changes: the background stays what it is. What is 0
-    or off costs nothing. `set_random_state(seed)` fixes everything, and switching one part leaves the draws of the
-    other parts as they were.
+    or off costs nothing. `set_random_state(seed)` fixes everything, and switching one change leaves the draws of the
+    others as they were.
 
     Reads "image" float32 (C, H, W) as `HeadNormalise` leaves it, and "mask" uint8 (1, H, W) unless "has_mask" is
     False. Writes both; the tensors it read stay as they were.

@@ -1,33 +1,9 @@
 """What the engines take out of a batch."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
 from monai.engines import PrepareBatch
-
-
-class PrepareMultitaskBatch(PrepareBatch):
-    """Moves a collated batch to the device as (image, target).
-
-    image is (B, C, H, W) float; target is {"mask": (B, 1, H, W) uint8, "cls": (B,) int64, "has_mask": (B,) bool}, or
-    None where the batch has no labels (inference). Further keywords (dtype, memory_format) act on the image alone:
-    the targets are indices.
-    """
-
-    def __call__(
-        self,
-        batchdata: dict[str, Any],
-        device: str | torch.device | None = None,
-        non_blocking: bool = False,
-        **kwargs: Any,
-    ) -> tuple[torch.Tensor, dict[str, torch.Tensor] | None]:
-        image = batchdata["image"].to(device=device, non_blocking=non_blocking, **kwargs)
-        if "label" not in batchdata:
-            return image, None
-        target = {"mask": batchdata["mask"], "cls": batchdata["label"], "has_mask": batchdata["has_mask"]}
-        return image, {key: value.to(device=device, non_blocking=non_blocking) for key, value in target.items()}
 
 
 class PrepareMaskBatch(PrepareBatch):
@@ -43,7 +19,29 @@ class PrepareMaskBatch(PrepareBatch):
         device: str | torch.device | None = None,
         non_blocking: bool = False,
         **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    ) -> tuple[torch.Tensor, Any]:
+        def move(value: Any) -> Any:
+            return value.to(device=device, non_blocking=non_blocking) if torch.is_tensor(value) else value
+
         image = batchdata["image"].to(device=device, non_blocking=non_blocking, **kwargs)
-        mask = batchdata.get("mask")
-        return image, mask if mask is None else mask.to(device=device, non_blocking=non_blocking)
+        target = self.target(batchdata)
+        moved = {key: move(value) for key, value in target.items()} if isinstance(target, dict) else move(target)
+        return image, moved
+
+    def target(self, batchdata: dict[str, Any]) -> Any:
+        """What the loss gets beside the prediction: a tensor, a dict of them, or None."""
+        return batchdata.get("mask")
+
+
+class PrepareMultitaskBatch(PrepareMaskBatch):
+    """Moves a collated batch to the device as (image, target).
+
+    image is (B, C, H, W) float; target is {"mask": (B, 1, H, W) uint8, "cls": (B,) int64, "has_mask": (B,) bool}, or
+    None where the batch has no labels (inference). Further keywords (dtype, memory_format) act on the image alone:
+    the targets are indices.
+    """
+
+    def target(self, batchdata: dict[str, Any]) -> dict[str, torch.Tensor] | None:
+        """The mask, the label as "cls", and whether there is a mask; None without labels."""
+        names = {"mask": "mask", "cls": "label", "has_mask": "has_mask"}
+        return {key: batchdata[name] for key, name in names.items()} if "label" in batchdata else None

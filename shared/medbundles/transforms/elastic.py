@@ -1,6 +1,7 @@
-"""Elastic distortion after Simard, Steinkraus and Platt, "Best practices for convolutional neural networks" (2003)."""
+"""Elastic distortion after Simard, Steinkraus and Platt, "Best practices for convolutional neural networks" (2003).
 
-from __future__ import annotations
+Not MONAI's Rand2DElastic, which moves the nodes of a coarse grid: it has no alpha and sigma.
+"""
 
 from functools import lru_cache
 

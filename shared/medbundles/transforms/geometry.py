@@ -1,7 +1,5 @@
 """From a picture of any size to the network's square input, and back."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +7,7 @@ import torch
 from monai.transforms import Transform
 from torch.nn.functional import interpolate, pad
 
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, in_range
 from medbundles.transforms.head import head_mask
 from medbundles.transforms.normalise import BACKGROUND
 
@@ -17,7 +15,9 @@ from medbundles.transforms.normalise import BACKGROUND
 class CropToHead(Transform):
     """Cuts image and mask to the box around the head, in pictures and in volumes.
 
-    The whole picture is kept where the head fills it or none is found (a box under a twentieth of a side).
+    The whole picture is kept where the head fills it or none is found (a box under a twentieth of a side). Not MONAI's
+    CropForeground: it would look for the head once more, and its margin is in pixels.
+
     Reads "image" (C, H, W) or (C, X, Y, Z), "mask" (1, ...) where there is one, and the "head" that `HeadNormalise`
     left (found anew where it is missing). Writes both cropped and "crop": int64 tensor [top, left, height, width], for
     volumes [x, y, z, and the three lengths], in pixels of the original.
@@ -30,8 +30,7 @@ class CropToHead(Transform):
     """
 
     def __init__(self, margin: float = 0.05):
-        if not 0 <= margin <= 1:
-            raise ConfigError(f"margin: {margin} is outside 0 to 1 (a fraction of the head's longer side)")
+        in_range("margin (a fraction of the head's longest side)", margin, minimum=0, maximum=1)
         self.margin = margin
 
     def __call__(self, data: dict) -> dict:
@@ -77,9 +76,7 @@ class ResizeSquare(Transform):
     """
 
     def __init__(self, size: int = 256):
-        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-            raise ConfigError(f"size: {size!r} is not a positive whole number of pixels")
-        self.size = size
+        self.size = positive_sizes("size", size, 1) * 2
 
     def __call__(self, data: dict) -> dict:
         item = dict(data)
@@ -88,13 +85,25 @@ class ResizeSquare(Transform):
         height, width = image.shape[1:]
         item.setdefault("crop", torch.tensor([0, 0, height, width]))
         item.setdefault("original_size", torch.tensor([height, width]))
-        size = (self.size, self.size)
-        square = padded(image - BACKGROUND, size)[None]  # from 0, so that background stays exact
-        item["image"] = interpolate(square, size, mode="bilinear", antialias=True)[0] + BACKGROUND
+        square = padded(image - BACKGROUND, self.size)[None]  # from 0, so that background stays exact
+        item["image"] = interpolate(square, self.size, mode="bilinear", antialias=True)[0] + BACKGROUND
         if "mask" in item:
             mask = torch.as_tensor(np.ascontiguousarray(item["mask"]), dtype=torch.uint8)
-            item["mask"] = interpolate(padded(mask, size)[None], size, mode="nearest-exact")[0]
+            item["mask"] = interpolate(padded(mask, self.size)[None], self.size, mode="nearest-exact")[0]
         return item
+
+
+def positive_sizes(setting: str, size: int | Sequence[int], axes: int) -> tuple[int, ...]:
+    """The length of each axis; one number stands for all.
+
+    Raises:
+        ConfigError: not so many positive whole numbers.
+    """
+    sizes = (size,) * axes if isinstance(size, int) else tuple(size)
+    if len(sizes) != axes or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
+        several = f", nor {axes} of them" if axes > 1 else ""
+        raise ConfigError(f"{setting}: {size!r} is not a positive whole number{several}.")
+    return sizes
 
 
 def padded(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -1,14 +1,12 @@
 """Where the head is in a slice or a volume, whatever the background is."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np
 
 ANALYSIS_SIZE = 128  # pixels of the longest side at which the head is looked for: enough for its outline, and fast
 THIN = 32  # voxels below which an axis of a volume is not reduced further
-TISSUE_LEVELS = (0.12, 0.16, 0.2, 0.25, 0.3)  # tissue begins at this part of the way from background to bright
+TISSUE_LEVELS = (0.12, 0.16, 0.2, 0.25, 0.3)  # tissue begins at this fraction of the way from background to bright
 
 
 def head_mask(image: np.ndarray) -> np.ndarray:
@@ -149,12 +147,12 @@ def _levels(border: np.ndarray, pixels: np.ndarray) -> tuple[float, float, float
     background, upper = (quantile(dark, 0.5), quantile(dark, 0.75)) if dark.size else (0.0, 0.0)
     tissue = pixels[pixels > background + 0.05]
     bright = quantile(tissue, 0.9) - background if tissue.size else 1.0
-    # Four standard deviations; the border may also hold dark parts of the head, hence the limit.
+    # Four standard deviations; the border may also hold dark tissue, hence the limit.
     return background, bright, min(6 * (upper - background), 0.25 * bright)
 
 
 def quantile(values: np.ndarray, q: float) -> float:
-    """Value below which the part q of the values lies (no interpolation).
+    """Value below which the fraction q of the values lies (no interpolation).
 
     Sorts: numpy's percentile takes milliseconds where many pixels are equal, as in a background.
     """

@@ -1,7 +1,5 @@
 """The change of intensities in the augmentation of slices and of volumes."""
 
-from __future__ import annotations
-
 import numpy as np
 
 
@@ -16,7 +14,8 @@ def change(
 ) -> None:
     """Change an image in place: brightness, contrast, gamma, noise, in this order; what changes nothing costs nothing.
 
-    In numpy: its sums and powers do not depend on the number of threads.
+    In numpy: its sums and powers do not depend on the number of threads. MONAI's intensity transforms would change the
+    background as well.
 
     Args:
         image: float32 (C, ...), black is 0.

@@ -1,7 +1,5 @@
 """Reads one picture or one slice of a volume for inference."""
 
-from __future__ import annotations
-
 import numpy as np
 from monai.transforms import Transform
 

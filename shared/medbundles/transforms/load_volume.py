@@ -1,7 +1,5 @@
 """Reads the volumes of one case."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from monai.data import MetaTensor
@@ -25,11 +23,8 @@ class LoadVolume(Transform):
     def __call__(self, data: dict) -> dict:
         item = dict(data)
         paths = [item["image"]] if isinstance(item["image"], str) else list(item["image"])
-        volumes, infos = [], []
-        for path in paths:
-            volume, info = read_volume(path)
-            volumes.append(volume)
-            infos.append(info)
+        volumes, infos = zip(*(read_volume(path) for path in paths), strict=True)
+        for info in infos:
             check_size(info)
             check_same_grid(infos[0], info)
         affine = torch.from_numpy(infos[0].canonical_affine)

@@ -1,7 +1,5 @@
 """Reads the files of one item."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from monai.transforms import Transform
@@ -12,6 +10,8 @@ from medbundles.errors import DataError
 
 class LoadSlice(Transform):
     """Pixels of a slice and of its mask.
+
+    Not MONAI's LoadImage: it takes what a file holds as it is, whatever its channels, mask values or palette.
 
     Reads "image" (path), "mask" (path, or "" where there is none) and "label". Writes "image" float32 (C, H, W),
     "mask" uint8 (1, H, W) of class indices (zeros without a mask), "image_path", "original_size" tensor [H, W], and

@@ -1,7 +1,5 @@
 """One intensity scale for all sources of a model."""
 
-from __future__ import annotations
-
 import numpy as np
 from monai.transforms import Transform
 
@@ -23,6 +21,9 @@ class HeadNormalise(Transform):
     distribution with standard deviation 1), clipped to [-4, 5]; the background becomes one value. Files that are
     already z-scored, 8-bit pictures and raw MR values come out alike, so a network cannot tell the source from the
     scale: a*x + b with a > 0 gives the same result. A channel that is constant (a missing sequence) becomes background.
+
+    MONAI's NormalizeIntensity is not used: it takes the head to be what is not 0, and mean and standard deviation,
+    which lesions and bright spots move.
 
     Reads "image" (C, H, W) or (C, X, Y, Z); writes "image" float32 of the same shape and "head" bool (H, W) or
     (X, Y, Z), which `CropToHead` uses up.
@@ -49,7 +50,7 @@ class HeadNormalise(Transform):
         normalised = np.full_like(image, self.background)
         for channel in np.flatnonzero(high > low):
             pixels = image[channel][head]
-            # Every fourth pixel tells the quartiles of a head well enough.
+            # Every fourth pixel gives the quartiles of a head well enough.
             some = np.sort(pixels[:: 4 if pixels.size > 4000 else 1])
             q1, median, q3 = (float(some[int(q * (some.size - 1))]) for q in (0.25, 0.5, 0.75))
             spread = max((q3 - q1) / 1.349, 1e-3 * float(high[channel] - low[channel]))

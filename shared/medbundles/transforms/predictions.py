@@ -1,19 +1,19 @@
 """From logits to masks, probabilities and classes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
 from monai.transforms import Transform
 
-from medbundles.errors import ConfigError, one_of
+from medbundles.errors import ConfigError, in_range, one_of
 
 MASK_RULES = ("foreground", "classes", "regions")
 
 
 class Predictions(Transform):
     """Postprocessing of a whole batch for the engines (decollate=False).
+
+    MONAI's Activations and AsDiscrete work on one item's channels, and know no threshold that is chosen later.
 
     Reads data["pred"] with "seg" (B, C, H, W) or (B, C, H, W, D) and "cls" (B, N) logits of any float type; either may
     be missing. Adds "mask_prob" and "mask" (B, K, ...), float32, the mask 0/1; "prob" (B, N) softmax in float64,
@@ -106,6 +106,5 @@ def threshold_value(name: str, value: float | str) -> float:
     """The number that a threshold stands for ("auto" is 0.5)."""
     if value == "auto":
         return 0.5
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ConfigError(f"{name}: {value!r} is neither 'auto' nor a number from 0 to 1")
+    in_range(f"{name}, if not 'auto'", value, minimum=0, maximum=1)  # type: ignore[arg-type]
     return float(value)

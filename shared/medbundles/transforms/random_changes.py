@@ -1,9 +1,7 @@
 """What the random changes of training slices and of training volumes share."""
 
-from __future__ import annotations
-
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +9,7 @@ import torch
 from monai.transforms import RandomizableTransform
 from monai.utils import convert_to_tensor
 
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, in_range
 from medbundles.transforms import intensities
 
 MODES = ("bilinear", "nearest")  # how an image and its mask are resampled
@@ -50,7 +48,11 @@ class RandomChanges(RandomizableTransform):
 
     def __init__(self, settings: Mapping[str, Any], black: float):
         super().__init__()
-        check_settings(settings, self.RANGES, self.FLAGS)
+        for name, (low, high) in self.RANGES.items():
+            in_range(f"augmentation: {name}", settings[name], minimum=low, maximum=high)
+        for name in self.FLAGS:
+            if not isinstance(settings[name], bool):
+                raise ConfigError(f"augmentation: {name}: {settings[name]!r} is not allowed; use True or False")
         self.enabled, self.background, self.black = settings["enabled"], settings["background"], black
         self.random_rotate, self.random_scale = settings["random_rotate"], settings["random_scale"]
         self.brightness, self.contrast, self.gamma = (settings[name] for name in ("brightness", "contrast", "gamma"))
@@ -116,25 +118,3 @@ class RandomChanges(RandomizableTransform):
 def field_generator(seed: int) -> np.random.Generator:
     """For whole fields of numbers: several times faster than a transform's own random state."""
     return np.random.Generator(np.random.SFC64(seed))
-
-
-def check_settings(
-    settings: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]], flags: Sequence[str]
-) -> None:
-    """Check the arguments of an augmentation.
-
-    Args:
-        settings: name -> value.
-        ranges: name -> smallest and largest allowed number.
-        flags: names of those that are True or False.
-
-    Raises:
-        ConfigError: a value outside its range.
-    """
-    for name, (low, high) in ranges.items():
-        value = settings[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise ConfigError(f"augmentation: {name} is {value!r}; allowed are numbers from {low} to {high}")
-    for name in flags:
-        if not isinstance(settings[name], bool):
-            raise ConfigError(f"augmentation: {name} is {settings[name]!r}; allowed are True and False")

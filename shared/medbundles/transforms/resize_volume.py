@@ -1,7 +1,5 @@
 """From a cropped volume of any shape to the network's input."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,8 +8,7 @@ from monai.networks.layers import gaussian_1d
 from monai.transforms import Transform
 from torch.nn.functional import interpolate
 
-from medbundles.errors import ConfigError
-from medbundles.transforms.geometry import padded
+from medbundles.transforms.geometry import padded, positive_sizes
 from medbundles.transforms.normalise import VOLUME_BACKGROUND
 
 # What a batch is made of; the rest (crop box, lists of paths) would not collate.
@@ -33,10 +30,7 @@ class ResizeVolume(Transform):
     """
 
     def __init__(self, spatial_size: int | Sequence[int] = 128, background: float = VOLUME_BACKGROUND):
-        size = [spatial_size] * 3 if isinstance(spatial_size, int) else list(spatial_size)
-        if len(size) != 3 or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in size):
-            raise ConfigError(f"spatial_size: {spatial_size!r} is not one or three positive whole numbers of voxels")
-        self.spatial_size, self.background = tuple(size), background
+        self.spatial_size, self.background = positive_sizes("spatial_size", spatial_size, 3), background
 
     def __call__(self, data: dict) -> dict:
         item = {key: data[key] for key in KEPT if key in data}

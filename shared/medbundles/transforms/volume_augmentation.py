@@ -1,7 +1,5 @@
 """The random changes of a training volume."""
 
-from __future__ import annotations
-
 import math
 from typing import ClassVar
 
@@ -17,7 +15,7 @@ class VolumeAugmentation(RandomChanges):
 
     Intensities count from black, the head's darkest value, in this order: brightness, contrast, gamma, noise. Only the
     head changes; what comes in from outside the volume is background. What is 0 costs nothing.
-    `set_random_state(seed)` fixes everything, and switching one part leaves the draws of the others as they were.
+    `set_random_state(seed)` fixes everything, and switching one change leaves the draws of the others as they were.
 
     Reads and writes "image", a float32 tensor (C, X, Y, Z) as `ResizeVolume` leaves it; the one it read stays as it
     was.

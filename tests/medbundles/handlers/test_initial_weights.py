@@ -36,7 +36,7 @@ def save(path, value, age=0):
 def test_a_file_is_loaded_and_told(tmp_path, caplog):
     with caplog.at_level(logging.INFO, "medbundles"):
         assert start(save(tmp_path / "a.pt", 5.0), tmp_path) == 5.0
-    assert "a.pt (2 of 2 tensors)" in caplog.text
+    assert "a.pt: loaded 2 of 2 tensors" in caplog.text
 
 
 def test_of_a_folder_of_runs_the_newest_best_is_taken(tmp_path):
@@ -72,5 +72,5 @@ def test_a_file_that_is_missing_is_named(tmp_path):
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
-    with pytest.raises(CheckpointError, match="does not fit the network: 1 of 2 tensors"):
+    with pytest.raises(CheckpointError, match="does not fit: 1 of 2 tensors of the network"):
         start(save(tmp_path / "a.pt", 5.0), tmp_path, network=nn.Linear(3, 1))

@@ -45,5 +45,5 @@ def test_a_metric_that_no_validation_has_is_named_with_those_there_are(options):
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(ConfigError, match="early_stopping#mode: 'best' is unknown; use 'max' or 'min'"):
+    with pytest.raises(ConfigError, match="early_stopping#mode: 'best' is unknown; use one of: max, min"):
         Monitor("a", "best")

@@ -289,11 +289,15 @@ def test_a_folder_named_wandb_is_not_wandb(tiny_training, tmp_path, monkeypatch)
 
 def test_other_ranks_log_nothing_and_fail_with_rank_0(tiny_training, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    monkeypatch.setattr("medbundles.handlers.wandb_logger.is_rank_0", lambda: False)
+    monkeypatch.setattr("medbundles.handlers.wandb_logger.done_by_rank_0", lambda action: None)
     trainer = tiny_training(after_history=logger(log_frequency=1))
     trainer.run()
     assert not (trainer.run_dir.folder("logs") / "wandb").exists()
-    monkeypatch.setattr("medbundles.handlers.wandb_logger.from_rank_0", lambda _: MedbundlesError("no wandb there"))
+
+    def fails(action):
+        raise MedbundlesError("no wandb there")
+
+    monkeypatch.setattr("medbundles.handlers.wandb_logger.done_by_rank_0", fails)
     with pytest.raises(MedbundlesError, match="no wandb there"):
         tiny_training(after_history=logger()).run()
 
@@ -308,5 +312,5 @@ def test_off_imports_nothing(tiny_training, monkeypatch):
 
 
 def test_log_frequency_is_at_least_1():
-    with pytest.raises(ConfigError, match=r"wandb#log_frequency: 0 is not a number of batches; use 1 or more"):
+    with pytest.raises(ConfigError, match=r"wandb#log_frequency: 0 is not allowed; it must be at least 1"):
         WandB(log_frequency=0)

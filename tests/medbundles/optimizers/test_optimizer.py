@@ -64,7 +64,7 @@ def test_frozen_parameters_are_left_out():
 
 
 def test_nothing_trainable_is_an_error():
-    with pytest.raises(ConfigError, match="no trainable parameter: every part is frozen"):
+    with pytest.raises(ConfigError, match="no trainable parameter: all of it is frozen"):
         build_optimizer(small(frozen=["encoder", "decoder", "head"]), "adam", 1e-3)
 
 

@@ -112,7 +112,7 @@ def test_errors_of_writing_are_readable(tmp_path, monkeypatch, error, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"none\.pt: there is no such checkpoint"):
+    with pytest.raises(CheckpointError, match=r"none\.pt: there is no such file"):
         load_checkpoint(tmp_path / "none.pt")
 
 
@@ -121,7 +121,7 @@ def test_a_file_cut_short_is_refused(tmp_path, keep):
     path = tmp_path / "last.pt"
     save_checkpoint(path, content(1, 5000))
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
-    with pytest.raises(CheckpointError, match=r"last\.pt: (is damaged or cut short|holds pickled code, or is no)"):
+    with pytest.raises(CheckpointError, match=r"last\.pt: is cut off or broken"):
         load_checkpoint(path)
 
 
@@ -140,7 +140,7 @@ class Bomb:
 def test_code_in_a_file_is_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"format": 1, "network": Bomb()}, "x.pt")
-    with pytest.raises(CheckpointError, match="holds pickled code, or is no checkpoint at all"):
+    with pytest.raises(CheckpointError, match=r"x\.pt: holds pickled code"):
         load_checkpoint("x.pt")
     assert not (tmp_path / "exploded").exists()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from medbundles import ranks
 from medbundles.errors import CheckpointError, ConfigError
 from medbundles.runs import RunDirectory, directory
 
@@ -131,12 +132,12 @@ def test_a_folder_that_cannot_be_made_is_a_readable_error(tmp_path):
 
 def test_rank_0_alone_makes_the_folder_and_tells_the_others(tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr(directory, "from_rank_0", lambda value: told.append(value) or (None, Path("/told/by/rank_0")))
-    monkeypatch.setattr(directory, "is_rank_0", lambda: False)
+    monkeypatch.setattr(ranks, "from_rank_0", lambda value: told.append(value) or (Path("/told/by/rank_0"), None))
+    monkeypatch.setattr(ranks, "is_rank_0", lambda: False)
     assert RunDirectory(str(tmp_path), "exp").start() == Path("/told/by/rank_0")
     assert told == [(None, None)]
     assert list(tmp_path.iterdir()) == []
-    monkeypatch.setattr(directory, "from_rank_0", lambda value: ("output_dir: no.", None))
+    monkeypatch.setattr(ranks, "from_rank_0", lambda value: (None, ConfigError("output_dir: no.")))
     with pytest.raises(ConfigError, match=r"output_dir: no\."):  # every rank stops
         RunDirectory(str(tmp_path), "exp").start()
 

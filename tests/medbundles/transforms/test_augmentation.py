@@ -222,12 +222,12 @@ def test_switching_one_part_leaves_the_others_draws():
 
 
 def test_values_outside_their_range_are_refused():
-    with pytest.raises(ConfigError, match=r"elastic_sigma is 0; allowed are numbers from 0.5 to 50"):
+    with pytest.raises(ConfigError, match=r"elastic_sigma: 0 is not allowed; it must be at least 0.5 and at most 50"):
         Augmentation(elastic_sigma=0)
-    with pytest.raises(ConfigError, match=r"gaussian_noise is 0.2; allowed are numbers from 0 to 0.1"):
+    with pytest.raises(ConfigError, match=r"gaussian_noise: 0.2 is not allowed; it must be at least 0 and at most 0.1"):
         Augmentation(gaussian_noise=0.2)
 
 
 def test_switches_are_booleans():
-    with pytest.raises(ConfigError, match="elastic_deform is 'false'; allowed are True and False"):
+    with pytest.raises(ConfigError, match="elastic_deform: 'false' is not allowed; use True or False"):
         Augmentation(elastic_deform="false")

@@ -74,7 +74,9 @@ def test_fits_the_engine_and_keeps_gradients_out():
 
 @pytest.mark.parametrize("value", [1.5, "best", True, float("nan")])
 def test_bad_threshold_is_refused(value):
-    with pytest.raises(ConfigError, match=r"class_threshold: .* is neither 'auto' nor a number from 0 to 1"):
+    with pytest.raises(
+        ConfigError, match=r"class_threshold, if not 'auto': .* is not allowed; it must be .*at least 0 and at most 1"
+    ):
         Predictions(class_threshold=value)
 
 

@@ -63,5 +63,5 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(volume):
 
 @pytest.mark.parametrize("size", [0, [32, 32], [32, 32, 1.5], True, [32, 32, -1]])
 def test_refusals(size):
-    with pytest.raises(ConfigError, match=r"spatial_size: .* is not one or three positive whole numbers"):
+    with pytest.raises(ConfigError, match=r"spatial_size: .* is not a positive whole number, nor 3 of them"):
         ResizeVolume(size)

@@ -152,11 +152,11 @@ def test_switching_one_part_leaves_the_others_draws():
 
 
 def test_values_outside_their_range_are_refused():
-    with pytest.raises(ConfigError, match="random_rotate is -5; allowed are numbers from 0 to 180"):
+    with pytest.raises(ConfigError, match="random_rotate: -5 is not allowed; it must be at least 0 and at most 180"):
         VolumeAugmentation(random_rotate=-5)
-    with pytest.raises(ConfigError, match=r"gaussian_noise is 0.2; allowed are numbers from 0 to 0.1"):
+    with pytest.raises(ConfigError, match=r"gaussian_noise: 0.2 is not allowed; it must be at least 0 and at most 0.1"):
         VolumeAugmentation(gaussian_noise=0.2)
-    with pytest.raises(ConfigError, match="enabled is 'false'; allowed are True and False"):
+    with pytest.raises(ConfigError, match="enabled: 'false' is not allowed; use True or False"):
         VolumeAugmentation(enabled="false")
 
 

@@ -1,7 +1,5 @@
 """How many items of each class there are, and batches that hold the classes as they are or equally often."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 
@@ -15,7 +13,7 @@ def class_counts(data: Sequence[dict], classes: Sequence[str]) -> list[int]:
     """Number of items of each class, in the order of the labels.
 
     Args:
-        data: datalist with a "label" in each item: the training part, because validation must not set any weight.
+        data: datalist with a "label" in each item: the training set, because validation must not set any weight.
         classes: class names.
 
     Raises:
@@ -25,7 +23,7 @@ def class_counts(data: Sequence[dict], classes: Sequence[str]) -> list[int]:
     missing = [name for label, name in enumerate(classes) if not count[label]]
     if missing:
         raise DataError(
-            f"training part: none of its {len(data)} cases is {' or '.join(missing)}; "
+            f"training set: none of its {len(data)} cases is {' or '.join(missing)}; "
             "its margins and weights need at least one of each class"
         )
     return [count[label] for label in range(len(classes))]

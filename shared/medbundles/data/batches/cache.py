@@ -1,7 +1,5 @@
 """A disk cache of prepared items that survives a kill at any moment."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Callable

@@ -1,6 +1,4 @@
-"""The dataset of all bundles: deterministic part cached, random part seeded by (seed, epoch, item)."""
-
-from __future__ import annotations
+"""The dataset of all bundles: deterministic steps cached, random ones seeded by (seed, epoch, item)."""
 
 import logging
 from collections import Counter
@@ -13,7 +11,7 @@ from monai.data import Dataset
 
 from medbundles.data.batches.cache import DiskCache, recipe_hash
 from medbundles.data.batches.samplers import Key
-from medbundles.errors import DataError, MedbundlesError, one_of
+from medbundles.errors import DataError, MedbundlesError, causes, one_of
 
 logger = logging.getLogger("medbundles")
 ADVICE = "\nMend or remove it, or leave out such files: --skip_bad_files True. `python -m tools check-data` lists all."
@@ -24,6 +22,9 @@ class SeededDataset(Dataset):
 
     So an item's augmentation depends neither on the number of workers nor on what was drawn before it. A plain index
     is epoch 0. Nothing is read before `prepare`, which the loader calls when it starts.
+
+    MONAI's CacheDataset is not used: it reads all files while the config is built, and its random transforms go on from
+    the worker's state, so that a resumed run would see other images.
 
     Args:
         data: MONAI datalist; each item has an "image" path.
@@ -68,13 +69,10 @@ class SeededDataset(Dataset):
         try:
             return self.transform(dict(item))
         except Exception as error:
-            cause: BaseException = error
-            while cause.__cause__ is not None and not isinstance(cause, MedbundlesError):
-                cause = cause.__cause__
-            if isinstance(cause, DataError):
-                raise DataError(f"{cause}{self.advice}") from None
+            every = list(causes(error))
+            cause = next((cause for cause in every if isinstance(cause, MedbundlesError)), every[-1])
             if isinstance(cause, MedbundlesError):
-                raise cause from None
+                raise (DataError(f"{cause}{self.advice}") if isinstance(cause, DataError) else cause) from None
             what = f"cannot be prepared: {type(cause).__name__}: {cause}"
             raise DataError(f"{item['image']}: {what}{self.advice}") from error
 

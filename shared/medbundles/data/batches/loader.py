@@ -1,7 +1,5 @@
 """The loader of all bundles: works with 0 workers, reproducible, prepares its dataset's cache before it starts."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -48,9 +46,7 @@ class SeededLoader(DataLoader):
         prefetch_factor: int = 4,
     ):
         workers = worker_count(num_workers)
-        options: dict[str, Any] = {}
-        if workers > 0:
-            options = {"persistent_workers": persistent_workers, "prefetch_factor": prefetch_factor}
+        of_workers: Any = {"persistent_workers": persistent_workers, "prefetch_factor": prefetch_factor}
         super().__init__(
             dataset,
             num_workers=workers,
@@ -58,7 +54,7 @@ class SeededLoader(DataLoader):
             pin_memory=pin_memory and torch.cuda.is_available(),
             # its own generator: otherwise each start of the iterator draws from torch's and moves dropout's numbers
             generator=torch.Generator(),
-            **options,
+            **(of_workers if workers > 0 else {}),
         )
 
     def set_epoch(self, epoch: int) -> None:

@@ -1,7 +1,5 @@
 """Batch samplers whose order depends on (seed, epoch) alone, so that an interrupted run goes on bit-equally."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 
@@ -16,7 +14,11 @@ Key = tuple[int, int]  # (epoch, index): the dataset seeds an item's augmentatio
 
 
 class _Batches(Sampler[list[Key]]):
-    """What the batches of one process depend on: its place among all processes, the seed and the epoch."""
+    """What the batches of one process depend on: its place among all processes, the seed and the epoch.
+
+    Not torch's and MONAI's samplers: they yield indices without the epoch, so the augmentation of an item could not be
+    seeded by it, and none keeps the ratio of two sources in every batch.
+    """
 
     def __init__(self, batch_size: int, seed: int):
         self.rank, self.world = rank_and_world()

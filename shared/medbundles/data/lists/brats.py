@@ -1,7 +1,5 @@
 """Finds the cases in a BraTS folder, whichever year's layout it has."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -14,31 +12,23 @@ from medbundles.errors import DataError
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 
-# Endings of the file names (lower case, no extension) -> what the file holds.
-_ROLES = {
-    "_flair": "flair",
-    "_t1": "t1",
-    "_t1ce": "t1ce",
-    "_t2": "t2",
-    "_seg": "seg",  # 2017 to 2021
-    "-t2f": "flair",
-    "-t1n": "t1",
-    "-t1c": "t1ce",
-    "-t2w": "t2",
-    "-seg": "seg",  # 2023
-    "_segm": "seg",  # 2020, case 355: W39_1998.09.19_Segm.nii
-    "otmulticlass": "seg",  # DeepMedic's copy of 2015
-    "flair_subtrmeandivstd": "flair",
-    "t1_subtrmeandivstd": "t1",
-    "t1c_subtrmeandivstd": "t1ce",
-    "t2_subtrmeandivstd": "t2",
-    "_fla_bet": "flair",
-    "_t1_bet": "t1",
-    "_t1c_bet": "t1ce",
-    "_t2_bet": "t2",  # TCGA, skull-stripped (BrainLesion's tutorials)
+# What a file holds -> endings of its name (lower case, no extension): in 2017 to 2021, in 2023, in DeepMedic's copy of
+# 2015, in the skull-stripped TCGA of BrainLesion's tutorials; of labels last that of case 355 of 2020.
+_ENDINGS = {
+    "flair": ("_flair", "-t2f", "flair_subtrmeandivstd", "_fla_bet"),
+    "t1": ("_t1", "-t1n", "t1_subtrmeandivstd", "_t1_bet"),
+    "t1ce": ("_t1ce", "-t1c", "t1c_subtrmeandivstd", "_t1c_bet"),
+    "t2": ("_t2", "-t2w", "t2_subtrmeandivstd", "_t2_bet"),
+    "seg": ("_seg", "-seg", "otmulticlass", "_segm"),
 }
 # Names whose last number counts the visits of one patient.
 _VISIT = re.compile(r"^(brats_(?:2013|tcia)_pat\d+|BraTS-[A-Z]+-\d+|Brats1[78]_.+)[_-]\d+$", re.IGNORECASE)
+# A word that ends so, or is that, names a mask: gmseg, pseudo_seg, brainmask, labelsTr; but not masked.
+_MASK = re.compile(
+    r"(seg|segm|segmentation|mask|label|annotation|multiclass)s?(tr|ts)?\d*(?![a-z])"
+    r"|(?<![a-z])(gt|roi|truth|manual)(?![a-z])",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -76,12 +66,17 @@ def patient_of(case: str) -> str:
     return visit.group(1) if visit else case
 
 
+def is_mask(name: str) -> bool:
+    """Whether a volume is a mask by its name, or by that of a folder above it."""
+    return _MASK.search(name) is not None
+
+
 def modality_of(path: str | Path) -> str | None:
     """What a volume holds by its name: a modality or "seg"; None where the name does not say."""
     if not is_volume(path):
         return None
     name = stem(path).lower()
-    return next((role for ending, role in _ROLES.items() if name.endswith(ending)), None)
+    return next((role for role, endings in _ENDINGS.items() if name.endswith(endings)), None)
 
 
 def brats_cases(folder: str | Path) -> list[BratsCase]:

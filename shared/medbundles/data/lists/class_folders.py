@@ -1,11 +1,10 @@
 """Datalist of images whose only label is a class: one folder per class, or a CSV file."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 
 from medbundles.data.lists.classes import class_folders, labelled_rows
+from medbundles.data.lists.slices import slice_item
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import IMAGE_ENDINGS, content_id, identical_files, list_images
 from medbundles.data.reading.images import check_header
@@ -62,15 +61,7 @@ def _items(found: list[tuple[str, Path, int, str]]) -> list[dict]:
     for group in identical_files(path for _, path, _, patient in found if not patient):
         twins.update(dict.fromkeys(group, content_id(group[0])))
     return [
-        {
-            "image": str(path),
-            "mask": "",
-            "label": label,
-            "has_mask": False,
-            "patient": patient or twins.get(str(path), name),
-            "source": "images",
-            "name": name,
-        }
+        slice_item(name, path, label=label, patient=patient or twins.get(str(path), name), source="images")
         for name, path, label, patient in found
     ]
 

@@ -1,7 +1,5 @@
 """What belongs to which class: a folder per class, or the rows of a table."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +7,7 @@ from pathlib import Path
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import existing_folder, subfolders
 from medbundles.data.reading.tables import read_table
-from medbundles.errors import DataError
+from medbundles.errors import DataError, first_few
 
 logger = logging.getLogger("medbundles")
 
@@ -24,7 +22,7 @@ def class_folders(folder: str | Path, class_names: Sequence[str], advice: str) -
     homes = {name: [path for path in there if path.name.lower() == name.lower()] for name in class_names}
     missing = [name for name, paths in homes.items() if not paths]
     if missing:
-        shown = ", ".join(path.name for path in there[:8]) + (" ..." if len(there) > 8 else "")
+        shown = first_few(path.name for path in there)
         raise DataError(
             f"{folder}: no folder for the class(es) {', '.join(missing)}; class_names wants: "
             f"{', '.join(class_names)}, found: {shown or 'no folders'}. {advice}"
@@ -35,7 +33,7 @@ def class_folders(folder: str | Path, class_names: Sequence[str], advice: str) -
     found = [paths[0] for paths in homes.values()]
     others = [path.name for path in there if path not in found]
     if others:
-        logger.warning("%s: the folder(s) %s belong to no class and are not used", folder, ", ".join(others[:8]))
+        logger.warning("%s: the folder(s) %s belong to no class and are not used", folder, first_few(others))
     return found
 
 

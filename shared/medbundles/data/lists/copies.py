@@ -1,7 +1,5 @@
 """Byte-identical files within a datalist, and what they say of their items."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from medbundles.data.problems import Problems

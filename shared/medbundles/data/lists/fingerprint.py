@@ -1,6 +1,4 @@
-"""Tells whether two datalists are the same data, wherever they stand on disk."""
-
-from __future__ import annotations
+"""Whether two datalists are the same data, wherever they stand on disk."""
 
 import hashlib
 import os

@@ -1,9 +1,8 @@
 """Cross-validation folds: stratified by grade, whole by patient, the same for every fold's run."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
@@ -36,11 +35,12 @@ def _enough_folds(selection: str, folds: int) -> str | None:
 
 
 @has_rules(Rule(("fold", "folds"), _fold_exists, EVERYWHERE), Rule(("selection", "folds"), _enough_folds, EVERYWHERE))
+@dataclass(eq=False)
 class GradedFolds:
-    """The training, validation and test part of one fold, as datalists of `graded_cases`.
+    """The training, validation and test set of one fold, as datalists of `graded_cases`.
 
     All cases of a patient, and patients with byte-identical files, are in one fold. The split depends on the cases,
-    `folds` and `fold_seed` alone. Nothing is read before a part is asked for, and nothing is written: `RunRecord`
+    `folds` and `fold_seed` alone. Nothing is read before a set is asked for, and nothing is written: `RunRecord`
     does that.
 
     Args:
@@ -66,31 +66,26 @@ class GradedFolds:
     """
 
     parts = ("train", "val", "test")
+    dataset_dir: str | Path
+    modality: str | Sequence[str]
+    class_names: Sequence[str]
+    folds: int = 5
+    fold: int = 0
+    fold_seed: int = 42
+    file: Any = None
+    selection: str = "held_out"
+    part: str = "test"
+    skip_bad_files: bool = False
 
-    def __init__(
-        self,
-        dataset_dir: str | Path,
-        modality: str | Sequence[str],
-        class_names: Sequence[str],
-        folds: int = 5,
-        fold: int = 0,
-        fold_seed: int = 42,
-        file: str | Path | None = None,
-        selection: str = "held_out",
-        part: str = "test",
-        skip_bad_files: bool = False,
-    ):
-        one_of("selection", selection, SELECTIONS)
-        one_of("part", part, TEST_PARTS)
-        in_range("folds", folds, minimum=2)
-        in_range("fold", fold, minimum=0)
-        refuse([_fold_exists(fold, folds), _enough_folds(selection, folds)])
-        if file and Path(file).is_dir():
-            raise ConfigError(f"folds_file: {file} is a folder; a .json file is wanted, which may not exist yet")
-        self.dataset_dir, self.modality, self.class_names = dataset_dir, modality, list(class_names)
-        self.folds, self.fold, self.fold_seed = folds, fold, fold_seed
-        self.file = Path(file) if file else None
-        self.selection, self.part, self.skip_bad_files = selection, part, skip_bad_files
+    def __post_init__(self) -> None:
+        one_of("selection", self.selection, SELECTIONS)
+        one_of("part", self.part, TEST_PARTS)
+        in_range("folds", self.folds, minimum=2)
+        in_range("fold", self.fold, minimum=0)
+        refuse([_fold_exists(self.fold, self.folds), _enough_folds(self.selection, self.folds)])
+        self.file = Path(self.file) if self.file else None
+        if self.file and self.file.is_dir():
+            raise ConfigError(f"folds_file: {self.file} is a folder; a .json file is wanted, which may not exist yet")
 
     def __getitem__(self, part: str) -> list[dict]:
         """Datalist of "train", "val" or "test", sorted by name.
@@ -100,9 +95,9 @@ class GradedFolds:
         """
         if part not in self.parts:
             raise KeyError(part)
-        if part == "test" and self.part == "all":
-            return list(self.cases)
         wanted = self.part if part == "test" else part
+        if wanted == "all":
+            return list(self.cases)
         held_out = {self.fold}
         validating = {(self.fold + 1) % self.folds} if self.selection == "inner" else held_out
         training = set(range(self.folds)) - held_out - validating
@@ -139,13 +134,12 @@ class GradedFolds:
     def _content(self) -> dict[str, Any]:
         rows: dict[str, list[dict]] = {str(fold): [] for fold in range(self.folds)}
         for item in self.cases:
-            row = {key: item[key] for key in ("name", "patient", "grade")}
-            rows[str(self.assignment[item["name"]])].append(row)
-        return {**self._head(), "cases": rows}
+            rows[str(self.assignment[item["name"]])].append({key: item[key] for key in ("name", "patient", "grade")})
+        return self._head() | {"cases": rows}
 
     def _head(self) -> dict[str, Any]:
         """What a split file must agree with."""
-        return {"folds": self.folds, "fold_seed": self.fold_seed, "class_names": self.class_names}
+        return {"folds": self.folds, "fold_seed": self.fold_seed, "class_names": list(self.class_names)}
 
     def _from_file(self, file: Path) -> dict[str, int]:
         try:

@@ -1,22 +1,21 @@
 """Datalist of volumes with a grade: one folder of cases per grade, or a CSV file."""
 
-from __future__ import annotations
-
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
-from medbundles.data.lists.brats import BratsCase, brats_cases, modality_of, patient_of
+from medbundles.data.lists.brats import BratsCase, brats_cases, is_mask, modality_of, patient_of
 from medbundles.data.lists.classes import class_folders, labelled_rows
 from medbundles.data.lists.copies import of_one_class
 from medbundles.data.lists.modalities import wanted_modalities
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_case_files
 from medbundles.data.reading.files import VOLUME_ENDINGS, is_image, is_volume, stem, subfolders
-from medbundles.errors import DataError
+from medbundles.errors import DataError, first_few
 
 logger = logging.getLogger("medbundles")
 
@@ -24,7 +23,6 @@ _LAYOUT = (
     "Wanted: <dataset_dir>/<grade>/<case>/<case>_flair.nii.gz (BraTS 2018: HGG and LGG), or a .csv with the columns "
     "path,label[,patient]. Try it with 'python -m tools sample-data --kind grades --out DIR'."
 )
-_MASK_WORDS = ("_seg", "-seg", "mask", "label", "multiclass")
 
 
 def graded_cases(
@@ -79,23 +77,23 @@ def find_graded_cases(
         missing = [name for name in modalities if name not in case.files]
         if missing:
             problems.add(case.place, f"case without {', '.join(missing)}; it has {', '.join(case.files) or 'none'}")
-        elif check_case_files([case.files[name] for name in modalities], problems):
-            items.append(_item(case, modalities, class_names))
+        elif check_case_files(paths := [case.files[name] for name in modalities], problems):
+            label = list(class_names).index(case.grade)
+            items.append(volume_item(case.name, paths, case.patient, label=label, grade=case.grade))
     items = of_one_class(items, class_names, problems)
     _warn_of_several_grades(items)
     return items, problems
 
 
-def _item(case: BratsCase, modalities: tuple[str, ...], class_names: Sequence[str]) -> dict:
-    paths = [str(case.files[name]) for name in modalities]
+def volume_item(name: str, paths: Sequence[Path], patient: str, **more: Any) -> dict:
+    """One entry of a datalist of volumes; see `graded_cases`."""
+    image = [str(path) for path in paths]
     return {
-        "image": paths if len(paths) > 1 else paths[0],
-        "label": list(class_names).index(case.grade),
-        "patient": case.patient,
+        "image": image if len(image) > 1 else image[0],
+        "name": name,
+        "patient": patient,
         "source": "volumes",
-        "name": case.name,
-        "grade": case.grade,
-    }
+    } | more
 
 
 def _warn_of_several_grades(items: list[dict]) -> None:
@@ -105,7 +103,7 @@ def _warn_of_several_grades(items: list[dict]) -> None:
         grades_of[item["patient"]].add(item["grade"])
     several = [patient for patient, grades in grades_of.items() if len(grades) > 1]
     if several:
-        logger.warning("patients with cases of several grades, is that right? %s", ", ".join(several[:8]))
+        logger.warning("patients with cases of several grades, is that right? %s", first_few(several))
 
 
 def _check_names(folder: Path, found: Sequence[BratsCase]) -> None:
@@ -145,10 +143,8 @@ def _of_volume(path: Path, name: str, modality: str) -> BratsCase:
 
 def _is_case(path: Path, modality: str) -> bool:
     """Whether a lone file can be a case: a volume that is no mask and not, by its name, another modality."""
-    name = path.name.lower()
-    if not (path.is_file() and is_image(path) and is_volume(path)) or any(word in name for word in _MASK_WORDS):
-        return False
-    return modality_of(path) in (None, modality)
+    is_file = path.is_file() and is_image(path) and is_volume(path)
+    return is_file and not is_mask(stem(path)) and modality_of(path) in (None, modality)
 
 
 def _from_table(

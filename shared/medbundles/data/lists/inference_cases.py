@@ -1,30 +1,22 @@
 """What inference on whole volumes runs on: a file, a case or a folder of them, as one item per case."""
 
-from __future__ import annotations
-
 import logging
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 
-from medbundles.data.lists.brats import modality_of, patient_of
+from medbundles.data.lists.brats import is_mask, modality_of, patient_of
+from medbundles.data.lists.graded_cases import volume_item
 from medbundles.data.lists.inference_inputs import check_existing, input_root, unfinished, unique_names
 from medbundles.data.lists.modalities import wanted_modalities
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_case_files
 from medbundles.data.reading.files import VOLUME_ENDINGS, is_volume, list_images, name_below, stem
-from medbundles.errors import DataError
+from medbundles.errors import DataError, first_few
 
 logger = logging.getLogger("medbundles")
-
-# a word that ends so, or is that: gmseg, pseudo_seg, brainmask, labelsTr; but not masked
-_MASK = re.compile(
-    r"(seg|segm|segmentation|mask|label|annotation)s?(tr|ts)?\d*(?![a-z])|(?<![a-z])(gt|roi|truth|manual)(?![a-z])",
-    re.IGNORECASE,
-)
 
 
 @dataclass
@@ -81,9 +73,7 @@ def inference_cases(
     for first, name in sorted(names.items(), key=itemgetter(1)):
         paths = [complete[first].files[one][0] for one in wanted]
         if check_case_files(paths, problems):
-            image = str(first) if len(wanted) == 1 else [str(path) for path in paths]
-            patient = patient_of(complete[first].name)
-            items.append({"image": image, "name": name, "patient": patient, "source": "volumes"})
+            items.append(volume_item(name, paths, patient_of(complete[first].name)))
     if not names and complete:  # all have results
         problems.settle(inputs, skip_bad_files)
         return []
@@ -115,7 +105,7 @@ def _below(root: Path, wanted: tuple[str, ...]) -> list[_Case]:
         if role and role != "seg":
             named[path.parent].setdefault(case, _Case(case or path.parent.resolve().name, path.parent))
             named[path.parent][case].files[role].append(path)
-        elif role or _MASK.search(name_below(path, root)):
+        elif role or is_mask(name_below(path, root)):
             left.append(path)
         else:
             others.append(path)
@@ -126,7 +116,7 @@ def _below(root: Path, wanted: tuple[str, ...]) -> list[_Case]:
             left.append(path)
         else:
             found.append(_Case(name_below(path, root), root, {wanted[0]: [path]}))
-    shown = ", ".join(str(path) for path in left[:5]) + (", ..." if len(left) > 5 else "")
+    shown = first_few(left, 5)
     if not found:
         raise DataError(
             f"input: no case of {', '.join(wanted)} in {root}; wanted: <case>/<case>_flair.nii.gz and the like"
@@ -134,7 +124,7 @@ def _below(root: Path, wanted: tuple[str, ...]) -> list[_Case]:
             + (f". There are volumes that are masks by name, or of no known modality: {shown}" if left else "")
         )
     if left:
-        logger.info("%d volumes are left out, as masks by their names or as part of no case: %s", len(left), shown)
+        logger.info("%d volumes are left out, as masks by their names or as belonging to no case: %s", len(left), shown)
     return found
 
 
@@ -149,9 +139,9 @@ def _own_folder(place: Path, cases: dict[str, _Case]) -> bool:
 
 
 def _case_and_role(path: Path) -> tuple[str, str]:
-    """The case that a file name tells, and what it holds: ("a", "flair") of a_flair.nii.gz; ("", "") if nothing."""
+    """The case that a file name says, and what it holds: ("a", "flair") of a_flair.nii.gz; ("", "") if nothing."""
     name = f"_{stem(path)}"  # so that flair.nii.gz, named by its folder only, ends in _flair
-    for start in range(len(name), -1, -1):  # the shortest ending that tells it
+    for start in range(len(name), -1, -1):  # the shortest ending that says it
         role = modality_of(f"{name[start:]}.nii")
         if role:
             return name[1:start], role

@@ -1,7 +1,5 @@
 """What inference runs on: a file or a folder of pictures and volumes, as one item per picture or axial slice."""
 
-from __future__ import annotations
-
 import json
 import logging
 from collections import Counter

@@ -1,7 +1,5 @@
 """Which MR sequences a network gets, and in which order."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from medbundles.data.lists.brats import MODALITIES

@@ -1,7 +1,5 @@
 """Datalists of the brain tumour bundle: slices with masks, and pictures that have only a class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from medbundles.data.lists.class_folders import class_folder_datalist
@@ -13,7 +11,7 @@ from medbundles.errors import DataError
 def multitask_datalist(
     slices: str | None, images: str | None, class_names: Sequence[str], skip_bad_files: bool = False
 ) -> list[dict]:
-    """One part of the data from both sources; either may be switched off with None or False.
+    """One set of the data from both sources; either may be switched off with None or False.
 
     Args:
         slices: folder with images/ and masks/ (see `slice_datalist`).
@@ -27,14 +25,14 @@ def multitask_datalist(
     if not slices and not images:
         raise DataError("there is no data: the folders of both sources, slices and pictures, are switched off.")
     items = slice_datalist(slices, skip_bad_files=skip_bad_files) if slices else []
-    return items + (class_folder_datalist(images, class_names, skip_bad_files=skip_bad_files) if images else [])
+    return items + class_folder_datalist(images or None, class_names, skip_bad_files=skip_bad_files)
 
 
 def checked_parts(**parts: list[dict]) -> dict[str, list[dict]]:
-    """The parts of a split as they are, once it is certain that no patient is in two of them.
+    """The sets of a split as they are, once it is certain that no patient is in two of them.
 
     Raises:
-        DataError: a patient, or byte-identical images, in two parts; all listed.
+        DataError: a patient, or byte-identical images, in two sets; all listed.
     """
     check_no_leak(parts)
     return parts

@@ -1,7 +1,5 @@
 """Datalist of 2D slices with masks: images/ and masks/ side by side."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from medbundles.data.problems import Problems
@@ -19,7 +17,7 @@ def slice_datalist(folder: str | Path, *, skip_bad_files: bool = False) -> list[
     image directly in images/ is a patient of its own.
 
     Args:
-        folder: one part of a prepared dataset, such as <dataset_dir>/train.
+        folder: one set of a prepared dataset, such as <dataset_dir>/train.
         skip_bad_files: leave out what is bad and log it, instead of an error.
 
     Returns:
@@ -53,7 +51,7 @@ def find_slices(folder: str | Path) -> tuple[list[dict], Problems]:
         if name not in masks:
             problems.add(image, f"image without a mask (wanted: {folder / 'masks' / name}.*)")
         elif _same_size(image, masks[name], problems):
-            items.append(_item(name, image, masks[name]))
+            items.append(slice_item(name, image, mask=masks[name], patient=name.split("/")[0]))
     return items, problems
 
 
@@ -80,13 +78,16 @@ def _same_size(image: Path, mask: Path, problems: Problems) -> bool:
     return len(sizes) == 2 and sizes[0] == sizes[1]
 
 
-def _item(name: str, image: Path, mask: Path) -> dict:
+def slice_item(
+    name: str, image: Path, *, mask: Path | str = "", label: int = -1, patient: str, source: str = "slices"
+) -> dict:
+    """One entry of a 2D datalist; see `slice_datalist`."""
     return {
         "image": str(image),
         "mask": str(mask),
-        "label": -1,
-        "has_mask": True,
-        "patient": name.split("/")[0],
-        "source": "slices",
+        "label": label,
+        "has_mask": bool(mask),
+        "patient": patient,
+        "source": source,
         "name": name,
     }

@@ -1,6 +1,4 @@
-"""Splits by patient, and the proof that nothing stands in two parts."""
-
-from __future__ import annotations
+"""Splits by patient, and the proof that nothing stands in two sets."""
 
 import random
 from collections import defaultdict
@@ -16,19 +14,20 @@ PARTS = ("train", "val", "test")
 def split_by_patient(
     groups: Mapping[str, Hashable], ratios: Mapping[str, float] | Sequence[float], seed: int
 ) -> dict[str, list[str]]:
-    """Share patients (or groups of identical images) among parts; none is ever in two.
+    """Share patients (or groups of identical images) among sets; none is ever in two.
 
-    Stratified: in each stratum every part gets its proportion, rounded, and at least one where the stratum has enough;
-    what rounding takes from a part in one stratum is given back in the next, so that totals are close as well.
-    The result depends on the ids, strata, ratios and the seed, not on the order of `groups`.
+    Stratified: in each stratum every set gets its proportion, rounded, and at least one where the stratum has enough;
+    what rounding takes from a set in one stratum is given back in the next, so that totals are close as well.
+    The result depends on the ids, strata, ratios and the seed, not on the order of `groups`. Neither MONAI's
+    partition_dataset_classes nor scikit-learn's StratifiedGroupKFold shares groups by given ratios.
 
     Args:
         groups: patient -> stratum (its grade, its class ...).
-        ratios: part -> share, or three numbers for train, val, test; they add up to 1. A part with share 0 stays empty.
+        ratios: set -> share, or three numbers for train, val, test; they add up to 1. A set with share 0 stays empty.
         seed: seed of the shuffling.
 
     Returns:
-        part -> sorted patients.
+        set -> sorted patients.
 
     Raises:
         DataError: no groups, or ratios that are negative or do not add up to 1.
@@ -71,7 +70,7 @@ def _counts(size: int, wanted: dict[str, float], shares: dict[str, float]) -> di
 
 
 def _fill_empty(parts: dict[str, list[str]], shares: dict[str, float]) -> None:
-    """Strata too small for all parts may have left one without anybody: the largest part gives one away."""
+    """Strata too small for all sets may have left one without anybody: the largest set gives one away."""
     for part, share in shares.items():
         largest = max(parts.values(), key=len)
         if share > 0 and not parts[part] and len(largest) > 1:
@@ -79,19 +78,19 @@ def _fill_empty(parts: dict[str, list[str]], shares: dict[str, float]) -> None:
 
 
 def check_no_leak(parts: Mapping[str, Sequence[dict]]) -> None:
-    """Make sure that no patient and no byte-identical image is in two parts.
+    """Make sure that no patient and no byte-identical image is in two sets.
 
     A patient counts within its source. An image that is a patient only by its own name (no patient folder, no patient
     column) is compared by its bytes: the same file name in two folders says nothing.
 
     Args:
-        parts: part name -> datalist.
+        parts: name of a set -> datalist.
 
     Raises:
         DataError: leaks, all listed.
     """
     problems, files = Problems(), set[str]()
-    homes: dict[str, set[str]] = defaultdict(set)  # a patient or a file -> the parts it is in
+    homes: dict[str, set[str]] = defaultdict(set)  # a patient or a file -> the sets it is in
     for part, items in parts.items():
         for item in items:
             paths = [item["image"]] if isinstance(item["image"], str) else item["image"]

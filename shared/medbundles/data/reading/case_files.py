@@ -1,7 +1,5 @@
 """The files of one case: each a 3D volume of a plausible size, all on one grid of voxels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

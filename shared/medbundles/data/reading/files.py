@@ -1,7 +1,5 @@
 """Files of images: which ones count, what they are called, which are byte-identical."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections import defaultdict

@@ -4,9 +4,9 @@ PNG, JPEG, TIFF, BMP (Pillow; the content decides, not the ending), .npy and NIf
 pixels come as stored, because masks are drawn on the stored array.
 """
 
-from __future__ import annotations
-
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from PIL import Image
 from medbundles.data.reading.files import check_file, is_volume
 from medbundles.data.reading.nifti import VolumeInfo, read_header
 from medbundles.data.reading.volumes import SlicedVolume, finite, plane_axis, read_volume
-from medbundles.errors import DataError
+from medbundles.errors import DataError, first_few
 
 # What matters in them comes as an exception too; a context manager would not be safe in the cache's threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -28,7 +28,7 @@ def read_image(path: str | Path, channels: int) -> np.ndarray:
     """Pixels of a 2D image.
 
     Transparency is composited on black. RGB becomes luminance (ITU-R 601) for one channel, gray is repeated for three.
-    A 2D NIfTI is turned like a slice cut from a volume (see `axial_slices`).
+    A 2D NIfTI is laid out like a slice cut from a volume (see `axial_slices`).
 
     Args:
         path: image file.
@@ -41,15 +41,8 @@ def read_image(path: str | Path, channels: int) -> np.ndarray:
         DataError: the file is missing, a git-lfs pointer, broken, 3D or 4D, holds NaN or Inf, is constant, or has
             channels that do not fit.
     """
-    kind = _kind(path)
-    if kind == "nifti":
-        array = _nifti_slice(path)[None]
-    elif kind == "npy":
-        array = _numpy_array(path)
-        array = array[None] if array.ndim == 2 else array
-    else:
-        with _open(path) as picture:
-            array = _colours(picture, path, channels)
+    array = _stored(path, partial(_colours, channels=channels))
+    array = array[None] if array.ndim == 2 else array
     if array.shape[0] == 1 and channels == 3:
         array = np.repeat(array, 3, axis=0)
     _check_channels(path, array.shape[0], channels)
@@ -75,18 +68,14 @@ def read_mask(path: str | Path, classes: int) -> np.ndarray:
     Raises:
         DataError: as `read_image` (a constant mask is fine), or values outside the rule.
     """
-    kind = _kind(path)
-    if kind == "nifti":
-        array = _nifti_slice(path)
-    elif kind == "npy":
-        array = _single_channel(path, _numpy_array(path))
-    else:
-        with _open(path) as picture:
-            array = _single_channel(path, _mask_pixels(picture, path))
+    array = _stored(path, _mask_pixels)
+    if array.ndim == 3 and not (array == array[:1]).all():
+        raise DataError(f"{path}: mask has {array.shape[0]} channels that differ; a mask of one channel is wanted")
+    array = array if array.ndim == 2 else array[0]
     values = np.unique(finite(path, array))
     allowed = _WHOLE_TUMOUR if classes <= 2 else (set(range(classes)),)
     if not any(set(values.tolist()) <= rule for rule in allowed):
-        shown = ", ".join(f"{value:g}" for value in values[:8]) + (", ..." if len(values) > 8 else "")
+        shown = first_few(f"{value:g}" for value in values)
         wanted = "0/1, 0/255 or BraTS labels 0-4" if classes <= 2 else f"whole numbers 0 to {classes - 1}"
         raise DataError(f"{path}: mask holds the values {shown}; {wanted} are wanted for {classes} class(es)")
     index = array > 0 if classes <= 2 else array
@@ -126,6 +115,24 @@ def _kind(path: str | Path) -> str:
         return "npy" if file.read(6) == b"\x93NUMPY" else "picture"
 
 
+def _stored(path: str | Path, of_picture: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    """Pixels (H, W) or (C, H, W) of a file; `of_picture` takes them out of a picture."""
+    kind = _kind(path)
+    if kind == "nifti":
+        volume, info = read_volume(path, allow_constant=True)
+        _plane(info)
+        return SlicedVolume.of(volume, info).slices[0]
+    if kind == "npy":
+        _numpy_header(path)
+        return np.load(path, allow_pickle=False)
+    with _open(path) as picture:
+        try:
+            picture.load()
+        except Exception as error:
+            raise DataError(f"{path}: the image is truncated or broken ({error})") from error
+        return of_picture(picture)
+
+
 def _check_channels(path: str | Path, held: int, wanted: int) -> None:
     if held != wanted:
         raise DataError(f"{path}: holds {held} channel(s), {wanted} are wanted (in_channels)")
@@ -153,30 +160,21 @@ def _why_no_picture(path: str | Path, error: Exception) -> str:
     return "not a readable image (PNG, JPEG, TIFF, BMP, .npy, NIfTI): another format, or its content is broken"
 
 
-def _decode(image: Image.Image, path: str | Path) -> None:
-    try:
-        image.load()
-    except Exception as error:
-        raise DataError(f"{path}: the image is truncated or broken ({error})") from error
-
-
-def _colours(image: Image.Image, path: str | Path, channels: int) -> np.ndarray:
-    """(C, H, W) with C 1 or 3."""
-    _decode(image, path)
+def _colours(image: Image.Image, channels: int) -> np.ndarray:
+    """(H, W) or (3, H, W)."""
     if image.mode in _DEEP:
-        return np.asarray(image, dtype=np.float32)[None]
+        return np.asarray(image, dtype=np.float32)
     if image.has_transparency_data:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image.convert("RGBA")).convert("RGB")
     elif image.mode not in ("1", "L"):
         image = image.convert("RGB")
     array = np.asarray(image.convert("RGB" if channels == 3 else "L"))
-    return np.moveaxis(array, -1, 0) if array.ndim == 3 else array[None]
+    return np.moveaxis(array, -1, 0) if array.ndim == 3 else array
 
 
-def _mask_pixels(image: Image.Image, path: str | Path) -> np.ndarray:
+def _mask_pixels(image: Image.Image) -> np.ndarray:
     """(H, W) or (C, H, W), without alpha."""
-    _decode(image, path)
     if image.mode in ("P", "PA"):
         palette = np.asarray(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
         index = np.asarray(image if image.mode == "P" else image.getchannel("P"))
@@ -186,12 +184,6 @@ def _mask_pixels(image: Image.Image, path: str | Path) -> np.ndarray:
     if array.ndim == 2:
         return array
     return np.moveaxis(array[..., : len(image.getbands()) - image.mode.endswith(("A", "a"))], -1, 0)
-
-
-def _single_channel(path: str | Path, array: np.ndarray) -> np.ndarray:
-    if array.ndim == 3 and not (array == array[:1]).all():
-        raise DataError(f"{path}: mask has {array.shape[0]} channels that differ; a mask of one channel is wanted")
-    return array if array.ndim == 2 else array[0]
 
 
 # --- numpy
@@ -215,11 +207,6 @@ def _numpy_header(path: str | Path) -> tuple[int, ...]:
     return shape
 
 
-def _numpy_array(path: str | Path) -> np.ndarray:
-    _numpy_header(path)
-    return np.load(path, allow_pickle=False)
-
-
 # --- NIfTI
 
 
@@ -229,9 +216,3 @@ def _plane(info: VolumeInfo) -> tuple[int, int]:
         raise DataError(f"{info.path}: is a 3D volume {info.shape}, a 2D image is wanted")
     width, height = np.delete(info.canonical_shape, plane_axis(info))
     return int(height), int(width)
-
-
-def _nifti_slice(path: str | Path) -> np.ndarray:
-    volume, info = read_volume(path, allow_constant=True)
-    _plane(info)
-    return SlicedVolume.of(volume, info).slices[0]

@@ -1,6 +1,4 @@
-"""NIfTI files through nibabel, with its many failures turned into one kind of error."""
-
-from __future__ import annotations
+"""NIfTI files through nibabel, whose many failures become one kind of error."""
 
 import gzip
 import logging

@@ -1,7 +1,5 @@
 """Tables that users write: CSV files, as programs really save them."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from pathlib import Path

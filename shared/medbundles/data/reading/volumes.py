@@ -1,10 +1,9 @@
 """Reads and writes volumes, and cuts them into the 2D slices that networks see."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -105,7 +104,7 @@ class SlicedVolume:
     axis: int
 
     @classmethod
-    def of(cls, volume: np.ndarray, info: VolumeInfo) -> SlicedVolume:
+    def of(cls, volume: np.ndarray, info: VolumeInfo) -> Self:
         """A canonical volume (X, Y, Z), cut."""
         axis = plane_axis(info)
         return cls(axial_slices(np.moveaxis(volume, axis, 2)), info, axis)

@@ -58,7 +58,15 @@ def test_several_modalities_are_a_list_in_the_order_asked_for(brats):
 
 
 def test_plain_volumes_in_folders_of_any_class_names(tmp_path):
-    for name in ("G2/a.nii", "G2/a_seg.nii", "G2/._a.nii", "G3/b.nii.gz", "G3/b_t1.nii.gz", "G3/c_flair.nii.gz"):
+    for name in (
+        "G2/a.nii",
+        "G2/a_seg.nii",
+        "G2/a_gt.nii",
+        "G2/._a.nii",
+        "G3/b.nii.gz",
+        "G3/b_t1.nii.gz",
+        "G3/c_flair.nii.gz",
+    ):
         write(tmp_path / name)
     found = graded_cases(tmp_path, "flair", ["G2", "G3"])
     assert [(item["name"], item["grade"], item["patient"]) for item in found] == [
