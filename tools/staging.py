@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ SYNTHETIC = "SYNTHETIC.txt"
 
 
 @contextmanager
-def staged(out: str | Path, entries: tuple[str, ...], overwrite: bool) -> Iterator[Path]:
+def staged(out: str | Path, entries: Sequence[str], overwrite: bool) -> Iterator[Path]:
     """An empty folder beside `out`; when the block ends well, what is in it moves into `out`.
 
     Args:
@@ -39,7 +39,7 @@ def staged(out: str | Path, entries: tuple[str, ...], overwrite: bool) -> Iterat
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _check_free(out: Path, entries: tuple[str, ...], overwrite: bool) -> None:
+def _check_free(out: Path, entries: Sequence[str], overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: is a file, a folder is wanted")
     if (out / SYNTHETIC).exists() and SYNTHETIC not in entries:
