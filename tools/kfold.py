@@ -151,6 +151,7 @@ class Record:
         if not resume:
             return cls(path, about, {})
         content = json.loads(path.read_text(encoding="utf-8"))
+        content.setdefault("settings", content.get("knobs"))  # the name in records of version 0.1.0
         then, now = ({**c["settings"], "files": c["files"]} for c in (content, json.loads(json.dumps(about))))
         other = [key for key in {**then, **now} if then.get(key) != now.get(key) and key not in MAY_CHANGE]
         if other:

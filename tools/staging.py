@@ -34,7 +34,7 @@ def staged(out: str | Path, entries: Sequence[str], overwrite: bool) -> Iterator
     partial.mkdir(parents=True)
     try:
         yield partial
-        _publish(partial, out)
+        _publish(partial, out, entries)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -61,16 +61,19 @@ def _claims(out: Path) -> dict[str, Path]:
     }
 
 
-def _publish(partial: Path, out: Path) -> None:
+def _publish(partial: Path, out: Path, entries: Sequence[str]) -> None:
+    """Move what was written into `out`, in the place of all that the split files of the overwritten entries name."""
     if not out.exists():
         partial.rename(out)
         return
     claims = _claims(out)
+    overwritten = {claims[entry] for entry in entries if entry in claims}
+    new = {path.name for path in partial.iterdir()}
     trash = partial.with_name(f"{partial.name}-old")
     trash.mkdir(exist_ok=True)
-    for new in sorted(partial.iterdir()):
-        for old in {out / new.name, claims.get(new.name, out / new.name)}:
-            if old.exists():
-                old.rename(trash / old.name)
-        new.rename(out / new.name)
+    for name in sorted(new | {entry for entry, path in claims.items() if path in overwritten}):
+        if (out / name).exists():
+            (out / name).rename(trash / name)
+    for name in sorted(new):
+        (partial / name).rename(out / name)
     shutil.rmtree(trash)
