@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -49,7 +49,6 @@ class MeasuredBundle(ABC):
         small_settings: of all measurements but startup: small, nothing random.
         start_settings: of the measurement startup.
         own_data_settings: of the measurement startup, further ones on data that the user names.
-        write_sample: writes sample data as the verb sample-data does.
         usual_epoch_seconds: default of epoch_seconds: what is paid once per epoch weighs in it as in a training.
     """
 
@@ -68,8 +67,12 @@ class MeasuredBundle(ABC):
     small_settings: ClassVar[Mapping[str, Any]]
     start_settings: ClassVar[Mapping[str, Any]] = {}
     own_data_settings: ClassVar[Mapping[str, Any]] = {}
-    write_sample: ClassVar[Callable[[Path], Any]]
     usual_epoch_seconds: ClassVar[float] = 3.0
+
+    @staticmethod
+    @abstractmethod
+    def write_sample(folder: Path, /) -> Any:
+        """Write sample data as the verb sample-data does."""
 
     @abstractmethod
     def write_phantoms(self, folder: Path, images: int) -> int:

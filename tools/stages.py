@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from medbundles.errors import ConfigError, MedbundlesError
 from medbundles.runs.directory import RunDirectory, run_order
 from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
 from tools.child import bundle_command, run_child
+from tools.runs import BEST, asked_for, going_on, newest_with
 from tools.stages_report import TITLES, compare, in_markdown, read_evaluation, to_look_at
-from tools.staging import SYNTHETIC
 
 RESERVED = {
     "init_from": "stages hands the weights on from stage to stage",
@@ -25,7 +24,6 @@ RESERVED = {
     "bundle_root": "give the folder as BUNDLE",
 }
 EVALUATED = {"validation": "val", "test": "test"}
-EVALUATION = "run_*/metrics/test_metrics.json"
 
 
 @dataclass(frozen=True)
@@ -86,11 +84,7 @@ def run(
         for stage in stages:
             title(f"{stage.title}, on the {part} set")
             evaluations[part][stage.key] = evaluate(folder, stage, runs[stage.key], {**settings, **where})
-    about = {
-        "bundle": folder.name, "dataset_dir": settings["dataset_dir"], "settings": settings, "quick_test": quick_test,
-        "synthetic": (Path(settings["dataset_dir"]) / SYNTHETIC).is_file(),
-        "command": " ".join(["python -m tools", *sys.argv[1:]]),
-    }  # fmt: skip
+    about = {**asked_for(folder, settings), "dataset_dir": settings["dataset_dir"], "quick_test": quick_test}
     report = about | compare(runs, evaluations)
     output = Path(settings["output_dir"])
     write_json_atomic(output / "stages.json", report)
@@ -173,32 +167,29 @@ def train(
     """
     experiment = RunDirectory(settings["output_dir"], stage.name)
     before = experiment.runs()
-    options = stage_settings(folder, stage, settings)
-    going_on = [
-        path for path in before if resume and (path / "checkpoints" / "last.pt").is_file()
-        and (not earlier or run_order(path) > run_order(earlier[-1]))
-    ]  # fmt: skip
-    if going_on:
-        options |= {"init_from": False, "resume_from": str(going_on[-1] / "checkpoints" / "last.pt")}
-    elif earlier:
-        options["init_from"] = str(earlier[-1] / "checkpoints" / "best.pt")
-    start(folder, files, options, f"{stage.title} ({stage.name})")
-    made = going_on or [path for path in experiment.runs() if path not in before]
-    if not made or not (made[-1] / "checkpoints" / "best.pt").is_file():
-        where = made[-1] if made else experiment.parent
-        raise MedbundlesError(f"stages: {stage.title} ({stage.name}) left no best.pt in {where}")
-    return made[-1]
+    begun = [run for run in before if resume and (not earlier or run_order(run) > run_order(earlier[-1]))]
+    resumed = going_on(begun)
+    options = stage_settings(folder, stage, settings) | resumed
+    if earlier and not resumed:
+        options["init_from"] = str(earlier[-1] / BEST)
+    what = f"{stage.title} ({stage.name})"
+    start(folder, files, options, what)
+    made = [run for run in experiment.runs() if run not in before]
+    if resumed:
+        made = [Path(resumed["resume_from"]).parents[1]]
+    return newest_with(made, BEST, f"stages: {what}")
 
 
 def evaluate(folder: Path, stage: Stage, trained: Path, settings: Mapping[str, Any]) -> Path:
     """Evaluate the best weights of a stage on the set that the settings name; returns its run directory."""
-    experiment = Path(settings["output_dir"]) / stage.name
-    before = set(experiment.rglob(EVALUATION))
+    experiment = RunDirectory(settings["output_dir"], f"{stage.name}/evaluation")
+    before = experiment.runs()
     weights = trained / "checkpoints"
     options = {**settings, "experiment#name": stage.name, "checkpoint": str(weights / "best.pt")}
-    start(folder, ["train", "evaluate", weights / "trained.json"], options, f"the evaluation of {stage.title}")
-    (made,) = set(experiment.rglob(EVALUATION)) - before
-    return made.parents[1]
+    what = f"the evaluation of {stage.title}"
+    start(folder, ["train", "evaluate", weights / "trained.json"], options, what)
+    made = [run for run in experiment.runs() if run not in before]
+    return newest_with(made, "metrics/test_metrics.json", f"stages: {what}")
 
 
 def inference(
