@@ -47,32 +47,37 @@ def bench(
     Example:
         python -m tools bench glioma_grading_resnet50_3d --only trainer,amp --pairs 9
     """
-    import importlib
-
     import torch
 
-    from benchmarks.parts import Case
-    from benchmarks.subjects import subject_of
+    from benchmarks import amp_score, startup, trainer, variants
+    from benchmarks.bundles import BUNDLES
     from medbundles.runs.environment import environment
 
+    measures = {"trainer": trainer.measure, "amp_score": amp_score.measure, "startup": startup.measure}
+    measures |= {measure.__name__: measure for measure in variants.MEASUREMENTS}
     folder = bundle_folder(bundle)
-    subject = subject_of(folder)
-    unknown = sorted(set(only) - set(subject.benches))
+    if folder.name not in BUNDLES:
+        raise MedbundlesError(f"bench: {folder.name} is not known here; there are: {', '.join(BUNDLES)}")
+    kind = BUNDLES[folder.name]
+    unknown = sorted(set(only) - set(kind.measurements))
     if unknown:
-        raise MedbundlesError(f"bench: --only {','.join(unknown)} is unknown; there are: {', '.join(subject.benches)}")
-    epoch_seconds = subject.epoch_seconds if epoch_seconds is None else epoch_seconds
+        raise MedbundlesError(
+            f"bench: --only {','.join(unknown)} is unknown; there are: {', '.join(kind.measurements)}"
+        )
+    epoch_seconds = kind.usual_epoch_seconds if epoch_seconds is None else epoch_seconds
     if pairs < 1 or epoch_seconds <= 0:
         raise MedbundlesError("bench: --pairs and --epoch_seconds are above 0")
     check_settings(folder, settings, {"output_dir": "bench keeps nothing but --out", "epochs": "use --pairs"})
     settings = absolute_paths(folder, settings)
+    dataset_dir = str(Path(dataset_dir).resolve()) if dataset_dir else ""
     result: dict[str, Any] = {"bundle": folder.name, "settings": settings, "pairs": pairs, "cpu": cpu_name()}
     device = settings.get("device", "cuda" if torch.cuda.is_available() else "cpu")
     result["environment"] = environment(device, settings.get("seed", 42))
     with tempfile.TemporaryDirectory(prefix="bench_") as temporary:
-        case = Case(folder, subject, Path(temporary), settings, dataset_dir, slices_dir, pairs, epoch_seconds)
-        for name in [name for name in subject.benches if name in only or not only]:
+        measured = kind(folder, Path(temporary), settings, dataset_dir, slices_dir, pairs, epoch_seconds)
+        for name in [name for name in kind.measurements if name in only or not only]:
             print(f"\n=== {name} ===", flush=True)
-            result[name] = importlib.import_module(f"benchmarks.{name}").measure(case)
+            result[name] = measures[name](measured)
             write_json_atomic(out, result)
     print(f"\nwritten to {out}")
     return result

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ignite.engine import Engine, Events
 
-from benchmarks.parts import FILES, Batch, Case, Training, now, ratios, spread, tell
+from benchmarks.bundles import FILES, MeasuredBundle
+from benchmarks.timing import now, ratios, show
+from benchmarks.training import Batch, Training
 from tools.bundle import build, plain_errors, read_config
 
 
@@ -15,75 +19,72 @@ class Pairs:
     """Runs the bare loop before and after each epoch of the trainer, and takes all three times.
 
     The trainer's epoch runs from its first handler of EPOCH_STARTED to its last of EPOCH_COMPLETED (logging and
-    checkpoints are in), without the time of the validator. Its first epoch fills the cache and is not counted.
+    checkpoints are in), without the time of the validator.
+
+    Attributes:
+        bare: what the bare loop trains.
+        batches: what both train on.
+        seconds: of the bare loop before each epoch of the trainer, of the epoch, and of the bare loop after it.
     """
 
+    bare: Training
+    batches: list[Batch]
+
     def __init__(self) -> None:
-        self.bare: Training | None = None
-        self.batches: list[Batch] = []
-        self.before: list[float] = []
-        self.trainer: list[float] = []
-        self.after: list[float] = []
-        self.begin = self.validating = 0.0
+        self.seconds: dict[str, list[float]] = {"bare_before": [], "trainer": [], "bare_after": []}
+        self.begin = 0.0
 
     def attach(self, engine: Engine) -> None:
         """As the first of the trainer's handlers."""
         engine.add_event_handler(Events.EPOCH_STARTED, self.epoch_started)
 
-    def attach_end(self, engine: Engine, validator: Engine, bare: Training, batches: list[Batch]) -> None:
-        """When all other handlers are there."""
-        self.bare, self.batches = bare, batches
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
-        run = validator.run
-
-        def timed(*args: Any, **kwargs: Any) -> Any:
-            begin = now(bare.device)
-            try:
-                return run(*args, **kwargs)
-            finally:
-                self.validating += now(bare.device) - begin
-
-        validator.run = timed  # type: ignore[method-assign]
-
-    def epoch_started(self, engine: Engine) -> None:
+    def epoch_started(self) -> None:
         """The bare loop, then the clock for the trainer starts."""
-        assert self.bare is not None
-        self.before.append(self.bare.epoch(self.batches))
-        self.validating, self.begin = 0.0, now(self.bare.device)
+        self.seconds["bare_before"].append(self.bare.epoch(self.batches))
+        self.begin = now(self.bare.device)
 
-    def epoch_completed(self, engine: Engine) -> None:
+    def epoch_completed(self) -> None:
         """The clock stops, then the bare loop again."""
-        assert self.bare is not None
-        self.trainer.append(now(self.bare.device) - self.begin - self.validating)
-        self.after.append(self.bare.epoch(self.batches))
+        self.seconds["trainer"].append(now(self.bare.device) - self.begin)
+        self.seconds["bare_after"].append(self.bare.epoch(self.batches))
+
+    @contextmanager
+    def not_counted(self) -> Iterator[None]:
+        """What runs in it, or in a function decorated with it, is not the trainer's time."""
+        begin = now(self.bare.device)
+        yield
+        self.begin += now(self.bare.device) - begin
 
 
-def measure(case: Case) -> dict[str, Any]:
-    """Train for `pairs` epochs and one that is not counted."""
-    first = {"_target_": f"{__name__}.{Pairs.__name__}"}
-    handlers = [first, *read_config(case.folder, "train")["train"]["handlers"]]
-    settings = case.all_settings(dataset_dir=case.data(), epochs=case.pairs + 1)
-    config = build(case.folder, FILES, "train", {**settings, "train#handlers": handlers})
+def measure(bundle: MeasuredBundle) -> dict[str, Any]:
+    """Train for `pairs` epochs, and one before them that fills the cache and is not counted."""
+    own = read_config(bundle.folder, "train")["train"]["handlers"]
+    handlers = [{"_target_": f"{__name__}.{Pairs.__name__}"}, *own]
+    settings = bundle.all_settings({"epochs": bundle.pairs + 1, "train#handlers": handlers})
+    config = build(bundle.folder, FILES, "train", settings)
     with plain_errors():
         trainer = config.get_parsed_content("train#trainer")
         pairs = config.get_parsed_content("train#handlers#0")
-        bare = Training.of(config)
+        pairs.bare = Training(config)
         # copied together, so that the copied optimizer moves the copied weights
-        bare.network, bare.optimizer = copy.deepcopy((bare.network, bare.optimizer))
-        batches = bare.batches()
-        pairs.attach_end(trainer, config.get_parsed_content("validate#evaluator"), bare, batches)
+        pairs.bare.network, pairs.bare.optimizer = copy.deepcopy((pairs.bare.network, pairs.bare.optimizer))
+        pairs.batches = pairs.bare.batches()
+        validator = config.get_parsed_content("validate#evaluator")
+        validator.run = pairs.not_counted()(validator.run)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, pairs.epoch_completed)
         trainer.run()
-    before, epochs, after = pairs.before[1:], pairs.trainer[1:], pairs.after[1:]
-    plain = [(a + b) / 2 for a, b in zip(before, after, strict=True)]
-    size = case.subject.size
-    result = {
-        "batches": len(batches), "batch_size": settings["batch_size"], size: config.get_parsed_content(size),
-        "handlers": len(handlers) - 1,
-        "seconds": {"bare_before": before, "trainer": epochs, "bare_after": after},
-        "trainer_over_bare": ratios(epochs, plain), "bare_over_bare": ratios(after, before),
-    }  # fmt: skip
-    print(f"{len(batches)} batches of {settings['batch_size']} at {result[size]}, {len(handlers) - 1} handlers")
-    tell("epoch of the bare loop", spread(plain), " s")
-    tell("epoch of the trainer / bare loop", result["trainer_over_bare"])
-    tell("bare loop after / bare loop before (noise)", result["bare_over_bare"])
-    return result
+    seconds = {name: values[1:] for name, values in pairs.seconds.items()}
+    before, after = seconds["bare_before"], seconds["bare_after"]
+    bare = [(a + b) / 2 for a, b in zip(before, after, strict=True)]
+    batches, batch_size, size = len(pairs.batches), settings["batch_size"], config.get_parsed_content(bundle.size)
+    print(f"{batches} batches of {batch_size} at {size}, {len(own)} handlers")
+    show("epoch of the bare loop", bare, " s")
+    return {
+        "batches": batches,
+        "batch_size": batch_size,
+        bundle.size: size,
+        "handlers": len(own),
+        "seconds": seconds,
+        "trainer_over_bare": show("epoch of the trainer / bare loop", ratios(seconds["trainer"], bare)),
+        "bare_over_bare": show("bare loop after / bare loop before (noise)", ratios(after, before)),
+    }

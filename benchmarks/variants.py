@@ -1,83 +1,112 @@
-"""One setting in two positions: seconds of an epoch of steps in turn, and the peak of memory of each."""
+"""Variants of one setting, measured against each other: seconds of an epoch in turns, and what memory each needs."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-import torch
+from benchmarks.bundles import MeasuredBundle
+from benchmarks.memory import peak_memory
+from benchmarks.timing import compare_in_turns, show
 
-from benchmarks.parts import Case, Epoch, Training, ratios, spread, take_turns, tell
+Variants = Mapping[str, Mapping[str, Any]]
+AMP: Variants = {"auto": {"amp": "auto"}, "float32": {"amp": False}}
+LAYOUTS: Variants = {name: {"layout": name} for name in ("medicalnet", "strided")}
+MEMORY_FORMATS: Variants = {"channels_last": {"channels_last": True}, "channels_first": {"channels_last": False}}
+AUGMENTATION: Variants = {"off": {"augmentation#enabled": False}, "on": {"augmentation#enabled": True}}
+WORKERS = (0, 2)
+CACHES = ("none", "disk", "memory")
+CACHE_ROUNDS = 5  # at most: an epoch over all images is long
 
-STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+def amp(bundle: MeasuredBundle) -> dict[str, Any]:
+    """What mixed precision gains."""
+    chosen = "mixed precision" if bundle.training(AMP["auto"]).inferer.amp else "float32"
+    print(f"auto is {chosen} on this machine")
+    return {"auto_is": chosen, **compare(bundle, "amp", AMP, "auto")}
 
 
-def compare(case: Case, variants: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Measure two variants against each other.
+def layout(bundle: MeasuredBundle) -> dict[str, Any]:
+    """MedicalNet's layout (dilated, three strides of 2) against MONAI's strided one."""
+    return compare(bundle, "layout", LAYOUTS, "strided", memory=True)
 
-    Args:
-        case: what was asked for.
-        variants: name -> its settings; the first is divided by the second.
 
-    Returns:
-        seconds of both, their ratio, and `peak_memory` of both in bytes (None where it cannot be told).
-    """
-    data = case.data()
-    settings = {name: case.all_settings(dataset_dir=data, **more) for name, more in variants.items()}
-    trainings = {name: Training.build(case, k) for name, k in settings.items()}
-    batches = next(iter(trainings.values())).batches()
-    seconds = take_turns({name: Epoch(t, batches) for name, t in trainings.items()}, case.pairs)
-    # afterwards, when all modules are loaded, which would count as well
-    memory = {name: peak_memory(case, {**k, "cache": "none"}) for name, k in settings.items()}
-    one, other = variants
-    result: dict[str, Any] = {"seconds": seconds, "batches": len(batches), "peak_memory": memory}
-    result[f"{one}_over_{other}"] = ratios(seconds[one], seconds[other])
-    for name in variants:
-        tell(f"epoch of steps, {name}", spread(seconds[name]), " s")
-        peak = memory[name]
-        print(f"peak of memory, {name}: " + ("not known here" if peak is None else f"{peak / 2**20:.0f} MiB"))
-    tell(f"{one} / {other}", result[f"{one}_over_{other}"])
+def channels_last(bundle: MeasuredBundle) -> dict[str, Any]:
+    """Channels-last weights against the usual order of axes."""
+    return compare(bundle, "weights", MEMORY_FORMATS, "channels_first", memory=True)
+
+
+def augmentation(bundle: MeasuredBundle) -> dict[str, Any]:
+    """What augmentation costs an epoch, with and without worker processes."""
+    result = {}
+    for workers in WORKERS:
+        variants = {name: {**settings, "num_workers": workers} for name, settings in AUGMENTATION.items()}
+        found = compare(bundle, f"{workers} workers, augmentation", variants, "off", loading=True)
+        result[f"workers_{workers}"] = {**found.pop("seconds"), **found}
     return result
 
 
-def peak_memory(case: Case, settings: Mapping[str, Any]) -> int | None:
-    """Most memory that training one batch needs: weights, optimizer, activations, gradients.
+def cache(bundle: MeasuredBundle) -> dict[str, Any]:
+    """What the caches gain from the second epoch on: the first, which fills them, is not counted."""
+    data, reason = bundle.cache_data()
+    if reason:
+        print(reason)
+        return {"skipped": reason}
+    # an output folder of its own: a split into folds that another measurement left there belongs to other data
+    folders = {name: str(bundle.temporary / f"caches_{name}") for name in ("cache_dir", "output_dir")}
+    variants = {name: {"cache": name, "dataset_dir": data, **folders} for name in CACHES}
+    return compare(bundle, "cache", variants, "none", loading=True, rounds=CACHE_ROUNDS)
+
+
+MEASUREMENTS = (augmentation, amp, cache, layout, channels_last)
+
+
+def compare(
+    bundle: MeasuredBundle,
+    setting: str,
+    variants: Variants,
+    baseline: str,
+    *,
+    loading: bool = False,
+    memory: bool = False,
+    rounds: int | None = None,
+) -> dict[str, Any]:
+    """Measure the variants of a setting in turns.
+
+    Args:
+        bundle: what is measured.
+        setting: its name in what is printed.
+        variants: name -> its settings.
+        baseline: the variant that the others are divided by.
+        loading: whether an epoch loads its batches; otherwise they are ready before it, the same for all.
+        memory: measure the peak of memory as well.
+        rounds: at most so many.
 
     Returns:
-        Bytes on the GPU, or of resident memory above what this process had before; None where the system tells none.
+        `seconds` of each variant, the number of `batches`, and for each other variant its ratio `VARIANT_over_BASELINE`
+        to the baseline; with loading the share of the epoch spent `waiting` for data, with memory the `peak_memory` in
+        bytes (None where the system gives none).
     """
-    _give_back()
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    gpu, cpu = torch.cuda.memory_allocated() if torch.cuda.is_available() else 0, _reset_peak()
-    training = Training.build(case, settings)
-    batch = training.prepare(next(iter(training.loader)), training.device)
-    training.epoch([batch] * 2)  # the optimizer's state is there from the second step on
-    if training.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(training.device) - gpu
-    return None if cpu is None else _kilobytes("VmHWM") * 1024 - cpu
+    trainings = {name: bundle.training(settings) for name, settings in variants.items()}
+    first = next(iter(trainings.values()))
+    batches = [] if loading else first.batches()
+    epochs = {name: t.loaded_epoch if loading else partial(t.epoch, batches) for name, t in trainings.items()}
+    text = f"epoch, {setting}" if loading else f"epoch of steps, {setting}"
+    result = compare_in_turns(text, epochs, baseline, min(bundle.pairs, rounds or bundle.pairs))
+    result["batches"] = len(first.loader)
+    if loading:
+        result["waiting"] = {
+            name: show(f"share of the epoch spent waiting for data, {name}", training.waiting[1:])
+            for name, training in trainings.items()
+        }
+    if memory:
+        result["peak_memory"] = {name: _peak(bundle, name, settings) for name, settings in variants.items()}
+    return result
 
 
-def _give_back() -> None:
-    """Let go of memory that nobody uses, so that it does not hide what comes next."""
-    gc.collect()
-    with suppress(OSError, AttributeError):  # only glibc has it
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-def _reset_peak() -> int | None:
-    """Resident bytes, from which on the peak is counted again; None where that cannot be asked for."""
-    try:
-        CLEAR.write_text("5")
-        return _kilobytes("VmRSS") * 1024
-    except OSError:
-        return None
-
-
-def _kilobytes(name: str) -> int:
-    (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith(f"{name}:")]
-    return int(line.split()[1])
+def _peak(bundle: MeasuredBundle, name: str, settings: Mapping[str, Any]) -> int | None:
+    """Measure and print the peak of memory of one variant; its data are not kept in memory."""
+    peak = peak_memory(partial(bundle.training, {**settings, "cache": "none"}))
+    print(f"peak of memory, {name}: " + ("not known here" if peak is None else f"{peak / 2**20:.0f} MiB"))
+    return peak

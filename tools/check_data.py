@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ from medbundles.data.lists.class_folders import find_class_images
 from medbundles.data.lists.slices import find_slices
 from medbundles.data.lists.splits import PARTS
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import check_file, identical_files, is_image, is_volume, list_images
+from medbundles.data.reading.files import (
+    check_file,
+    existing_folder,
+    identical_files,
+    is_image,
+    is_volume,
+    list_images,
+    subfolders,
+)
 from medbundles.errors import DataError
 from tools.graded_layout import check_graded, graded_place
 from tools.prepare.lgg_files import lgg_slices
@@ -24,7 +33,7 @@ _LABEL_WORDS = ("mask", "seg", "label", "multiclass")
 
 
 def check_data(folder: str, channels: int = 1, classes: int = 1, limit: int = 100) -> dict[str, Any]:
-    """Read every file of a dataset, pixels too, and list what is wrong: bad files, wrong pairs, leaks between parts.
+    """Read every file of a dataset, pixels too, and list what is wrong: bad files, wrong pairs, leaks between sets.
 
     A prepared dataset (train, val, test, kaggle) is checked as a training would see it; so are volumes with a grade
     (class folders of cases, or a table), BraTS, kaggle_3m and class folders. In any other folder each image is read on
@@ -47,28 +56,22 @@ def check_data(folder: str, channels: int = 1, classes: int = 1, limit: int = 10
         layout = "graded cases"
         counts, files = check_graded(root, problems)
         root = root.parent
-    elif root.is_dir():
-        layout, counts = _structure(root, problems)
-        files = _every_file(root)
     else:
-        raise DataError(f"{folder}: folder not found")
-    if not files and problems:
-        raise DataError(f"{len(problems)} problem(s):\n{problems.text()}")
-    if not files:
+        layout, counts = _structure(existing_folder(folder), problems)
+        files = _every_file(root)
+    if not files and not problems:
         raise DataError(f"{folder}: no image files in it")
-    told = {path for path, _ in problems.found}
+    known = {path for path, _ in problems.found}
     for path in progress(files, "files"):
-        try:
+        noted = Problems() if str(path) in known else problems  # each file stands once in the list
+        with noted.noted(path):
             _read(path, _is_label(path, root), channels if layout == "prepared" else None, classes)
-        except DataError as error:
-            if str(path) not in told:
-                problems.add(path, error)
     copies = identical_files(path for path in files if not _is_label(path, root))
     print(f"{folder}: layout {layout}, {len(files)} files read")
     for name, count in counts.items():
         print(f"  {name}: {count}")
     if copies:
-        print(f"  groups of byte-identical images: {len(copies)} (fine inside one part)")
+        print(f"  groups of byte-identical images: {len(copies)} (fine inside one set)")
     if problems:
         raise DataError(f"{len(problems)} problem(s):\n{problems.text()}")
     print("nothing is wrong")
@@ -82,21 +85,17 @@ def _structure(root: Path, problems: Problems) -> tuple[str, dict[str, int]]:
     place = graded_place(root)
     if place is not None:
         return "graded cases", check_graded(place, problems)[0]
-    try:
+    with suppress(DataError):  # another layout
         cases = brats_cases(root)
         problems.found += check_cases(cases, ()).found
         return "brats", {"cases": len(cases), "patients": len({case.patient for case in cases})}
-    except DataError:
-        pass  # another layout
-    try:
+    with suppress(DataError):  # another layout
         slices, unpaired = lgg_slices(root)
         problems.found += unpaired.found
         return "kaggle_3m", {"patients": len({item.patient for item in slices}), "slices": len(slices)}
-    except DataError:
-        pass  # another layout
-    folders = {path.name: path for path in root.iterdir() if path.is_dir()}
-    if {"yes", "no"} == {name.lower() for name in folders}:
-        return "class folders", {name: len(list_images(path)) for name, path in sorted(folders.items())}
+    folders = subfolders(root)
+    if {"yes", "no"} == {path.name.lower() for path in folders}:
+        return "class folders", {path.name: len(list_images(path)) for path in folders}
     return "unknown", {}
 
 
@@ -110,26 +109,22 @@ def _prepared(root: Path, problems: Problems) -> dict[str, int]:
             counts[f"{part} patients"] = len({item["patient"] for item in slices[part]})
             counts[f"{part} slices"] = len(slices[part])
         if (root / "kaggle" / part).is_dir():
-            names = sorted(path.name for path in (root / "kaggle" / part).iterdir() if path.is_dir())
+            names = [path.name for path in subfolders(root / "kaggle" / part)]
             pictures[part] = _listed(find_class_images, problems, root / "kaggle" / part, names)
             counts[f"{part} pictures"] = len(pictures[part])
     for parts in (slices, pictures):
-        try:
+        with problems.noted(root):
             check_no_leak(parts)
-        except DataError as error:
-            problems.add(root, error)
     return counts
 
 
 def _listed(find: Callable[..., tuple[list[dict], Problems]], problems: Problems, folder: Path, *more: Any) -> list:
     """The good items; what is wrong with the others goes to `problems`."""
-    try:
+    with problems.noted(folder):
         items, bad = find(folder, *more)
-    except DataError as error:
-        problems.add(folder, error)
-        return []
-    problems.found += bad.found
-    return items
+        problems.found += bad.found
+        return items
+    return []
 
 
 def _every_file(root: Path) -> list[Path]:

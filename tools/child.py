@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,13 +78,19 @@ def run_child(command: Sequence[str], folder: Path) -> int:
     with _none_outlives_us(lambda: started):
         started.append(subprocess.Popen(list(command), cwd=folder, env=child_environment()))
         code = started[0].wait()
+    _raise_if_interrupted(code)
+    return code
+
+
+def _raise_if_interrupted(code: int) -> None:
     if code in (128 + signal.SIGINT, -signal.SIGINT):
         raise KeyboardInterrupt
-    return code
 
 
 def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int = 1) -> list[str]:
     """Run jobs, several at the same time; the commands of a job follow one another.
+
+    Ours and no library's, because jobs must be resumed, share the CPU's threads, and stop with Ctrl-C as one.
 
     A job yields its commands and is sent each one's exit code, 0. When a command fails, or the job itself with a
     MedbundlesError, the job ends and no new one is started; those that run go on to their end. Of output that goes to
@@ -114,8 +120,7 @@ def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int
                 if code is None:
                     continue
                 del running[name]
-                if code in (128 + signal.SIGINT, -signal.SIGINT):
-                    raise KeyboardInterrupt
+                _raise_if_interrupted(code)
                 if code:
                     where = f"; its output is in {command.log}" if command.log else ", see its messages above"
                     failed.append(f"{command.what} ended with exit code {code}{where}")
@@ -166,14 +171,11 @@ def _go_on(name: str, job: Generator[Command, int, None], code: int | None, runn
         return [str(error)]
     print(f"=== {command.what}" + (f" (output: {command.log})" if command.log else ""), flush=True)
     environment = {**child_environment(), **command.environment}
-    if command.log is None:
-        child = subprocess.Popen(list(command.words), cwd=command.folder, env=environment)
-    else:
+    if command.log:
         command.log.parent.mkdir(parents=True, exist_ok=True)
-        with command.log.open("a", encoding="utf-8") as log:
-            child = subprocess.Popen(
-                list(command.words), cwd=command.folder, env=environment, stdout=log, stderr=subprocess.STDOUT
-            )
+    with command.log.open("a", encoding="utf-8") if command.log else nullcontext() as log:
+        output: dict[str, Any] = {"stdout": log, "stderr": subprocess.STDOUT} if log else {}
+        child = subprocess.Popen(list(command.words), cwd=command.folder, env=environment, **output)
     running[name] = (job, command, child)
     return []
 

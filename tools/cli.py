@@ -9,9 +9,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import re
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, get_type_hints
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from medbundles.errors import MedbundlesError
 from tools.values import convert, describe
@@ -39,6 +41,7 @@ VERBS = {
     "bench": Verb("benchmarks:bench", "measure training and inference speed"),
     "settings": Verb("tools.settings:settings", "write the table of settings into a bundle's docs"),
 }
+HELP, EMPTY = {"--help", "-h"}, inspect.Parameter.empty
 
 
 class UsageError(MedbundlesError):
@@ -54,20 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 when all was done, 1 with a message on stderr when it was not, 130 after Ctrl-C.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
     try:
-        if not words or words[0] in ("--help", "-h", "help"):
-            print(_overview())
-            return 0 if words else 1
-        name, rest = _find_verb(words)
-        if name not in VERBS:  # a family such as "prepare"
+        name, rest = _find_verb(list(sys.argv[1:] if argv is None else argv))
+        if name not in VERBS:  # a family such as "prepare", or nothing
             print(_overview(name))
             return 0 if rest else 1
-        function = _load(name)
-        if "--help" in rest or "-h" in rest:
-            print(_help(name, function))
-            return 0
-        _call(name, function, rest)
+        verb = _load(name)
+        if HELP & set(rest):
+            print(_help(name, verb))
+        else:
+            _call(name, verb, rest)
         return 0
     except MedbundlesError as error:
         print(error, file=sys.stderr)
@@ -78,18 +77,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _find_verb(words: list[str]) -> tuple[str, list[str]]:
-    typed = [word.replace("_", "-") for word in words[:2] if not word.startswith("-")]
-    for count in (2, 1):
-        name = " ".join(typed[:count])
-        if len(typed) >= count and name in VERBS:
-            return name, words[count:]
-    family = [verb for verb in VERBS if typed and verb.startswith(f"{typed[0]} ")]
-    if family and len(typed) == 1:
-        if words[1:] and not {"--help", "-h"} & set(words[1:]):
-            raise UsageError(f"say what: {', '.join(family)}")
-        return typed[0], words[1:]
-    known = family or list(VERBS)
-    name = " ".join(typed[:2] if family else typed[:1]) or words[0]
+    """The verb that the words begin with, or a family of verbs ("": all of them) to be shown; and the other words."""
+    if not words or words[0] in (*HELP, "help"):
+        return "", words
+    first, both = (" ".join(words[:count]).replace("_", "-") for count in (1, 2))
+    for name, others in ((both, words[2:]), (first, words[1:])):
+        if name in VERBS:
+            return name, others
+    family = [verb for verb in VERBS if verb.startswith(f"{first} ")]
+    if family and (both == first or HELP & set(words)):
+        return first, words[1:]
+    if family and words[1].startswith("-"):
+        raise UsageError(f"say what: {', '.join(family)}")
+    name, known = (both, family) if family else (first, list(VERBS))
     raise UsageError(f"unknown verb {name!r}{_did_you_mean(name, known)}; there are: {', '.join(known)}")
 
 
@@ -98,62 +98,69 @@ def _load(name: str) -> Callable[..., Any]:
     return getattr(importlib.import_module(module), function)
 
 
-def _call(name: str, function: Callable[..., Any], words: list[str]) -> None:
+def _call(name: str, function: Callable[..., Any], words: Sequence[str]) -> None:
     import fire
 
-    given = _bind(name, function, words)
     # repr: fire reads the value back as the type it was checked to be ('2024' stays text)
-    fire.Fire(function, [f"--{flag}={value!r}" for flag, value in given.items()], name=name, serialize=_silent)
+    flags = [f"--{flag}={value!r}" for flag, value in _bind(name, function, words).items()]
+    # What a verb returns is for Python callers; it prints what people should read.
+    fire.Fire(function, flags, name=name, serialize=lambda result: None)
 
 
-def _silent(result: Any) -> None:
-    """What a verb returns is for Python callers; it prints what people should read."""
-
-
-def _bind(name: str, function: Callable[..., Any], words: list[str]) -> dict[str, Any]:
+def _bind(name: str, function: Callable[..., Any], words: Sequence[str]) -> dict[str, Any]:
     """Flag -> value of the type that the function's annotation asks for."""
-    parameters = inspect.signature(function).parameters
-    hints = get_type_hints(function)
-    fixed = {key: p for key, p in parameters.items() if p.kind is not p.VAR_KEYWORD}
+    flags, more = _flags(function)
     given: dict[str, Any] = {}
-    rest = list(words)
-    while rest:
-        flag, text = _next(name, rest, fixed, hints, given)
-        if flag not in fixed and len(fixed) == len(parameters):
-            hint = _did_you_mean(flag, list(fixed), "--")
-            flags = ", ".join(f"--{key}" for key in fixed)
-            raise UsageError(f"{name}: unknown flag --{flag}{hint}; it has: {flags}")
+    for flag, text in _typed(words, [key for key, parameter in flags.items() if parameter.annotation is bool]):
+        if not flag:
+            flag = next((key for key in flags if key not in given), "")
+            if not flag or re.match(r"-(?!\d)", text or ""):
+                raise UsageError(f"{name}: {text!r} is one too many; flags begin with --")
+        parameter = flags.get(flag, more)
+        if parameter is None:
+            hint = _did_you_mean(flag, list(flags), "--")
+            raise UsageError(f"{name}: unknown flag --{flag}{hint}; it has: {', '.join(f'--{key}' for key in flags)}")
+        if text is None:
+            raise UsageError(f"{name}: --{flag} needs a value")
         if flag in given:
             raise UsageError(f"{name}: --{flag} is given twice")
         try:
-            given[flag] = convert(text, hints.get(flag, Any) if flag in fixed else Any)
+            given[flag] = convert(text, parameter.annotation)
         except ValueError as error:
             raise UsageError(f"{name}: --{flag}: {error}") from None
-    missing = [f"--{key}" for key, p in fixed.items() if p.default is p.empty and key not in given]
+    missing = [f"--{key}" for key, parameter in flags.items() if parameter.default is EMPTY and key not in given]
     if missing:
         raise UsageError(f"{name}: {', '.join(missing)} is missing; see 'python -m tools {name} --help'")
     return given
 
 
-def _next(name: str, rest: list[str], fixed: dict, hints: dict, given: dict) -> tuple[str, str]:
-    """Take the next flag with its value, or the next value without a flag, from the front of `rest`."""
-    word = rest.pop(0)
-    if not word.startswith("--"):
-        free = [key for key in fixed if key not in given]
-        if not free or (word.startswith("-") and not word[1:2].isdigit()):
-            raise UsageError(f"{name}: {word!r} is one too many; flags begin with --")
-        return free[0], word
-    flag, equals, text = word[2:].partition("=")
-    flag = flag.replace("-", "_")
-    if equals:
-        return flag, text
-    if flag in fixed and hints.get(flag) is bool and (not rest or rest[0].lower() not in ("true", "false")):
-        return flag, "True"
-    if not rest or rest[0].startswith("--"):
-        if flag not in fixed and len(fixed) == len(inspect.signature(_load(name)).parameters):
-            return flag, ""  # the unknown flag is the error to tell
-        raise UsageError(f"{name}: --{flag} needs a value")
-    return flag, rest.pop(0)
+def _flags(function: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], inspect.Parameter | None]:
+    """The function's flags, and what stands for any further ones (None: it has no others)."""
+    parameters = inspect.signature(function, eval_str=True).parameters
+    more = next((parameter for parameter in parameters.values() if parameter.kind is parameter.VAR_KEYWORD), None)
+    return {key: parameter for key, parameter in parameters.items() if parameter is not more}, more
+
+
+def _typed(words: Sequence[str], switches: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Flag and text as typed; a value without a flag has the flag "", a flag without a value the text None.
+
+    Args:
+        words: what stands behind the verb.
+        switches: flags that may stand alone, which means True.
+    """
+    rest = deque(words)
+    while rest:
+        word = rest.popleft()
+        flag, equals, text = word.removeprefix("--").partition("=")
+        flag = flag.replace("-", "_")
+        if not word.startswith("--"):
+            yield "", word
+        elif equals:
+            yield flag, text
+        elif flag in switches and not (rest and rest[0].lower() in ("true", "false")):
+            yield flag, "True"
+        else:
+            yield flag, None if not rest or rest[0].startswith("--") else rest.popleft()
 
 
 def _did_you_mean(typed: str, known: list[str], prefix: str = "") -> str:
@@ -161,40 +168,25 @@ def _did_you_mean(typed: str, known: list[str], prefix: str = "") -> str:
     return f"; did you mean {prefix}{close[0]}?" if close else ""
 
 
-def _overview(family: str = "") -> str:
-    verbs = {name: verb for name, verb in VERBS.items() if name.startswith(family)}
-    lines = [f"  {name:<16} {verb.summary}" for name, verb in verbs.items()]
+def _overview(family: str) -> str:
+    lines = [f"  {name:<16} {verb.summary}" for name, verb in VERBS.items() if name.startswith(family)]
     head, foot = "python -m tools VERB --flag value ...", "python -m tools VERB --help tells more."
     return "\n".join([head, "", *lines, "", foot])
 
 
 def _help(name: str, function: Callable[..., Any]) -> str:
-    text = inspect.getdoc(function) or VERBS[name].summary
-    hints = get_type_hints(function)
-    lines = [f"python -m tools {name}", "", text.partition("\nArgs:")[0].strip(), "", "Flags:"]
-    about = _argument_docs(text)
-    for key, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is parameter.VAR_KEYWORD:
-            lines.append(f"  --...: {about.get(key, 'more flags')}")
-            continue
-        default = "required" if parameter.default is parameter.empty else f"default {parameter.default!r}"
-        lines.append(f"  --{key} ({describe(hints.get(key, Any))}, {default}): {about.get(key, '')}".rstrip(": "))
-    _, found, example = text.partition("\nExample:\n")
-    if found:
-        lines += ["", "Example:", *(f"  {line.strip()}" for line in example.split("\n\n")[0].splitlines())]
+    """The function's docstring (Google style) with its flags instead of its arguments."""
+    about, *rest = re.split(r"\n\n(\w+):\n", inspect.getdoc(function) or VERBS[name].summary)
+    sections = dict(zip(rest[::2], rest[1::2], strict=True))
+    told = re.findall(r"^ {4}\**(\w+): *(.*(?:\n {5,}.*)*)", sections.get("Args", ""), re.MULTILINE)
+    text = {key: " ".join(lines.split()) for key, lines in told}
+    lines = [f"python -m tools {name}", "", about, "", "Flags:"]
+    flags, more = _flags(function)
+    for key, parameter in flags.items():
+        default = "required" if parameter.default is EMPTY else f"default {parameter.default!r}"
+        lines.append(f"  --{key} ({describe(parameter.annotation)}, {default}): {text.get(key, '')}".rstrip(": "))
+    if more:
+        lines.append(f"  --...: {text.get(more.name, 'more flags')}")
+    if "Example" in sections:
+        lines += ["", "Example:", *(f"  {line.strip()}" for line in sections["Example"].splitlines())]
     return "\n".join(lines)
-
-
-def _argument_docs(text: str) -> dict[str, str]:
-    """Argument -> its text in a Google-style docstring."""
-    section = text.partition("\nArgs:\n")[2].split("\n\n")[0]
-    found: dict[str, str] = {}
-    key = ""
-    for line in section.splitlines():
-        name, colon, rest = line.strip().partition(":")
-        if colon and line.startswith("    ") and not line.startswith("     "):
-            key = name.lstrip("*")
-            found[key] = rest.strip()
-        elif key:
-            found[key] += " " + line.strip()
-    return found

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases
 from medbundles.data.lists.graded_cases import find_graded_cases
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import check_file, identical_files, item_files
+from medbundles.data.reading.files import identical_files, item_files, subfolders
+from medbundles.data.reading.tables import read_table
 from medbundles.errors import DataError
 
 TABLE = "cases.csv"
@@ -24,7 +24,7 @@ def graded_place(root: Path) -> Path | None:
     """
     if (root / TABLE).is_file():
         return root / TABLE
-    folders = _folders(root)
+    folders = subfolders(root)
     if {"hgg", "lgg"} <= {path.name.lower() for path in folders}:
         return root
     return root if len(folders) > 1 and all(_holds_cases(path) for path in folders) else None
@@ -63,13 +63,9 @@ def check_graded(place: Path, problems: Problems) -> tuple[dict[str, int], list[
     return counts, [Path(path) for item in items for path in item_files(item, "image")]
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
 def _holds_cases(folder: Path) -> bool:
     """Whether it is a folder of case folders (a case itself is not)."""
-    return any(_cases(path) for path in _folders(folder))
+    return any(_cases(path) for path in subfolders(folder))
 
 
 def _cases(folder: Path) -> list[BratsCase]:
@@ -81,26 +77,20 @@ def _cases(folder: Path) -> list[BratsCase]:
 
 def _from_folders(root: Path) -> tuple[list[str], list[BratsCase]]:
     """Class names and the cases that could be read."""
-    folders = _folders(root)
+    folders = subfolders(root)
     graded = [path for path in folders if path.name.lower() in ("hgg", "lgg")]
     classes = graded if len(graded) > 1 else folders
     return [path.name for path in classes], [
-        case for path in classes for below in _folders(path) for case in _cases(below)
+        case for path in classes for below in subfolders(path) for case in _cases(below)
     ]
 
 
 def _from_table(table: Path) -> tuple[list[str], list[BratsCase]]:
-    rows = list(_rows(table))
-    classes = {label.lower(): label for _, label in rows if label}
-    return sorted(classes.values()), [case for path, _ in rows if path.is_dir() for case in _cases(path)]
-
-
-def _rows(table: Path) -> Iterator[tuple[Path, str]]:
-    """Path and label of each row; what is wrong with the table is told by `find_graded_cases`."""
-    check_file(table)
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        for row in csv.DictReader(file):
-            yield table.parent / (row.get("path") or ""), (row.get("label") or "").strip()
+    """Class names and the cases that could be read; what is wrong with the table is said by `find_graded_cases`."""
+    rows = read_table(table)
+    classes = {row["label"].lower(): row["label"] for row in rows if row.get("label")}
+    places = [table.parent / row.get("path", "") for row in rows]
+    return sorted(classes.values()), [case for place in places if place.is_dir() for case in _cases(place)]
 
 
 def _copies(items: Sequence[dict]) -> dict[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from medbundles.runs.directory import RunDirectory
 from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
 from tools.child import Command, bundle_command, run_children
 from tools.kfold_report import write_report
-from tools.staging import SYNTHETIC
+from tools.runs import BEST, asked_for, going_on, newest_with
 
 RESERVED = {
     "fold": "kfold runs every fold; --folds says how many there are",
@@ -32,7 +31,6 @@ MAY_CHANGE = {  # on resuming: they decide how fast a fold is trained and what i
     "plot_interval",
 }  # fmt: skip
 RECORD = "kfold_run.json"
-LAST, BEST = "checkpoints/last.pt", "checkpoints/best.pt"
 
 
 def kfold(
@@ -85,11 +83,7 @@ def kfold(
     settings = absolute_paths(folder, settings)
     files = ["train", *(["quick_test"] if quick_test else []), *overlays]
     count, experiment = check(folder, files, settings)
-    about = {
-        "bundle": folder.name, "files": files, "settings": settings, "folds": count,
-        "synthetic": (Path(settings["dataset_dir"]) / SYNTHETIC).is_file(),
-        "command": shlex.join(["python", "-m", "tools", *sys.argv[1:]]),
-    }  # fmt: skip
+    about = {**asked_for(folder, settings), "files": files, "folds": count}
     record = Record.open(experiment / RECORD, about, resume)
     left = [k for k in range(count) if not record.is_done(k)]
     if len(left) < count:
@@ -151,6 +145,7 @@ class Record:
         if not resume:
             return cls(path, about, {})
         content = json.loads(path.read_text(encoding="utf-8"))
+        content.setdefault("settings", content.get("knobs"))  # the name in records of version 0.1.0
         then, now = ({**c["settings"], "files": c["files"]} for c in (content, json.loads(json.dumps(about))))
         other = [key for key in {**then, **now} if then.get(key) != now.get(key) and key not in MAY_CHANGE]
         if other:
@@ -243,12 +238,11 @@ def one_fold(
     if "earlier" not in record.of(fold):
         record.note(fold, "earlier", [run.name for run in trained.runs()])
     if "run" not in record.of(fold):
-        begun = [run for run in _ours(trained, record.of(fold)["earlier"]) if (run / LAST).is_file()]
-        resumed = {"init_from": False, "resume_from": str(begun[-1] / LAST)} if begun else {}
+        resumed = going_on(_ours(trained, record.of(fold)["earlier"]))
         names = [f"configs/{name}.json" for name in files]
         what = f"training of fold {fold}"
         yield Command(bundle_command(names, {**settings, **resumed}), folder, what, log, environment)
-        made = _with_file(_ours(trained, record.of(fold)["earlier"]), BEST, what)
+        made = newest_with(_ours(trained, record.of(fold)["earlier"]), BEST, what)
         record.note(fold, "run", str(made))
     weights = Path(record.of(fold)["run"]) / "checkpoints"
     before = [run.name for run in tested.runs()]
@@ -256,22 +250,10 @@ def one_fold(
     what = f"test of fold {fold}"
     options = {**settings, "checkpoint": str(weights / "best.pt")}
     yield Command(bundle_command(names, options), folder, what, log, environment)
-    record.note(fold, "evaluation", str(_with_file(_ours(tested, before), "metrics/test_metrics.json", what)))
+    record.note(fold, "evaluation", str(newest_with(_ours(tested, before), "metrics/test_metrics.json", what)))
     places.environments.append(environment)
 
 
 def _ours(runs: RunDirectory, earlier: Sequence[str]) -> list[Path]:
     """Runs that were not there before, oldest first."""
     return [run for run in runs.runs() if run.name not in earlier]
-
-
-def _with_file(runs: Sequence[Path], name: str, what: str) -> Path:
-    """The newest run that has a file.
-
-    Raises:
-        MedbundlesError: none has.
-    """
-    found = [run for run in runs if (run / name).is_file()]
-    if not found:
-        raise MedbundlesError(f"{what} left no {name}{f' in {runs[-1]}' if runs else ''}")
-    return found[-1]

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.data.lists.brats import MODALITIES
-from medbundles.errors import DataError, MedbundlesError
+from medbundles.errors import DataError, MedbundlesError, one_of
 from tools.phantoms.graded import GRADES, RECORD, make_graded_phantoms
 from tools.phantoms.slices import make_phantoms
-from tools.prepare.prepared import PICTURES, SLICES, one_of, print_counts
+from tools.prepare.prepared import PICTURES, SLICES, print_counts
 from tools.staging import SYNTHETIC, staged
 
 # flag -> its default, for each kind
@@ -54,7 +54,7 @@ def sample_data(
         python -m tools sample-data --out /tmp/phantoms
         python -m tools sample-data --kind grades --out /tmp/grades --cases 40,10 --size 48
     """
-    one_of("kind", kind, tuple(_FLAGS))
+    one_of("--kind", kind, tuple(_FLAGS))
     given = {
         "patients": patients,
         "slices": slices,
@@ -116,6 +116,6 @@ def _grades(
     if not 16 <= size <= 256:
         raise MedbundlesError(f"--size {size} must be 16 to 256")
     for name in modalities:
-        one_of("modalities", name, MODALITIES)
+        one_of("--modalities", name, MODALITIES)
     with staged(out, (*GRADES, SYNTHETIC, RECORD), overwrite) as target:
         return make_graded_phantoms(target, seed, (cases[0], cases[1]), size, modalities)

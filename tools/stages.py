@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ from medbundles.errors import ConfigError, MedbundlesError
 from medbundles.runs.directory import RunDirectory, run_order
 from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
 from tools.child import bundle_command, run_child
-from tools.stages_report import compare, in_markdown, read_evaluation, to_look_at
-from tools.staging import SYNTHETIC
+from tools.runs import BEST, asked_for, going_on, newest_with
+from tools.stages_report import TITLES, compare, in_markdown, read_evaluation, to_look_at
 
 RESERVED = {
     "init_from": "stages hands the weights on from stage to stage",
@@ -25,16 +24,20 @@ RESERVED = {
     "bundle_root": "give the folder as BUNDLE",
 }
 EVALUATED = {"validation": "val", "test": "test"}
-EVALUATION = "run_*/metrics/test_metrics.json"
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: its phase in document 003, its config file, and the name of its experiment."""
+    """One stage: its key in stages.json, its config file, and the name of its experiment."""
 
-    phase: str
+    key: str
     file: str
     name: str
+
+    @property
+    def title(self) -> str:
+        """What users read, such as "stage 1, segmentation warm-up"."""
+        return TITLES[self.key]
 
 
 def run(
@@ -74,18 +77,14 @@ def run(
     parts = check(folder, first, stages, settings)
     runs: dict[str, Path] = {}
     for stage in stages:
-        title(f"Phase {stage.phase}: {stage.name}")
-        runs[stage.phase] = train(folder, [*first, stage.file], stage, settings, list(runs.values()), resume)
+        title(f"{stage.title} ({stage.name})")
+        runs[stage.key] = train(folder, [*first, stage.file], stage, settings, list(runs.values()), resume)
     evaluations: dict[str, dict[str, Path]] = {part: {} for part in EVALUATED}
     for part, where in parts.items():
         for stage in stages:
-            title(f"Phase {stage.phase} on the {part} part")
-            evaluations[part][stage.phase] = evaluate(folder, stage, runs[stage.phase], {**settings, **where})
-    about = {
-        "bundle": folder.name, "dataset_dir": settings["dataset_dir"], "settings": settings, "quick_test": quick_test,
-        "synthetic": (Path(settings["dataset_dir"]) / SYNTHETIC).is_file(),
-        "command": " ".join(["python -m tools", *sys.argv[1:]]),
-    }  # fmt: skip
+            title(f"{stage.title}, on the {part} set")
+            evaluations[part][stage.key] = evaluate(folder, stage, runs[stage.key], {**settings, **where})
+    about = {**asked_for(folder, settings), "dataset_dir": settings["dataset_dir"], "quick_test": quick_test}
     report = about | compare(runs, evaluations)
     output = Path(settings["output_dir"])
     write_json_atomic(output / "stages.json", report)
@@ -93,13 +92,13 @@ def run(
     pictures: list[tuple[Path, str]] = []
     if infer:
         title("Inference with the joint weights on the test slices")
-        joint = stages[-1].phase
+        joint = stages[-1].key
         pictures = inference(folder, runs[joint], evaluations["test"][joint], parts["test"], settings)
     print(f"\n{in_markdown(report)}\nwritten to {output / 'stages.md'} and stages.json")
     if pictures:
         print("\nPictures to open:", *(f"  {path}   {why}" for path, why in pictures), sep="\n")
-    dice = report["parts"]["test"]["phases"][stages[-1].phase]["dice"]["value"]
-    print(f"\nJoint Dice on the test part: {'undefined' if dice is None else f'{dice:.4f}'}", end="")
+    dice = report["parts"]["test"]["phases"][stages[-1].key]["dice"]["value"]
+    print(f"\nJoint Dice on the test set: {'undefined' if dice is None else f'{dice:.4f}'}", end="")
     print(" (held-out phantoms: SYNTHETIC)" if report["synthetic"] else "")
     return report
 
@@ -114,8 +113,7 @@ def find_stages(folder: Path) -> list[Stage]:
     if len(files) != 3:
         raise ConfigError(f"{folder}: is not trained in three stages (configs/stage1_*.json to stage3_*.json)")
     return [
-        Stage(f"2.{number}", file, read_config(folder, file)["experiment#name"])
-        for number, file in enumerate(files, start=1)
+        Stage(key, file, read_config(folder, file)["experiment#name"]) for key, file in zip(TITLES, files, strict=True)
     ]
 
 
@@ -125,7 +123,7 @@ def check(
     """Let the preflights of all that will run refuse it now, not hours later.
 
     Returns:
-        part -> the settings that evaluate it: its folders as test_dir and kaggle_test_dir.
+        set -> the settings that evaluate it: its folders as test_dir and kaggle_test_dir.
     """
     for stage in stages:
         config = build(
@@ -169,32 +167,29 @@ def train(
     """
     experiment = RunDirectory(settings["output_dir"], stage.name)
     before = experiment.runs()
-    options = stage_settings(folder, stage, settings)
-    going_on = [
-        path for path in before if resume and (path / "checkpoints" / "last.pt").is_file()
-        and (not earlier or run_order(path) > run_order(earlier[-1]))
-    ]  # fmt: skip
-    if going_on:
-        options |= {"init_from": False, "resume_from": str(going_on[-1] / "checkpoints" / "last.pt")}
-    elif earlier:
-        options["init_from"] = str(earlier[-1] / "checkpoints" / "best.pt")
-    start(folder, files, options, f"phase {stage.phase} ({stage.name})")
-    made = going_on or [path for path in experiment.runs() if path not in before]
-    if not made or not (made[-1] / "checkpoints" / "best.pt").is_file():
-        where = made[-1] if made else experiment.parent
-        raise MedbundlesError(f"stages: phase {stage.phase} ({stage.name}) left no best.pt in {where}")
-    return made[-1]
+    begun = [run for run in before if resume and (not earlier or run_order(run) > run_order(earlier[-1]))]
+    resumed = going_on(begun)
+    options = stage_settings(folder, stage, settings) | resumed
+    if earlier and not resumed:
+        options["init_from"] = str(earlier[-1] / BEST)
+    what = f"{stage.title} ({stage.name})"
+    start(folder, files, options, what)
+    made = [run for run in experiment.runs() if run not in before]
+    if resumed:
+        made = [Path(resumed["resume_from"]).parents[1]]
+    return newest_with(made, BEST, f"stages: {what}")
 
 
 def evaluate(folder: Path, stage: Stage, trained: Path, settings: Mapping[str, Any]) -> Path:
-    """Evaluate the best weights of a stage on the part that the settings name; returns its run directory."""
-    experiment = Path(settings["output_dir"]) / stage.name
-    before = set(experiment.rglob(EVALUATION))
+    """Evaluate the best weights of a stage on the set that the settings name; returns its run directory."""
+    experiment = RunDirectory(settings["output_dir"], f"{stage.name}/evaluation")
+    before = experiment.runs()
     weights = trained / "checkpoints"
     options = {**settings, "experiment#name": stage.name, "checkpoint": str(weights / "best.pt")}
-    start(folder, ["train", "evaluate", weights / "trained.json"], options, f"the evaluation of phase {stage.phase}")
-    (made,) = set(experiment.rglob(EVALUATION)) - before
-    return made.parents[1]
+    what = f"the evaluation of {stage.title}"
+    start(folder, ["train", "evaluate", weights / "trained.json"], options, what)
+    made = [run for run in experiment.runs() if run not in before]
+    return newest_with(made, "metrics/test_metrics.json", f"stages: {what}")
 
 
 def inference(
@@ -228,5 +223,5 @@ def start(folder: Path, files: list[Any], settings: Mapping[str, Any], what: str
 
 
 def title(text: str) -> None:
-    """A line that tells where one is."""
+    """A line that says what is done now."""
     print(f"\n=== {text} ===", flush=True)

@@ -1,4 +1,4 @@
-"""The comparison of the three training phases (document 003): scores, success criteria, patients."""
+"""The comparison of the three training stages: scores, success criteria, patients."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ from medbundles.metrics.weighted import WeightedMean
 from medbundles.reports.predictions_table import read_predictions
 from medbundles.reports.tables import markdown_table, number, with_interval
 
-SEG, CLS, JOINT = "2.1", "2.2", "2.3"
-TITLES = {SEG: "2.1 segmentation", CLS: "2.2 classification", JOINT: "2.3 joint"}
+SEG, CLS, JOINT = "2.1", "2.2", "2.3"  # the stages' keys in stages.json
+TITLES = {
+    SEG: "stage 1, segmentation warm-up",
+    CLS: "stage 2, classification head",
+    JOINT: "stage 3, joint training",
+}
 SCORES = {
     "dice": "Dice per image",
     "dice_patient": "Dice per patient",
@@ -30,10 +34,10 @@ SCORES = {
 }
 SYNTHETIC = "**SYNTHETIC DATA: these numbers say nothing about any disease.**\n"
 EXPLAINED = (
-    "Value [95 % interval, patients resampled]; combined = (Dice per image + accuracy) / 2. The head of phase 2.1 is "
-    "untrained; in phase 2.2 encoder and decoder are frozen, so that its Dice is that of phase 2.1."
+    "Value [95 % interval, patients resampled]; combined = (Dice per image + accuracy) / 2. The head of stage 1 is "
+    "untrained; in stage 2 encoder and decoder are frozen, so that its Dice is that of stage 1."
 )
-FLATTERED = " Best epochs and thresholds were chosen on this part, which flatters its figures."
+FLATTERED = " Best epochs and thresholds were chosen on this set, which flatters its figures."
 COMBINED_GOAL = 0.75
 Measure = Mapping[str, Any]  # value, low, high
 
@@ -66,19 +70,19 @@ def read_evaluation(run: Path) -> Result:
 
 
 def compare(runs: Mapping[str, Path], evaluations: Mapping[str, Mapping[str, Path]]) -> dict[str, Any]:
-    """Everything that stages.json tells of the phases.
+    """Everything that stages.json says of the stages.
 
     Args:
-        runs: phase -> its training's run directory.
-        evaluations: part -> phase -> run directory of the evaluation.
+        runs: stage -> its training's run directory.
+        evaluations: set -> stage -> run directory of the evaluation.
 
     Raises:
-        DataError: the phases were evaluated on different images.
+        DataError: the stages were evaluated on different images.
     """
-    training = {phase: _training(run) for phase, run in runs.items()}
+    training = {stage: _training(run) for stage, run in runs.items()}
     parts = {
-        part: compare_part({phase: read_evaluation(run) for phase, run in of_part.items()})
-        for part, of_part in evaluations.items()
+        name: compare_on_set({stage: read_evaluation(run) for stage, run in of_set.items()})
+        for name, of_set in evaluations.items()
     }
     return {"training": training, "seconds": sum(t["seconds"] for t in training.values()), "parts": parts}
 
@@ -89,18 +93,18 @@ def _training(run: Path) -> dict[str, Any]:
     return {"run": str(run), **{key: summary[key] for key in keys}}
 
 
-def compare_part(results: Mapping[str, Result]) -> dict[str, Any]:
-    """Scores, change by joint training, criteria and patients on one part of the data.
+def compare_on_set(results: Mapping[str, Result]) -> dict[str, Any]:
+    """Scores, change by joint training, criteria and patients on the validation or the test set.
 
-    Phase 2.1 has no accuracy, as its head was not trained; in phase 2.2 encoder and decoder are frozen, so its Dice is
-    that of phase 2.1.
+    Stage 1 has no accuracy, as its head was not trained; in stage 2 encoder and decoder are frozen, so its Dice is that
+    of stage 1.
 
     Args:
-        results: phase -> what its evaluation found.
+        results: stage -> what its evaluation found.
     """
     seg, cls, joint = results[SEG], results[CLS], results[JOINT]
     if not seg.cases() == cls.cases() == joint.cases():
-        raise DataError("stages: the phases were not evaluated on the same images")
+        raise DataError("stages: they were not evaluated on the same images")
     draw = PatientBootstrap(seg.columns["patient"])
     dice: dict[str, Measure | None] = {name: seg.metrics[name] for name in ("dice", "dice_patient")}
     scores: dict[str, dict[str, Measure | None]] = {
@@ -108,8 +112,8 @@ def compare_part(results: Mapping[str, Result]) -> dict[str, Any]:
         CLS: {**dice, **{name: cls.metrics[name] for name in ("acc", "auc")}},
         JOINT: {name: joint.metrics[name] for name in ("dice", "dice_patient", "acc", "auc")},
     }
-    for phase, columns in ((CLS, {**cls.columns, "dice": seg.columns["dice"]}), (JOINT, joint.columns)):
-        scores[phase]["combined"] = draw.measure(score("combined", columns))
+    for stage, columns in ((CLS, {**cls.columns, "dice": seg.columns["dice"]}), (JOINT, joint.columns)):
+        scores[stage]["combined"] = draw.measure(score("combined", columns))
     change = {
         "dice": draw.measure(WeightedMean(joint.columns["dice"] - seg.columns["dice"])),
         "acc": draw.measure(WeightedMean(joint.right() - cls.right())),
@@ -118,15 +122,15 @@ def compare_part(results: Mapping[str, Result]) -> dict[str, Any]:
 
 
 def criteria(scores: Mapping[str, Mapping[str, Measure | None]]) -> list[dict[str, Any]]:
-    """Document 003's five success criteria; `met` is None where a score does not exist on these data."""
+    """The five success criteria of a training in stages; `met` is None where a score does not exist on these data."""
     dice, before_dice = _value(scores[JOINT]["dice"]), _value(scores[SEG]["dice"])
     acc, before_acc = _value(scores[JOINT]["acc"]), _value(scores[CLS]["acc"])
     combined = _value(scores[JOINT]["combined"])
     better = [a > b for a, b in ((dice, before_dice), (acc, before_acc)) if not np.isnan(a - b)]
     return [
         {"text": "training completes without errors", "met": True, "why": ""},
-        _criterion("joint Dice >= that of phase 2.1", dice, before_dice, float.__ge__),
-        _criterion("joint accuracy >= that of phase 2.2", acc, before_acc, float.__ge__),
+        _criterion("joint Dice >= that of stage 1", dice, before_dice, float.__ge__),
+        _criterion("joint accuracy >= that of stage 2", acc, before_acc, float.__ge__),
         {"text": "at least one of the two improves", "met": any(better) if better else None, "why": ""},
         _criterion(f"joint combined score > {COMBINED_GOAL}", combined, COMBINED_GOAL, float.__gt__),
     ]
@@ -143,7 +147,7 @@ def _value(measure: Measure | None) -> float:
 
 
 def patients(seg: Result, joint: Result) -> list[dict[str, Any]]:
-    """Per patient with tumour: mean Dice over the slices with tumour in 2.1 and 2.3; the greatest gain first."""
+    """Per patient with tumour: mean Dice over the slices with tumour in stages 1 and 3; the greatest gain first."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for patient, before, after in zip(
         seg.columns["patient"].tolist(), seg.columns["dice"], joint.columns["dice"], strict=True
@@ -167,38 +171,36 @@ def _gain(row: Mapping[str, Any]) -> float:
 def in_markdown(report: Mapping[str, Any]) -> str:
     """stages.md."""
     loud = SYNTHETIC if report["synthetic"] else ""
-    lines = ["# Three training phases compared", "", loud, f"Bundle {report['bundle']}, data {report['dataset_dir']}."]
+    lines = ["# Three training stages compared", "", loud, f"Bundle {report['bundle']}, data {report['dataset_dir']}."]
     lines += ["", "    " + report["command"], ""]
     lines += _table(
-        ["phase", "epochs", "best epoch", "monitor", "best value", "seconds"],
+        ["stage", "epochs", "best epoch", "monitor", "best value", "seconds"],
         [
-            [TITLES[phase], t["epochs"], t["best_epoch"], t["monitor"], number(t["best_value"]), f"{t['seconds']:.1f}"]
-            for phase, t in report["training"].items()
+            [TITLES[stage], t["epochs"], t["best_epoch"], t["monitor"], number(t["best_value"]), f"{t['seconds']:.1f}"]
+            for stage, t in report["training"].items()
         ],
     )
     lines += [f"Training took {report['seconds']:.1f} s in all.", ""]
-    for part, content in report["parts"].items():
-        lines += [f"## On the {part} part{' (SYNTHETIC)' if report['synthetic'] else ''}", "", *_part(part, content)]
+    for name, content in report["parts"].items():
+        lines += [f"## On the {name} set{' (SYNTHETIC)' if report['synthetic'] else ''}", "", *_on_set(name, content)]
     return "\n".join([*lines, loud]).strip() + "\n"
 
 
-def _part(part: str, content: Mapping[str, Any]) -> list[str]:
-    rows = [
-        [TITLES[phase], *(_interval(scores[name]) for name in SCORES)] for phase, scores in content["phases"].items()
-    ]
-    lines = _table(["phase", *SCORES.values()], rows)
+def _on_set(name: str, content: Mapping[str, Any]) -> list[str]:
+    rows = [[TITLES[stage], *(_interval(scores[key]) for key in SCORES)] for stage, scores in content["phases"].items()]
+    lines = _table(["stage", *SCORES.values()], rows)
     lines += [
-        EXPLAINED + (FLATTERED if part == "validation" else ""),
+        EXPLAINED + (FLATTERED if name == "validation" else ""),
         "",
         f"Change by joint training, paired: Dice {_interval(content['change']['dice'], '+')}, "
         f"accuracy {_interval(content['change']['acc'], '+')}.",
         "",
     ]
-    said = {True: "met", False: "not met", None: "cannot be told"}
+    said = {True: "met", False: "not met", None: "not known"}
     lines += _table(["success criterion", "", ""], [[c["text"], said[c["met"]], c["why"]] for c in content["criteria"]])
     lines += ["Where joint training helps, and where it hurts (mean Dice over a patient's slices with tumour):", ""]
     return lines + _table(
-        ["patient", "slices", "phase 2.1", "phase 2.3", "difference"],
+        ["patient", "slices", "stage 1", "stage 3", "difference"],
         [
             [p["patient"], p["slices"], number(p["phase 2.1"]), number(p["phase 2.3"]), f"{p['difference']:+.4f}"]
             for p in content["patients"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ SYNTHETIC = "SYNTHETIC.txt"
 
 
 @contextmanager
-def staged(out: str | Path, entries: tuple[str, ...], overwrite: bool) -> Iterator[Path]:
+def staged(out: str | Path, entries: Sequence[str], overwrite: bool) -> Iterator[Path]:
     """An empty folder beside `out`; when the block ends well, what is in it moves into `out`.
 
     Args:
@@ -34,12 +34,12 @@ def staged(out: str | Path, entries: tuple[str, ...], overwrite: bool) -> Iterat
     partial.mkdir(parents=True)
     try:
         yield partial
-        _publish(partial, out)
+        _publish(partial, out, entries)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _check_free(out: Path, entries: tuple[str, ...], overwrite: bool) -> None:
+def _check_free(out: Path, entries: Sequence[str], overwrite: bool) -> None:
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: is a file, a folder is wanted")
     if (out / SYNTHETIC).exists() and SYNTHETIC not in entries:
@@ -61,16 +61,19 @@ def _claims(out: Path) -> dict[str, Path]:
     }
 
 
-def _publish(partial: Path, out: Path) -> None:
+def _publish(partial: Path, out: Path, entries: Sequence[str]) -> None:
+    """Move what was written into `out`, in the place of all that the split files of the overwritten entries name."""
     if not out.exists():
         partial.rename(out)
         return
     claims = _claims(out)
+    overwritten = {claims[entry] for entry in entries if entry in claims}
+    new = {path.name for path in partial.iterdir()}
     trash = partial.with_name(f"{partial.name}-old")
     trash.mkdir(exist_ok=True)
-    for new in sorted(partial.iterdir()):
-        for old in {out / new.name, claims.get(new.name, out / new.name)}:
-            if old.exists():
-                old.rename(trash / old.name)
-        new.rename(out / new.name)
+    for name in sorted(new | {entry for entry, path in claims.items() if path in overwritten}):
+        if (out / name).exists():
+            (out / name).rename(trash / name)
+    for name in sorted(new):
+        (partial / name).rename(out / name)
     shutil.rmtree(trash)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import ast
 import math
 import types
+from contextlib import suppress
+from inspect import Parameter
 from typing import Any, Union, get_args, get_origin
+
+_IN_WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text", types.NoneType: "None"}
+# Further ways to write a value, in any case.
+_SPELLINGS: dict[Any, dict[str, Any]] = {
+    bool: {"true": True, "false": False},
+    types.NoneType: dict.fromkeys(("none", "null")),
+}
 
 
 def convert(text: str, wanted: Any) -> Any:
@@ -22,59 +31,45 @@ def convert(text: str, wanted: Any) -> Any:
         >>> convert("0.7,0.3", tuple[float, ...]), convert("2024", str), convert("none", int | None)
         ((0.7, 0.3), '2024', None)
     """
-    if get_origin(wanted) in (Union, types.UnionType):
-        return _convert_union(text, wanted)
+    kind, inner, why = get_origin(wanted), get_args(wanted), ""
     if wanted is str:
         return text
-    value = _literal(text)
-    if wanted is bool:
-        value = {"true": True, "false": False}.get(text.lower(), value)
-    elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    elif get_origin(wanted) in (tuple, list):
-        return _convert_list(value, text, wanted)
-    if wanted is Any or (type(value) is wanted and not (wanted is float and not math.isfinite(value))):
-        return value
-    raise ValueError(f"{text!r} is not {describe(wanted)}")
+    if kind in (Union, types.UnionType):
+        # None is also a text, and text takes anything
+        for one in sorted(inner, key=lambda one: (one is not types.NoneType, one is str)):
+            with suppress(ValueError):
+                return convert(text, one)
+    elif kind in (tuple, list):
+        try:
+            return kind(convert(item, inner[0]) for item in _items(text))
+        except ValueError as error:
+            why = f": {error}"
+    else:
+        value = _SPELLINGS.get(wanted, {}).get(text.lower(), _literal(text))
+        value = float(value) if wanted is float and type(value) is int else value
+        finite = not isinstance(value, float) or math.isfinite(value)
+        if wanted in (Any, Parameter.empty) or (type(value) is wanted and finite):
+            return value
+    raise ValueError(f"{text!r} is not {describe(wanted)}{why}")
 
 
 def describe(wanted: Any) -> str:
     """A type in words."""
-    if get_origin(wanted) in (Union, types.UnionType):
-        return " or ".join(describe(part) for part in get_args(wanted))
+    inner = [describe(one) for one in get_args(wanted)]
     if get_origin(wanted) in (tuple, list):
-        return f"a list of {describe(get_args(wanted)[0])} (a,b,c)"
-    names = {bool: "True or False", int: "a whole number", float: "a number", str: "text", type(None): "None"}
-    return names.get(wanted, "a value")
+        return f"a list of {inner[0]} (a,b,c)"
+    return " or ".join(inner) or _IN_WORDS.get(wanted, "a value")
 
 
 def _literal(text: str) -> Any:
-    try:
+    with suppress(ValueError, SyntaxError, MemoryError):
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError):
-        return text
+    return text
 
 
-def _convert_union(text: str, wanted: Any) -> Any:
-    parts = get_args(wanted)
-    if type(None) in parts and text.lower() in ("none", "null"):
-        return None
-    # text takes anything, so it comes last
-    for part in [part for part in parts if part not in (type(None), str)] + [part for part in parts if part is str]:
-        try:
-            return convert(text, part)
-        except ValueError:
-            continue
-    raise ValueError(f"{text!r} is not {describe(wanted)}")
-
-
-def _convert_list(value: Any, text: str, wanted: Any) -> Any:
+def _items(text: str) -> list[str]:
+    """The texts of a list's items; brackets and quotes may be left out."""
+    value = _literal(text)
     if isinstance(value, str):
-        value = [part.strip() for part in text.strip("()[]").split(",")]
-    elif not isinstance(value, (tuple, list)):
-        value = [value]
-    part = get_args(wanted)[0]
-    try:
-        return get_origin(wanted)(convert(str(item), part) for item in value)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not {describe(wanted)}: {error}") from None
+        return [item.strip() for item in text.strip("()[]").split(",")]
+    return [str(item) for item in value] if isinstance(value, (tuple, list)) else [str(value)]

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import json
+from functools import partial
 
 import pytest
 import torch
 
-from benchmarks import bench, variants
-from benchmarks.parts import Case, Training, ratios, spread, take_turns
-from benchmarks.subjects import SUBJECTS
+from benchmarks import bench, memory
+from benchmarks.bundles import BUNDLES
+from benchmarks.timing import ratios, spread, take_turns
 from medbundles.errors import MedbundlesError
 from tools.bundle import bundle_folder
 from tools.phantoms.graded import make_graded_phantoms
 from tools.phantoms.slices import make_phantoms
 
 TINY = {"image_size": 32, "base_filters": 4, "depth": 3, "batch_size": 4}
-BRAIN, GLIOMA = SUBJECTS
+BRAIN, GLIOMA = BUNDLES
 TINY_VOLUMES = {"spatial_size": [16, 16, 16], "batch_size": 2, "head": "linear"}
 
 
@@ -38,38 +38,37 @@ def volumes(tmp_path_factory) -> str:
 
 def test_spread_and_ratios():
     assert spread([4.0, 1.0, 3.0, 2.0, 5.0]) == {"median": 3, "q1": 2, "q3": 4, "min": 1, "max": 5, "n": 5}
-    assert ratios([2.0, 9.0], [1.0, 3.0])["median"] == 2.5
+    assert ratios([2.0, 9.0], [1.0, 3.0]) == [2.0, 3.0]
 
 
 def test_measures_take_turns_and_the_first_round_does_not_count():
-    order: list[tuple[str, int]] = []
+    order: list[str] = []
 
-    class Measure:
-        def __init__(self, name: str):
-            self.name = name
+    def measure(name: str) -> float:
+        order.append(name)
+        return float(order.count(name) - 1)
 
-        def __call__(self, number: int) -> float:
-            order.append((self.name, number))
-            return float(number)
+    assert take_turns({name: partial(measure, name) for name in "ab"}, 2) == {"a": [1, 2], "b": [1, 2]}
+    assert order == ["a", "b", "a", "b", "a", "b"]
 
-    assert take_turns({"a": Measure("a"), "b": Measure("b")}, 2) == {"a": [1, 2], "b": [1, 2]}
-    assert order == [("a", 0), ("b", 0), ("a", 1), ("b", 1), ("a", 2), ("b", 2)]
+
+def bare_copy(training):
+    """The same training with weights and optimizer of its own."""
+    bare = copy.copy(training)
+    bare.network, bare.optimizer = copy.deepcopy((training.network, training.optimizer))
+    return bare
 
 
 def test_the_bare_loop_steps_as_the_trainer_does(data, tmp_path):
     """The same weights after an epoch of each: so both did the same work."""
-    case = Case(bundle_folder(BRAIN), SUBJECTS[BRAIN], tmp_path, TINY, data, "", 1, 1.0)
+    measured = BUNDLES[BRAIN](bundle_folder(BRAIN), tmp_path, TINY, data, "", 1, 1.0)
     # without dropout and clipping, which the bare loop draws differently or does not have
-    settings = case.all_settings(dataset_dir=data, amp=False, cls_dropout=0.0, grad_clip=0, epochs=1)
-    training = Training.build(case, settings)
-    network, optimizer = copy.deepcopy((training.network, training.optimizer))
-    bare = Training(
-        training.config, network, training.loss, optimizer, training.inferer, training.loader, training.device
-    )
+    training = measured.training({"amp": False, "cls_dropout": 0.0, "grad_clip": 0, "epochs": 1})
+    bare = bare_copy(training)
     bare.epoch(bare.batches())
     trainer = training.config.get_parsed_content("train#trainer")
     trainer.run()
-    for mine, theirs in zip(network.state_dict().values(), training.network.state_dict().values(), strict=True):
+    for mine, theirs in zip(bare.network.state_dict().values(), training.network.state_dict().values(), strict=True):
         torch.testing.assert_close(mine, theirs)
 
 
@@ -85,18 +84,18 @@ def test_trainer_and_augmentation_give_ratios_and_leave_one_file(data, tmp_path)
     assert trainer["batches"] == 2
     assert trainer["trainer_over_bare"]["n"] == trainer["bare_over_bare"]["n"] == 2
     assert set(result["augmentation"]) == {"workers_0", "workers_2"}
+    assert {"on", "off", "on_over_off"} < set(result["augmentation"]["workers_0"])
     assert result["environment"]["threads"] == torch.get_num_threads()
     assert result["environment"]["versions"]["monai"]
 
 
 def test_the_trainer_of_volumes_does_the_work_of_the_bare_loop(volumes, tmp_path):
-    case = Case(bundle_folder(GLIOMA), SUBJECTS[GLIOMA], tmp_path, TINY_VOLUMES, volumes, "", 1, 1.0)
-    training = Training.build(case, case.all_settings(dataset_dir=volumes, amp=False, dropout=0.0, epochs=1))
-    network, optimizer = copy.deepcopy((training.network, training.optimizer))
-    bare = dataclasses.replace(training, network=network, optimizer=optimizer)
+    measured = BUNDLES[GLIOMA](bundle_folder(GLIOMA), tmp_path, TINY_VOLUMES, volumes, "", 1, 1.0)
+    training = measured.training({"amp": False, "dropout": 0.0, "epochs": 1})
+    bare = bare_copy(training)
     bare.epoch(bare.batches())
     training.config.get_parsed_content("train#trainer").run()
-    for mine, theirs in zip(network.state_dict().values(), training.network.state_dict().values(), strict=True):
+    for mine, theirs in zip(bare.network.state_dict().values(), training.network.state_dict().values(), strict=True):
         torch.testing.assert_close(mine, theirs)
 
 
@@ -109,16 +108,16 @@ def test_layouts_give_ratios_and_memory(volumes, tmp_path):
 
 
 def test_the_peak_of_memory_is_seen_after_it_is_gone():
-    variants._give_back()
-    before = variants._reset_peak()
+    memory._give_back()
+    before = memory._reset_peak()
     if before is None:
         pytest.skip("this system does not tell the peak of memory")
     block = torch.ones(25_000_000)  # 100 MB
     del block
-    assert 90e6 < variants._kilobytes("VmHWM") * 1024 - before < 150e6
-    variants._give_back()
-    variants._reset_peak()
-    assert variants._kilobytes("VmHWM") * 1024 - before < 50e6
+    assert 90e6 < memory._resident("VmHWM") - before < 150e6
+    memory._give_back()
+    memory._reset_peak()
+    assert memory._resident("VmHWM") - before < 50e6
 
 
 def test_cache_is_left_out_with_the_reason_where_there_are_no_slices(tmp_path, monkeypatch, capsys):
@@ -145,10 +144,10 @@ def test_amp_cache_and_startup(data, real_data, tmp_path, monkeypatch):
 def test_all_benches_of_volumes(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.amp_score.SEEDS", (0,))
     monkeypatch.setattr("benchmarks.startup.ROUNDS", 1)
-    monkeypatch.setattr("benchmarks.subjects.VOLUMES", 8)
-    monkeypatch.setattr("benchmarks.subjects.SIDE", 32)
+    monkeypatch.setattr("benchmarks.bundles.VOLUMES", 8)
+    monkeypatch.setattr("benchmarks.bundles.SIDE", 32)
     result = bench(GLIOMA, pairs=1, epoch_seconds=0.1, out=str(tmp_path / "b.json"), **TINY_VOLUMES)
-    assert set(SUBJECTS[GLIOMA].benches) < set(result)
+    assert set(BUNDLES[GLIOMA].measurements) < set(result)
     assert {len(auc) for auc in result["amp_score"]["auc"].values()} == {1}
     assert result["cache"]["disk_over_none"]["n"] == 1
     assert result["trainer"]["spatial_size"] == [16, 16, 16]

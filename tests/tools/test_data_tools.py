@@ -81,6 +81,17 @@ def test_brats2d_bad_cases_are_listed_and_nothing_is_left(brats, tmp_path, capsy
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
 
 
+def test_an_overwritten_dataset_holds_only_the_new_splits(brats, tmp_path):
+    out = tmp_path / "out"
+    command = words("prepare brats2d --input IN --out OUT --overwrite", IN=brats, OUT=out)
+    (out / "kaggle").mkdir(parents=True)  # pictures of another verb, or the user's own
+    assert main([*command, "--ratios", "0.4,0.3,0.3"]) == 0
+    assert {"train", "val", "test"} < {path.name for path in out.iterdir()}
+    assert main([*command, "--ratios", "1,0,0"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["kaggle", "split_brats2d.json", "train"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
+
+
 def test_sample_data_then_check_data(tmp_path, capsys):
     out = tmp_path / "out"
     command = words("sample-data --out OUT --patients 3,1,1 --slices 2 --size 64 --pictures 4,2,2", OUT=out)

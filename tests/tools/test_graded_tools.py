@@ -40,11 +40,11 @@ def test_sample_data_of_grades(grades, tmp_path, capsys):
     [
         ("--kind grades --patients 3,1,1", "--patients: only for --kind slices; --kind grades has --cases, --size"),
         ("--cases 3,2 --modalities flair", "--cases, --modalities: only for --kind grades; --kind slices has"),
-        ("--kind volumes", "--kind 'volumes' is unknown; it is one of: slices, grades"),
+        ("--kind volumes", "--kind: 'volumes' is unknown; use one of: slices, grades"),
         ("--kind grades --cases 3", "two numbers of at least 1 are wanted: HGG,LGG"),
         ("--kind grades --cases 3,0", "two numbers of at least 1 are wanted: HGG,LGG"),
         ("--kind grades --size 8", "--size 8 must be 16 to 256"),
-        ("--kind grades --modalities flair,pd", "--modalities 'pd' is unknown"),
+        ("--kind grades --modalities flair,pd", "--modalities: 'pd' is unknown"),
     ],
 )
 def test_flags_that_cannot_be(tmp_path, capsys, flags, message):

@@ -190,6 +190,19 @@ def test_resuming_keeps_the_settings_but_for_those_that_change_no_result(childre
     assert children.told() == {}
 
 
+def test_a_cross_validation_of_version_0_1_is_resumed(children, data, tmp_path):
+    run(data, tmp_path)
+    path = tmp_path / "runs/glioma_grading/kfold_run.json"
+    record = json.loads(path.read_text())
+    record["knobs"] = record.pop("settings")
+    path.write_text(json.dumps(record))
+    children.plan()
+    with pytest.raises(MedbundlesError, match=r"other settings: lr 'not given' -> 0\.001"):
+        run(data, tmp_path, lr=1e-3, resume=True)
+    assert run(data, tmp_path, resume=True)["settings"]["selection"] == "inner"
+    assert children.told() == {}
+
+
 def test_several_processes_run_side_by_side_each_with_its_log_and_share(children, data, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("medbundles.data.batches.loader.core_count", _twelve)

@@ -112,7 +112,7 @@ def test_a_failed_stage_ends_it_all_with_one_message(monkeypatch, data, tmp_path
     words = ["stages", "brain_tumor_multitask_unet", "--dataset_dir", str(data), "--output_dir", str(tmp_path), *flags]
     assert main(words) == 1
     error = capsys.readouterr().err
-    assert error.startswith("stages: phase 2.2 (stage2_cls_head) ended with exit code 1")
+    assert error.startswith("stages: stage 2, classification head (stage2_cls_head) ended with exit code 1")
     assert "--resume True" in error
     assert not (tmp_path / "stages.md").exists()
 
@@ -124,7 +124,7 @@ def test_resume_goes_on_with_the_stage_that_was_stopped(monkeypatch, data, tmp_p
     killed.told = [([], {})] * 20  # so that its runs are named after those of the first call
     killed.fail_at = 22
     monkeypatch.setattr(stages, "run_child", killed)
-    with pytest.raises(MedbundlesError, match=r"phase 2\.2"):
+    with pytest.raises(MedbundlesError, match=r"stage 2, classification head"):
         stages.run("brain_tumor_multitask_unet", str(data), str(tmp_path), **TINY)
     again = Children()
     again.told = [([], {})] * 40

@@ -1,4 +1,4 @@
-"""The comparison of the phases against values worked out by hand."""
+"""The comparison of the stages against values worked out by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from medbundles.errors import DataError
 from medbundles.metrics.scores import score
-from tools.stages_report import Result, compare_part, criteria, in_markdown, patients, to_look_at
+from tools.stages_report import Result, compare_on_set, criteria, in_markdown, patients, to_look_at
 
 NOT_DEFINED = {"value": None, "low": None, "high": None}
 
@@ -34,8 +34,8 @@ CLS = result([0.2, 0.4, 0.8, None, None], [1, 1, 1, 1, 0], acc=0.8)
 JOINT = result([0.5, 0.5, 0.7, None, None], [1, 1, 1, 1, 1], dice=1.7 / 3, acc=1.0)
 
 
-def test_scores_of_the_three_phases():
-    phases = compare_part({"2.1": SEG, "2.2": CLS, "2.3": JOINT})["phases"]
+def test_scores_of_the_three_stages():
+    phases = compare_on_set({"2.1": SEG, "2.2": CLS, "2.3": JOINT})["phases"]
     assert phases["2.1"]["acc"] is None
     assert phases["2.1"]["combined"] is None
     assert phases["2.2"]["dice"] == SEG.metrics["dice"]  # encoder and decoder are frozen
@@ -45,15 +45,15 @@ def test_scores_of_the_three_phases():
 
 
 def test_the_change_is_paired():
-    change = compare_part({"2.1": SEG, "2.2": CLS, "2.3": JOINT})["change"]
+    change = compare_on_set({"2.1": SEG, "2.2": CLS, "2.3": JOINT})["change"]
     assert change["dice"]["value"] == pytest.approx((0.3 + 0.1 - 0.1) / 3)
     assert change["acc"]["value"] == pytest.approx(1 / 5)
 
 
-def test_other_images_in_one_phase_are_an_error():
+def test_other_images_in_one_stage_are_an_error():
     fewer = Result(JOINT.metrics, {name: values[:-1] for name, values in JOINT.columns.items()})
     with pytest.raises(DataError, match="not evaluated on the same images"):
-        compare_part({"2.1": SEG, "2.2": CLS, "2.3": fewer})
+        compare_on_set({"2.1": SEG, "2.2": CLS, "2.3": fewer})
 
 
 def test_combined_follows_the_weights():
@@ -92,7 +92,7 @@ def test_patients_with_the_greatest_gain_come_first():
 
 
 def test_the_page_says_synthetic_only_when_it_is():
-    part = compare_part({"2.1": SEG, "2.2": CLS, "2.3": JOINT})
+    part = compare_on_set({"2.1": SEG, "2.2": CLS, "2.3": JOINT})
     training = {"run": "r", "epochs": 3, "seconds": 1.0, "monitor": "m", "best_epoch": 1, "best_value": None}
     report = {
         "bundle": "b", "dataset_dir": "d", "command": "c", "synthetic": True, "seconds": 3.0,
@@ -102,8 +102,8 @@ def test_the_page_says_synthetic_only_when_it_is():
     assert page.count("SYNTHETIC") == 4  # above, below, and in the title of each part
     assert "SYNTHETIC" not in in_markdown({**report, "synthetic": False})
     assert page.count("flatters") == 1  # only the validation part chose anything
-    assert "| 2.1 segmentation   | 0.4667 [0.1000, 0.9000] | 0.5000 [0.1000, 0.9000] | N/A " in page
-    assert "| joint combined score > 0.75         | met | 0.7833 against 0.7500 |" in page
+    assert "| stage 1, segmentation warm-up | 0.4667 [0.1000, 0.9000] | 0.5000 [0.1000, 0.9000] | N/A " in page
+    assert "| joint combined score > 0.75       | met | 0.7833 against 0.7500 |" in page
 
 
 def test_pictures_to_open_are_the_best_the_middle_and_the_worst(tmp_path):

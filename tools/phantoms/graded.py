@@ -23,7 +23,7 @@ FIELD_OF_VIEW = 200.0  # mm, side of the cube
 RECORD = "split_synthetic.json"
 
 NOTE = """\
-SYNTHETIC DATA: drawn by medbundles.data.make_graded_phantoms, not measured on anybody.
+SYNTHETIC DATA: drawn by python -m tools sample-data, not measured on anybody.
 
 {hgg} cases in HGG/: a lesion with a bright rim and a dark core; {lgg} in LGG/: a bright core that fades outwards.
 Each number that comes from these volumes says nothing about any disease, scanner or patient.

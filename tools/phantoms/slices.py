@@ -14,7 +14,7 @@ from medbundles.errors import DataError
 from tools.phantoms.heads import Head, draw_slice, random_head
 
 NOTE = """\
-SYNTHETIC DATA: drawn by medbundles.data.make_phantoms, not measured on anybody.
+SYNTHETIC DATA: drawn by python -m tools sample-data, not measured on anybody.
 
 {parts} Each number that comes from these pictures says nothing about any disease, scanner or patient.
 

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
-from medbundles.data import axial_slices, read_volume
+from medbundles.data import axial_slices, read_volume, split_by_patient
 from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases, check_cases
-from medbundles.data.lists.splits import PARTS, split_by_patient
-from medbundles.errors import DataError, MedbundlesError
-from tools.prepare.prepared import (
-    SLICES,
-    check_written,
-    existing_folder,
-    one_of,
-    part_of,
-    print_counts,
-    progress,
-    write_slice,
-    write_split,
-)
-from tools.staging import staged
+from medbundles.errors import DataError, MedbundlesError, one_of
+from tools.prepare.prepared import prepared, progress
 
 
 def prepare_brats2d(
@@ -60,55 +47,28 @@ def prepare_brats2d(
         python -m tools prepare brats2d --input /data/MICCAI_BraTS_2018 --out /data/brain2d --modality flair
     """
     for name in modality:
-        one_of("modality", name, MODALITIES)
-    one_of("labels", labels, ("whole", "classes"))
+        one_of("--modality", name, MODALITIES)
+    one_of("--labels", labels, ("whole", "classes"))
     if step < 1 or not 0 <= min_brain <= 1:
         raise MedbundlesError(f"--step {step} must be at least 1 and --min_brain {min_brain:g} between 0 and 1")
-    folder = existing_folder(input)
-    cases = brats_cases(folder)
+    cases = brats_cases(input)
     problems = check_cases(cases, modality)
     if not skip_bad_files:
-        problems.settle(folder, False, "Complete or remove them, or leave them out with --skip_bad_files True.")
+        problems.settle(input, advice="Complete or remove them, or leave them out with --skip_bad_files True.")
     cases = [case for case in cases if case.seg and set(modality) <= case.files.keys()]
     split = split_by_patient({case.patient: case.grade for case in cases}, ratios, seed)
-    home = part_of(split)
-    counts = {part: {"patients": 0, "slices": 0, "with_tumour": 0} for part in PARTS}
-    kept: dict[str, set[str]] = defaultdict(set)
-    with staged(out, SLICES, overwrite) as target:
+    about = {"seed": seed, "ratios": ratios, "input": str(Path(input).resolve())}
+    about |= {"modality": modality, "labels": labels, "min_brain": min_brain, "step": step}
+    with prepared(
+        "brats2d", out, split, problems=problems, overwrite=overwrite, skip_bad_files=skip_bad_files, about=about
+    ) as dataset:
         for case in progress(cases, "cases"):
-            part = home[case.patient]
-            try:
+            with problems.noted(case.name):
                 images, seg = _read(case, modality)
-            except DataError as error:
-                problems.add(case.name, error)
-                continue
-            masks = _masks(case, seg, labels)
-            for z in _chosen(images[0], seg, min_brain)[::step]:
-                write_slice(target / part, case.patient, f"{case.name}_z{z:03d}", images[:, z], masks[z])
-                counts[part]["slices"] += 1
-                counts[part]["with_tumour"] += bool(masks[z].any())
-                kept[part].add(case.patient)
-        problems.settle(folder, skip_bad_files, "Mend or remove them, or leave them out with --skip_bad_files True.")
-        for part in PARTS:
-            counts[part]["patients"] = len(kept[part])
-        check_written(target)
-        split = {part: sorted(kept[part]) for part in PARTS}
-        write_split(
-            target,
-            "brats2d",
-            SLICES,
-            split,
-            counts,
-            seed=seed,
-            ratios=ratios,
-            input=str(folder.resolve()),
-            modality=modality,
-            labels=labels,
-            min_brain=min_brain,
-            step=step,
-        )
-    print_counts(counts, out)
-    return counts
+                masks = _masks(case, seg, labels)
+                for z in _chosen(images[0], seg, min_brain)[::step]:
+                    dataset.add_slice(case.patient, f"{case.name}_z{z:03d}", images[:, z], masks[z])
+    return dataset.counts
 
 
 def _read(case: BratsCase, modality: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:

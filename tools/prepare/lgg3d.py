@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 
-from medbundles.data import from_axial_slices, read_image, read_volume
-from medbundles.data.problems import Problems
+from medbundles.data import Problems, from_axial_slices, read_image, read_volume
 from medbundles.errors import DataError
 from tools.prepare.lgg_files import LggSlice, lgg_grades, lgg_slices
-from tools.prepare.prepared import existing_folder, print_counts, progress, write_split
-from tools.staging import staged
+from tools.prepare.prepared import prepared, progress
 
 GRADES = {"1": "G2", "2": "G3"}  # codes of neoplasm_histologic_grade -> WHO grade; TCGA-LGG holds no other
 CHANNELS = ("t1", "flair", "t1ce")  # of the TIFF files: pre-contrast, FLAIR, post-contrast
@@ -39,16 +37,6 @@ A sequence that a patient does not have was replaced by FLAIR at the source. Cas
 """
 
 
-@dataclass(frozen=True)
-class _Stack:
-    """The slices of one patient folder, in the order of their numbers."""
-
-    name: str
-    patient: str
-    grade: str
-    slices: Sequence[LggSlice]
-
-
 def prepare_lgg3d(
     input: str, out: str, overwrite: bool = False, skip_bad_files: bool = False
 ) -> dict[str, dict[str, int]]:
@@ -69,97 +57,86 @@ def prepare_lgg3d(
     Example:
         python -m tools prepare lgg3d --input /data/kaggle_3m --out /data/lgg3d
     """
-    folder = existing_folder(input)
-    stacks, ungraded, problems = _find(folder)
-    entries = (*(stack.name for stack in stacks), TABLE, NOTE)
-    written: dict[str, list[_Stack]] = {grade: [] for grade in GRADES.values()}
-    copies = []
-    with staged(out, entries, overwrite) as target:
-        for stack in progress(stacks, "patients"):
-            try:
-                twins = _write(target / stack.name, stack)
-            except DataError as error:
-                problems.add(stack.name, error)
-                shutil.rmtree(target / stack.name, ignore_errors=True)
-                continue
-            written[stack.grade].append(stack)
-            copies += [f"  {stack.name}: {', '.join(twins)}"] if twins else []
-        problems.settle(folder, skip_bad_files, "Mend or remove them, or leave them out with --skip_bad_files True.")
-        counts = {grade: _counts(members) for grade, members in written.items()}
-        _write_table(target / TABLE, [stack for members in written.values() for stack in members])
+    folder = Path(input)
+    slices, problems = lgg_slices(folder)
+    stacks, split, ungraded = _graded(folder, slices, problems)
+    rows, copies = [["path", "label", "patient"]], []
+    with prepared(
+        "lgg3d",
+        out,
+        split,
+        ("patients", "cases", "slices"),
+        problems=problems,
+        overwrite=overwrite,
+        skip_bad_files=skip_bad_files,
+        about={"input": str(folder.resolve()), "ungraded": ungraded},
+        entries=(*stacks, TABLE, NOTE),
+    ) as dataset:
+        for name, stack in progress(stacks.items(), "patients"):
+            with problems.noted(name):
+                twins = _write(dataset.folder / name, stack)
+                patient = stack[0].code
+                dataset.add(patient, cases=1, slices=len(stack))
+                rows.append([name, dataset.home[patient], patient])
+                copies += [f"  {name}: {', '.join(twins)}"] if twins else []
+            if rows[-1][0] != name:  # a patient is written whole or not at all
+                shutil.rmtree(dataset.folder / name, ignore_errors=True)
+        with (dataset.folder / TABLE).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
         left_out = f"Left out, without a grade: {', '.join(ungraded) or 'none'}."
-        cases = sum(len(members) for members in written.values())
         about = _ABOUT.format(
-            cases=cases, ungraded=left_out, height=HEIGHT, copies="\n".join(sorted(copies)) or "  none"
+            cases=len(rows) - 1, ungraded=left_out, height=HEIGHT, copies="\n".join(copies) or "  none"
         )
-        (target / NOTE).write_text(about)
-        kept = {grade: sorted(stack.patient for stack in members) for grade, members in written.items()}
-        there = sorted(path.name for path in target.iterdir())
-        write_split(target, "lgg3d", there, kept, counts, input=str(folder.resolve()), ungraded=ungraded)
-    print_counts(counts, out)
+        (dataset.folder / NOTE).write_text(about)
+        dataset.entries = sorted(path.name for path in dataset.folder.iterdir())
     print(left_out)
     print(f"In {len(copies)} case(s) a missing sequence is a copy of FLAIR ({NOTE}).")
     print("Slices are not contiguous: the spacing of these volumes means nothing, do not measure in them.")
-    return counts
+    return dataset.counts
 
 
-def _find(folder: Path) -> tuple[list[_Stack], list[str], Problems]:
-    """Patients with a grade, the names of those without, and what is wrong."""
-    slices, problems = lgg_slices(folder)
+def _graded(
+    folder: Path, slices: Sequence[LggSlice], problems: Problems
+) -> tuple[dict[str, list[LggSlice]], dict[str, set[str]], list[str]]:
+    """Slices by patient folder, patients by grade, and the folders without a grade; what is wrong is noted."""
     if not (folder / "data.csv").is_file():
         raise DataError(f"{folder}: no data.csv in it; the grade is read from its column neoplasm_histologic_grade")
     grades = lgg_grades(folder)
-    members: dict[str, list[LggSlice]] = defaultdict(list)
-    for item in slices:
-        members[item.patient].append(item)
-    stacks, ungraded = [], []
-    for name in sorted(members):
-        patient = "_".join(name.split("_")[:3])
-        code = grades[patient].strip()
+    stacks: dict[str, list[LggSlice]] = {}
+    patients: dict[str, set[str]] = {grade: set() for grade in GRADES.values()}
+    ungraded = []
+    for name, members in groupby(slices, attrgetter("patient")):
+        stack = list(members)
+        code = grades[stack[0].code]
         if not code:
             ungraded.append(name)
         elif code not in GRADES:
             problems.add(name, f"neoplasm_histologic_grade {code!r} in data.csv; 1 (G2) or 2 (G3) is wanted")
-        elif len(members[name]) < FEWEST:
-            problems.add(name, f"{len(members[name])} slice(s); at least {FEWEST} are wanted for a volume")
+        elif len(stack) < FEWEST:
+            problems.add(name, f"{len(stack)} slice(s); at least {FEWEST} are wanted for a volume")
         else:
-            stacks.append(_Stack(name, patient, GRADES[code], members[name]))
+            stacks[name] = stack
+            patients[GRADES[code]].add(stack[0].code)
     if not stacks:
         raise DataError(
             f"{folder}: no patient with a grade; data.csv has the columns Patient, neoplasm_histologic_grade"
         )
-    return stacks, ungraded, problems
+    return stacks, patients, ungraded
 
 
-def _write(folder: Path, stack: _Stack) -> list[str]:
-    """Write a case, read it back as a training would, and tell which files are copies of FLAIR."""
+def _write(folder: Path, stack: Sequence[LggSlice]) -> list[str]:
+    """Write a case, read it back as a training would, and say which files are copies of FLAIR."""
     import nibabel
 
-    images = [read_image(item.image, 3).astype(np.uint8) for item in stack.slices]
-    for item, image in zip(stack.slices, images, strict=True):
+    images = [read_image(item.image, 3).astype(np.uint8) for item in stack]
+    for item, image in zip(stack, images, strict=True):
         if image.shape != images[0].shape:
             raise DataError(f"{item.image}: is {image.shape[1:]}, the patient's other slices {images[0].shape[1:]}")
-    affine = np.diag([1.0, 1.0, HEIGHT / len(images), 1.0])
+    channels = dict(zip(CHANNELS, np.stack(images, axis=1), strict=True))
     folder.mkdir()
-    channels = {name: np.stack([image[number] for image in images]) for number, name in enumerate(CHANNELS)}
     for name, slices in channels.items():
+        path = folder / f"{folder.name}_{name}.nii.gz"
         volume = np.ascontiguousarray(from_axial_slices(slices))
-        path = folder / f"{stack.name}_{name}.nii.gz"
-        nibabel.save(nibabel.Nifti1Image(volume, affine), path)
+        nibabel.save(nibabel.Nifti1Image(volume, np.diag([1.0, 1.0, HEIGHT / len(slices), 1.0])), path)
         read_volume(path)
     return [name for name in ("t1", "t1ce") if np.array_equal(channels[name], channels["flair"])]
-
-
-def _write_table(path: Path, stacks: Sequence[_Stack]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "label", "patient"])
-        writer.writerows(sorted([stack.name, stack.grade, stack.patient] for stack in stacks))
-
-
-def _counts(stacks: Sequence[_Stack]) -> dict[str, int]:
-    return {
-        "patients": len({stack.patient for stack in stacks}),
-        "cases": len(stacks),
-        "slices": sum(len(stack.slices) for stack in stacks),
-    }

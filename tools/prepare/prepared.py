@@ -1,121 +1,151 @@
-"""What all prepare verbs share: reading their flags, writing slices, the split file and the summary."""
+"""What all prepare verbs share: a dataset is written part by part, counted, read back, and its split is noted."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from medbundles.data import check_no_leak, class_folder_datalist, slice_datalist
-from medbundles.data.lists.splits import PARTS
-from medbundles.errors import DataError, MedbundlesError
-from tools.staging import SPLIT_FILE
+from medbundles.data import Problems, check_no_leak, slice_datalist
+from tools.staging import SPLIT_FILE, staged
 
+T = TypeVar("T")
 SLICES, PICTURES = ("train", "val", "test"), ("kaggle",)
 
 
-def existing_folder(path: str) -> Path:
-    """The folder, or a DataError."""
-    folder = Path(path)
-    if not folder.is_dir():
-        raise DataError(f"--input {path}: folder not found")
-    return folder
+class Dataset:
+    """A dataset while it is written.
+
+    Args:
+        folder: its parts are folders in it.
+        split: part -> patients (or groups of copies).
+        columns: what is counted; the first column is the patients, of whom only those count that have something.
+
+    Attributes:
+        entries: names that the split file claims as written by the verb.
+        counts: part -> column -> number.
+        members: part -> patient -> the names of what belongs to the patient, where `add` was given any.
+    """
+
+    def __init__(
+        self, folder: Path, entries: Sequence[str], split: Mapping[str, Iterable[str]], columns: Sequence[str]
+    ):
+        self.folder, self.entries, self.columns = folder, entries, columns
+        self.home = {patient: part for part, patients in split.items() for patient in patients}
+        self.counts = {part: dict.fromkeys(columns, 0) for part in split}
+        self.members: dict[str, dict[str, list[str]]] = {part: {} for part in split}
+
+    def add(self, patient: str, *names: str, **numbers: int) -> None:
+        """Count what was written for a patient.
+
+        Args:
+            patient: one of the split.
+            names: for the split file, instead of the patient.
+            numbers: column -> how many more.
+        """
+        part = self.home[patient]
+        self.members[part].setdefault(patient, []).extend(names)
+        self.counts[part][self.columns[0]] = len(self.members[part])
+        for column, number in numbers.items():
+            self.counts[part][column] += number
+
+    def add_slice(self, patient: str, name: str, image: np.ndarray, mask: np.ndarray) -> None:
+        """Write one slice in the prepared layout and count it.
+
+        Args:
+            patient: one of the split; its folder.
+            name: file name without ending.
+            image: uint8 (H, W) or (H, W, 3) becomes PNG; anything else must be (C, H, W) and becomes .npy.
+            mask: uint8 (H, W).
+        """
+        images, masks = (self.folder / self.home[patient] / kind / patient for kind in ("images", "masks"))
+        for folder in (images, masks):
+            folder.mkdir(parents=True, exist_ok=True)
+        if image.dtype == np.uint8:
+            Image.fromarray(image).save(images / f"{name}.png")
+        else:
+            np.save(images / f"{name}.npy", image)
+        Image.fromarray(mask).save(masks / f"{name}.png")
+        self.add(patient, slices=1, with_tumour=int(mask.any()))
 
 
-def one_of(flag: str, value: str, allowed: Sequence[str]) -> str:
-    """The value, or an error that lists the allowed ones."""
-    if value not in allowed:
-        raise MedbundlesError(f"--{flag} {value!r} is unknown; it is one of: {', '.join(allowed)}")
-    return value
+@contextmanager
+def prepared(
+    verb: str,
+    out: str,
+    split: Mapping[str, Iterable[str]],
+    columns: Sequence[str] = ("patients", "slices", "with_tumour"),
+    *,
+    problems: Problems,
+    overwrite: bool,
+    skip_bad_files: bool,
+    about: Mapping[str, Any],
+    entries: Sequence[str] = SLICES,
+    below: str = "",
+    read: Callable[[Path], list[dict]] = slice_datalist,
+) -> Iterator[Dataset]:
+    """A dataset to be filled in the block; after it, what is wrong is settled, the lists are read back as a training
+    would, the split file is written, all moves into its place, and the counts are printed.
+
+    Args:
+        verb: brats2d, lgg, lgg3d, yesno: the name of the split file.
+        out: dataset folder.
+        split: part -> patients (or groups of copies).
+        columns: see `Dataset`.
+        problems: what was wrong before the block and in it.
+        overwrite: see `staged`.
+        skip_bad_files: leave out what is wrong, and log it.
+        about: what the split file says besides; "input" is the folder of the raw data.
+        entries: names in `out` that belong to this verb.
+        below: folder in `out` that holds the parts.
+        read: datalist of a part's folder, for data whose parts are folders.
+
+    Raises:
+        DataError: there are problems, entries are there already, a training would refuse what was written, or a
+            patient or copies of an image are in two parts.
+    """
+    with staged(out, entries, overwrite) as target:
+        dataset = Dataset(target / below, entries, split, columns)
+        yield dataset
+        problems.settle(about["input"], skip_bad_files)
+        places = {part: dataset.folder / part for part in split}
+        check_no_leak({part: read(place) for part, place in places.items() if place.is_dir()})
+        name = SPLIT_FILE.format(verb)
+        content = {
+            "source": verb,
+            **about,
+            "command": " ".join(["python -m tools", *sys.argv[1:]]),
+            "entries": [*dataset.entries, name],
+            "counts": dataset.counts,
+            "parts": {
+                part: [names or patient for patient, names in sorted(members.items())]
+                for part, members in dataset.members.items()
+            },
+        }
+        (target / name).write_text(json.dumps(content, indent=2) + "\n")
+    print_counts(dataset.counts, Path(out, below))
 
 
-def progress(items: Iterable, what: str) -> Iterable:
+def progress(items: Iterable[T], what: str) -> Iterable[T]:
     """The items with a progress bar on stderr."""
     from tqdm import tqdm
 
     return tqdm(items, desc=what, file=sys.stderr)
 
 
-def write_slice(part: Path, patient: str, name: str, image: np.ndarray, mask: np.ndarray) -> None:
-    """One slice in the prepared layout.
-
-    Args:
-        part: such as <out>/train.
-        patient: its folder.
-        name: file name without ending.
-        image: uint8 (H, W) or (H, W, 3) becomes PNG; anything else must be (C, H, W) and becomes .npy.
-        mask: uint8 (H, W).
-    """
-    for kind in ("images", "masks"):
-        (part / kind / patient).mkdir(parents=True, exist_ok=True)
-    if image.dtype == np.uint8:
-        Image.fromarray(image).save(part / "images" / patient / f"{name}.png")
-    else:
-        np.save(part / "images" / patient / f"{name}.npy", image)
-    Image.fromarray(mask).save(part / "masks" / patient / f"{name}.png")
-
-
-def part_of(split: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Patient -> part."""
-    return {patient: part for part, patients in split.items() for patient in patients}
-
-
-def write_split(
-    folder: Path,
-    source: str,
-    entries: Sequence[str],
-    split: Mapping[str, Any],
-    counts: Mapping[str, Mapping[str, int]],
-    **about: Any,
-) -> None:
-    """Write split_<source>.json: who is where, how many, and how it was made.
-
-    Args:
-        folder: dataset folder.
-        source: brats2d, lgg, yesno, synthetic.
-        entries: what of the folder belongs to this source.
-        split: part -> patients (or groups).
-        counts: part -> numbers.
-        **about: seed, ratios, source folder and the other flags.
-    """
-    name = SPLIT_FILE.format(source)
-    content = {
-        "source": source,
-        **about,
-        "command": " ".join(["python -m tools", *sys.argv[1:]]),
-        "entries": [*entries, name],
-        "counts": counts,
-        "parts": split,
-    }
-    (folder / name).write_text(json.dumps(content, indent=2) + "\n")
-
-
 def print_counts(counts: Mapping[str, Mapping[str, int]], where: str | Path) -> None:
     """The summary: one row per part and the sum."""
     columns = list(next(iter(counts.values())))
-    print(f"{'part':<8}" + "".join(f"{column:>14}" for column in columns))
-    for part, numbers in counts.items():
-        print(f"{part:<8}" + "".join(f"{numbers[column]:>14}" for column in columns))
-    print(f"{'sum':<8}" + "".join(f"{sum(n[column] for n in counts.values()):>14}" for column in columns))
+    total = {column: sum(numbers[column] for numbers in counts.values()) for column in columns}
+    for part, row in {"part": {column: column for column in columns}, **counts, "sum": total}.items():
+        print(f"{part:<8}" + "".join(f"{row[column]:>14}" for column in columns))
     for part, numbers in counts.items():
         if not numbers[columns[0]]:
             print(f"note: {part} is empty, there are too few {columns[0]} for it")
     print(f"written to {where}")
-
-
-def check_written(folder: Path, class_names: Sequence[str] = ()) -> None:
-    """Read the lists back as a training would, and make sure that nothing is in two parts.
-
-    Raises:
-        DataError: copies of one picture under two patients, or anything that a training would refuse.
-    """
-    if class_names:
-        there = [part for part in PARTS if (folder / part).is_dir()]
-        check_no_leak({part: class_folder_datalist(folder / part, class_names) for part in there})
-    else:
-        check_no_leak({part: slice_datalist(folder / part) for part in PARTS if (folder / part).is_dir()})

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from medbundles.data import class_folder_datalist, read_image
-from medbundles.data.lists.splits import PARTS, split_by_patient
-from medbundles.data.problems import Problems
-from medbundles.errors import DataError
-from tools.prepare.copies import image_groups
-from tools.prepare.prepared import (
-    PICTURES,
-    check_written,
-    existing_folder,
-    part_of,
-    print_counts,
-    progress,
-    write_split,
-)
-from tools.staging import staged
+from medbundles.data import Problems, class_folder_datalist, read_image, split_by_patient
+from medbundles.data.reading.files import existing_folder, subfolders
+from tools.prepare.prepared import PICTURES, prepared, progress
 
 
 def prepare_yesno(
@@ -52,58 +43,59 @@ def prepare_yesno(
         python -m tools prepare yesno --input /data/brain_tumor_dataset --out /data/brain2d
     """
     folder = _with_classes(existing_folder(input), classes)
-    items = class_folder_datalist(folder, classes, skip_bad_files=skip_bad_files)
-    groups, torn = image_groups(items)
+    groups, torn = image_groups(class_folder_datalist(folder, classes, skip_bad_files=skip_bad_files))
     if torn:
         print(f"note: {len(torn)} picture(s) left out:\n{torn.text()}")
-    strata = {patient: str(members[0]["label"]) for patient, members in groups.items()}
-    split = split_by_patient(strata, ratios, seed)
-    home = part_of(split)
-    counts = {part: {"groups": 0, "pictures": 0, **dict.fromkeys(classes, 0)} for part in PARTS}
-    files: dict[str, list[list[str]]] = {part: [] for part in PARTS}
+    split = split_by_patient({patient: str(items[0]["label"]) for patient, items in groups.items()}, ratios, seed)
+    about = {"seed": seed, "ratios": ratios, "input": str(folder.resolve()), "classes": classes}
+    about["left_out"] = [what for _, what in torn.found]
     problems = Problems()
-    with staged(out, PICTURES, overwrite) as target:
-        for patient, members in progress(sorted(groups.items()), "pictures"):
-            part = home[patient]
-            good = [item for item in members if _readable(item, problems)]
-            for item in good:
-                place = target / "kaggle" / part / item["name"]
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(item["image"], place)
-                counts[part][classes[item["label"]]] += 1
-            counts[part]["pictures"] += len(good)
-            counts[part]["groups"] += bool(good)
-            files[part] += [[item["name"] for item in good]] if good else []
-        problems.settle(folder, skip_bad_files, "Mend or remove them, or leave them out with --skip_bad_files True.")
-        check_written(target / "kaggle", classes)
-        write_split(
-            target,
-            "yesno",
-            PICTURES,
-            files,
-            counts,
-            seed=seed,
-            ratios=ratios,
-            input=str(folder.resolve()),
-            classes=classes,
-            left_out=[what for _, what in torn.found],
-        )
-    print_counts(counts, Path(out) / "kaggle")
-    return counts
+    with prepared(
+        "yesno",
+        out,
+        split,
+        ("groups", "pictures", *classes),
+        problems=problems,
+        overwrite=overwrite,
+        skip_bad_files=skip_bad_files,
+        about=about,
+        entries=PICTURES,
+        below="kaggle",
+        read=partial(class_folder_datalist, class_names=classes),
+    ) as dataset:
+        for patient, items in progress(sorted(groups.items()), "pictures"):
+            for item in items:
+                with problems.noted(item["image"]):
+                    read_image(item["image"], 1)
+                    place = dataset.folder / dataset.home[patient] / item["name"]
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(item["image"], place)
+                    dataset.add(patient, item["name"], **{"pictures": 1, classes[item["label"]]: 1})
+    return dataset.counts
+
+
+def image_groups(items: Sequence[dict]) -> tuple[dict[str, list[dict]], Problems]:
+    """Items of a class folder by patient; byte-identical images share one.
+
+    Args:
+        items: as `class_folder_datalist` gives them.
+
+    Returns:
+        patient -> its items, and the groups left out because copies of one image stand in several classes.
+    """
+    groups: dict[str, list[dict]] = defaultdict(list)
+    for item in items:
+        groups[item["patient"]].append(item)
+    problems = Problems()
+    for patient, members in list(groups.items()):
+        if len({item["label"] for item in members}) > 1:
+            names = [item["name"] for item in groups.pop(patient)]
+            problems.add(names[0], f"the same image stands in several classes, left out: {', '.join(names)}")
+    return dict(groups), problems
 
 
 def _with_classes(folder: Path, classes: tuple[str, ...]) -> Path:
     """The folder itself, or the one below it that holds the class folders (as the archive unpacks)."""
-    for place in [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]:
-        if {name.lower() for name in classes} <= {path.name.lower() for path in place.iterdir() if path.is_dir()}:
-            return place
-    return folder
-
-
-def _readable(item: dict, problems: Problems) -> bool:
-    try:
-        read_image(item["image"], 1)
-    except DataError as error:
-        problems.add(item["image"], error)
-        return False
-    return True
+    wanted = {name.lower() for name in classes}
+    places = [folder, *subfolders(folder)]
+    return next((place for place in places if wanted <= {path.name.lower() for path in subfolders(place)}), folder)

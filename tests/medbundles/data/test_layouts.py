@@ -6,8 +6,8 @@ from PIL import Image
 
 from medbundles.data.lists.brats import brats_cases, check_cases, patient_of
 from medbundles.errors import DataError
-from tools.prepare.copies import image_groups
 from tools.prepare.lgg_files import lgg_grades, lgg_slices
+from tools.prepare.yesno import image_groups
 
 
 def touch(folder, *names):
