@@ -2,6 +2,7 @@
 
 from medbundles.handlers.checkpoint_saver import CheckpointSaver as CheckpointSaver
 from medbundles.handlers.closing import at_end as at_end
+from medbundles.handlers.configured import configured as configured
 from medbundles.handlers.deferred_reweighting import DeferredReweighting as DeferredReweighting
 from medbundles.handlers.early_stopping import EarlyStopping as EarlyStopping
 from medbundles.handlers.gradient_clip import GradientClip as GradientClip
