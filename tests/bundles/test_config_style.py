@@ -60,3 +60,4 @@ def test_a_file_is_written_in_the_style_of_all(path):
 def test_a_bundle_is_little_json(folder):
     lines = {path.name: len(path.read_text().splitlines()) for path in folder.glob("configs/*.json")}
     assert lines["train.json"] < 400
+    assert sum(lines.values()) <= 900
