@@ -147,8 +147,8 @@ def devices(bench: Bench, **turned: Any) -> dict[str, str]:
         "trainer": parse("train::trainer").state.device,
         "evaluator": parse("validate::evaluator").state.device,
         "inference": new.parser.get_parsed_content("evaluator").state.device,
-        "run record": environment(handler(train, "Run"))["device"],
-        "evaluation record": environment(handler(test, "Run", "validate#handlers"))["device"],
+        "run record": environment(handler(train, "Run"), parse("train::trainer"))["device"],
+        "evaluation record": environment(handler(test, "Run", "validate#handlers"), evaluator)["device"],
     }
     return {name: str(value) for name, value in found.items()}
 
@@ -160,10 +160,11 @@ def on(device: str) -> dict[str, str]:
     return {**dict.fromkeys((*networks, *engines), device), "train inferer": "False", "inference inferer": "False"}
 
 
-def environment(record: Any) -> dict[str, Any]:
-    """What a run writes about the machine."""
+def environment(record: Any, engine: Any = None) -> dict[str, Any]:
+    """What a run of the engine, or of one on the CPU, writes about the machine."""
+    state = engine.state if engine else SimpleNamespace(device="cpu")
     with quick():
-        record.start(SimpleNamespace(_event_handlers={}))
+        record.start(SimpleNamespace(_event_handlers={}, state=state))
     record.close(None)
     return json.loads((record.directory.path / "config/environment.json").read_text())
 

@@ -247,7 +247,8 @@ def quick() -> Iterator[None]:
 def handler(workflow: ConfigWorkflow, name: str, where: str = "train#handlers") -> Any:
     """The handler of a class, built, from a list of handlers."""
     where = where.replace("#", "::")
-    found = [i for i, entry in enumerate(workflow.parser[where]) if entry["_target_"].endswith(f".{name}")]
+    entries = [workflow.parser[e["handler"][1:]] if "handler" in e else e for e in workflow.parser[where]]
+    found = [i for i, entry in enumerate(entries) if entry["_target_"].endswith(f".{name}")]
     assert len(found) == 1, f"{len(found)} handlers {name} in {where}"
     return workflow.parser.get_parsed_content(f"{where}::{found[0]}")
 

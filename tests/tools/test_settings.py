@@ -18,15 +18,15 @@ from tools.settings import in_words, settings, settings_table
 def bundle(tmp_path: Path) -> Path:
     """A bundle of four settings, with a README that has a place for the table."""
     properties = {
-        "lr": {"type": "number", "exclusiveMinimum": 0, "description": "learning rate",
-               "source": ["000", "5 optimizer", "lr"]},
+        "lr": {"type": "number", "exclusiveMinimum": 0, "description": "learning rate"},
         "encoder_lr": {"type": "number", "description": "a | b"},
         "loss": {"properties": {"name": {"enum": ["dice", "bce"], "description": "which loss"}}},
         "input": {"type": "string", "description": "only inference has it"},
-    }  # fmt: skip
+    }
+    sources = [["000", "5 optimizer", "lr"]]
     (tmp_path / "configs").mkdir()
     (tmp_path / "docs").mkdir()
-    (tmp_path / "configs/schema.json").write_text(json.dumps({"properties": properties}))
+    (tmp_path / "configs/schema.json").write_text(json.dumps({"properties": properties, "sources": sources}))
     train = {"lr": 3e-4, "encoder_lr": "$@lr / 3", "loss": {"name": "dice"}}
     (tmp_path / "configs/train.json").write_text(json.dumps(train))
     (tmp_path / "configs/inference.json").write_text(json.dumps({"input": "@dataset_dir"}))

@@ -2,6 +2,7 @@
 
 from medbundles.handlers.checkpoint_saver import CheckpointSaver
 from medbundles.handlers.closing import at_end
+from medbundles.handlers.configured import configured
 from medbundles.handlers.deferred_reweighting import DeferredReweighting
 from medbundles.handlers.early_stopping import EarlyStopping
 from medbundles.handlers.gradient_clip import GradientClip

@@ -36,7 +36,8 @@ class CheckpointSaver:
 
     Args:
         trained: the settings that the weights depend on, by id.
-        thresholds: ids of decision thresholds and the validation metrics that choose them where they are "auto".
+        thresholds: ids of decision thresholds and the validation metrics that choose them where they are "auto"; none
+            given: those of `trained` that are named x_threshold, each chosen by the metric val_x_threshold.
         save_best: write best.pt.
         save_last: write last.pt after each epoch.
         save_frequency: write epoch_NNN.pt every so many epochs; 0: never.
@@ -63,6 +64,8 @@ class CheckpointSaver:
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
+        names = [setting for setting in self.trained if setting.endswith("_threshold")]
+        self.thresholds = self.thresholds or {setting: f"val_{setting}" for setting in names}
         stateful(engine)["best"] = self
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)

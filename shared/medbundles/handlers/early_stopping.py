@@ -6,7 +6,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from medbundles.handlers.monitor import Value
+from medbundles.handlers.monitor import Monitor, Value
 from medbundles.handlers.run import run_of
 from medbundles.handlers.stateful import stateful
 
@@ -15,6 +15,9 @@ logger = logging.getLogger("medbundles")
 
 class EarlyStopping:
     """Stops the trainer when the run's monitored metric has not improved for `patience` epochs.
+
+    With the name of a metric it also makes the monitor, as its attribute `monitor`, which the config gives to `Run`, so
+    that all settings of early stopping stand in one group.
 
     An improvement is more than the monitor's `min_delta` better than the best since the last improvement, so that many
     small gains add up. NaN is never one. All ranks see the same metrics and stop together.
@@ -26,6 +29,10 @@ class EarlyStopping:
         patience: epochs without improvement.
         min_epochs: never stop before this epoch.
         enabled: False switches it off.
+        monitor: the metric of the validation that is followed, as the run's monitor is to have it: see `Monitor`.
+        mode: likewise.
+        min_delta: likewise.
+        tie_break: likewise.
         hold_until: epoch in which something begins that the training shall have its patience for, such as a
             re-weighting: never stop before `hold_until` + `patience`; False or None: nothing does.
     """
@@ -33,8 +40,17 @@ class EarlyStopping:
     phase = "decide"
 
     def __init__(
-        self, patience: int = 50, min_epochs: int = 0, enabled: bool = True, hold_until: int | bool | None = None
+        self,
+        patience: int = 50,
+        min_epochs: int = 0,
+        enabled: bool = True,
+        hold_until: int | bool | None = None,
+        monitor: str | None = None,
+        mode: str = "max",
+        min_delta: float = 0.0,
+        tie_break: str | None = None,
     ):
+        self.monitor = Monitor(monitor, mode, tie_break, min_delta) if monitor else None
         self.patience, self.enabled = patience, enabled
         self.min_epochs = max(min_epochs, hold_until + patience) if hold_until else min_epochs
         self.best: Value | None = None

@@ -15,8 +15,8 @@ class InitialWeights:
 
     Args:
         path: weights or checkpoint file; a folder stands for its newest run's best.pt; None or False: random weights.
-        configs: the bundle's configs folder; a folder named like one of its files holds that stage's runs, and the
-            message about missing weights names the command that makes them.
+        bundle_root: the bundle's folder; a folder of runs that is named like one of its configs is that stage's, and
+            the message about missing weights names the command that makes them.
 
     Raises:
         CheckpointError: the file is missing (names the command that makes it), unsafe, or does not fit the network.
@@ -24,8 +24,8 @@ class InitialWeights:
 
     phase = "load"
 
-    def __init__(self, path: str | None, configs: str = "configs"):
-        self.path, self.configs = path or None, Path(configs)
+    def __init__(self, path: str | None, bundle_root: str = "."):
+        self.path, self.configs = path or None, Path(bundle_root, "configs")
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""

@@ -22,15 +22,19 @@ class Publish:
     The live network is not touched.
 
     Args:
-        models_dir: the bundle's models folder.
+        models_dir: folder for them; empty: models/ in the bundle's folder.
         enabled: False: nothing is published.
-        data_license: what the licence of the data allows, for model.json; a path to a text file or a text.
+        data_license: what the licence of the data allows, for model.json; a path to a text file or a text; empty:
+            docs/data_license.txt in the bundle's folder, if there is one.
+        bundle_root: the bundle's folder.
     """
 
     phase = "end"
 
-    def __init__(self, models_dir: str, enabled: bool = True, data_license: str = ""):
-        self.models_dir, self.enabled, self.data_license = models_dir, enabled, data_license
+    def __init__(self, models_dir: str = "", enabled: bool = True, data_license: str = "", bundle_root: str = "."):
+        licence = Path(bundle_root, "docs/data_license.txt")
+        self.models_dir, self.enabled = models_dir or str(Path(bundle_root, "models")), enabled
+        self.data_license = data_license or (str(licence) if licence.is_file() else "")
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""

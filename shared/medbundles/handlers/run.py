@@ -26,7 +26,7 @@ class Run:
 
     Args:
         run_dir: the run directory.
-        device: device of the run.
+        device: device of the run; None: the engine's, or cpu.
         seed: seed of the run.
         validator: the evaluator that the trainer's ValidationHandler runs; None in an evaluation.
         scheduler: the learning-rate schedule, stepped after each epoch; None in an evaluation.
@@ -39,7 +39,7 @@ class Run:
 
     Example::
 
-        {"_target_": "medbundles.handlers.Run", "run_dir": "@run_dir", "device": "@device", "seed": "@seed",
+        {"_target_": "medbundles.handlers.Run", "run_dir": "@run_dir", "seed": "@seed",
          "validator": "@validate#evaluator", "scheduler": "@scheduler", "monitor": "@monitor"}
     """
 
@@ -48,7 +48,7 @@ class Run:
     def __init__(
         self,
         run_dir: RunDirectory,
-        device: object = "cpu",
+        device: object = None,
         seed: int = 0,
         validator: Any = None,
         scheduler: Any = None,
@@ -85,7 +85,9 @@ class Run:
         self.log = open_log(self.directory.folder("logs") / "train.log")
         folder = self.directory.folder("config")
         write_json_atomic(folder / "config.json", self.directory.config)
-        write_json_atomic(folder / "environment.json", environment(self.device, self.seed))
+        write_json_atomic(
+            folder / "environment.json", environment(self.device or getattr(engine.state, "device", "cpu"), self.seed)
+        )
         for content in filter(None, [other.record() for other in self.records]):
             write_json_atomic(*content)
         logging.getLogger("medbundles").info("run directory: %s", self.directory.path)

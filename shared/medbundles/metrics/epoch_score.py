@@ -20,23 +20,30 @@ class Score(Metric):
     as "val_loss" it writes "val_seg_loss" and "val_cls_loss" ("loss" in the name is replaced).
 
     Args:
-        name: one of `medbundles.metrics.scores.SCORES`.
+        name: one of `medbundles.metrics.scores.SCORES`; empty: that of the metric without its first word, so that
+            "val_dice" is "dice".
         cases: what measures the cases, see `Cases`.
         channel: of masks with several channels this one alone, counted from 0; None: their mean.
 
     Raises:
-        ConfigError: for an unknown name.
+        ConfigError: for an unknown name, when it is built or attached; without cases.
 
     Example::
 
-        "val_dice": {"_target_": "medbundles.metrics.Score", "name": "dice", "cases": "@validate#cases"}
+        "val_dice": {"_target_": "medbundles.metrics.Score", "cases": "@validate#cases"}
+        "val_recall": {"_target_": "medbundles.metrics.Score", "name": "recall_macro", "cases": "@validate#cases"}
     """
 
-    def __init__(self, name: str, cases: Cases, channel: int | None = None):
-        if name not in SCORES:
-            raise ConfigError(f"unknown score {name!r}; choose one of: {', '.join(SCORES)}")
-        self.name, self.cases, self.channel = name, cases, channel
+    def __init__(self, name: str = "", cases: Cases | None = None, channel: int | None = None):
+        if cases is None:
+            raise ConfigError('Score needs "cases", such as "@validate#cases"')
+        self.name, self.cases, self.channel = _known(name) if name else "", cases, channel
         super().__init__()
+
+    def attach(self, engine: Engine, name: str, *args: Any, **options: Any) -> None:
+        """Wire it to an engine, as the metric of this name."""
+        self.name = self.name or _known(name.partition("_")[2])
+        super().attach(engine, name, *args, **options)
 
     def reset(self) -> None:
         """Nothing: the cases know when an epoch starts."""
@@ -71,3 +78,9 @@ class Score(Metric):
             for term in loss_terms(self.cases.columns()):
                 if term != "loss":
                     engine.state.metrics[name.replace("loss", term)] = self._value(term)
+
+
+def _known(name: str) -> str:
+    if name not in SCORES:
+        raise ConfigError(f"unknown score {name!r}; choose one of: {', '.join(SCORES)}")
+    return name

@@ -23,10 +23,10 @@ class Setting:
 
     Args:
         id: the config id, groups separated by '#'.
-        schema: its JSON Schema, references followed. Beside the standard keywords it may hold `source` ([document,
-            section, parameter]), `trained` (weights depend on it), `resume: "free"` (may change when a run is resumed),
-            `workflows` (the only ones that use it), `path` (workflows that need the path, and the command that makes
-            it), and `metric` (a text is the name of a metric in the config's `validate#metrics`).
+        schema: its JSON Schema, references followed, and its `source` ([document, section, parameter]) if it has one.
+            Beside the standard keywords it may hold `trained` (weights depend on it), `resume: "free"` (may change when
+            a run is resumed), `workflows` (the only ones that use it), `path` (workflows that need the path, and the
+            command that makes it), and `metric` (a text is the name of a metric in the config's `validate#metrics`).
     """
 
     id: str
@@ -75,8 +75,9 @@ def _in_words(schema: dict[str, Any]) -> str:
 def read_settings(path: str | Path) -> list[Setting]:
     """All settings of a schema file, in its order, with what it refers to in settings.json.
 
-    A group's `source` counts for its settings: [document, section] means that each is the parameter of its name there,
-    a third entry names those that are, or gives {setting: parameter}.
+    The file's `sources` say which parameters of a specification its settings are. Each row is [document, section,
+    settings ...]; a setting is the parameter of its own name, unless the row has {setting: parameter}. A group stands
+    for all of its settings, {group: [settings ...]} for some of them.
 
     Raises:
         ConfigError: the file is missing or broken, or refers to what does not exist.
@@ -89,7 +90,12 @@ def read_settings(path: str | Path) -> list[Setting]:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         files = {"": content, SHARED.name: json.loads(SHARED.read_text(encoding="utf-8"))}
         registry = Registry().with_resources((name, DRAFT202012.create_resource(file)) for name, file in files.items())
-        return list(_walk(_resolved(content, registry.resolver())["properties"]))
+        sources = {
+            name: (*place, parameter)
+            for *place, entries in ((*row[:2], row[2:]) for row in content.get("sources", []))
+            for name, parameter in _parameters(entries)
+        }
+        return list(_walk(_resolved(content, registry.resolver())["properties"], sources))
     except (OSError, ValueError, Unresolvable) as error:
         raise ConfigError(f"{path}: cannot be read as the bundle's schema: {error}.") from error
 
@@ -104,19 +110,32 @@ def _resolved(schema: Any, resolver: Any) -> Any:
     if "$ref" not in schema:
         return here
     found = resolver.lookup(schema["$ref"])
-    return {**_resolved(found.contents, found.resolver), **here}
+    there = _resolved(found.contents, found.resolver)
+    path = {"path": {**there["path"], **here["path"]}} if "path" in there and "path" in here else {}
+    return {**there, **here, **path}
 
 
-def _walk(properties: dict[str, Any], prefix: str = "", source: Sequence[Any] = ()) -> Iterator[Setting]:
+def _parameters(entries: Sequence[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(setting or group, its parameter) of a row's entries."""
+    for entry in entries:
+        for name, inner in ({entry: entry} if isinstance(entry, str) else entry).items():
+            if isinstance(inner, str):
+                yield prefix + name, inner
+            else:
+                yield from _parameters(inner, f"{prefix}{name}#")
+
+
+def _walk(properties: dict[str, Any], sources: dict[str, tuple[str, ...]], prefix: str = "") -> Iterator[Setting]:
     for name, schema in properties.items():
+        id_ = prefix + name
         if "properties" in schema:
-            yield from _walk(schema["properties"], f"{prefix}{name}#", schema.get("source", ()))
-            continue
-        parameters = source[2] if len(source) > 2 else [name]
-        if "source" not in schema and source and name in parameters:
-            parameter = parameters[name] if isinstance(parameters, dict) else name
-            schema = {**schema, "source": [*source[:2], parameter]}
-        yield Setting(prefix + name, schema)
+            yield from _walk(schema["properties"], sources, f"{id_}#")
+        elif id_ in sources:
+            yield Setting(id_, {**schema, "source": [*sources[id_]]})
+        elif prefix[:-1] in sources:
+            yield Setting(id_, {**schema, "source": [*sources[prefix[:-1]][:2], name]})
+        else:
+            yield Setting(id_, schema)
 
 
 def metric_names(config: dict[str, Any]) -> list[str]:

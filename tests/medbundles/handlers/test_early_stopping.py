@@ -8,7 +8,7 @@ import pytest
 from ignite.engine import Engine, Events
 
 from medbundles.errors import ConfigError
-from medbundles.handlers import EarlyStopping
+from medbundles.handlers import EarlyStopping, Monitor
 from medbundles.handlers.stateful import stateful
 from tests.medbundles.handlers.sharing import share
 
@@ -141,3 +141,9 @@ def test_the_second_value_is_resumed():
     one.best, one.best_epoch = [0.9, 0.5], 4
     two.load_state_dict(one.state_dict())
     assert (two.best, two.best_epoch) == ([0.9, 0.5], 4)
+
+
+def test_with_the_name_of_a_metric_it_makes_the_runs_monitor():
+    monitor = EarlyStopping(monitor="val_loss", mode="min", min_delta=0.5, tie_break="val_f1").monitor
+    assert vars(monitor) == vars(Monitor("val_loss", "min", "val_f1", 0.5))
+    assert EarlyStopping().monitor is None

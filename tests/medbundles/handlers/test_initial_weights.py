@@ -61,7 +61,7 @@ def test_a_stage_that_is_missing_names_the_command_that_trains_it(tmp_path):
     (tmp_path / "runs" / "stage1").mkdir(parents=True)
     for path in ("runs/stage1", "runs/stage1/run_20260101_000000/checkpoints/best.pt"):
         with pytest.raises(CheckpointError, match=r"init_from: .*best\.pt does not exist\. Train that stage") as caught:
-            start(str(tmp_path / path), tmp_path, configs=str(tmp_path / "configs"))
+            start(str(tmp_path / path), tmp_path, bundle_root=str(tmp_path))
         command = f"--config_file \"['{tmp_path}/configs/train.json','{tmp_path}/configs/stage1.json']\""
         assert command in str(caught.value)
 

@@ -67,6 +67,15 @@ def test_the_licence_may_be_a_file_or_a_long_text(run_dir, tmp_path):
         assert json.loads((tmp_path / "models/model.json").read_text())["data_license"] == wanted
 
 
+def test_models_and_licence_are_in_the_bundles_folder_unless_named(run_dir, tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/data_license.txt").write_text("no commerce")
+    end(run_dir, "", bundle_root=str(tmp_path))
+    assert json.loads((tmp_path / "models/model.json").read_text())["data_license"] == "no commerce"
+    end(run_dir, tmp_path / "elsewhere", bundle_root=str(tmp_path / "docs"))
+    assert json.loads((tmp_path / "elsewhere/model.json").read_text())["data_license"] == ""
+
+
 def test_nothing_is_published_when_switched_off_by_other_ranks_or_without_a_best_epoch(
     run_dir, tmp_path, monkeypatch, caplog
 ):

@@ -167,6 +167,18 @@ def test_an_unknown_score_lists_the_scores():
         Score("recal", Cases([Classes()]))
 
 
+def test_a_score_without_a_name_is_the_one_that_its_metric_is_named_after():
+    engine, cases = Engine(lambda engine, batch: batch), Cases([Classes(), Masks()])
+    for score, name in ((Score(cases=cases), "val_fp_area"), (Score("fp_area", cases), "named")):
+        score.attach(engine, name)
+    engine.run([take(samples(), slice(0, 11))])
+    assert engine.state.metrics["val_fp_area"] == engine.state.metrics["named"] > 0
+    with pytest.raises(ConfigError, match="unknown score 'recal'; choose one of: dice"):
+        Score(cases=cases).attach(engine, "val_recal")
+    with pytest.raises(ConfigError, match='Score needs "cases"'):
+        Score("dice")
+
+
 def test_one_channel_of_three_and_their_mean():
     data = samples()
     generator = torch.Generator().manual_seed(1)

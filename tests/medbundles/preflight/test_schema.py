@@ -88,6 +88,36 @@ def test_settings_are_read_in_their_order_with_their_groups(tmp_path):
     assert [k.schema for k in settings] == [NUMBER, BOOL]
 
 
+def test_a_row_of_sources_names_settings_by_their_own_or_another_parameter_and_groups_whole_or_in_part(tmp_path):
+    group = {"properties": {"x": NUMBER, "y": {"properties": {"z": BOOL}}}}
+    rows = [
+        ["A", "1", "a", {"b": "--bee"}],
+        ["A", "2", "g"],
+        ["B", "1", {"h": ["x", {"y": [{"z": "zed"}]}]}],
+        ["B", "2", {"i": ["x"]}],
+    ]
+    properties = {"a": NUMBER, "b": NUMBER, "c": NUMBER, "g": {"properties": {"x": BOOL}}, "h": group, "i": group}
+    (tmp_path / "schema.json").write_text(json.dumps({"properties": properties, "sources": rows}))
+    assert {k.id: k.schema.get("source") for k in read_settings(tmp_path / "schema.json")} == {
+        "a": ["A", "1", "a"],
+        "b": ["A", "1", "--bee"],
+        "c": None,
+        "g#x": ["A", "2", "x"],
+        "h#x": ["B", "1", "x"],
+        "h#y#z": ["B", "1", "zed"],
+        "i#x": ["B", "2", "x"],
+        "i#y#z": None,
+    }
+
+
+def test_of_a_shared_path_one_keyword_may_be_another(tmp_path):
+    shared = {**TEXT, "path": {"workflows": ["train"], "made_by": "Make it."}}
+    own = {"$ref": "#/$defs/folder", "path": {"workflows": ["evaluate"]}}
+    (tmp_path / "schema.json").write_text(json.dumps({"properties": {"test": own}, "$defs": {"folder": shared}}))
+    [setting] = read_settings(tmp_path / "schema.json")
+    assert setting.schema == {**TEXT, "path": {"workflows": ["evaluate"], "made_by": "Make it."}}
+
+
 @pytest.mark.parametrize("text", [None, "{", ""])
 def test_a_broken_schema_is_named(tmp_path, text):
     if text is not None:
