@@ -1,7 +1,5 @@
 """Speed of a bundle as ratios, each measured side by side in one run; nothing is asserted."""
 
-from __future__ import annotations
-
 import platform
 import tempfile
 from pathlib import Path

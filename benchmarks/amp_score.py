@@ -1,7 +1,5 @@
 """Whether the network learns as much with mixed precision."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

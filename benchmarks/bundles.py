@@ -1,7 +1,5 @@
 """A bundle under measurement: its small settings, its phantoms, its score, and what is measured of it."""
 
-from __future__ import annotations
-
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

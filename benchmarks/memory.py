@@ -1,7 +1,5 @@
 """The most memory that a training needs."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The time from the command line to the first training step, against that of importing torch and MONAI alone."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Times taken in turns, their spread, and the one line that shows it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """An epoch of the bundle's trainer, with all its handlers, against a bare PyTorch loop over the same batches."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager

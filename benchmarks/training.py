@@ -1,7 +1,5 @@
 """What a bundle trains with, in a bare PyTorch loop."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext

@@ -1,7 +1,5 @@
 """Variants of one setting, measured against each other: seconds of an epoch in turns, and what memory each needs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """A bundle seen from outside: its folder, its settings, and its parts built in this process."""
 
-from __future__ import annotations
-
 import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Reads everything in a dataset and says what is wrong with it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Bundles run as a user would run them: `python -m monai.bundle run` in the bundle's folder."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

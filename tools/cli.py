@@ -4,8 +4,6 @@ Fire calls a function before it notices a flag that the function does not have. 
 against the function's signature first; a misspelt flag starts nothing.
 """
 
-from __future__ import annotations
-
 import difflib
 import importlib
 import inspect

@@ -1,7 +1,5 @@
 """A learning-rate range test on a bundle's own training."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is in a folder of graded volumes, and what does not fit together in it, for check-data."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,14 +1,12 @@
 """Cross-validates a bundle: trains and tests every fold, and puts the out-of-fold predictions together."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from medbundles.atomic_files import write_json_atomic
 from medbundles.errors import ConfigError, MedbundlesError
@@ -129,7 +127,7 @@ class Record:
     done: dict[str, dict[str, Any]]
 
     @classmethod
-    def open(cls, path: Path, about: dict[str, Any], resume: bool) -> Record:
+    def open(cls, path: Path, about: dict[str, Any], resume: bool) -> Self:
         """A new record, or with `resume` the one that is there.
 
         Raises:
@@ -192,7 +190,7 @@ class Places:
     logs: bool
 
     @classmethod
-    def of_this_machine(cls, processes: int, settings: Mapping[str, Any]) -> Places:
+    def of_this_machine(cls, processes: int, settings: Mapping[str, Any]) -> Self:
         """A share of the cores for each, and the GPUs in turn; what the user sets is left alone."""
         if processes == 1:
             return cls([{}], {}, False)

@@ -1,7 +1,5 @@
 """The report of a cross-validation: mean over the folds, out-of-fold figures with intervals, and what was missed."""
 
-from __future__ import annotations
-
 import json
 import statistics
 from collections.abc import Mapping, Sequence

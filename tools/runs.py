@@ -1,7 +1,5 @@
 """Runs of a bundle that a tool starts: how it was asked for, which run to go on with, and what a run left."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from collections.abc import Mapping, Sequence

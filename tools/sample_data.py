@@ -1,7 +1,5 @@
 """Synthetic sample data."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The table of settings in a bundle's docs, made from schema.json and train.json."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Trains a bundle stage by stage and compares the stages."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The comparison of the three training stages: scores, success criteria, patients."""
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Writes a dataset beside its place and moves it there at the end, so that nothing half-written is ever found."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Text from the command line to values of a wanted type; a wrong type is refused."""
 
-from __future__ import annotations
-
 import ast
 import math
 import types

@@ -1,7 +1,5 @@
 """Files that are whole or not there at all, whatever interrupts the writing."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os

@@ -1,7 +1,5 @@
 """Errors that a user can mend: one readable message that says what is wrong, where, and what would be right."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable, Iterator
 from numbers import Real

@@ -3,8 +3,6 @@
 Not `ignite.distributed`: it goes on asking a process group that has been destroyed, and broadcasts no objects.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

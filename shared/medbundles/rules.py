@@ -1,7 +1,5 @@
 """What a rule about a combination of settings is; components carry theirs, the preflight applies them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar

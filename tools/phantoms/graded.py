@@ -4,8 +4,6 @@ The grades differ in the lesion's pattern alone: a bright rim around a dark core
 Size, place, outline, mean brightness and spread have one distribution.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

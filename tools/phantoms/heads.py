@@ -4,8 +4,6 @@ Lesions must need looking at: bright vessels and a diffuse glow make healthy hea
 as heads with a lesion, so that mean, spread and size tell next to nothing.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

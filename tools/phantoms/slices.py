@@ -1,7 +1,5 @@
 """Writes a small synthetic dataset in the prepared layout: to try, to demonstrate and to test, never to claim."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

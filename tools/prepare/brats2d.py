@@ -1,7 +1,5 @@
 """BraTS volumes to 2D slices in the prepared layout."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """LGG MRI segmentation (kaggle_3m) to the prepared layout."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from medbundles.data import read_image, read_mask, split_by_patient

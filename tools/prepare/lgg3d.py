@@ -1,7 +1,5 @@
 """LGG MRI segmentation (kaggle_3m) to one volume per patient, with the histologic grade as its class."""
 
-from __future__ import annotations
-
 import csv
 import shutil
 from collections.abc import Sequence

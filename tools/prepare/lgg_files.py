@@ -1,7 +1,5 @@
 """Finds the slices of the "LGG MRI segmentation" set (kaggle_3m)."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple

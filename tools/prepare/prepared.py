@@ -1,7 +1,5 @@
 """What all prepare verbs share: a dataset is written part by part, counted, read back, and its split is noted."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

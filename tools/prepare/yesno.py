@@ -1,7 +1,5 @@
 """Yes/no picture folders to the image-level part of the prepared layout."""
 
-from __future__ import annotations
-
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A handler that stands elsewhere in the config."""
 
-from __future__ import annotations
-
 from typing import Any
 
 

@@ -1,7 +1,5 @@
 """Adds a handler without `attach`, as some of Ignite's are, to an engine's event."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

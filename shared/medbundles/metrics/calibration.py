@@ -1,7 +1,5 @@
 """Whether the probabilities can be believed: Brier score, calibration error, and the bins of a reliability diagram."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from medbundles.metrics.weighted import ratio

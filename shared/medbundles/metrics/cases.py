@@ -1,7 +1,5 @@
 """The measured cases of an epoch, of all ranks."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 Equal to scikit-learn's with sample_weight, which takes one draw of the bootstrap per call: 2,000 calls for an interval.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

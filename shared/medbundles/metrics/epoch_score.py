@@ -1,7 +1,5 @@
 """Scores as metrics of the engines."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from ignite.engine import Engine

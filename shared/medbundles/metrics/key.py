@@ -1,7 +1,5 @@
 """Which metric decides about the best model."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from ignite.metrics import Metric

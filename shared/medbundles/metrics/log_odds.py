@@ -1,7 +1,5 @@
 """A score that ranks as the probability of the second of two classes does, where that has run out of digits."""
 
-from __future__ import annotations
-
 import torch
 
 

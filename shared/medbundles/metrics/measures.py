@@ -4,8 +4,6 @@ A measure takes an engine's batched output and gives name -> tensor, (B,) or (B,
 on. Nothing is copied to the CPU here, so no iteration waits for a GPU.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Scores of masks and of reconstructions, from counts of pixels and sums of errors."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Values of scores and intervals around them, by drawing patients."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 import numpy as np

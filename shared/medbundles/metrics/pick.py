@@ -1,7 +1,5 @@
 """Which tensors of an engine's output a metric looks at."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

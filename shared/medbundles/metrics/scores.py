@@ -4,8 +4,6 @@ A score is a function of weights (see `medbundles.metrics.weighted`). The metric
 the value and the interval of a report come from the same function, and so do the comparisons of stages and folds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Decision thresholds, chosen on the validation part: from which probability a pixel is tumour, an image has one."""
 
-from __future__ import annotations
-
 import functools
 import math
 

@@ -4,8 +4,6 @@ At weight 1 such a function gives the value; with the weights of a bootstrap it 
 products. Its attribute `counts` (n,) says which cases have a say in it, `undefined` why it may not be defined.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

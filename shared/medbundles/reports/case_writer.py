@@ -1,7 +1,5 @@
 """Writes what inference on whole volumes finds: tables of probabilities and a heat map of each case."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

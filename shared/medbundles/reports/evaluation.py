@@ -1,7 +1,5 @@
 """What an evaluation found: scores with intervals, tables, figures and files, all from one column per quantity."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Writes the report of an evaluation when it ends."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ The points of the curves are scikit-learn's. Its Displays draw one curve each, t
 and keeps figures; ours put sources or folds into one picture, with intervals, chance and the threshold in use.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

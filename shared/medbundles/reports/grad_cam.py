@@ -1,7 +1,5 @@
 """Grad-CAM of one output of a network, 2D or 3D: where in the image the class score comes from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any

@@ -1,7 +1,5 @@
 """The tables of an inference: predictions.json and predictions.csv."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

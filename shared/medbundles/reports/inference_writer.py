@@ -1,7 +1,5 @@
 """Writes what inference finds: masks in the input's geometry, tables of probabilities, overlays and heat maps."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Draws the learning curves of a run."""
 
-from __future__ import annotations
-
 from ignite.engine import Engine, Events
 
 from medbundles.handlers.history import history_of

@@ -3,8 +3,6 @@
 Drawn by Pillow: MONAI's blend_images fills masks, which hides what lies under them, and matplotlib resamples pixels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A picture of a volume and its heat map: three planes through the hottest voxel."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

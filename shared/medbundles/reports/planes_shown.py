@@ -1,7 +1,5 @@
 """Which plane of a volume a picture shows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Pictures of predictions: the image with the outlines of the true and the predicted mask."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """predictions.csv: what an evaluation found of each case, written and read."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What the writers of inference share: the tables, kept while it runs, the assigned class, captions and heat maps."""
 
-from __future__ import annotations
-
 import logging
 import time
 from collections import Counter

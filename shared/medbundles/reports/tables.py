@@ -1,7 +1,5 @@
 """Tables and numbers as text: CSV, Markdown, and a value with its interval."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence

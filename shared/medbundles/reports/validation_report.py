@@ -1,7 +1,5 @@
 """What the best epoch says of the validation part: metrics with intervals, plots and predictions."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The worst cases of an evaluation: which they are, and their pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
