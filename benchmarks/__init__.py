@@ -82,7 +82,7 @@ def bench(
 
 
 def cpu_name() -> str:
-    """The processor's model, as far as the system tells it."""
+    """The processor's model, as far as the system gives it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

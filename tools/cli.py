@@ -168,7 +168,7 @@ def _did_you_mean(typed: str, known: list[str], prefix: str = "") -> str:
 
 def _overview(family: str) -> str:
     lines = [f"  {name:<16} {verb.summary}" for name, verb in VERBS.items() if name.startswith(family)]
-    head, foot = "python -m tools VERB --flag value ...", "python -m tools VERB --help tells more."
+    head, foot = "python -m tools VERB --flag value ...", "python -m tools VERB --help says more."
     return "\n".join([head, "", *lines, "", foot])
 
 

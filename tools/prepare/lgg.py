@@ -17,7 +17,7 @@ def prepare_lgg(
     overwrite: bool = False,
     skip_bad_files: bool = False,
 ) -> dict[str, dict[str, int]]:
-    """Slices of the "LGG MRI segmentation" set, split by patient, stratified by grade where data.csv tells it.
+    """Slices of the "LGG MRI segmentation" set, split by patient, stratified by grade where data.csv gives it.
 
     Args:
         input: the kaggle_3m folder with a folder per patient.
