@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.preflight.schema import Setting, read_settings
-from tests.bundles import brain_tumor_bench, glioma_bench
-from tests.bundles.brain_tumor_settings import CHECKS as BRAIN_CHECKS
-from tests.bundles.glioma_settings import CHECKS as GLIOMA_CHECKS
+from tests.bundles.brain_tumor_settings import bench as brain_tumor_bench
+from tests.bundles.brain_tumor_settings.checks import CHECKS as BRAIN_CHECKS
+from tests.bundles.glioma_settings import bench as glioma_bench
+from tests.bundles.glioma_settings.checks import CHECKS as GLIOMA_CHECKS
 from tests.bundles.setting_bench import BUNDLES, Bench
 from tests.bundles.setting_check import Check, setting_of
 
@@ -27,7 +28,6 @@ class Case:
         bundle: its folder's name.
         bench: makes its bench in an empty folder.
         checks: of its settings, by setting and perhaps a word in brackets.
-        sections: (document, section) -> how many of its parameters are settings.
         not_ids: parameters of the documents that are no id, and the file of the bundle (or elsewhere) that they are.
         misspelt: unknown ids, and the line that the preflight has for each.
     """
@@ -36,7 +36,6 @@ class Case:
     bundle: str
     bench: Callable[[Path], Bench]
     checks: Mapping[str, Check]
-    sections: Mapping[tuple[str, str], int]
     not_ids: Mapping[str, str | Path] = field(default_factory=dict)
     misspelt: Mapping[str, str] = field(default_factory=dict)
 
@@ -63,22 +62,6 @@ BRAIN = Case(
     brain_tumor_bench.BUNDLE,
     brain_tumor_bench.BrainTumorBench,
     BRAIN_CHECKS,
-    sections={
-        ("000", "1 experiment"): 4,
-        ("000", "2 paths"): 9,
-        ("000", "3 model"): 9,
-        ("000", "4 loss"): 8,
-        ("000", "5 optimizer"): 5,
-        ("000", "6 scheduler"): 7,
-        ("000", "7 training"): 8,
-        ("000", "8 early stopping"): 5,
-        ("000", "9 checkpoint"): 6,
-        ("000", "10 augmentation"): 13,
-        ("000", "11 dataset"): 4,
-        ("000", "12 wandb"): 9,
-        ("000", "13 performance"): 4,
-        ("003", "joint fine-tuning"): 5,
-    },
     not_ids={
         "validation has no augmentation": "configs/train.json",
         "augmentation (stage overlays)": "configs/stage1_seg_warmup.json",
@@ -98,7 +81,6 @@ GLIOMA = Case(
     glioma_bench.BUNDLE,
     glioma_bench.GliomaBench,
     GLIOMA_CHECKS,
-    sections={("004", "command line"): 30},
     not_ids={"configs/multi_gpu_train.json": "configs/multi_gpu_train.json"},
     misspelt={
         "modalities": "unknown id 'modalities'; did you mean 'modality'?",

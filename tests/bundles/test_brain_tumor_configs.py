@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.bundles.brain_tumor_data import AMOUNTS
+from tests.bundles.brain_tumor_settings.data import AMOUNTS
 from tests.bundles.setting_bench import handler
 
 

@@ -13,7 +13,7 @@ from monai.bundle import ConfigWorkflow
 from monai.networks.nets import DenseNet121
 
 from medbundles.preflight.command_line import readable
-from tests.bundles.glioma_bench import REAL
+from tests.bundles.glioma_settings.bench import REAL
 from tests.bundles.setting_bench import Bench, quick
 from tests.bundles.setting_cases import BRAIN, GLIOMA, Case
 

@@ -8,7 +8,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from medbundles.networks import MultitaskUNet
-from tests.bundles import common_model as common
+from tests.bundles.common_settings import model as common
 from tests.bundles.setting_bench import Bench, network
 from tests.bundles.setting_check import Check
 
@@ -116,7 +116,7 @@ PREDICTED = {"seg": LOGIT.reshape(1, 1, 1, 1), "cls": torch.stack([torch.zeros((
 
 
 MODEL = {
-    "network_def#_target_": Check(network_class, "tests.bundles.brain_tumor_model.OtherUNet", "OtherUNet"),
+    "network_def#_target_": Check(network_class, "tests.bundles.brain_tumor_settings.model.OtherUNet", "OtherUNet"),
     "image_size": Check(image_size, 48, common.all_five(48)),
     "in_channels": Check(in_channels, 3, {**common.all_five(3, (3, 3)), "inference reads": 1}),
     "seg_out_channels": Check(seg_out_channels, 3, {**common.all_five(3), "largest index": 2}),

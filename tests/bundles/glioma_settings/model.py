@@ -9,8 +9,8 @@ from ignite.engine import Engine
 from monai.bundle import ConfigWorkflow
 
 from medbundles.data import GradedFolds
-from tests.bundles import common_model as common
-from tests.bundles.glioma_bench import REAL
+from tests.bundles.common_settings import model as common
+from tests.bundles.glioma_settings.bench import REAL
 from tests.bundles.setting_bench import Bench, network
 from tests.bundles.setting_check import Check
 

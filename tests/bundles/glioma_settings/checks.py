@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.bundles.glioma_data import DATA
-from tests.bundles.glioma_model import MODEL
-from tests.bundles.glioma_run import RUN
+from tests.bundles.glioma_settings.data import DATA
+from tests.bundles.glioma_settings.model import MODEL
+from tests.bundles.glioma_settings.run import RUN
 from tests.bundles.setting_check import Check
 
 CHECKS: dict[str, Check] = {**MODEL, **DATA, **RUN}

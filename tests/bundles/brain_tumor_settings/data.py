@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tests.bundles.common_data import (
+from tests.bundles.common_settings.data import (
     LOADING,
     augmentation_checks,
     augmented,
@@ -18,7 +18,7 @@ from tests.bundles.common_data import (
     root_check,
     told,
 )
-from tests.bundles.common_model import names_of_classes
+from tests.bundles.common_settings.model import names_of_classes
 from tests.bundles.setting_bench import Bench
 from tests.bundles.setting_check import Check
 

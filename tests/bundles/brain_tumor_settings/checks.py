@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.bundles.brain_tumor_data import DATA
-from tests.bundles.brain_tumor_model import MODEL
-from tests.bundles.brain_tumor_run import RUN
+from tests.bundles.brain_tumor_settings.data import DATA
+from tests.bundles.brain_tumor_settings.model import MODEL
+from tests.bundles.brain_tumor_settings.run import RUN
 from tests.bundles.setting_check import Check
 
 CHECKS: dict[str, Check] = {**MODEL, **DATA, **RUN}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.bundles.common_run import RUNNING, first_epoch, flat, named, names, steps, writer, written
+from tests.bundles.common_settings.run import RUNNING, first_epoch, flat, named, names, steps, writer, written
 from tests.bundles.setting_bench import Bench, Run
 from tests.bundles.setting_check import Check
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from medbundles.data import GradedFolds
 from medbundles.errors import ConfigError
-from tests.bundles.common_data import (
+from tests.bundles.common_settings.data import (
     LOADING,
     augmentation_checks,
     below_output_dir,
@@ -19,7 +19,7 @@ from tests.bundles.common_data import (
     root_check,
     told,
 )
-from tests.bundles.glioma_bench import CASES
+from tests.bundles.glioma_settings.bench import CASES
 from tests.bundles.setting_bench import Bench
 from tests.bundles.setting_check import Check
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from medbundles.handlers import Seeding
-from tests.bundles.common_run import RUNNING, SOON, STOP, at_start, decided, named, names, validated
-from tests.bundles.glioma_bench import REAL
+from tests.bundles.common_settings.run import RUNNING, SOON, STOP, at_start, decided, named, names, validated
+from tests.bundles.glioma_settings.bench import REAL
 from tests.bundles.setting_bench import Bench, handler, network
 from tests.bundles.setting_check import Check
 
