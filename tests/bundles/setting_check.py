@@ -1,4 +1,4 @@
-"""What it means that a setting works: set to another value, it changes every place that uses it, into what is expected there."""
+"""A setting works when another value changes every place that uses it, into what is expected there."""
 
 from __future__ import annotations
 

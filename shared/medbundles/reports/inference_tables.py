@@ -1,7 +1,5 @@
 """The tables of an inference: predictions.json and predictions.csv."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ import numpy as np
 from medbundles.atomic_files import write_json_atomic, write_text_atomic
 from medbundles.data.reading.files import content_id
 from medbundles.errors import ConfigError
+from medbundles.reports.tables import csv_text
 
 TOP = 3
 RULE = (
@@ -107,20 +106,18 @@ class ResultTables:
     def save(self) -> None:
         """Write both files."""
         write_json_atomic(self.output / "predictions.json", {**self.head, "results": list(self.rows.values())})
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([column for field in self.fields for column in self._columns(field)])
+        lines = []
         for row in self.rows.values():
             slices = ({**row, "kind": "slice", **part, "prob_max": None} for part in row.get("slices", []))
             for line in (row, *slices):
                 values = {**self.head, **line}
-                writer.writerow([cell for field in self.fields for cell in self._cells(field, values.get(field))])
-        write_text_atomic(self.output / "predictions.csv", text.getvalue())
+                lines.append([cell for field in self.fields for cell in self._cells(field, values.get(field))])
+        header = [column for field in self.fields for column in self._columns(field)]
+        write_text_atomic(self.output / "predictions.csv", csv_text(header, lines))
 
     def _columns(self, field: str) -> list[str]:
         """The field, or its columns where it holds a number per class."""
         return [f"{field}_{name}" for name in self.class_names] if field.startswith("prob") else [field]
 
     def _cells(self, field: str, value: Any) -> list[Any]:
-        cells = value if isinstance(value, list) else [value] * len(self._columns(field))
-        return ["" if cell is None else cell for cell in cells]
+        return value if isinstance(value, list) else [value] * len(self._columns(field))
