@@ -2,12 +2,15 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
+from ignite.utils import apply_to_tensor
 from monai.inferers import Inferer
 
 from medbundles.errors import ConfigError
+from medbundles.losses.per_image import at_least_float32
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +48,8 @@ class AutocastInferer(Inferer):
 
     MONAI's engines take their `amp` for CUDA only and switch it off on a CPU; this inferer fills that gap. On any
     other device it adds nothing, so it can stand beside the engine's own `amp`. bfloat16 has the exponents of float32,
-    so it needs no gradient scaler. The weights stay float32; the loss is computed outside, in float32.
+    so it needs no gradient scaler. The weights stay float32, and the outputs become float32, under the engine's own
+    `amp` too: whatever loss or metric comes after sums up in float32.
 
     Args:
         amp: as in `resolve_amp`.
@@ -70,7 +74,5 @@ class AutocastInferer(Inferer):
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Image (B, C, H, W) -> what the network returns."""
-        if not self.enabled:
-            return network(inputs, *args, **kwargs)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return network(inputs, *args, **kwargs)
+        with torch.autocast("cpu", dtype=torch.bfloat16) if self.enabled else nullcontext():
+            return apply_to_tensor(network(inputs, *args, **kwargs), at_least_float32)

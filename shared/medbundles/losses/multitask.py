@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from medbundles.errors import in_range, refuse
+from medbundles.errors import ConfigError, in_range, refuse
 from medbundles.losses.per_image import PerImage, at_least_float32
 from medbundles.rules import Rule, has_rules
 
@@ -67,7 +67,12 @@ class MultitaskLoss(nn.Module):
         Args:
             pred: {"seg": logits (B, K, H, W), "cls": logits (B, N)} of any float type; computed in at least float32.
             target: {"mask": (B, 1, H, W), "cls": (B,) int64, "has_mask": (B,) bool}.
+
+        Raises:
+            ConfigError: for a has_mask of another shape, which would be broadcast.
         """
+        if target["has_mask"].ndim != 1:
+            raise ConfigError(f"has_mask has the shape {tuple(target['has_mask'].shape)}; it must be (B,)")
         seg_logits, cls_logits = at_least_float32(pred["seg"]), at_least_float32(pred["cls"])
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.lambda_seg > 0):
             seg_values = self._seg(seg_logits, target)

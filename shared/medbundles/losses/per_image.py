@@ -10,6 +10,8 @@ from torch import nn
 from medbundles.errors import ConfigError
 
 ACTIVATIONS = ("sigmoid", "softmax", "other_act")
+# MONAI 1.6.1 applies none in these, whatever the docstring says
+NO_ACTIVATION = ("AsymmetricFocalLoss", "AsymmetricFocalTverskyLoss", "AsymmetricUnifiedFocalLoss")
 WANTED = "a loss must give a scalar, or one value or map per image (B, ...)."
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -41,6 +43,14 @@ class PerImage:
         for module in _judged(loss):
             if getattr(module, "reduction", None) == "sum":
                 raise ConfigError(f'{id}: {_name(module)} adds up instead of averaging; write "reduction": "mean".')
+            if getattr(module, "reduction", None) == "none" and getattr(module, "batch", False):
+                raise ConfigError(f'{id}: {_name(module)} mixes the images of a batch; leave out "batch".')
+            ignored = getattr(module, "ignore_index", None)
+            if ignored is not None and ignored >= 0:
+                raise ConfigError(
+                    f"{id}: {_name(module)} with ignore_index has no value for an image that is ignored whole; leave "
+                    "it out."
+                )
             if right := _instead_of_probabilities(module):
                 raise ConfigError(f"{id}: {_name(module)} takes probabilities, the network gives logits; {right}.")
 
@@ -116,6 +126,8 @@ def _instead_of_probabilities(module: nn.Module) -> str | None:
         return "use torch.nn.BCEWithLogitsLoss"
     if isinstance(module, nn.NLLLoss):
         return "use torch.nn.CrossEntropyLoss"
+    if type(module).__name__ in NO_ACTIVATION:
+        return 'use MONAI\'s TverskyLoss or FocalLoss with "sigmoid": true'
     of_monai = any(kind.__module__.startswith("monai.losses") for kind in type(module).__mro__)
     if of_monai and hasattr(module, "sigmoid") and not any(getattr(module, name, None) for name in ACTIVATIONS):
         return 'write "sigmoid": true (or "softmax": true with several channels)'
@@ -130,5 +142,5 @@ def per_sample(loss: Any, logits: torch.Tensor, target: torch.Tensor) -> tuple[t
     """Loss and weight of each sample, (B,) and (B,): the loss's own `per_sample`; the weights are 1 for one without."""
     if hasattr(loss, "per_sample"):
         return loss.per_sample(logits, target)
-    values = PerImage(loss, "loss")(logits, target)
+    values = PerImage(loss, "loss")(at_least_float32(logits), target)
     return values, torch.ones_like(values)

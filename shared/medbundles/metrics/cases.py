@@ -8,6 +8,7 @@ import torch
 from ignite.engine import Engine
 
 from medbundles.errors import ConfigError
+from medbundles.losses.per_image import at_least_float32
 from medbundles.ranks import gathered
 
 Columns = Mapping[str, np.ndarray]
@@ -97,7 +98,7 @@ class Cases:
 
 def _joined(values: Sequence[Any]) -> np.ndarray:
     if torch.is_tensor(values[0]):
-        return torch.cat([value.detach() for value in values]).cpu().numpy()
+        return torch.cat([at_least_float32(value.detach()) for value in values]).cpu().numpy()
     return np.array([str(value) for part in values for value in part])
 
 

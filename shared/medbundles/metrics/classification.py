@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from medbundles.metrics.log_odds import log_odds
+from medbundles.metrics.log_odds import certainty, log_odds
 from medbundles.metrics.weighted import mean_of_defined, ratio
 
+NAN = "the network gives NaN"
 MACRO = {"balanced_acc": "sensitivity", "recall_macro": "sensitivity", "precision_macro": "precision", "f1_macro": "f1"}
 
 
@@ -96,8 +97,12 @@ class AreaUnderCurve:
 
     def __init__(self, label: np.ndarray, prob: np.ndarray):
         self.ranked = []
-        scores = {1: log_odds(torch.as_tensor(prob)).numpy()} if prob.shape[1] == 2 else dict(enumerate(prob.T))
-        for c, score in scores.items():
+        if np.isnan(prob).any():  # it would rank as the highest
+            self.undefined = NAN
+            return
+        two = prob.shape[1] == 2
+        for c in [1] if two else range(prob.shape[1]):
+            score = log_odds(torch.as_tensor(prob)).numpy() if two else certainty(prob, c)
             order = np.argsort(score, kind="stable")
             ranked = score[order]
             starts = np.flatnonzero(np.r_[True, ranked[1:] > ranked[:-1]])
@@ -105,6 +110,8 @@ class AreaUnderCurve:
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """Weights (R, n) -> (R,)."""
+        if not self.ranked:
+            return np.full(len(weights), np.nan)
         return mean_of_defined([self._area(weights[:, order], starts, truth) for order, starts, truth in self.ranked])
 
     @staticmethod

@@ -11,7 +11,7 @@ import numpy as np
 
 from medbundles.errors import ConfigError
 from medbundles.metrics.calibration import CalibrationError, brier_scores
-from medbundles.metrics.classification import AreaUnderCurve, ClassificationScore
+from medbundles.metrics.classification import NAN, AreaUnderCurve, ClassificationScore
 from medbundles.metrics.overlap import PatientDice, with_case_scores
 from medbundles.metrics.thresholds import best_class_threshold, best_mask_threshold
 from medbundles.metrics.weighted import MeanOfScores, ScoreOf, WeightedMean, value_of
@@ -41,6 +41,10 @@ CLASS_COLUMNS = ("label", "predicted", "prob")
 
 def _mean_of(column: str, undefined: str = "no values") -> Callable[[Columns], ScoreOf]:
     return lambda columns: WeightedMean(columns[column], undefined)
+
+
+def _mean_of_all(column: str) -> Callable[[Columns], ScoreOf]:
+    return lambda columns: WeightedMean(columns[column], NAN, all_count=True)
 
 
 def _classification(kind: str, meaning: str) -> Definition:
@@ -161,7 +165,7 @@ SCORES = {
     ),
     "f1_macro": _classification("f1_macro", "F1, mean over classes"),
     "brier": Definition(
-        CLASS_COLUMNS, lambda c: WeightedMean(brier_scores(c["label"], c["prob"]), "no images with a probability"),
+        CLASS_COLUMNS, lambda c: WeightedMean(brier_scores(c["label"], c["prob"]), NAN, all_count=True),
         "Brier score: mean of (probability of class 1 - truth)^2 (more classes: summed over them; 0 is best)",
     ),
     "ece": Definition(
@@ -171,10 +175,10 @@ SCORES = {
     "combined": Definition(
         ("dice", "label", "predicted"), _combined, "mean of the Dice per image and the share of right classes"
     ),
-    "l1": Definition(("l1",), _mean_of("l1"), "absolute error, mean over pixels, then over images (0 is best)"),
-    "mse": Definition(("mse",), _mean_of("mse"), "squared error, mean over pixels, then over images (0 is best)"),
-    "psnr": Definition(("psnr",), _mean_of("psnr"), "peak signal-to-noise ratio per image in dB, mean over images"),
-    "ssim": Definition(("ssim",), _mean_of("ssim"), "structural similarity per image, mean over images (1 is best)"),
+    "l1": Definition(("l1",), _mean_of_all("l1"), "absolute error, mean over pixels, then over images (0 is best)"),
+    "mse": Definition(("mse",), _mean_of_all("mse"), "squared error, mean over pixels, then over images (0 is best)"),
+    "psnr": Definition(("psnr",), _mean_of_all("psnr"), "peak signal-to-noise ratio per image in dB, mean over images"),
+    "ssim": Definition(("ssim",), _mean_of_all("ssim"), "SSIM per image, mean over images (1 is best)"),
     "loss": Definition((), _loss),
     "mask_threshold": Definition(
         ("dice_at_thresholds",), lambda c: _Threshold(best_mask_threshold, c["dice_at_thresholds"])

@@ -27,7 +27,7 @@ def dice_at_thresholds(
     grid = _on_device(thresholds, prob.device)
     images, bins = prob.shape[0], len(thresholds) + 1
     # how many thresholds a pixel reaches, counted apart for each image and for tumour and background
-    place = torch.bucketize(prob.detach().float().reshape(images, -1), grid, right=True)
+    place = torch.bucketize(prob.detach().float().nan_to_num(nan=-1).reshape(images, -1), grid, right=True)
     place += bins * (mask.reshape(images, -1) != 0)
     place += 2 * bins * torch.arange(images, device=prob.device)[:, None]
     counts = _how_often(place.flatten(), 2 * bins * images).reshape(images, 2, bins)
@@ -79,18 +79,21 @@ def best_class_threshold(prob: np.ndarray, label: np.ndarray, weights: np.ndarra
         weights: (n,) of the images; None: 1 each.
 
     Returns:
-        (threshold, balanced accuracy), both NaN when only one class is there or all probabilities are equal.
+        (threshold, balanced accuracy), both NaN when only one class is there, all probabilities are equal, or one is
+        NaN.
     """
     counts = np.ones(len(prob)) if weights is None else np.asarray(weights, dtype=float)
     used = counts > 0
     observed, place = np.unique(np.asarray(prob, dtype=np.float64)[used], return_inverse=True)
     positive = np.asarray(label)[used] == 1
-    if positive.all() or not positive.any() or len(observed) < 2:
+    if positive.all() or not positive.any() or len(observed) < 2 or np.isnan(observed).any():
         return math.nan, math.nan
     # share of the positives, and of the negatives, at or below each observed probability
     sums = (np.bincount(place, counts[used] * kind, len(observed)) for kind in (positive, ~positive))
     missed, spared = (np.cumsum(each) / each.sum() for each in sums)
-    return _best((observed[1:] + observed[:-1]) / 2, (1 - missed[:-1] + spared[:-1]) / 2)
+    middles = (observed[1:] + observed[:-1]) / 2
+    middles = np.where(middles > observed[:-1], middles, observed[1:])  # next to 1 there is no number between them
+    return _best(middles, (1 - missed[:-1] + spared[:-1]) / 2)
 
 
 def _best(thresholds: np.ndarray, score: np.ndarray) -> tuple[float, float]:

@@ -17,10 +17,11 @@ class WeightedMean:
     Args:
         values: (n,).
         undefined: why it can be that there is none, for the report.
+        all_count: a NaN is not a case that has no such value, but a diverged network's: it makes the mean NaN.
     """
 
-    def __init__(self, values: np.ndarray, undefined: str = "no values"):
-        counts = ~np.isnan(values)
+    def __init__(self, values: np.ndarray, undefined: str = "no values", all_count: bool = False):
+        counts = ~np.isnan(values) | all_count
         self.values, self.counts, self.undefined = np.where(counts, values, 0.0), counts, undefined
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:

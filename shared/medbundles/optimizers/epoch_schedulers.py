@@ -5,6 +5,7 @@ with (None: it follows none). Their states hold only plain values, so that `torc
 load one after the optimizer's.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -82,9 +83,11 @@ class PlateauScheduler:
         if self.last_epoch <= self.warm_up.epochs:
             self._warm_up()
         else:
-            self.last_metric = self.last_metric if metric is None else float(metric)
-            if self.last_metric is not None:  # seen again it is no improvement, just as wanted without validation
+            if metric is not None:
+                self.last_metric = float(metric)
                 self.plateau.step(self.last_metric)
+            elif self.last_metric is not None:  # the patience has begun: an epoch without improvement
+                self.plateau.step(math.inf if self.plateau.mode == "min" else -math.inf)
 
     def get_last_lr(self) -> list[float]:
         """The current learning rate of each parameter group."""

@@ -36,6 +36,8 @@ def cosine(epoch: int, span: int, eta_min: float, base_lr: float) -> float:
         eta_min: lowest learning rate.
         base_lr: learning rate at the start.
     """
+    if base_lr == 0:
+        return 1.0
     height = (1 + math.cos(math.pi * min(epoch / span, 1.0))) / 2
     return (eta_min + (base_lr - eta_min) * height) / base_lr
 

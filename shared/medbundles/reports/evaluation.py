@@ -63,6 +63,8 @@ class Evaluation:
         self.channel_names = list(channel_names) or [str(c + 1) for c in range(self.channels)]
         if len(self.channel_names) != self.channels and "dice" in self.columns:
             raise ConfigError(f"channel_names has {len(channel_names)} names, the masks have {self.channels} channels")
+        if len({*self.channel_names, "patient"}) <= len(self.channel_names):  # dice_patient is another score
+            raise ConfigError(f"channel_names: {', '.join(self.channel_names)}; each must differ, also from 'patient'")
         if self.has_classes:
             check_class_names(class_names, columns)
             self.label, self.predicted, self.prob = (self.columns[key] for key in ("label", "predicted", "prob"))

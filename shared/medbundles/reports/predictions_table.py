@@ -26,14 +26,10 @@ def write_predictions(
     for name in (name for name in CASE_SCORES if name in columns):
         values = columns[name]
         if values.ndim == 2:
-            table |= {f"{name}_{channel}": _cells(values[:, c]) for c, channel in enumerate(channel_names)}
+            table |= {f"{name}_{channel}": values[:, c].tolist() for c, channel in enumerate(channel_names)}
         else:
-            table[name] = _cells(values)
+            table[name] = values.tolist()
     write_text_atomic(path, csv_text(list(table), zip(*table.values(), strict=True)))
-
-
-def _cells(values: np.ndarray) -> list[Any]:
-    return ["" if np.isnan(value) else value for value in values.tolist()]
 
 
 def read_predictions(path: Path) -> dict[str, np.ndarray]:

@@ -2,15 +2,20 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
 def csv_text(header: Sequence[Any], lines: Iterable[Sequence[Any]]) -> str:
-    """A CSV file's text; None becomes an empty cell."""
+    """A CSV file's text; None and what is no finite number become an empty cell."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *lines])
+    csv.writer(text, lineterminator="\n").writerows([header, *([_cell(cell) for cell in line] for line in lines)])
     return text.getvalue()
+
+
+def _cell(cell: Any) -> Any:
+    return None if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def markdown_table(header: Sequence[Any], lines: Iterable[Sequence[Any]], aligned: bool = False) -> list[str]:

@@ -38,7 +38,7 @@ class Predictions(Transform):
 
     Raises:
         ConfigError: a threshold that is neither "auto" nor between 0 and 1, or one of the masks with "classes", which
-            has none; an unknown rule.
+            has none; an unknown rule. When it is called: a network with a single class logit.
     """
 
     def __init__(
@@ -61,9 +61,13 @@ class Predictions(Transform):
         data = {**data, **{key: _named(key, data[key]) for key in ("pred", "label") if torch.is_tensor(data.get(key))}}
         pred = dict(data["pred"])
         if "seg" in pred:
-            pred["mask_prob"] = self._mask_probabilities(pred["seg"].detach().float())
-            pred["mask"] = self.masks(pred["mask_prob"]).float()
+            seg = pred["seg"].detach().float()
+            pred["mask_prob"] = self._mask_probabilities(seg)
+            several = self.mask_rule == "classes" and seg.shape[1] > 1
+            pred["mask"] = (_one_hot(seg) if several else self.masks(pred["mask_prob"])).float()
         if "cls" in pred:
+            if pred["cls"].shape[1] < 2:
+                raise ConfigError("the network gives one class logit; it must give one for each class, two for yes/no")
             prob = pred["prob"] = pred["cls"].detach().double().softmax(dim=1)
             if prob.shape[1] == 2:
                 limit = threshold_value("class_threshold", self.class_threshold)
@@ -89,10 +93,14 @@ class Predictions(Transform):
     def masks(self, mask_prob: torch.Tensor) -> torch.Tensor:
         """Probabilities (B, K, ...) -> masks (B, K, ...), bool."""
         if self.mask_rule == "classes" and mask_prob.shape[1] > 1:
-            background = 1 - mask_prob.sum(dim=1, keepdim=True)
-            strongest = torch.cat([background, mask_prob], dim=1).argmax(dim=1, keepdim=True)
-            return torch.cat([strongest == k for k in range(1, mask_prob.shape[1] + 1)], dim=1)
+            return _one_hot(torch.cat([1 - mask_prob.sum(dim=1, keepdim=True), mask_prob], dim=1))
         return mask_prob >= threshold_value("mask_threshold", self.mask_threshold)
+
+
+def _one_hot(values: torch.Tensor) -> torch.Tensor:
+    """Background and K classes (B, 1 + K, ...) -> where each of the K is the highest (B, K, ...), bool."""
+    highest = values.argmax(dim=1, keepdim=True)
+    return torch.cat([highest == k for k in range(1, values.shape[1])], dim=1)
 
 
 def _named(key: str, values: torch.Tensor) -> dict[str, torch.Tensor]:

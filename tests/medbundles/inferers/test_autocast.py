@@ -50,15 +50,16 @@ def test_anything_else_is_refused(amp):
 
 
 @pytest.mark.parametrize(
-    ("amp", "device", "dtype"),
-    [(True, "cpu", torch.bfloat16), (False, "cpu", torch.float32), (True, "cuda", torch.float32)],
+    ("amp", "device", "coarse"), [(True, "cpu", True), (False, "cpu", False), (True, "cuda", False)]
 )
-def test_autocast_is_on_only_on_a_cpu(amp, device, dtype):
+def test_autocast_is_on_only_on_a_cpu_and_what_it_gives_is_float32(amp, device, coarse):
     network = MultitaskUNet(base_filters=4, depth=3).eval()
     image = torch.randn(2, 1, 24, 20)
     out = AutocastInferer(amp=amp, device=device)(image, network)  # no CUDA is touched: the network is on the CPU
-    assert out["seg"].dtype == out["cls"].dtype == dtype
+    assert out["seg"].dtype == out["cls"].dtype == torch.float32
     exact = network(image)
+    assert torch.equal(out["seg"], out["seg"].bfloat16().float()) is coarse
+    assert torch.equal(out["seg"], exact["seg"]) is not coarse
     assert (out["seg"].float() - exact["seg"]).abs().mean() < 0.05
 
 
@@ -77,3 +78,11 @@ def test_gradients_through_autocast_are_those_of_float32_up_to_rounding():
     assert (
         torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.9
     )  # a small network on noise; bfloat16 has 8 bits
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_outputs_of_the_engines_own_amp_become_float32_too(dtype):
+    given = {"seg": torch.ones(1, 1, 2, 2, dtype=dtype), "levels": [torch.ones(2, dtype=dtype), torch.ones(2).long()]}
+    out = AutocastInferer(False, "cpu")(torch.zeros(1), lambda image: given)
+    assert (out["seg"].dtype, out["levels"][0].dtype) == (torch.float32, torch.float32)
+    assert out["levels"][1].dtype == torch.int64

@@ -166,3 +166,9 @@ def test_two_processes_of_which_one_has_no_masks(tmp_path):
         for process in processes:
             process.kill()
     assert [out for out, _ in results] == ["done\n"] * 2, results
+
+
+def test_a_has_mask_that_would_be_broadcast_is_refused():
+    pred, target = batch([True, False])
+    with pytest.raises(ConfigError, match=r"has_mask has the shape \(2, 1\); it must be \(B,\)"):
+        build()(pred, target | {"has_mask": target["has_mask"][:, None]})

@@ -6,7 +6,15 @@ import math
 
 import pytest
 import torch
-from monai.losses import DiceCELoss, DiceFocalLoss, DiceLoss, FocalLoss, GeneralizedDiceLoss, TverskyLoss
+from monai.losses import (
+    AsymmetricUnifiedFocalLoss,
+    DiceCELoss,
+    DiceFocalLoss,
+    DiceLoss,
+    FocalLoss,
+    GeneralizedDiceLoss,
+    TverskyLoss,
+)
 from torch import nn
 
 from medbundles.errors import ConfigError
@@ -174,3 +182,28 @@ def test_a_loss_of_samples_keeps_its_weights_and_any_other_has_none():
     values, weights = per_sample(nn.CrossEntropyLoss(), logits, CLASSES)
     assert weights.tolist() == [1, 1, 1]
     assert values.mean().item() == pytest.approx(nn.CrossEntropyLoss()(logits, CLASSES).item())
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (
+            DiceFocalLoss(sigmoid=True, reduction="none", batch=True),
+            'DiceLoss mixes the images.*"batch"',
+        ),
+        (AsymmetricUnifiedFocalLoss(), "AsymmetricUnifiedFocalLoss takes probabilities, the network gives logits; use"),
+        (nn.CrossEntropyLoss(ignore_index=2), "CrossEntropyLoss with ignore_index has no value for an image"),
+    ],
+)
+def test_what_mixes_images_or_applies_no_activation_is_refused(loss, message):
+    with pytest.raises(ConfigError, match=f"loss#seg_loss: {message}"):
+        PerImage(loss, "loss#seg_loss")
+
+
+def test_logits_in_half_precision_are_summed_in_float32():
+    logits = torch.full((1, 2, 256, 256), 6.0)
+    logits[:, 1] = -6
+    loss, mask = DiceLoss(softmax=True, to_onehot_y=True), torch.zeros(1, 1, 256, 256)
+    exact = per_sample(loss, logits, mask)[0]
+    for dtype in (torch.float16, torch.bfloat16):
+        assert per_sample(loss, logits.to(dtype), mask)[0].item() == pytest.approx(exact.item(), abs=1e-6)

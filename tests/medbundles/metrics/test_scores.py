@@ -193,3 +193,11 @@ def test_unknown_scores_and_those_that_nothing_measures_are_refused():
 def test_a_channel_that_the_masks_do_not_have_is_refused(channels, channel):
     with pytest.raises(ConfigError, match=f"channel {channel} of score 'dice': the masks have {channels}"):
         score("dice", table(channels), channel)
+
+
+@pytest.mark.parametrize("name", ["l1", "mse", "psnr", "ssim", "brier", "auc", "class_threshold"])
+def test_a_nan_of_a_diverged_network_shows(name):
+    columns = table(1)
+    for column in ("absolute_error", "squared_error", "ssim", "prob"):
+        columns[column][3] = np.nan
+    assert math.isnan(value_of(score(name, columns), 24))

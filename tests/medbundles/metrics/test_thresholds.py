@@ -115,3 +115,14 @@ def test_nothing_to_choose_is_nan_not_an_error():
         "label": {"mask": torch.zeros(2, 1, 4, 4), "cls": torch.tensor([0, 2])},
     }
     assert all(math.isnan(value) for value in run([output]).values())
+
+
+def test_a_nan_is_below_every_threshold_as_in_the_masks():
+    prob = torch.tensor([[math.nan, 0.9, 0.2]])
+    assert dice_at_thresholds(prob, torch.ones(1, 3))[0, 9].item() == pytest.approx(2 / (1 + 3))
+
+
+def test_a_threshold_between_neighbouring_numbers_is_the_upper_one():
+    upper = np.nextafter(1, 0)
+    threshold, accuracy = best_class_threshold(np.array([np.nextafter(upper, 0), upper]), np.array([0, 1]))
+    assert (threshold, accuracy) == (upper, 1.0)

@@ -148,3 +148,16 @@ def test_misuse(kwargs, message):
 @pytest.mark.parametrize(("name", "monitor"), [("plateau", "val_loss"), ("cosine", None), ("constant", None)])
 def test_only_a_schedule_that_follows_a_metric_names_one(name, monitor):
     assert build_scheduler(optimizer(), name, epochs=10, monitor="val_loss").monitor == monitor
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("metric", [-10.0, 10.0, 0.0])
+def test_an_epoch_without_validation_is_one_without_improvement_whatever_the_metrics_sign(mode, metric):
+    options = {"mode": mode, "patience": 3, "factor": 0.5}
+    found = rates(lambda o: build_scheduler(o, "plateau", epochs=12, **options), 12, [metric, *[None] * 11])
+    assert [round(RATES[0] / rate[0]) for rate in found] == [1] * 5 + [2] * 4 + [4] * 3
+
+
+def test_cosine_of_a_group_without_a_rate():
+    group = torch.optim.SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr": 0.0}], lr=1.0)
+    assert build_scheduler(group, "cosine", epochs=10).get_last_lr() == [0.0]

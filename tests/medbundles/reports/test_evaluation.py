@@ -132,3 +132,12 @@ def test_without_rows_there_is_no_metric(tmp_path):
 def test_an_unknown_score_lists_the_scores():
     with pytest.raises(ConfigError, match=r"scores: 'bier' unknown; choose from: dice, .* acc, sensitivity"):
         Evaluation({}, NAMES, scores=["auc", "bier"])
+
+
+@pytest.mark.parametrize("names", [["a", "a"], ["a", "patient"]])
+def test_channel_names_that_would_share_a_score_are_refused(names):
+    masks = np.ones((2, 2), dtype=int)
+    columns = {"overlap": masks, "predicted_pixels": masks, "true_pixels": masks}
+    columns |= {"has_mask": np.ones(2, dtype=bool), "pixels": np.full(2, 9), "name": np.array(["x", "y"])}
+    with pytest.raises(ConfigError, match="each must differ, also from 'patient'"):
+        Evaluation(columns, channel_names=names)

@@ -130,3 +130,13 @@ def test_a_rule_that_is_none_or_has_no_threshold_is_refused():
         Predictions(mask_rule="class")
     with pytest.raises(ConfigError, match=r"mask_threshold 0.4 does nothing with the mask_rule 'classes'"):
         Predictions(0.4, mask_rule="classes")
+
+
+def test_of_equal_classes_the_first_is_taken():
+    out = Predictions(mask_rule="classes")({"pred": torch.zeros(1, 3, 2, 2)})["pred"]
+    assert not out["mask"].any()  # background
+
+
+def test_a_single_class_logit_is_refused():
+    with pytest.raises(ConfigError, match="one class logit; it must give one for each class"):
+        Predictions()({"pred": torch.zeros(2, 1)})
