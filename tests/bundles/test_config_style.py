@@ -54,10 +54,3 @@ def test_a_file_is_written_in_the_style_of_all(path):
     content = json.loads(text, parse_float=Number, parse_int=Number)
     assert [line for line in text.splitlines() if line] == lines_of(content)
     assert text.endswith("\n")
-
-
-@pytest.mark.parametrize("folder", [*sorted(BUNDLES.iterdir()), TOY], ids=lambda folder: folder.name)
-def test_a_bundle_is_little_json(folder):
-    lines = {path.name: len(path.read_text().splitlines()) for path in folder.glob("configs/*.json")}
-    assert lines["train.json"] < 400
-    assert sum(lines.values()) <= 900

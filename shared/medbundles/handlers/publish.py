@@ -9,6 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from medbundles.atomic_files import replace_atomic, write_json_atomic
+from medbundles.handlers.resume import how_finished
 from medbundles.handlers.run import run_of
 from medbundles.ranks import is_rank_0
 from medbundles.runs.checkpoints import load_checkpoint
@@ -19,7 +20,8 @@ logger = logging.getLogger("medbundles")
 class Publish:
     """Writes models/model.pt (a plain state dict), model.json (where it comes from) and trained.json (its settings).
 
-    The live network is not touched.
+    The live network is not touched. A run that was ended before its last epoch, other than by early stopping, publishes
+    nothing.
 
     Args:
         models_dir: folder for them; empty: models/ in the bundle's folder.
@@ -43,6 +45,9 @@ class Publish:
 
     def __call__(self, engine: Engine) -> None:
         if not is_rank_0():
+            return
+        if not how_finished(engine):  # such as after a time limit
+            logger.info("nothing is published: the run is not finished; --resume True goes on.")
             return
         directory = run_of(engine).directory
         best = directory.folder("checkpoints") / "best.pt"

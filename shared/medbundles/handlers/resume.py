@@ -112,14 +112,19 @@ def _restore(content: dict[str, Any], engine: SupervisedTrainer, run: Run) -> No
 
 def _finished(engine: SupervisedTrainer) -> bool:
     """Whether nothing is left to do; then the trainer is ended at once and only the end of the run is redone."""
-    epoch, all_epochs = engine.state.epoch, engine.state.max_epochs
+    how = how_finished(engine)
+    if how:
+        logger.info("the run is finished: %s", how)
+        engine.terminate()
+    return bool(how)
+
+
+def how_finished(engine: Engine) -> str:
+    """What has ended the run for good, and what would go on; empty while there is something left to do."""
+    epoch, all_epochs = engine.state.epoch, engine.state.max_epochs or 0
     stopping: Any = stateful(engine).get("early_stopping")
     if epoch >= all_epochs:
-        how = f"it has done {epoch} of {all_epochs} epochs. More: --epochs N."
-    elif stopping is not None and stopping.is_over(epoch):
-        how = f"early stopping ended it in epoch {epoch}. More: --early_stopping#patience N."
-    else:
-        return False
-    logger.info("the run is finished: %s", how)
-    engine.terminate()
-    return True
+        return f"it has done {epoch} of {all_epochs} epochs. More: --epochs N."
+    if stopping is not None and stopping.is_over(epoch):
+        return f"early stopping ended it in epoch {epoch}. More: --early_stopping#patience N."
+    return ""

@@ -36,6 +36,7 @@ class Definition(NamedTuple):
 
 
 NO_EMPTY, NO_TUMOUR = "no image with a mask is free of tumour", "no image has tumour in its mask"
+MASK_COUNTS = ("overlap", "predicted_pixels", "true_pixels")
 CLASS_COLUMNS = ("label", "predicted", "prob")
 
 
@@ -54,10 +55,7 @@ def _classification(kind: str, meaning: str) -> Definition:
 
 
 def _patient_dice(columns: Columns) -> ScoreOf:
-    counts = [
-        np.where(columns["has_mask"].astype(bool), columns[name], np.nan)
-        for name in ("overlap", "predicted_pixels", "true_pixels")
-    ]
+    counts = [np.where(columns["has_mask"].astype(bool), columns[name], np.nan) for name in MASK_COUNTS]
     return PatientDice(columns["patient"], *counts)
 
 
@@ -185,6 +183,7 @@ SCORES = {
     ),
     "class_threshold": Definition(("label", "prob"), _class_threshold),
 }  # fmt: skip
+CASE_SCORES = tuple(name for name, definition in SCORES.items() if definition.needs == (name,))  # have a value per case
 IN_REPORTS = ("dice", "dice_patient", "iou", "fp_area", "acc", "sensitivity", "specificity", "auc", "f1",
               "l1", "mse", "psnr", "ssim")  # fmt: skip
 
@@ -256,5 +255,5 @@ def channel_count(columns: Columns) -> int:
 
 def of_channel(columns: Columns, channel: int) -> dict[str, np.ndarray]:
     """The columns of one channel of the masks."""
-    per_channel = ("overlap", "predicted_pixels", "true_pixels", "dice", "iou", "fp_area")
+    per_channel = {*MASK_COUNTS, *(name for name, definition in SCORES.items() if definition.per_channel)}
     return {n: v[:, channel] if n in per_channel and v.ndim == 2 else v for n, v in columns.items()}

@@ -1,13 +1,15 @@
 """Finds the running MONAI workflow, and knows which ids a bundle's own config files have."""
 
 import difflib
+import inspect
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ComponentLocator, ConfigComponent, ConfigWorkflow
 
 from medbundles.errors import ConfigError, first_few
 
@@ -79,17 +81,17 @@ def known_ids(folder: Path) -> dict[str, list[Any]]:
 def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str]:
     """One line for each id of the merged config that no file of the bundle has, with the nearest that it has.
 
-    Below the components that the bundle does not know any id may stand (see `foreign_components`). A plain value in the
-    place of a group (`--wandb False`) gets a line, too.
+    Below the components that the bundle does not know any id may stand (see `foreign_components`), and a component may
+    be given any argument that it has. A plain value in the place of a group (`--wandb False`) gets a line, too.
     """
     lines, free = [], foreign_components(config, known)
     for name, value in ids(config):
         if f"{name}#".startswith(free) or name.split("#")[0] in HOST_IDS:
             continue
-        if name not in known:
+        if name not in known and not _left_out(name, config):
             lines.append(f"unknown id {name!r}{_nearest(name, known)}")
             free += (name + "#",)
-        elif _replaces_group(value, known[name]):
+        elif _replaces_group(value, known.get(name, [])):
             lines.append(f"{name}: is a group of ids, not a value; give one of them, such as {_member(name, known)}.")
     return lines
 
@@ -110,6 +112,19 @@ def foreign_components(config: dict[str, Any], known: dict[str, list[Any]]) -> t
         if is_added or (is_component and name in known):
             free += (name + "#",)
     return free
+
+
+def _left_out(name: str, config: Any) -> bool:
+    """Whether an id is an argument that its component has, and that the bundle's files leave at its default."""
+    *groups, argument = name.split("#")
+    component = config
+    for key in groups:
+        component = component[int(key)] if isinstance(component, list) else component.get(key)
+    if not isinstance(component, dict) or "_target_" not in component:
+        return False
+    made = ConfigComponent(component, locator=ComponentLocator()).resolve_module_name()
+    target = made if callable(made) else locate(str(made))
+    return callable(target) and argument in inspect.signature(target).parameters
 
 
 def _only_components(group: str, known: dict[str, list[Any]]) -> bool:

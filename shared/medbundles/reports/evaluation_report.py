@@ -10,7 +10,7 @@ from ignite.engine import Engine, Events
 from medbundles.errors import ConfigError
 from medbundles.handlers.run import run_of
 from medbundles.metrics.cases import Cases
-from medbundles.metrics.scores import check_scores
+from medbundles.metrics.scores import SCORES, check_scores
 from medbundles.ranks import gathered, is_rank_0
 from medbundles.reports.evaluation import Evaluation, check_class_names
 from medbundles.reports.worst_cases import Case, WorstCases, write_worst
@@ -30,7 +30,9 @@ class EvaluationReport:
         with masks: plots/worst_dice_<n>.png, and with classes too worst_class_<n>.png
         with a reconstruction: plots/worst_reconstruction_<n>.png
 
-    What there is follows from what `cases` measures. See `medbundles.reports.evaluation.Evaluation` for the scores.
+    What there is follows from what `cases` measures; see `medbundles.reports.evaluation.Evaluation` for the scores.
+    Metrics of the evaluator that are no scores of ours, such as MONAI's, stand in the metrics file under
+    "other_metrics" and below the table, without an interval.
 
     Args:
         cases: what measures the cases of the evaluator.
@@ -108,7 +110,9 @@ class EvaluationReport:
         """
         self.directory = run_of(engine).directory
         columns = self.cases.in_reports()
-        return self.write_columns(columns, self.worst.merged(gathered(self.worst.kept)), suffix)
+        others = {n: float(m) for n, m in engine.state.metrics.items() if not _is_score(n)}
+        about = {"other_metrics": others} if others else {}
+        return self.write_columns(columns, self.worst.merged(gathered(self.worst.kept)), suffix, about)
 
     def write_columns(
         self,
@@ -127,7 +131,8 @@ class EvaluationReport:
         evaluation.write_plots(folder["plots"], suffix, TITLES[self.prefix])
         rows = {(row["source"], row["name"]): row for row in evaluation.rows()} if any(kept.values()) else {}
         write_worst(folder["plots"], kept, rows, self.class_names)
-        logger.info("%s", evaluation.table())
+        others = [f"{name:<24}{value:>8.4f}" for name, value in (about or {}).get("other_metrics", {}).items()]
+        logger.info("%s", "\n".join([evaluation.table(), *others]))
         return evaluation
 
     def write_plots(self, columns: Mapping[str, np.ndarray], epoch: int) -> None:
@@ -144,3 +149,9 @@ class EvaluationReport:
         return Evaluation(
             columns, self.class_names, thresholds, self.bootstrap, self.seed, scores or self.scores, self.channel_names
         )
+
+
+def _is_score(name: str) -> bool:
+    """Whether a metric, such as "val_dice" or "val_seg_loss", is one of our scores."""
+    word = name.partition("_")[2]
+    return word in SCORES or word.endswith("loss")

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from medbundles.atomic_files import write_text_atomic
+from medbundles.metrics.scores import CASE_SCORES
 from medbundles.reports.tables import csv_text
 
 ITEM = ("name", "patient", "source", "file")
-CASE_SCORES = ("dice", "iou", "fp_area", "l1", "mse", "psnr", "ssim")
 
 
 def write_predictions(

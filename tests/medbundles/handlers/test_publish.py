@@ -88,3 +88,13 @@ def test_nothing_is_published_when_switched_off_by_other_ranks_or_without_a_best
         end(run_dir, tmp_path / "models")
     assert "nothing is published: the run has no best.pt" in caplog.text
     assert not (tmp_path / "models").exists()
+
+
+def test_a_run_that_a_time_limit_ended_publishes_nothing(run_dir, tmp_path, caplog):
+    engine = Engine(lambda engine, _: engine.terminate())
+    share(engine, run_dir)
+    Publish(str(tmp_path / "models")).attach(engine)
+    with caplog.at_level(logging.INFO, "medbundles"):
+        engine.run([0], max_epochs=3)
+        assert "the run is not finished" in caplog.text
+    assert not (tmp_path / "models").exists()

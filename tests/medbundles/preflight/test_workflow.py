@@ -68,3 +68,22 @@ def test_every_id_that_no_file_has_gets_one_line(known, change, lines):
 def test_outside_a_run_list_there_is_no_workflow():
     with pytest.raises(RuntimeError, match="cannot be built outside it"):
         running_workflow()
+
+
+@pytest.mark.parametrize(
+    ("argument", "refused"), [("loss_decimals", False), ("loss_decimal", True), ("attach", True), ("a#b", True)]
+)
+def test_an_argument_that_the_config_leaves_out_may_be_set(argument, refused):
+    config = {"train": {"handlers": [{"_target_": "medbundles.handlers.Progress"}]}}
+    known = {name: [value] for name, value in ids(config)}
+    name, _, below = argument.partition("#")
+    config["train"]["handlers"][0][name] = {below: 3} if below else 3
+    assert bool(unknown_ids(config, known)) is refused
+
+
+def test_of_monais_classes_by_their_short_names_too():
+    config = {"loss": {"_target_": "DiceLoss"}}
+    known = {name: [value] for name, value in ids(config)}
+    assert unknown_ids({"loss": {"_target_": "DiceLoss", "squared_pred": True}}, known) == []
+    [line] = unknown_ids({"loss": {"_target_": "DiceLoss", "squared": True}}, known)
+    assert "unknown id 'loss#squared'" in line

@@ -12,11 +12,12 @@ import pytest
 import torch
 import torch.distributed as dist
 from monai.engines import SupervisedEvaluator
+from monai.handlers import HausdorffDistance
 from torch import nn
 
 from medbundles.errors import ConfigError
 from medbundles.handlers import Run
-from medbundles.metrics import Cases, Classes, Masks
+from medbundles.metrics import Cases, Classes, Masks, PickMasks, Score
 from medbundles.reports import EvaluationReport
 from medbundles.transforms import Predictions, PrepareMultitaskBatch
 
@@ -249,3 +250,24 @@ class Corner(nn.Module):
 
     def forward(self, image):
         return image[:, 0, 0, :2]
+
+
+def test_a_metric_of_others_is_reported_without_an_interval(tmp_path, caplog):
+    report = report_in(tmp_path, both(), ["no", "yes"], bootstrap=20)
+    evaluator = SupervisedEvaluator(
+        device=torch.device("cpu"), val_data_loader=batches(), epoch_length=3, network=Echo(),
+        prepare_batch=PrepareMultitaskBatch(), postprocessing=Predictions(), val_handlers=[report], decollate=False,
+        key_val_metric={"val_dice": Score("dice", report.cases)}, additional_metrics={
+            "val_hausdorff": HausdorffDistance(
+                include_background=True, output_transform=PickMasks("pred.mask", "label.mask")
+            )
+        },
+    )  # fmt: skip
+    for batch in evaluator.data_loader:
+        batch["mask"][:, :, 2:4] = 1  # or the distance to an empty mask is infinite
+    Run(report.folder).share(evaluator)
+    with caplog.at_level(logging.INFO, "medbundles"):
+        evaluator.run()
+    content = json.loads((tmp_path / "metrics/test_metrics.json").read_text())
+    assert content["other_metrics"] == {"val_hausdorff": evaluator.state.metrics["val_hausdorff"]}
+    assert "val_hausdorff" in caplog.text
