@@ -27,7 +27,7 @@ def prediction_pictures(output: Any, count: int) -> list[torch.Tensor]:
         (3, H, W) uint8 on the CPU each; none when the output holds no predicted mask.
     """
     image = output.get("image") if isinstance(output, Mapping) else None
-    if not isinstance(image, torch.Tensor):
+    if not isinstance(image, torch.Tensor) or count <= 0:
         return []
     image = image[:count, 0].detach().float().cpu()
     predicted, true = (_masks(output.get(key), image) for key in ("pred", "label"))

@@ -86,6 +86,7 @@ def test_all_of_ours_have_a_phase():
 
     ours = [kind for room in (handlers, reports) for kind in vars(room).values() if hasattr(kind, "attach")]
     assert len(ours) > 20
+    ours.remove(handlers.OnEvent)  # it stands for a handler of someone else, which may stand anywhere
     assert [kind.__name__ for kind in ours if phase_of(kind) not in PHASES] == []
     assert phase_of(WeightsCheckpointLoader) == "load"
     assert phase_of(Someone) is None
