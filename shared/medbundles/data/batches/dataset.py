@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from multiprocessing.pool import ThreadPool
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -102,8 +102,11 @@ class SeededDataset(Dataset):
     def prepare(self) -> None:
         """Fill the memory cache; done once, before workers start, so that they share it."""
         if self.cache == "memory" and self.prepared is None:
-            with ThreadPool(max(1, self.cache_workers)) as pool:
-                self.prepared = pool.map(self.read, self.data)
+            pool = ThreadPoolExecutor(max(1, self.cache_workers))
+            try:
+                self.prepared = list(pool.map(self.read, self.data))
+            finally:  # a thread that still reads when Python ends, after Ctrl-C, would abort the process
+                pool.shutdown(cancel_futures=True)
 
     def __getitem__(self, key: int | Key) -> Any:  # type: ignore[override]
         epoch, index = key if isinstance(key, tuple) else (0, key)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -136,3 +138,20 @@ def test_skip_bad_files_refuses_to_lose_a_whole_source(data, tmp_path):
     mixed = [{**item, "source": "slices" if i < 2 else "images"} for i, item in enumerate(data)]
     with pytest.raises(DataError, match="none of the 2 files of source 'slices' can be read"):
         SeededDataset(mixed, Compose([Read()]), skip_bad_files=True)
+
+
+def test_no_thread_goes_on_reading_when_the_filling_of_the_cache_is_broken_off():
+    """It would meet the end of Python, which aborts the process (exit code 134 instead of 1, 130 or 143)."""
+
+    def read(item):
+        if item["name"] == "first":
+            raise ValueError("broken")
+        time.sleep(0.3)
+        return item
+
+    before = threading.active_count()
+    items = [{"name": name, "image": name} for name in ("first", *map(str, range(8)))]
+    dataset = SeededDataset(items, read, cache="memory", cache_workers=2)
+    with pytest.raises(DataError):
+        dataset.prepare()
+    assert threading.active_count() == before
