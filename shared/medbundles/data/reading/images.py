@@ -4,6 +4,7 @@ PNG, JPEG, TIFF, BMP (Pillow; the content decides, not the ending), .npy and NIf
 pixels come as stored, because masks are drawn on the stored array.
 """
 
+import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +21,9 @@ from medbundles.errors import DataError, first_few
 # What matters in them comes as an exception too; a context manager would not be safe in the cache's threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+# Reading a .npy file parses its header as Python, which fails now and then in Python 3.11 when two threads do it at once
+# ("AST constructor recursion depth mismatch").
+_ONE_AT_A_TIME = threading.Lock()
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")  # modes that Pillow's convert() would cut to 8 bits
 _WHOLE_TUMOUR = ({0, 1, 2, 3, 4}, {0, 255})
 
@@ -124,7 +128,8 @@ def _stored(path: str | Path, of_picture: Callable[[Image.Image], np.ndarray]) -
         return SlicedVolume.of(volume, info).slices[0]
     if kind == "npy":
         _numpy_header(path)
-        return np.load(path, allow_pickle=False)
+        with _ONE_AT_A_TIME:
+            return np.load(path, allow_pickle=False)
     with _open(path) as picture:
         try:
             picture.load()
@@ -191,7 +196,7 @@ def _mask_pixels(image: Image.Image) -> np.ndarray:
 
 def _numpy_header(path: str | Path) -> tuple[int, ...]:
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb") as file, _ONE_AT_A_TIME:
             major, _ = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(file)

@@ -12,6 +12,8 @@ from monai.transforms import Compose, Randomizable
 from medbundles.data import SeededDataset
 from medbundles.errors import DataError
 
+ONE_AT_A_TIME = threading.Lock()
+
 
 class Read:
     """Reads a .npy file and counts."""
@@ -22,7 +24,9 @@ class Read:
     def __call__(self, item):
         with open(item["image"] + ".reads", "a") as log:
             log.write("x")
-        return {"image": torch.from_numpy(np.load(item["image"])) * self.factor, "name": item["name"]}
+        with ONE_AT_A_TIME:  # see data/reading/images.py
+            image = np.load(item["image"])
+        return {"image": torch.from_numpy(image) * self.factor, "name": item["name"]}
 
 
 class Noise(Randomizable):
