@@ -21,7 +21,7 @@ from medbundles.errors import DataError, first_few
 # What matters in them comes as an exception too; a context manager would not be safe in the cache's threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# Reading a .npy file parses its header as Python, which fails now and then in Python 3.11 when two threads do it at once
+# Reading a .npy file parses its header as Python, which fails at times in Python 3.11 when two threads do it at a time
 # ("AST constructor recursion depth mismatch").
 _ONE_AT_A_TIME = threading.Lock()
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")  # modes that Pillow's convert() would cut to 8 bits
