@@ -15,6 +15,7 @@ from medbundles.errors import ConfigError, first_few
 
 # ids that MONAI's tracking and federated client add, and what it keeps in the parser itself
 HOST_IDS = {"_meta_", "run_name", "experiment_name", "tracking_uri", "save_execute_config", "is_not_rank0"}
+NEVER_GIVEN = {"validate#dataset#augmentation"}  # what is measured are the images themselves
 
 
 def running_workflow() -> ConfigWorkflow:
@@ -88,7 +89,7 @@ def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str
     for name, value in ids(config):
         if f"{name}#".startswith(free) or name.split("#")[0] in HOST_IDS:
             continue
-        if name not in known and not _left_out(name, config):
+        if name not in known and (name in NEVER_GIVEN or not _left_out(name, config)):
             lines.append(f"unknown id {name!r}{_nearest(name, known)}")
             free += (name + "#",)
         elif _replaces_group(value, known.get(name, [])):

@@ -130,7 +130,7 @@ MODEL = {
         lambda net: net.encoder.stem.conv_1.conv.weight, torch.channels_last, True
     ),
     "compile_model": Check(common.compiled, True, 1),
-    "amp": common.amp_check(lambda inferer, net: inferer(IMAGE, net)["cls"]),
+    "amp": common.amp_check(lambda inferer, net: inferer(IMAGE, net)),
     "mask_threshold": common.threshold_check("mask_threshold", PREDICTED),
     "class_threshold": common.threshold_check("class_threshold", PREDICTED),
     "loss#seg_loss#name": Check(losses, "dice"),

@@ -88,13 +88,19 @@ def channels_last_check(weight: Callable[[Any], torch.Tensor], layout: torch.mem
     return Check(see, turned, dict.fromkeys(("training", "evaluation", "inference"), turned))
 
 
-def amp_check(infer: Callable[[Any, Any], torch.Tensor]) -> Check:
-    """Of the type that `infer(inferer, network)` gives in training, validation and inference."""
+def amp_check(infer: Callable[[Any, Any], Any]) -> Check:
+    """Of the type that a convolution computes in when training, validation and inference `infer(inferer, network)`."""
 
     def see(bench: Bench, **turned: Any) -> dict[str, torch.dtype]:
         inferers, trained = bench.parts("inferer", **turned), bench.get("network_def", **turned)
         networks = {"train": trained, "validate": trained, "inference": bench.get("network_def", "inference", **turned)}
-        return {name: infer(inferer, networks[name]).dtype for name, inferer in inferers.items()}
+        seen = {}
+        for name, inferer in inferers.items():
+            convolution = next(m for m in networks[name].modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Conv3d)))
+            hook = convolution.register_forward_hook(lambda *of, name=name: seen.update({name: of[-1].dtype}))
+            infer(inferer, networks[name])
+            hook.remove()
+        return seen
 
     return Check(see, lambda bench: not resolve_amp("auto", "cpu"))
 
