@@ -1,7 +1,5 @@
 """The ladder that each bundle climbs: parse, check, train, stop and resume, evaluate, infer, two processes, misuse."""
 
-from __future__ import annotations
-
 import csv
 import json
 import random
@@ -16,6 +14,7 @@ import pytest
 import torch
 from monai.bundle import ConfigWorkflow
 
+from medbundles.preflight.command_line import readable
 from tests.bundles.brain_tumor_ladder import BRAIN
 from tests.bundles.glioma_ladder import GLIOMA
 from tests.bundles.ladder import Bundle, differences, newest, run, run_until
@@ -66,6 +65,11 @@ def workflow(bundle: Bundle, name: str, kind: str, **settings: Any) -> ConfigWor
         str(bundle.folder / "configs" / f"{name}.json"), workflow_type=kind, logging_file=False,
         bundle_root=str(bundle.folder), **settings,
     )  # fmt: skip
+
+
+def run_in_process(flow: ConfigWorkflow) -> None:
+    flow.initialize()
+    flow.run()
 
 
 def test_configs_are_plain(bundle: Bundle) -> None:
@@ -197,10 +201,23 @@ def test_training_on_two_processes(bundle: Bundle, data: Path, tmp_path: Path) -
     shutil.rmtree(tmp_path)
 
 
-@pytest.mark.parametrize("mistake", ["misspelt", "value", "no data", "batch", "no weights"])
-def test_a_mistake_is_one_message_and_exit_code_1(bundle: Bundle, data: Path, tmp_path: Path, mistake: str) -> None:
-    settings, message = bundle.mistakes[mistake]
+def test_a_mistake_is_one_message_and_exit_code_1(bundle: Bundle, data: Path, tmp_path: Path) -> None:
+    settings, message = bundle.mistakes["misspelt"]
     done = run(bundle, ["train"], bundle.tiny | bundle.places(data, tmp_path / "runs") | settings, expect=1)
     assert message in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("mistake", ["misspelt", "value", "no data", "batch", "no weights"])
+def test_a_mistake_is_named_before_anything_is_written(
+    bundle: Bundle, data: Path, tmp_path: Path, mistake: str
+) -> None:
+    """In this process: what the command line makes of a message is the same for all."""
+    settings, message = bundle.mistakes[mistake]
+    places = {key: str(value) for key, value in bundle.places(data, tmp_path / "runs").items()}
+    flow = workflow(bundle, "train", "train", **bundle.tiny | places | settings)
+    with pytest.raises(Exception) as error:  # noqa: PT011  # MONAI wraps what its components raise
+        run_in_process(flow)
+    assert message in readable(error.value)
     assert not (tmp_path / "runs").exists()
