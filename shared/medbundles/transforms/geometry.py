@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from monai.transforms import Transform
+from monai.utils import ensure_tuple_rep
 from torch.nn.functional import interpolate, pad
 
-from medbundles.errors import ConfigError, in_range
+from medbundles.errors import in_range
 from medbundles.transforms.head import head_mask
 from medbundles.transforms.normalise import BACKGROUND
 
@@ -70,13 +71,10 @@ class ResizeSquare(Transform):
 
     Args:
         size: S in pixels.
-
-    Raises:
-        ConfigError: size is not a positive whole number.
     """
 
     def __init__(self, size: int = 256):
-        self.size = positive_sizes("size", size, 1) * 2
+        self.size = ensure_tuple_rep(size, 2)
 
     def __call__(self, data: dict) -> dict:
         item = dict(data)
@@ -91,19 +89,6 @@ class ResizeSquare(Transform):
             mask = torch.as_tensor(np.ascontiguousarray(item["mask"]), dtype=torch.uint8)
             item["mask"] = interpolate(padded(mask, self.size)[None], self.size, mode="nearest-exact")[0]
         return item
-
-
-def positive_sizes(setting: str, size: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    """The length of each axis; one number stands for all.
-
-    Raises:
-        ConfigError: not so many positive whole numbers.
-    """
-    sizes = (size,) * axes if isinstance(size, int) else tuple(size)
-    if len(sizes) != axes or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
-        several = f", nor {axes} of them" if axes > 1 else ""
-        raise ConfigError(f"{setting}: {size!r} is not a positive whole number{several}.")
-    return sizes
 
 
 def padded(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
