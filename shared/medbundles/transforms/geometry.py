@@ -52,13 +52,14 @@ class CropToHead(Transform):
 
 def head_box(head: np.ndarray, margin: float) -> tuple[int, ...]:
     """Starts, then lengths of the box around the True pixels of a mask (H, W) or (X, Y, Z); see `CropToHead`."""
-    axes = range(head.ndim)
-    found = [np.flatnonzero(head.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
-    if not found[0].size or any(np.ptp(f) + 1 < n / 20 for f, n in zip(found, head.shape, strict=True)):
-        return (*(0 for _ in axes), *head.shape)
-    extra = round(margin * max(np.ptp(f) + 1 for f in found))
-    starts = [max(0, int(f[0]) - extra) for f in found]
-    stops = [min(n, int(f[-1]) + 1 + extra) for f, n in zip(found, head.shape, strict=True)]
+    from scipy import ndimage
+
+    found = ndimage.find_objects(head.astype(np.uint8))
+    if not found or any(side.stop - side.start < n / 20 for side, n in zip(found[0], head.shape, strict=True)):
+        return (*(0 for _ in head.shape), *head.shape)
+    extra = round(margin * max(side.stop - side.start for side in found[0]))
+    starts = [max(0, side.start - extra) for side in found[0]]
+    stops = [min(n, side.stop + extra) for side, n in zip(found[0], head.shape, strict=True)]
     return (*starts, *(stop - start for start, stop in zip(starts, stops, strict=True)))
 
 
