@@ -84,12 +84,11 @@ class PlateauScheduler:
         self.last_epoch += 1
         if self.last_epoch <= self.warmup_epochs:
             self._warm_up()
-        else:
-            if metric is not None:
-                self.last_metric = float(metric)
-                self.plateau.step(self.last_metric)
-            elif self.last_metric is not None:  # the patience has begun: an epoch without improvement
-                self.plateau.step(math.inf if self.plateau.mode == "min" else -math.inf)
+        elif metric is not None:
+            self.last_metric = float(metric)
+            self.plateau.step(self.last_metric)
+        elif self.last_metric is not None:  # the patience has begun: an epoch without improvement
+            self.plateau.step(math.inf if self.plateau.mode == "min" else -math.inf)
 
     def get_last_lr(self) -> list[float]:
         """The current learning rate of each parameter group."""
