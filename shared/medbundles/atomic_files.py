@@ -47,7 +47,9 @@ def replace_atomic(path: str | os.PathLike, flush: bool = True) -> Iterator[Path
         if flush:
             _to_disk(path.parent)
     except OSError as error:
-        raise MedbundlesError(_reason(path, error)) from error
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        why = ", the disk is full" if is_full else f": {error.strerror or error}"
+        raise MedbundlesError(f"{path}: cannot be written{why}.{_kept(path)}") from error
     except RuntimeError as error:
         if not any(words in str(error) for words in WRITER_FAILED):
             raise
@@ -98,12 +100,6 @@ def _to_disk(path: Path) -> None:
             raise
     finally:
         os.close(handle)
-
-
-def _reason(path: Path, error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{path}: cannot be written, the disk is full.{_kept(path)}"
-    return f"{path}: cannot be written: {error.strerror or error}.{_kept(path)}"
 
 
 def _kept(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Errors that a user can mend: one readable message that says what is wrong, where, and what would be right."""
 
 import difflib
+import operator
 from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import Any
@@ -68,37 +69,28 @@ def one_of(setting: str, value: Any, names: Iterable[Any]) -> None:
         raise ConfigError(f"{setting}: {value!r} is unknown; use one of: {', '.join(map(str, allowed))}{hint}")
 
 
-def in_range(
-    setting: str,
-    value: float,
-    *,
-    minimum: float | None = None,
-    above: float | None = None,
-    maximum: float | None = None,
-    below: float | None = None,
-) -> None:
+COMPARISONS = {
+    "minimum": ("at least", operator.ge),
+    "above": ("above", operator.gt),
+    "maximum": ("at most", operator.le),
+    "below": ("below", operator.lt),
+}
+
+
+def in_range(setting: str, value: float, **limits: float) -> None:
     """Refuse what is no number in the range; NaN is outside of every range.
 
     Args:
         setting: what the value was given for.
         value: as it was given.
-        minimum: the smallest that is allowed.
-        above: all that are allowed are larger.
-        maximum: the largest that is allowed.
-        below: all that are allowed are smaller.
+        limits: minimum and maximum, the smallest and the largest that are allowed; above and below, where all that are
+            allowed are larger or smaller than the limit.
 
     Raises:
         ConfigError: it is outside, or no number.
     """
-    limits = (
-        ("at least", minimum, lambda limit: value >= limit),
-        ("above", above, lambda limit: value > limit),
-        ("at most", maximum, lambda limit: value <= limit),
-        ("below", below, lambda limit: value < limit),
-    )
-    given = [(words, limit, holds) for words, limit, holds in limits if limit is not None]
     is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not all(holds(limit) for _, limit, holds in given):
-        range_in_words = " and ".join(f"{words} {limit:g}" for words, limit, _ in given)
+    if not is_number or not all(COMPARISONS[kind][1](value, limit) for kind, limit in limits.items()):
+        range_in_words = " and ".join(f"{COMPARISONS[kind][0]} {limit:g}" for kind, limit in limits.items())
         kind = "" if is_number else "a number, "
         raise ConfigError(f"{setting}: {value!r} is not allowed; it must be {kind}{range_in_words}.")

@@ -20,6 +20,7 @@ from medbundles.errors import ConfigError, one_of
 from medbundles.losses import ClassificationLoss, LDAMLoss, MultitaskLoss, SegmentationLoss
 from medbundles.networks import GradingResNet, MultitaskUNet
 from medbundles.optimizers import build_optimizer, build_scheduler
+from medbundles.preflight.schema import check_value
 from tests.bundles.setting_cases import BRAIN, GLIOMA, Case
 
 
@@ -108,6 +109,20 @@ def test_component_and_schema_have_the_same_limits(build, argument, case, settin
         for value in outside:
             with pytest.raises(ConfigError):
                 build(**{argument: value})
+
+
+@pytest.mark.parametrize(
+    ("case", "setting", "values"),
+    [
+        (BRAIN, "image_size", [0, 1.5, True]),
+        (BRAIN, "mask_threshold", [1.5, "best", True, float("nan")]),
+        (GLIOMA, "class_threshold", [1.5, "best", True, float("nan")]),
+        (GLIOMA, "spatial_size", [0, [32, 32], [32, 32, 1.5], True, [32, 32, -1]]),
+    ],
+)
+def test_what_the_transforms_leave_to_the_schema_is_refused_by_it(case, setting, values):
+    for value in values:
+        assert "allowed" in check_value(case.settings[setting], value)
 
 
 def test_the_nearest_name_is_given():

@@ -16,12 +16,4 @@ from medbundles.data.lists.slices import slice_datalist
 from medbundles.data.lists.splits import check_no_leak, split_by_patient
 from medbundles.data.problems import Problems
 from medbundles.data.reading.images import check_header, read_image, read_mask
-from medbundles.data.reading.nifti import VolumeInfo
-from medbundles.data.reading.volumes import (
-    SlicedVolume,
-    axial_slices,
-    from_axial_slices,
-    open_volume,
-    read_volume,
-    write_volume,
-)
+from medbundles.data.reading.volumes import axial_slices, from_axial_slices, open_volume, read_volume, write_volume

@@ -6,10 +6,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 def bare_network(network: nn.Module) -> nn.Module:
     """The module inside DistributedDataParallel and torch.compile; the network itself where there is neither."""
-    while True:
-        if isinstance(network, DistributedDataParallel):
-            network = network.module
-        elif hasattr(network, "_orig_mod"):  # torch.compile
-            network = network._orig_mod  # type: ignore[assignment]
-        else:
-            return network
+    of_compiled = getattr(network, "_orig_mod", None)
+    inner = network.module if isinstance(network, DistributedDataParallel) else of_compiled
+    return network if inner is None else bare_network(inner)

@@ -67,7 +67,14 @@ def plain_name(name: str) -> str:
 
 
 def load_weights(
-    network: nn.Module, source: str | Path | Mapping[str, torch.Tensor], min_share: float = 0.99
+    network: nn.Module,
+    source: str | Path | Mapping[str, torch.Tensor],
+    min_share: float = 0.99,
+    *,
+    where: object = "the given state dict",
+    called: str = "network",
+    advice: str = "Give the network the parameters these weights were trained with.",
+    uncounted: str | tuple[str, ...] = (),
 ) -> list[str]:
     """Give a network the weights that match by name and shape; nothing is changed when too few do.
 
@@ -75,6 +82,10 @@ def load_weights(
         network: may be wrapped in DistributedDataParallel or compiled; so may the one the weights come from.
         source: a file (see `read_weights`) or a state dict.
         min_share: least share of the network's tensors that must match, 0 to 1.
+        where: a state dict comes from, for messages.
+        called: what messages call the network.
+        advice: what would be right, for the error.
+        uncounted: endings of the names of tensors that are left alone and do not count.
 
     Returns:
         The tensors of the network that keep their values, then those that only the file has, each with the reason.
@@ -82,36 +93,9 @@ def load_weights(
     Raises:
         CheckpointError: for an unreadable file, or fewer matches; names the tensors that are missing or differ.
     """
-    weights = source if isinstance(source, Mapping) else read_weights(source)
-    where = "the given state dict" if weights is source else source
-    advice = "Give the network the parameters these weights were trained with."
-    return give_weights(network, weights, min_share, where, advice)
-
-
-def give_weights(
-    network: nn.Module,
-    weights: Mapping[str, torch.Tensor],
-    min_share: float,
-    where: object,
-    advice: str,
-    called: str = "network",
-    uncounted: str | tuple[str, ...] = (),
-) -> list[str]:
-    """As `load_weights`, from tensors that have been read.
-
-    Args:
-        network: likewise.
-        weights: name -> tensor.
-        min_share: likewise.
-        where: the weights come from, for messages.
-        advice: what would be right, for the error.
-        called: what messages call the network.
-        uncounted: endings of the names of tensors that are left alone and do not count.
-
-    Raises:
-        CheckpointError: fewer match.
-    """
-    left = {plain_name(name): value for name, value in weights.items() if not name.endswith(uncounted)}
+    if not isinstance(source, Mapping):
+        source, where = read_weights(source), source
+    left = {plain_name(name): value for name, value in source.items() if not name.endswith(uncounted)}
     own = {name: value for name, value in network.state_dict().items() if not name.endswith(uncounted)}
     matched, skipped = {}, []
     for name, value in own.items():

@@ -9,14 +9,14 @@ import torch
 
 from medbundles.errors import CheckpointError, first_few
 from medbundles.networks.grading_resnet import BLOCKS, GradingResNet
-from medbundles.networks.loading import give_weights, plain_name, read_weights
+from medbundles.networks.loading import load_weights, plain_name, read_weights
 
 logger = logging.getLogger("medbundles")
 NAMES = re.compile(r"conv1\.|bn1\.|layer[1-4]\.")  # what belongs to a ResNet's backbone
 COUNTER = "num_batches_tracked"  # a counter that older files lack, and that nothing depends on
 
 
-def load_medicalnet(network: GradingResNet, path: str | Path, min_share: float = 0.99) -> list[str]:
+def load_medicalnet(network: GradingResNet, path: str | Path) -> list[str]:
     """Give the backbone a pretrained file's weights; nothing is changed when too few of them fit.
 
     The file is MedicalNet's as published ({"state_dict": {"module.conv1.weight": ...}}) or a plain state dict. Where
@@ -26,7 +26,6 @@ def load_medicalnet(network: GradingResNet, path: str | Path, min_share: float =
     Args:
         network: its head keeps its values.
         path: the file; only tensors are read, code in it is never run.
-        min_share: least share of the backbone's tensors that must fit, 0 to 1.
 
     Returns:
         The tensors of the backbone that keep their values, then those that only the file has, each with the reason.
@@ -41,7 +40,7 @@ def load_medicalnet(network: GradingResNet, path: str | Path, min_share: float =
     if first is not None and first.dim() == 5 and first.shape[1] != channels:
         logger.info("%s: the first convolution is adapted to %d channels", where, channels)
         weights["conv1.weight"] = first.sum(dim=1, keepdim=True).repeat(1, channels, 1, 1, 1) / channels
-    return give_weights(network.backbone, weights, min_share, where, wanted, called="backbone", uncounted=COUNTER)
+    return load_weights(network.backbone, weights, where=where, called="backbone", advice=wanted, uncounted=COUNTER)
 
 
 def _check_depth(weights: Mapping[str, torch.Tensor], depth: int, where: str) -> None:

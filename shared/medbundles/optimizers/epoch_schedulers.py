@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from medbundles.optimizers.schedules import AfterWarmUp, WarmUp, constant
+from medbundles.optimizers.schedules import Factor
 
 
 class ClosedFormScheduler(LambdaLR):
@@ -53,7 +53,8 @@ class PlateauScheduler:
 
     Args:
         optimizer: its groups' rates are the base rates.
-        warm_up: before the plateau schedule.
+        warm_up: the factors before the plateau schedule, 1 from then on.
+        warmup_epochs: how many these are.
         mode: max (a higher metric is better) or min.
         factor: the rate is multiplied by it.
         patience: epochs without improvement that are tolerated.
@@ -63,14 +64,15 @@ class PlateauScheduler:
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        warm_up: WarmUp,
+        warm_up: Factor,
+        warmup_epochs: int,
         mode: str,
         factor: float,
         patience: int,
         monitor: str | None = None,
     ):
         self.optimizer, self.monitor = optimizer, monitor
-        self.warm_up, self.factor = warm_up, AfterWarmUp(warm_up, constant)
+        self.warm_up, self.warmup_epochs = warm_up, warmup_epochs
         self.base_lrs = [group["lr"] for group in optimizer.param_groups]
         self.plateau = ReduceLROnPlateau(optimizer, mode=mode, factor=factor, patience=patience)  # type: ignore[arg-type]
         self.last_epoch = 0
@@ -80,14 +82,13 @@ class PlateauScheduler:
     def step(self, metric: float | None = None) -> None:
         """End an epoch; `metric` is its monitored validation value, None if it was not validated."""
         self.last_epoch += 1
-        if self.last_epoch <= self.warm_up.epochs:
+        if self.last_epoch <= self.warmup_epochs:
             self._warm_up()
-        else:
-            if metric is not None:
-                self.last_metric = float(metric)
-                self.plateau.step(self.last_metric)
-            elif self.last_metric is not None:  # the patience has begun: an epoch without improvement
-                self.plateau.step(math.inf if self.plateau.mode == "min" else -math.inf)
+        elif metric is not None:
+            self.last_metric = float(metric)
+            self.plateau.step(self.last_metric)
+        elif self.last_metric is not None:  # the patience has begun: an epoch without improvement
+            self.plateau.step(math.inf if self.plateau.mode == "min" else -math.inf)
 
     def get_last_lr(self) -> list[float]:
         """The current learning rate of each parameter group."""
@@ -113,7 +114,7 @@ class PlateauScheduler:
 
     def _warm_up(self) -> None:
         """Set the rates of an epoch of the warm-up, or of the first one after it."""
-        self._set([base_lr * self.factor(self.last_epoch) for base_lr in self.base_lrs])
+        self._set([base_lr * self.warm_up(self.last_epoch) for base_lr in self.base_lrs])
 
     def _set(self, lrs: list[float]) -> None:
         for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):

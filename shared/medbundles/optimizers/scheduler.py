@@ -6,7 +6,7 @@ import torch
 
 from medbundles.errors import in_range, one_of, refuse
 from medbundles.optimizers.epoch_schedulers import ClosedFormScheduler, EpochScheduler, PlateauScheduler
-from medbundles.optimizers.schedules import AfterWarmUp, Factor, WarmUp, constant, cosine, polynomial, step
+from medbundles.optimizers.schedules import Factor, after_warm_up, constant, cosine, polynomial, step
 from medbundles.rules import Rule, has_rules
 
 SCHEDULES = ("cosine", "step", "plateau", "polynomial", "constant")
@@ -74,9 +74,10 @@ def build_scheduler(
     one_of("scheduler#mode", mode, ("max", "min"))
     in_range("scheduler#warmup_epochs", warmup_epochs, minimum=0)
     refuse([_ends_after_warm_up(warmup_epochs, epochs, name, T_max)])
-    warm_up = WarmUp(warmup_epochs, warmup_type)
+    warmed_up = partial(after_warm_up, warmup_epochs=warmup_epochs, warmup_type=warmup_type)
     if name == "plateau":
-        return PlateauScheduler(optimizer, warm_up, mode, factor, patience, monitor)
+        warm_up = partial(warmed_up, schedule=constant)
+        return PlateauScheduler(optimizer, warm_up, warmup_epochs, mode, factor, patience, monitor)
     span = _end(epochs, name, T_max) - warmup_epochs
     schedules: dict[str, Factor] = {
         "step": partial(step, step_size=step_size, gamma=gamma),
@@ -86,5 +87,5 @@ def build_scheduler(
     factors: list[Factor] = []
     for group in optimizer.param_groups:
         schedules["cosine"] = partial(cosine, span=span, eta_min=eta_min, base_lr=group["lr"])
-        factors.append(AfterWarmUp(warm_up, schedules[name]))
+        factors.append(partial(warmed_up, schedule=schedules[name]))
     return ClosedFormScheduler(optimizer, factors)

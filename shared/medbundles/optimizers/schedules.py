@@ -6,25 +6,22 @@ old curve; and torch's cosine rises again after T_max.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 Factor = Callable[[int], float]  # epoch -> what the base learning rate is multiplied by
 
 
-@dataclass(frozen=True)
-class WarmUp:
-    """Factor on the learning rate in the first epochs: epoch i = 0 .. epochs - 1 has (i + 1) / (epochs + 1), or 0.1.
+def after_warm_up(epoch: int, schedule: Factor, warmup_epochs: int, warmup_type: str) -> float:
+    """A warm-up, then a schedule from its own epoch 0 on.
 
     Args:
-        epochs: length; 0: none.
-        kind: linear or constant (0.1).
+        epoch: since the start.
+        schedule: what follows the warm-up.
+        warmup_epochs: length of the warm-up; 0: none.
+        warmup_type: linear ((epoch + 1) / (warmup_epochs + 1)) or constant (0.1).
     """
-
-    epochs: int = 0
-    kind: str = "linear"
-
-    def __call__(self, epoch: int) -> float:
-        return (epoch + 1) / (self.epochs + 1) if self.kind == "linear" else 0.1
+    if epoch >= warmup_epochs:
+        return schedule(epoch - warmup_epochs)
+    return (epoch + 1) / (warmup_epochs + 1) if warmup_type == "linear" else 0.1
 
 
 def cosine(epoch: int, span: int, eta_min: float, base_lr: float) -> float:
@@ -55,16 +52,3 @@ def polynomial(epoch: int, span: int, power: float) -> float:
 def constant(epoch: int) -> float:
     """The base learning rate."""
     return 1.0
-
-
-@dataclass(frozen=True)
-class AfterWarmUp:
-    """A warm-up, then the schedule from its own epoch 0 on. Picklable, one per parameter group."""
-
-    warm_up: WarmUp
-    schedule: Factor
-
-    def __call__(self, epoch: int) -> float:
-        if epoch < self.warm_up.epochs:
-            return self.warm_up(epoch)
-        return self.schedule(epoch - self.warm_up.epochs)

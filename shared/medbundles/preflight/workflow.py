@@ -3,7 +3,7 @@
 import difflib
 import inspect
 import json
-import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from pydoc import locate
@@ -26,12 +26,10 @@ def running_workflow() -> ConfigWorkflow:
     Raises:
         RuntimeError: called from anywhere else.
     """
-    frame = sys._getframe(1)
-    while frame is not None:
+    for frame, _ in traceback.walk_stack(None):
         caller = frame.f_locals.get("self")
         if isinstance(caller, ConfigWorkflow):
             return caller
-        frame = frame.f_back  # type: ignore[assignment]
     raise RuntimeError("the preflight is an item of a bundle's `run` list and cannot be built outside it")
 
 

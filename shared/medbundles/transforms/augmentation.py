@@ -1,7 +1,6 @@
 """The random changes of a training slice."""
 
 import math
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -41,20 +40,8 @@ class Augmentation(RandomChanges):
         contrast: distances from the head's mean are multiplied by 1 +- up to this.
         gamma: the image, scaled to [0, 1], is raised to the power 1 +- up to this, and scaled back.
         background: value of what is not head.
-
-    Raises:
-        ConfigError: a value outside its range.
     """
 
-    RANGES: ClassVar[dict[str, tuple[float, float]]] = {
-        **RandomChanges.RANGES,
-        "random_flip_h": (0, 1),
-        "random_flip_v": (0, 1),
-        "elastic_alpha": (0, 1000),
-        "elastic_sigma": (0.5, 50),
-        "gaussian_blur": (0, 1),
-    }
-    FLAGS = ("enabled", "elastic_deform")
     nearly_background = 1e-3  # our resampling of zeros gives a few float errors
 
     def __init__(

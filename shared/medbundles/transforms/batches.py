@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from ignite.utils import convert_tensor
 from monai.engines import PrepareBatch
 
 
@@ -20,13 +21,9 @@ class PrepareMaskBatch(PrepareBatch):
         non_blocking: bool = False,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, Any]:
-        def move(value: Any) -> Any:
-            return value.to(device=device, non_blocking=non_blocking) if torch.is_tensor(value) else value
-
         image = batchdata["image"].to(device=device, non_blocking=non_blocking, **kwargs)
         target = self.target(batchdata)
-        moved = {key: move(value) for key, value in target.items()} if isinstance(target, dict) else move(target)
-        return image, moved
+        return image, None if target is None else convert_tensor(target, device, non_blocking)
 
     def target(self, batchdata: dict[str, Any]) -> Any:
         """What the loss gets beside the prediction: a tensor, a dict of them, or None."""

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from monai.transforms import Transform
+from monai.utils import ensure_tuple_rep
 from torch.nn.functional import interpolate, pad
 
-from medbundles.errors import ConfigError, in_range
+from medbundles.errors import in_range
 from medbundles.transforms.head import head_mask
 from medbundles.transforms.normalise import BACKGROUND
 
@@ -51,13 +52,14 @@ class CropToHead(Transform):
 
 def head_box(head: np.ndarray, margin: float) -> tuple[int, ...]:
     """Starts, then lengths of the box around the True pixels of a mask (H, W) or (X, Y, Z); see `CropToHead`."""
-    axes = range(head.ndim)
-    found = [np.flatnonzero(head.any(axis=tuple(other for other in axes if other != axis))) for axis in axes]
-    if not found[0].size or any(np.ptp(f) + 1 < n / 20 for f, n in zip(found, head.shape, strict=True)):
-        return (*(0 for _ in axes), *head.shape)
-    extra = round(margin * max(np.ptp(f) + 1 for f in found))
-    starts = [max(0, int(f[0]) - extra) for f in found]
-    stops = [min(n, int(f[-1]) + 1 + extra) for f, n in zip(found, head.shape, strict=True)]
+    from scipy import ndimage
+
+    found = ndimage.find_objects(head.astype(np.uint8))
+    if not found or any(side.stop - side.start < n / 20 for side, n in zip(found[0], head.shape, strict=True)):
+        return (*(0 for _ in head.shape), *head.shape)
+    extra = round(margin * max(side.stop - side.start for side in found[0]))
+    starts = [max(0, side.start - extra) for side in found[0]]
+    stops = [min(n, side.stop + extra) for side, n in zip(found[0], head.shape, strict=True)]
     return (*starts, *(stop - start for start, stop in zip(starts, stops, strict=True)))
 
 
@@ -70,13 +72,10 @@ class ResizeSquare(Transform):
 
     Args:
         size: S in pixels.
-
-    Raises:
-        ConfigError: size is not a positive whole number.
     """
 
     def __init__(self, size: int = 256):
-        self.size = positive_sizes("size", size, 1) * 2
+        self.size = ensure_tuple_rep(size, 2)
 
     def __call__(self, data: dict) -> dict:
         item = dict(data)
@@ -91,19 +90,6 @@ class ResizeSquare(Transform):
             mask = torch.as_tensor(np.ascontiguousarray(item["mask"]), dtype=torch.uint8)
             item["mask"] = interpolate(padded(mask, self.size)[None], self.size, mode="nearest-exact")[0]
         return item
-
-
-def positive_sizes(setting: str, size: int | Sequence[int], axes: int) -> tuple[int, ...]:
-    """The length of each axis; one number stands for all.
-
-    Raises:
-        ConfigError: not so many positive whole numbers.
-    """
-    sizes = (size,) * axes if isinstance(size, int) else tuple(size)
-    if len(sizes) != axes or any(not isinstance(n, int) or isinstance(n, bool) or n < 1 for n in sizes):
-        several = f", nor {axes} of them" if axes > 1 else ""
-        raise ConfigError(f"{setting}: {size!r} is not a positive whole number{several}.")
-    return sizes
 
 
 def padded(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

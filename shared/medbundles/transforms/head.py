@@ -86,7 +86,7 @@ def _head_in_picture(x: np.ndarray) -> np.ndarray:
 
 def _without_frame(x: np.ndarray) -> tuple[slice, slice]:
     """Rows and columns of x (H, W) inside a frame: bright, even lines in the outer tenth of any side."""
-    dark = quantile(x[::2, ::2], 0.1)
+    (dark,) = quantiles(x[::2, ::2], 0.1)
 
     def thickness(lines: np.ndarray) -> int:
         outer = np.sort(lines[: max(3, len(lines) // 10)], axis=1)
@@ -144,19 +144,20 @@ def _head(x: np.ndarray, white: np.ndarray | None = None) -> np.ndarray:
 def _levels(border: np.ndarray, pixels: np.ndarray) -> tuple[float, float, float]:
     """Level of the background, how far bright tissue lies above it, and the background's noise, for one channel."""
     dark = border[border < 0.5]
-    background, upper = (quantile(dark, 0.5), quantile(dark, 0.75)) if dark.size else (0.0, 0.0)
+    background, upper = quantiles(dark, 0.5, 0.75) if dark.size else (0.0, 0.0)
     tissue = pixels[pixels > background + 0.05]
-    bright = quantile(tissue, 0.9) - background if tissue.size else 1.0
+    bright = quantiles(tissue, 0.9)[0] - background if tissue.size else 1.0
     # Four standard deviations; the border may also hold dark tissue, hence the limit.
     return background, bright, min(6 * (upper - background), 0.25 * bright)
 
 
-def quantile(values: np.ndarray, q: float) -> float:
-    """Value below which the fraction q of the values lies (no interpolation).
+def quantiles(values: np.ndarray, *fractions: float) -> list[float]:
+    """For each fraction the value below which so much of the values lies (no interpolation).
 
     Sorts: numpy's percentile takes milliseconds where many pixels are equal, as in a background.
     """
-    return float(np.sort(values, axis=None)[int(q * (values.size - 1))])
+    ordered = np.sort(values, axis=None)
+    return [float(ordered[int(q * (ordered.size - 1))]) for q in fractions]
 
 
 def components_at(

@@ -4,7 +4,7 @@ import numpy as np
 from monai.transforms import Transform
 
 from medbundles.errors import DataError
-from medbundles.transforms.head import head_mask
+from medbundles.transforms.head import head_mask, quantiles
 
 BACKGROUND = -4.0  # what is not head, in every source: below its darkest pixels (-2 to -3), and what padding fills in
 # In volumes the background is 0, the head's median: a convolution then gives 0 there whatever its weights are. With
@@ -51,8 +51,7 @@ class HeadNormalise(Transform):
         for channel in np.flatnonzero(high > low):
             pixels = image[channel][head]
             # Every fourth pixel gives the quartiles of a head well enough.
-            some = np.sort(pixels[:: 4 if pixels.size > 4000 else 1])
-            q1, median, q3 = (float(some[int(q * (some.size - 1))]) for q in (0.25, 0.5, 0.75))
+            q1, median, q3 = quantiles(pixels[:: 4 if pixels.size > 4000 else 1], 0.25, 0.5, 0.75)
             spread = max((q3 - q1) / 1.349, 1e-3 * float(high[channel] - low[channel]))
             scale, shift = np.float32(1 / spread), np.float32(median)
             normalised[channel][head] = np.clip((pixels - shift) * scale, BACKGROUND, BRIGHTEST)

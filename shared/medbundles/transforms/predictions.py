@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from monai.transforms import Transform
 
-from medbundles.errors import ConfigError, in_range, one_of
+from medbundles.errors import ConfigError, one_of
 
 MASK_RULES = ("foreground", "classes", "regions")
 
@@ -37,8 +37,8 @@ class Predictions(Transform):
         mask_rule: "foreground", "classes" or "regions".
 
     Raises:
-        ConfigError: a threshold that is neither "auto" nor between 0 and 1, or one of the masks with "classes", which
-            has none; an unknown rule. When it is called: a network with a single class logit.
+        ConfigError: a threshold of the masks with "classes", which has none; an unknown rule. When it is called: a
+            network with a single class logit.
     """
 
     def __init__(
@@ -50,7 +50,6 @@ class Predictions(Transform):
         self.mask_threshold, self.class_threshold = mask_threshold, class_threshold
         one_of("mask_rule", mask_rule, MASK_RULES)
         self.mask_rule = mask_rule
-        self.thresholds()  # wrong ones are refused now
         if mask_rule == "classes" and mask_threshold != "auto":
             raise ConfigError(
                 f"mask_threshold {mask_threshold!r} does nothing with the mask_rule 'classes': leave it out"
@@ -70,18 +69,15 @@ class Predictions(Transform):
                 raise ConfigError("the network gives one class logit; it must give one for each class, two for yes/no")
             prob = pred["prob"] = pred["cls"].detach().double().softmax(dim=1)
             if prob.shape[1] == 2:
-                limit = threshold_value("class_threshold", self.class_threshold)
-                pred["class"] = (prob[:, 1] >= limit).long()
+                pred["class"] = (prob[:, 1] >= _number(self.class_threshold)).long()
             else:
                 pred["class"] = prob.argmax(dim=1)
         return {**data, "pred": pred}
 
     def thresholds(self) -> dict[str, float | None]:
         """The two thresholds as numbers, None for one that decides nothing."""
-        mask = None if self.mask_rule == "classes" else threshold_value("mask_threshold", self.mask_threshold)
-        return {
-            "mask_threshold": mask, "class_threshold": threshold_value("class_threshold", self.class_threshold),
-        }  # fmt: skip
+        mask = None if self.mask_rule == "classes" else _number(self.mask_threshold)
+        return {"mask_threshold": mask, "class_threshold": _number(self.class_threshold)}
 
     def _mask_probabilities(self, seg: torch.Tensor) -> torch.Tensor:
         if seg.shape[1] > 1 and self.mask_rule == "classes":
@@ -94,7 +90,7 @@ class Predictions(Transform):
         """Probabilities (B, K, ...) -> masks (B, K, ...), bool."""
         if self.mask_rule == "classes" and mask_prob.shape[1] > 1:
             return _one_hot(torch.cat([1 - mask_prob.sum(dim=1, keepdim=True), mask_prob], dim=1))
-        return mask_prob >= threshold_value("mask_threshold", self.mask_threshold)
+        return mask_prob >= _number(self.mask_threshold)
 
 
 def _one_hot(values: torch.Tensor) -> torch.Tensor:
@@ -110,9 +106,6 @@ def _named(key: str, values: torch.Tensor) -> dict[str, torch.Tensor]:
     return {"seg": values, "mask": values} if key == "label" else {"seg": values}
 
 
-def threshold_value(name: str, value: float | str) -> float:
-    """The number that a threshold stands for ("auto" is 0.5)."""
-    if value == "auto":
-        return 0.5
-    in_range(f"{name}, if not 'auto'", value, minimum=0, maximum=1)  # type: ignore[arg-type]
-    return float(value)
+def _number(threshold: float | str) -> float:
+    """The number that a threshold stands for."""
+    return 0.5 if threshold == "auto" else float(threshold)

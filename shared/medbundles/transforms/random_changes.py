@@ -2,14 +2,13 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from monai.transforms import RandomizableTransform
 from monai.utils import convert_to_tensor
 
-from medbundles.errors import ConfigError, in_range
 from medbundles.transforms import intensities
 
 MODES = ("bilinear", "nearest")  # how an image and its mask are resampled
@@ -26,33 +25,15 @@ class RandomChanges(RandomizableTransform):
     False. The tensors it read stay as they were.
 
     Args:
-        settings: the arguments of the subclass by name, those in `RANGES` and `FLAGS` and "background" among them.
+        settings: the arguments of the subclass by name; a bundle's schema says their ranges.
         black: the darkest value of the head.
-
-    Raises:
-        ConfigError: a value outside its range.
     """
 
-    # name -> smallest and largest allowed number; a subclass adds its own
-    RANGES: ClassVar[dict[str, tuple[float, float]]] = {
-        "random_rotate": (0, 180),
-        "random_scale": (0, 0.5),
-        "gaussian_noise": (0, 0.1),
-        "brightness": (0, 0.5),
-        "contrast": (0, 0.5),
-        "gamma": (0, 0.5),
-    }
-    FLAGS: ClassVar[tuple[str, ...]] = ("enabled",)  # names of what is True or False
     nearly_background = 0.0  # how far from the background resampling may leave what is no head
     noise_rng: np.random.Generator  # drawn by `randomize`
 
     def __init__(self, settings: Mapping[str, Any], black: float):
         super().__init__()
-        for name, (low, high) in self.RANGES.items():
-            in_range(f"augmentation: {name}", settings[name], minimum=low, maximum=high)
-        for name in self.FLAGS:
-            if not isinstance(settings[name], bool):
-                raise ConfigError(f"augmentation: {name}: {settings[name]!r} is not allowed; use True or False")
         self.enabled, self.background, self.black = settings["enabled"], settings["background"], black
         self.random_rotate, self.random_scale = settings["random_rotate"], settings["random_scale"]
         self.brightness, self.contrast, self.gamma = (settings[name] for name in ("brightness", "contrast", "gamma"))

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from monai.networks.layers import gaussian_1d
 from monai.transforms import Transform
+from monai.utils import ensure_tuple_rep
 from torch.nn.functional import interpolate
 
-from medbundles.transforms.geometry import padded, positive_sizes
+from medbundles.transforms.geometry import padded
 from medbundles.transforms.normalise import VOLUME_BACKGROUND
 
 # What a batch is made of; the rest (crop box, lists of paths) would not collate.
@@ -24,13 +25,10 @@ class ResizeVolume(Transform):
     Args:
         spatial_size: [X, Y, Z] in voxels, or one number for all three.
         background: what is padded with.
-
-    Raises:
-        ConfigError: not three positive whole numbers.
     """
 
     def __init__(self, spatial_size: int | Sequence[int] = 128, background: float = VOLUME_BACKGROUND):
-        self.spatial_size, self.background = positive_sizes("spatial_size", spatial_size, 3), background
+        self.spatial_size, self.background = ensure_tuple_rep(spatial_size, 3), background
 
     def __call__(self, data: dict) -> dict:
         item = {key: data[key] for key in KEPT if key in data}

@@ -1,7 +1,6 @@
 """The random changes of a training volume."""
 
 import math
-from typing import ClassVar
 
 import torch
 from monai.transforms import RandAffine, RandFlip
@@ -31,12 +30,7 @@ class VolumeAugmentation(RandomChanges):
         gaussian_noise: standard deviation, as a fraction of the image's range (black to brightest voxel).
         background: value of what is not head.
         black: the darkest value of the head.
-
-    Raises:
-        ConfigError: a value outside its range.
     """
-
-    RANGES: ClassVar[dict[str, tuple[float, float]]] = {**RandomChanges.RANGES, "random_flip": (0, 1)}
 
     def __init__(
         self,

@@ -72,14 +72,6 @@ def test_fits_the_engine_and_keeps_gradients_out():
     assert set(pred) == {"seg", "cls"}
 
 
-@pytest.mark.parametrize("value", [1.5, "best", True, float("nan")])
-def test_bad_threshold_is_refused(value):
-    with pytest.raises(
-        ConfigError, match=r"class_threshold, if not 'auto': .* is not allowed; it must be .*at least 0 and at most 1"
-    ):
-        Predictions(class_threshold=value)
-
-
 def test_plain_tensors_are_class_logits_and_labels():
     """A network with one output, and the labels that MONAI's own batch preparation gives."""
     pred, label = torch.randn(3, 2), torch.tensor([0, 1, 1])

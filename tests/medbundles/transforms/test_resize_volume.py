@@ -6,7 +6,6 @@ import torch
 from monai.transforms import Resize
 from torch.utils.data import default_collate
 
-from medbundles.errors import ConfigError
 from medbundles.transforms import VOLUME_BACKGROUND, ResizeVolume
 
 
@@ -59,9 +58,3 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(volume):
     torch.set_num_threads(before)
     assert torch.equal(results[0], results[1])
     assert torch.equal(results[0], results[2])
-
-
-@pytest.mark.parametrize("size", [0, [32, 32], [32, 32, 1.5], True, [32, 32, -1]])
-def test_refusals(size):
-    with pytest.raises(ConfigError, match=r"spatial_size: .* is not a positive whole number, nor 3 of them"):
-        ResizeVolume(size)

@@ -62,10 +62,6 @@ class DiskCache:
             except Exception:  # a broken file makes the reader raise almost anything
                 path.unlink(missing_ok=True)  # a damaged file is made again below
         prepared = self.read(item)
-        self._store(prepared, path)
-        return prepared
-
-    def _store(self, prepared: Any, path: Path) -> None:
         try:
             # not flushed: what a power cut takes from the cache is made again, and a flush per item would take time
             with replace_atomic(path, flush=False) as temporary:
@@ -74,3 +70,4 @@ class DiskCache:
             raise DataError(
                 f"cache_dir: {self.folder} cannot be written; is the disk full? Use another folder, or cache memory."
             ) from error
+        return prepared

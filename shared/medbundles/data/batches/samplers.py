@@ -60,22 +60,15 @@ class EpochBatches(_Batches):
                 f"{size} validation items cannot be shared by {self.world} processes: use fewer processes."
             )
         self.size, self.shuffle, self.drop_last = size, shuffle, drop_last
-
-    def _share(self) -> int:
-        """Items of this rank in an epoch."""
-        if self.shuffle:
-            return math.ceil(self.size / self.world)
-        return len(range(self.rank, self.size, self.world))
+        self.given = math.ceil(size / self.world) * self.world if shuffle else size  # by all ranks in an epoch
 
     def __len__(self) -> int:
-        share = self._share()
+        share = len(range(self.rank, self.given, self.world))
         return share // self.batch_size if self.drop_last else math.ceil(share / self.batch_size)
 
     def __iter__(self) -> Iterator[list[Key]]:
-        order = np.arange(self.size)
-        if self.shuffle:
-            order = self._random().permutation(self.size)
-            order = np.resize(order, self._share() * self.world)
+        order = self._random().permutation(self.size) if self.shuffle else np.arange(self.size)
+        order = np.resize(order, self.given)
         mine = [(self.epoch, int(i)) for i in order[self.rank :: self.world]]
         for b in range(len(self)):
             yield mine[b * self.batch_size : (b + 1) * self.batch_size]

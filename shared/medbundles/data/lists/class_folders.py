@@ -52,18 +52,15 @@ def find_class_images(folder: str | Path, class_names: Sequence[str]) -> tuple[l
         with problems.noted(row[1]):
             check_header(row[1])
             good.append(row)
-    return _items(good), problems
-
-
-def _items(found: list[tuple[str, Path, int, str]]) -> list[dict]:
     # A content hash, not a name, so that copies have one patient in whatever folder they lie.
     twins: dict[str, str] = {}
-    for group in identical_files(path for _, path, _, patient in found if not patient):
+    for group in identical_files(path for _, path, _, patient in good if not patient):
         twins.update(dict.fromkeys(group, content_id(group[0])))
-    return [
+    items = [
         slice_item(name, path, label=label, patient=patient or twins.get(str(path), name), source="images")
-        for name, path, label, patient in found
+        for name, path, label, patient in good
     ]
+    return items, problems
 
 
 def _from_folders(folder: Path, class_names: Sequence[str]) -> list[tuple[str, Path, int, str]]:

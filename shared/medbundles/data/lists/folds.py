@@ -126,16 +126,13 @@ class GradedFolds:
             return None
         chosen = self.assignment
         if not self.file.is_file():
-            return self.file, self._content()
+            rows: dict[str, list[dict]] = {str(fold): [] for fold in range(self.folds)}
+            for item in self.cases:
+                rows[str(chosen[item["name"]])].append({key: item[key] for key in ("name", "patient", "grade")})
+            return self.file, self._head() | {"cases": rows}
         if self._from_file(self.file) != chosen:
             raise DataError(f"{self.file}: holds another split now than when this run began. {_OTHER}")
         return None
-
-    def _content(self) -> dict[str, Any]:
-        rows: dict[str, list[dict]] = {str(fold): [] for fold in range(self.folds)}
-        for item in self.cases:
-            rows[str(self.assignment[item["name"]])].append({key: item[key] for key in ("name", "patient", "grade")})
-        return self._head() | {"cases": rows}
 
     def _head(self) -> dict[str, Any]:
         """What a split file must agree with."""

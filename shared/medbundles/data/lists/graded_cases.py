@@ -1,7 +1,7 @@
 """Datalist of volumes with a grade: one folder of cases per grade, or a CSV file."""
 
 import logging
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
@@ -71,7 +71,11 @@ def find_graded_cases(
     modalities, folder, problems = wanted_modalities(modality), Path(dataset_dir), Problems()
     find = _from_table if folder.suffix.lower() == ".csv" else _from_folders
     found = sorted(find(folder, modalities, class_names, problems), key=attrgetter("name"))
-    _check_names(folder, found)
+    count, doubles = Counter(case.name for case in found), Problems()
+    for case in found:
+        if count[case.name] > 1:
+            doubles.add(case.place, f"one of {count[case.name]} cases named {case.name}; names must be unique")
+    doubles.settle(folder, advice="")
     items = []
     for case in found:
         missing = [name for name in modalities if name not in case.files]
@@ -98,20 +102,10 @@ def volume_item(name: str, paths: Sequence[Path], patient: str, **more: Any) -> 
 
 def _warn_of_several_grades(items: list[dict]) -> None:
     """It may be so: some gliomas progress."""
-    grades_of: dict[str, set[str]] = defaultdict(set)
-    for item in items:
-        grades_of[item["patient"]].add(item["grade"])
-    several = [patient for patient, grades in grades_of.items() if len(grades) > 1]
+    grades = dict.fromkeys((item["patient"], item["grade"]) for item in items)
+    several = [patient for patient, count in Counter(patient for patient, _ in grades).items() if count > 1]
     if several:
         logger.warning("patients with cases of several grades, is that right? %s", first_few(several))
-
-
-def _check_names(folder: Path, found: Sequence[BratsCase]) -> None:
-    problems, count = Problems(), Counter(case.name for case in found)
-    for case in found:
-        if count[case.name] > 1:
-            problems.add(case.place, f"one of {count[case.name]} cases named {case.name}; names must be unique")
-    problems.settle(folder, advice="")
 
 
 def _from_folders(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -71,17 +70,14 @@ def check_case_files(files: Sequence[str | Path], problems: Problems) -> bool:
 
 def _plausible(path: str | Path) -> VolumeInfo:
     image, info = read_header(path)
-    if image.header["sform_code"] == 0 and not all(_stored_spacing(image)):
-        raise DataError(f"{path}: the voxel size in its header is 0; write the right one, or its affine, into it")
+    if image.header["sform_code"] == 0:
+        # the voxel size as it stands in the file: nibabel makes a 0 of it 1 without a word
+        with image.file_map["image"].get_prepare_fileobj("rb") as file:
+            stored = type(image.header).from_fileobj(file, check=False)["pixdim"][1:4]
+        if not stored.all():
+            raise DataError(f"{path}: the voxel size in its header is 0; write the right one, or its affine, into it")
     check_size(info)
     return info
-
-
-def _stored_spacing(image: Any) -> list[float]:
-    """The voxel size as it stands in the file: nibabel makes a 0 of it 1 without a word."""
-    with image.file_map["image"].get_prepare_fileobj("rb") as file:
-        header = type(image.header).from_fileobj(file, check=False)
-    return [float(size) for size in header["pixdim"][1:4]]
 
 
 def _by(numbers: np.ndarray) -> str:
