@@ -52,6 +52,17 @@ class FakeWandB:
     opened: dict[str, Any] | None = None
     logged: list[dict[str, Any]] = field(default_factory=list)
 
+    @contextmanager
+    def imported(self) -> Iterator[None]:
+        """In the place of wandb; unlike `patch.dict` it keeps other modules that are imported meanwhile."""
+        before, sys.modules["wandb"] = sys.modules.get("wandb"), self.module()
+        try:
+            yield
+        finally:
+            del sys.modules["wandb"]
+            if before is not None:
+                sys.modules["wandb"] = before
+
     def module(self) -> types.ModuleType:
         module = types.ModuleType("wandb")
         module.__spec__ = importlib.machinery.ModuleSpec("wandb", None, origin="fake")
@@ -210,7 +221,7 @@ class Bench:
         """
         workflow = self.workflow(**{"epochs": len(metrics), **self.own_folds(), **overrides})
         wandb = FakeWandB()
-        with patch.dict(sys.modules, {"wandb": wandb.module()}):
+        with wandb.imported():
             trainer = workflow.parser.get_parsed_content("train::trainer")
         evaluator = workflow.parser.get_parsed_content("validate::evaluator")
         result = Run(Path(), trainer, evaluator, workflow, [], [], 0, wandb)
@@ -227,7 +238,7 @@ class Bench:
         trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: result.epochs.append(engine.state.epoch))
         if not whole_epochs:
             trainer.state.epoch_length = 1
-        with quick(), patch.dict(sys.modules, {"wandb": wandb.module()}):
+        with quick(), wandb.imported():
             workflow.run()
         result.folder = workflow.parser.get_parsed_content("run_dir").path
         return result
