@@ -1,7 +1,8 @@
 """What is measured of every case: a batch's output becomes columns of plain numbers, from which all scores follow.
 
 A measure takes an engine's batched output and gives name -> tensor, (B,) or (B, K), on the device that the output is
-on. Nothing is copied to the CPU here, so no iteration waits for a GPU.
+on. Nothing is copied to the CPU here, so no iteration waits for a GPU. Columns of a measure that says `in_reports =
+False` are in no report.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,6 @@ class Classes:
     Reads pred["class"], pred["prob"] and label["cls"].
     """
 
-    in_reports = True
     picked = Pick("label.cls", "pred.class", "pred.prob")
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
@@ -41,8 +41,6 @@ class Masks:
     indices (B, 1, ...), where index c + 1 is channel c of several and any index above 0 is the only channel; and
     label["has_mask"] (B,), all True where the labels have no such entry. Both masks may stand alone as tensors.
     """
-
-    in_reports = True
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch."""
@@ -83,8 +81,6 @@ class Reconstruction:
     Raises:
         ConfigError: data_range is not above 0.
     """
-
-    in_reports = True
 
     def __init__(self, data_range: float = 1.0, win_size: int = 11):
         if not data_range > 0:

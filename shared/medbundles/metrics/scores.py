@@ -45,7 +45,7 @@ def _mean_of(column: str, undefined: str = "no values") -> Callable[[Columns], S
 
 
 def _mean_of_all(column: str) -> Callable[[Columns], ScoreOf]:
-    return lambda columns: WeightedMean(columns[column], NAN, all_count=True)
+    return lambda columns: WeightedMean(columns[column], NAN, own_weights=1)
 
 
 def _classification(kind: str, meaning: str) -> Definition:
@@ -62,11 +62,7 @@ def _patient_dice(columns: Columns) -> ScoreOf:
 def _combined(columns: Columns) -> ScoreOf:
     # not "$(@a + @b) / 2" in a config: that knows no epoch's values, and an interval needs both on the same draws
     right = (columns["label"] == columns["predicted"]).astype(float)
-    return MeanOfScores([_mean_dice(columns), WeightedMean(right)])
-
-
-def _mean_dice(columns: Columns) -> ScoreOf:
-    return score("dice", columns)
+    return MeanOfScores([score("dice", columns), WeightedMean(right)])
 
 
 class _Threshold:
@@ -85,26 +81,13 @@ def _class_threshold(columns: Columns) -> ScoreOf:
     return _Threshold(best_class_threshold, positive, label)
 
 
-class MeanLoss:
-    """sum(weight * value) / sum(weight) of the samples' losses. A NaN that counts makes it NaN: that must show.
-
-    Args:
-        values: (n,).
-        own_weights: (n,) of the samples, 0: does not count.
-    """
-
-    def __init__(self, values: np.ndarray, own_weights: np.ndarray):
-        self.values, self.own_weights = np.where(own_weights > 0, values, 0.0), own_weights.astype(float)
-
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """Weights (R, n) -> (R,)."""
-        total = weights @ self.own_weights
-        return np.where(total > 0, weights @ (self.own_weights * self.values) / np.where(total > 0, total, 1), np.nan)
-
-
 def loss_terms(columns: Columns) -> list[str]:
     """Columns of the terms of a loss, such as ["seg_loss", "cls_loss"]; ["loss"] of a loss without terms."""
     return [name for name in columns if f"{name}_weight" in columns]
+
+
+def _mean_loss(term: str, columns: Columns) -> ScoreOf:
+    return WeightedMean(columns[term], own_weights=columns[f"{term}_weight"])
 
 
 def _loss(columns: Columns) -> ScoreOf:
@@ -113,7 +96,7 @@ def _loss(columns: Columns) -> ScoreOf:
     for term in loss_terms(columns):
         factor = float(columns.get(f"{term}_factor", np.ones(1))[0])
         if factor > 0 and columns[f"{term}_weight"].any():
-            means.append(MeanLoss(columns[term], columns[f"{term}_weight"]))
+            means.append(_mean_loss(term, columns))
             factors.append(factor)
     return MeanOfScores(means, factors) if means else WeightedMean(np.full(_count(columns), np.nan))
 
@@ -163,7 +146,7 @@ SCORES = {
     ),
     "f1_macro": _classification("f1_macro", "F1, mean over classes"),
     "brier": Definition(
-        CLASS_COLUMNS, lambda c: WeightedMean(brier_scores(c["label"], c["prob"]), NAN, all_count=True),
+        CLASS_COLUMNS, lambda c: WeightedMean(brier_scores(c["label"], c["prob"]), NAN, own_weights=1),
         "Brier score: mean of (probability of class 1 - truth)^2 (more classes: summed over them; 0 is best)",
     ),
     "ece": Definition(
@@ -221,7 +204,7 @@ def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:
     """
     columns = with_case_scores(columns)
     if name != "loss" and name in loss_terms(columns):
-        return MeanLoss(columns[name], columns[f"{name}_weight"])
+        return _mean_loss(name, columns)
     if name not in SCORES:
         raise ConfigError(f"unknown score {name!r}; choose one of: {', '.join(SCORES)}")
     missing = [need for need in SCORES[name].needs if need not in columns]
