@@ -13,7 +13,7 @@ from medbundles.data.reading.images import read_image
 from medbundles.data.reading.volumes import open_volume, write_volume
 from medbundles.errors import DataError
 from medbundles.metrics.measures import class_indices
-from medbundles.reports.inference_tables import RULE, ResultTables, volume_probability
+from medbundles.reports.inference_tables import RULE, volume_probability
 from medbundles.reports.pictures import heat_map, overlay
 from medbundles.reports.result_writer import ResultWriter
 from medbundles.transforms.geometry import to_original
@@ -40,7 +40,7 @@ class InferenceWriter(ResultWriter):
                                             where they overlap the last one
         <output>/overlays/<name>.png        outline of the mask; of a volume the slice with the largest mask
         <output>/gradcam/<name>.png         where the class probability comes from, on the same slice
-        <output>/predictions.{json,csv}     see `ResultTables`
+        <output>/predictions.{json,csv}     see `ResultWriter`
 
     The mask of an input is written after its pictures: where it is, the input is done.
 
@@ -70,10 +70,9 @@ class InferenceWriter(ResultWriter):
         super().__init__(*args, **options)
         self.overlays = overlays
 
-    def _empty_tables(self) -> ResultTables:
-        tables = super()._empty_tables()
-        tables.head["rule_for_volumes"] = RULE
-        return tables
+    def about(self) -> dict[str, Any]:
+        """Also how the probability of a volume follows from those of its slices."""
+        return {**super().about(), "rule_for_volumes": RULE}
 
     def start(self, engine: Engine) -> None:
         """Forget the inputs of a run that broke off."""
