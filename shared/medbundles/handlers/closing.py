@@ -20,15 +20,12 @@ def at_end(engine: Engine, close: Close) -> None:
     if not hasattr(engine, "closes"):
         engine.closes = []  # type: ignore[attr-defined]
         engine.add_event_handler(Events.COMPLETED, _close_all)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, _close_and_raise)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, _close_all)
     engine.closes.append(close)  # type: ignore[attr-defined]
 
 
 def _close_all(engine: Engine, error: BaseException | None = None) -> None:
     for close in engine.closes:  # type: ignore[attr-defined]
         close(error)
-
-
-def _close_and_raise(engine: Engine, error: BaseException) -> None:
-    _close_all(engine, error)
-    raise error
+    if error is not None:
+        raise error

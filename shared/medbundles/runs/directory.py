@@ -18,6 +18,11 @@ FOLDERS = ("config", "logs", "metrics", "checkpoints", "plots", "predictions")
 logger = logging.getLogger("medbundles")
 
 
+def run_folder(file: Path) -> Path | None:
+    """The run folder that a file lies in, if it does."""
+    return next((p for p in file.parents if RUN_NAME.fullmatch(p.name)), None)
+
+
 def run_order(folder: Path) -> tuple[str, int]:
     """Sorts run folders by time, `_2` after the first of the same second."""
     match = RUN_NAME.fullmatch(folder.name)
@@ -110,11 +115,8 @@ class RunDirectory:
             return path
         if not self.resume:
             return None
-        if Path(self.checkpoint_dir).is_absolute():
-            candidates = [Path(self.checkpoint_dir) / "last.pt"]
-        else:
-            candidates = [run / self.checkpoint_dir / "last.pt" for run in reversed(self.runs())]
-        for path in candidates:
+        for run in (*reversed(self.runs()), self.parent):  # a checkpoint_dir that is absolute is below none of them
+            path = run / self.checkpoint_dir / "last.pt"
             if path.is_file():
                 return path
         raise CheckpointError(
@@ -131,8 +133,8 @@ class RunDirectory:
     def tracked_name(self) -> str:
         """Name of the run for experiment tracking, which asks for it before the folder is there."""
         path = self.resume_file()
-        names = [p.name for p in path.parents if RUN_NAME.fullmatch(p.name)] if path else []
-        return names[0] if names else self.stamp
+        run = run_folder(path) if path else None
+        return run.name if run else self.stamp
 
     def start(self, run_name: str | None = None) -> Path:
         """Make the folder, or, with `run_name` (the name of a resumed run), go on in that one.
@@ -146,7 +148,8 @@ class RunDirectory:
 
     def _made(self, run_name: str | None) -> Path:
         try:
-            self._path = self._existing(run_name) if run_name else self._new()
+            named = run_folder(Path(self.resume_from).resolve()) if self.resume_from else None
+            self._path = (named or self.parent / run_name) if run_name else self._new()
             for name in FOLDERS:
                 self.folder(name).mkdir(parents=True, exist_ok=True)
             if not self._take():
@@ -155,13 +158,6 @@ class RunDirectory:
             why = error.strerror or error
             raise ConfigError(f"output_dir: cannot make a run folder below {self.parent}: {why}.") from error
         return self.path
-
-    def _existing(self, run_name: str) -> Path:
-        if self.resume_from:
-            run = next((p for p in Path(self.resume_from).resolve().parents if RUN_NAME.fullmatch(p.name)), None)
-            if run is not None:
-                return run
-        return self.parent / run_name
 
     def _take(self) -> bool:
         """Make the folder ours until `release`, or until this process is killed; False: another process has it.
