@@ -4,10 +4,8 @@ from collections.abc import Callable
 
 from ignite.engine import Engine, Events
 
-Close = Callable[["BaseException | None"], None]
 
-
-def at_end(engine: Engine, close: Close) -> None:
+def at_end(engine: Engine, close: Callable[[BaseException | None], None]) -> None:
     """Call `close(error)` once the engine is done: completed or terminated (None), failed or interrupted (the error).
 
     Ignite leaves raising an error to the first handler of EXCEPTION_RAISED, which then hides it from the others; so

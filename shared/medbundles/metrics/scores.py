@@ -40,12 +40,12 @@ MASK_COUNTS = ("overlap", "predicted_pixels", "true_pixels")
 CLASS_COLUMNS = ("label", "predicted", "prob")
 
 
-def _mean_of(column: str, undefined: str = "no values") -> Callable[[Columns], ScoreOf]:
-    return lambda columns: WeightedMean(columns[column], undefined)
+def _of_masks(column: str, undefined: str, meaning: str) -> Definition:
+    return Definition((column,), lambda columns: WeightedMean(columns[column], undefined), meaning, per_channel=True)
 
 
-def _mean_of_all(column: str) -> Callable[[Columns], ScoreOf]:
-    return lambda columns: WeightedMean(columns[column], NAN, own_weights=1)
+def _of_reconstructions(column: str, meaning: str) -> Definition:
+    return Definition((column,), lambda columns: WeightedMean(columns[column], NAN, own_weights=1), meaning)
 
 
 def _classification(kind: str, meaning: str) -> Definition:
@@ -106,20 +106,17 @@ def _count(columns: Columns) -> int:
 
 
 SCORES = {
-    "dice": Definition(
-        ("dice",), _mean_of("dice", NO_TUMOUR), "Dice per image, mean over images whose true mask is not empty", True
-    ),
+    "dice": _of_masks("dice", NO_TUMOUR, "Dice per image, mean over images whose true mask is not empty"),
     "dice_patient": Definition(
         ("patient", "overlap"), _patient_dice,
         "Dice over all slices of a patient together, mean over patients with tumour", True,
     ),
-    "iou": Definition(
-        ("iou",), _mean_of("iou", NO_TUMOUR),
-        "intersection over union per image, mean over images whose true mask is not empty", True,
+    "iou": _of_masks(
+        "iou", NO_TUMOUR, "intersection over union per image, mean over images whose true mask is not empty"
     ),
-    "fp_area": Definition(
-        ("fp_area",), _mean_of("fp_area", NO_EMPTY),
-        "share of the image wrongly marked as tumour, mean over images whose true mask is empty (0 is best)", True,
+    "fp_area": _of_masks(
+        "fp_area", NO_EMPTY,
+        "share of the image wrongly marked as tumour, mean over images whose true mask is empty (0 is best)",
     ),
     "acc": _classification("acc", "share of images with the right class"),
     "sensitivity": _classification(
@@ -156,10 +153,10 @@ SCORES = {
     "combined": Definition(
         ("dice", "label", "predicted"), _combined, "mean of the Dice per image and the share of right classes"
     ),
-    "l1": Definition(("l1",), _mean_of_all("l1"), "absolute error, mean over pixels, then over images (0 is best)"),
-    "mse": Definition(("mse",), _mean_of_all("mse"), "squared error, mean over pixels, then over images (0 is best)"),
-    "psnr": Definition(("psnr",), _mean_of_all("psnr"), "peak signal-to-noise ratio per image in dB, mean over images"),
-    "ssim": Definition(("ssim",), _mean_of_all("ssim"), "SSIM per image, mean over images (1 is best)"),
+    "l1": _of_reconstructions("l1", "absolute error, mean over pixels, then over images (0 is best)"),
+    "mse": _of_reconstructions("mse", "squared error, mean over pixels, then over images (0 is best)"),
+    "psnr": _of_reconstructions("psnr", "peak signal-to-noise ratio per image in dB, mean over images"),
+    "ssim": _of_reconstructions("ssim", "SSIM per image, mean over images (1 is best)"),
     "loss": Definition((), _loss),
     "mask_threshold": Definition(
         ("dice_at_thresholds",), lambda c: _Threshold(best_mask_threshold, c["dice_at_thresholds"])
@@ -169,6 +166,17 @@ SCORES = {
 CASE_SCORES = tuple(name for name, definition in SCORES.items() if definition.needs == (name,))  # have a value per case
 IN_REPORTS = ("dice", "dice_patient", "iou", "fp_area", "acc", "sensitivity", "specificity", "auc", "f1",
               "l1", "mse", "psnr", "ssim")  # fmt: skip
+
+
+def known_score(name: str) -> str:
+    """The name of a score.
+
+    Raises:
+        ConfigError: there is no such score; names those there are.
+    """
+    if name not in SCORES:
+        raise ConfigError(f"unknown score {name!r}; choose one of: {', '.join(SCORES)}")
+    return name
 
 
 def check_scores(names: Sequence[str]) -> tuple[str, ...]:
@@ -184,10 +192,10 @@ def check_scores(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def scores_of(columns: Columns, names: Sequence[str] = IN_REPORTS) -> list[str]:
-    """Those of the scores that the columns give."""
+def scores_of(columns: Columns) -> list[str]:
+    """Those of `IN_REPORTS` that the columns give."""
     there = with_case_scores(columns)
-    return [name for name in names if all(need in there for need in SCORES[name].needs)]
+    return [name for name in IN_REPORTS if all(need in there for need in SCORES[name].needs)]
 
 
 def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:
@@ -205,25 +213,23 @@ def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:
     columns = with_case_scores(columns)
     if name != "loss" and name in loss_terms(columns):
         return _mean_loss(name, columns)
-    if name not in SCORES:
-        raise ConfigError(f"unknown score {name!r}; choose one of: {', '.join(SCORES)}")
-    missing = [need for need in SCORES[name].needs if need not in columns]
+    definition = SCORES[known_score(name)]
+    missing = [need for need in definition.needs if need not in columns]
     if missing or (name == "loss" and not loss_terms(columns)):
         raise ConfigError(
             f"score {name!r}: nothing measured gives {', '.join(missing) or 'a loss'}; "
             f"there are: {', '.join(columns) or 'no cases'}"
         )
-    make = SCORES[name].make
     if channel is not None:
         if not 0 <= channel < channel_count(columns):
             raise ConfigError(
                 f"channel {channel} of score {name!r}: the masks have {channel_count(columns)}, from 0 on"
             )
-        return make(of_channel(columns, channel))
-    count = channel_count(columns) if SCORES[name].per_channel else 1
+        return definition.make(of_channel(columns, channel))
+    count = channel_count(columns) if definition.per_channel else 1
     if count == 1:
-        return make(columns)
-    each = [make(of_channel(columns, c)) for c in range(count)]
+        return definition.make(columns)
+    each = [definition.make(of_channel(columns, c)) for c in range(count)]
     there = [one for one in each if not np.isnan(value_of(one, _count(columns)))]
     mean = MeanOfScores(there or each)
     mean.counts = np.any([one.counts for one in each], axis=0)  # type: ignore[attr-defined]

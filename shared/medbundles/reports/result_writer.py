@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
@@ -16,11 +17,17 @@ from medbundles.data.reading.files import content_id
 from medbundles.errors import ConfigError, DataError
 from medbundles.ranks import rank_and_world
 from medbundles.reports.evaluation import check_class_names
-from medbundles.reports.inference_tables import class_of
 from medbundles.reports.tables import csv_text
 
 logger = logging.getLogger("medbundles")
 WEIGHTS = ("checkpoint", "checkpoint_id", "class_names")  # entries of predictions.json that say which weights
+
+
+def class_of(prob: Sequence[float], class_threshold: float) -> int:
+    """The class: with two, the second one from the threshold on; with more, the most probable."""
+    if len(prob) == 2:
+        return int(prob[1] >= class_threshold)
+    return int(np.argmax(prob))
 
 
 class ResultWriter:

@@ -20,7 +20,7 @@ Columns = Mapping[str, np.ndarray]
 
 
 def _dice(columns: Columns) -> np.ndarray:
-    return mean_of_defined(np.atleast_2d(columns["dice"].T))  # over the channels
+    return mean_of_defined(list(np.atleast_2d(columns["dice"].T)))  # over the channels
 
 
 def _class(columns: Columns) -> np.ndarray:
