@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import time
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
@@ -29,6 +30,7 @@ def run_order(folder: Path) -> tuple[str, int]:
     return (match[1], int(match[2] or 1)) if match else ("", 0)
 
 
+@dataclass(eq=False)
 class RunDirectory:
     """`<output_dir>/<name>[/fold_K]/run_YYYYMMDD_HHMMSS/` and its subfolders.
 
@@ -44,19 +46,16 @@ class RunDirectory:
         resume_from: go on from this checkpoint, in the folder of its run.
     """
 
-    def __init__(
-        self,
-        output_dir: str,
-        name: str,
-        fold: int | None = None,
-        checkpoint_dir: str = "checkpoints",
-        log_dir: str = "logs",
-        resume: bool = False,
-        resume_from: str | None = None,
-    ):
-        self.parent = Path(output_dir) / name / (f"fold_{fold}" if fold is not None else "")
-        self.checkpoint_dir, self.log_dir = checkpoint_dir, log_dir
-        self.resume, self.resume_from = resume, resume_from
+    output_dir: str
+    name: str
+    fold: int | None = None
+    checkpoint_dir: str = "checkpoints"
+    log_dir: str = "logs"
+    resume: bool = False
+    resume_from: str | None = None
+
+    def __post_init__(self) -> None:
+        self.parent = Path(self.output_dir) / self.name / (f"fold_{self.fold}" if self.fold is not None else "")
         self.config: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
         self.free_settings: set[str] = set()
