@@ -19,23 +19,17 @@ Case = dict[str, Any]
 Columns = Mapping[str, np.ndarray]
 
 
-def _dice(columns: Columns) -> np.ndarray:
-    return mean_of_defined(list(np.atleast_2d(columns["dice"].T)))  # over the channels
-
-
 def _class(columns: Columns) -> np.ndarray:
     of_truth = columns["prob"][np.arange(len(columns["label"])), columns["label"]]
     return np.where(columns["label"] != columns["predicted"], of_truth, np.nan)
 
 
-def _reconstruction(columns: Columns) -> np.ndarray:
-    return -columns["mse"]
-
-
 # kind -> (column it needs, value of each case (n,): the lowest is the worst, NaN is not among them)
 KINDS: dict[str, tuple[str, Callable[[Columns], np.ndarray]]] = {
-    "dice": ("dice", _dice), "class": ("prob", _class), "reconstruction": ("mse", _reconstruction)
-}  # fmt: skip
+    "dice": ("dice", lambda columns: mean_of_defined(list(np.atleast_2d(columns["dice"].T)))),  # over the channels
+    "class": ("prob", _class),
+    "reconstruction": ("mse", lambda columns: -columns["mse"]),
+}
 
 
 class WorstCases:
