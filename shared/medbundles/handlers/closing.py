@@ -4,10 +4,8 @@ from collections.abc import Callable
 
 from ignite.engine import Engine, Events
 
-Close = Callable[["BaseException | None"], None]
 
-
-def at_end(engine: Engine, close: Close) -> None:
+def at_end(engine: Engine, close: Callable[[BaseException | None], None]) -> None:
     """Call `close(error)` once the engine is done: completed or terminated (None), failed or interrupted (the error).
 
     Ignite leaves raising an error to the first handler of EXCEPTION_RAISED, which then hides it from the others; so
@@ -20,15 +18,12 @@ def at_end(engine: Engine, close: Close) -> None:
     if not hasattr(engine, "closes"):
         engine.closes = []  # type: ignore[attr-defined]
         engine.add_event_handler(Events.COMPLETED, _close_all)
-        engine.add_event_handler(Events.EXCEPTION_RAISED, _close_and_raise)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, _close_all)
     engine.closes.append(close)  # type: ignore[attr-defined]
 
 
 def _close_all(engine: Engine, error: BaseException | None = None) -> None:
     for close in engine.closes:  # type: ignore[attr-defined]
         close(error)
-
-
-def _close_and_raise(engine: Engine, error: BaseException) -> None:
-    _close_all(engine, error)
-    raise error
+    if error is not None:
+        raise error

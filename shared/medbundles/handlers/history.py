@@ -87,15 +87,11 @@ class History:
         """Mean of the loss and its terms over the epoch so far, on this process."""
         return {name: float(total / number) for name, (total, number) in self.sums.items() if float(number) > 0}
 
-    def _losses(self) -> dict[str, float]:
-        """The epoch's means over all processes."""
-        for pair in self.sums.values():
-            pair[0], pair[1] = summed(torch.stack(pair))
-        return self.running()
-
     def __call__(self, engine: SupervisedTrainer) -> None:
         record: dict[str, Any] = {"epoch": engine.state.epoch}
-        record |= {f"train_{name}": value for name, value in self._losses().items()}
+        for pair in self.sums.values():
+            pair[0], pair[1] = summed(torch.stack(pair))  # over all processes
+        record |= {f"train_{name}": value for name, value in self.running().items()}
         record |= {name: float(value) for name, value in engine.state.metrics.items()}
         run = run_of(engine)
         record |= run.validation(engine) or {}

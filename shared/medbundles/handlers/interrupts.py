@@ -73,18 +73,14 @@ class Interrupts:
             os._exit(128 + number)
         self.received = number
         if not self.iterating:
-            self.stop()
+            self.end()
         elif is_rank_0():  # not through logging: its lock may be held by what was interrupted
             os.write(2, b"\nending after this iteration; once more: at once\n")
 
-    def end(self, engine: Engine) -> None:
-        """End the run if a signal has come."""
-        if self.received is not None:
-            self.stop()
-
-    def stop(self) -> None:
-        """Say where to go on, and end this process."""
-        assert self.received is not None
+    def end(self, engine: Engine | None = None) -> None:
+        """If a signal has come, say where to go on, and end this process."""
+        if self.received is None:
+            return
         if is_rank_0():
             name = signal.Signals(self.received).name
             logger.warning("%s: stopped in epoch %d. %s", name, self.epoch, self.advice())

@@ -61,7 +61,11 @@ class Resume:
         _compare_data(content["data"], data_fingerprints(engine, run.validator), str(path))
         _restore(content, engine, run)
         run.directory.start(content["run"])
-        if not _finished(engine):
+        finished = how_finished(engine)
+        if finished:  # nothing is left to do: only the end of the run is done again
+            logger.info("the run is finished: %s", finished)
+            engine.terminate()
+        else:
             logger.info("resumed %s after epoch %d", path, engine.state.epoch)
 
 
@@ -108,15 +112,6 @@ def _restore(content: dict[str, Any], engine: SupervisedTrainer, run: Run) -> No
         if name in content["parts"]:
             part.load_state_dict(content["parts"][name])
     engine.state.epoch, engine.state.iteration = content["epoch"], content["iteration"]
-
-
-def _finished(engine: SupervisedTrainer) -> bool:
-    """Whether nothing is left to do; then the trainer is ended at once and only the end of the run is redone."""
-    how = how_finished(engine)
-    if how:
-        logger.info("the run is finished: %s", how)
-        engine.terminate()
-    return bool(how)
 
 
 def how_finished(engine: Engine) -> str:

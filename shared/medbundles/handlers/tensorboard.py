@@ -9,7 +9,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from medbundles.handlers.closing import at_end
-from medbundles.handlers.run import Run, run_of
+from medbundles.handlers.run import run_of
 from medbundles.networks import bare_network
 from medbundles.ranks import is_rank_0
 from medbundles.reports.prediction_pictures import prediction_pictures
@@ -61,25 +61,21 @@ class TensorBoard:
 
     def __call__(self, engine: Engine) -> None:
         state: Any = engine.state
-        run = run_of(engine)
-        epoch, writer = state.epoch, self._open(run, state.epoch)
-        for name, value in state.epoch_record.items():
-            if name != "epoch":
-                writer.add_scalar(tag_of(name), value, epoch)
-        if run.validation(engine) is not None:
-            for number, picture in enumerate(prediction_pictures(run.validator.state.output, self.images)):
-                writer.add_image(f"predictions/{number}", picture, epoch)
-        if self.histograms:
-            for name, values in _histograms(bare_network(engine.network)):  # type: ignore[attr-defined]
-                writer.add_histogram(name, values, epoch)
-        writer.flush()
-
-    def _open(self, run: Run, epoch: int) -> Any:
+        run, epoch = run_of(engine), state.epoch
         if self.writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
             self.writer = SummaryWriter(str(run.directory.folder("logs")), purge_step=epoch if epoch > 1 else None)
-        return self.writer
+        for name, value in state.epoch_record.items():
+            if name != "epoch":
+                self.writer.add_scalar(tag_of(name), value, epoch)
+        if run.validation(engine) is not None:
+            for number, picture in enumerate(prediction_pictures(run.validator.state.output, self.images)):
+                self.writer.add_image(f"predictions/{number}", picture, epoch)
+        if self.histograms:
+            for name, values in _histograms(bare_network(engine.network)):  # type: ignore[attr-defined]
+                self.writer.add_histogram(name, values, epoch)
+        self.writer.flush()
 
     def close(self, error: BaseException | None = None) -> None:
         """Close the file."""

@@ -24,9 +24,9 @@ def brier_scores(label: np.ndarray, prob: np.ndarray) -> np.ndarray:
     return squares / 2 if classes == 2 else squares
 
 
-def bin_of(prob: np.ndarray, bins: int = BINS) -> np.ndarray:
-    """Which of equally wide bins (0, 1/bins], (1/bins, 2/bins] ... a probability falls into; 0 is in the first."""
-    return np.clip(np.digitize(prob, np.linspace(0, 1, bins + 1), right=True) - 1, 0, bins - 1)
+def bin_of(prob: np.ndarray) -> np.ndarray:
+    """Which of BINS equally wide bins (0, 0.1], (0.1, 0.2] ... a probability falls into; 0 is in the first."""
+    return np.clip(np.digitize(prob, np.linspace(0, 1, BINS + 1), right=True) - 1, 0, BINS - 1)
 
 
 class CalibrationError:
@@ -40,15 +40,14 @@ class CalibrationError:
         label: (n,) true classes.
         predicted: (n,) predicted classes.
         prob: (n, N) probabilities.
-        bins: number of bins.
     """
 
     undefined = "no images with a probability"
 
-    def __init__(self, label: np.ndarray, predicted: np.ndarray, prob: np.ndarray, bins: int = BINS):
+    def __init__(self, label: np.ndarray, predicted: np.ndarray, prob: np.ndarray):
         confidence = prob[np.arange(len(label)), predicted]
         gap = (label == predicted) - confidence
-        self.gaps = gap[:, None] * (bin_of(confidence, bins)[:, None] == np.arange(bins))  # (n, bins)
+        self.gaps = gap[:, None] * (bin_of(confidence)[:, None] == np.arange(BINS))  # (n, BINS)
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """Weights (R, n) -> (R,)."""
@@ -56,26 +55,23 @@ class CalibrationError:
         return ratio(np.abs(weights @ self.gaps).sum(axis=1), weights.sum(axis=1))
 
 
-def reliability_bins(
-    label: np.ndarray, prob: np.ndarray, bins: int = BINS
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def reliability_bins(label: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, ...]:
     """What a reliability diagram shows, for the bins that are not empty.
 
     Args:
         label: (n,), 1 positive, 0 negative.
         prob: (n,) probability of the positive class.
-        bins: number of equally wide bins.
 
     Returns:
         Mean probability, share of positives, 95 % interval of that share (2, b) after Wilson (1927), and number of
         samples, for b bins.
     """
-    place = bin_of(np.asarray(prob, dtype=float), bins)
-    count = np.bincount(place, minlength=bins)
+    place = bin_of(np.asarray(prob, dtype=float))
+    count = np.bincount(place, minlength=BINS)
     kept = count > 0
     n = count[kept]
-    mean = np.bincount(place, prob, bins)[kept] / n
-    share = np.bincount(place, np.asarray(label) == 1, bins)[kept] / n
+    mean = np.bincount(place, prob, BINS)[kept] / n
+    share = np.bincount(place, np.asarray(label) == 1, BINS)[kept] / n
     z2 = 1.959964**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2) / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n**2))

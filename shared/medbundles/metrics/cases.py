@@ -40,17 +40,14 @@ class Cases:
             raise ConfigError("Cases needs at least one measure, such as medbundles.metrics.Classes")
         self.measures = list(measures)
         self.latest: dict[str, torch.Tensor] = {}
-        self._forget()
+        self.start()
 
-    def _forget(self) -> None:
+    def start(self, engine: Engine | None = None) -> None:
+        """Forget the last epoch; for Events.EPOCH_STARTED."""
         self._batches: list[dict[str, Any]] = []
         self._unreported: set[str] = set()
         self._seen: tuple[int, int] | None = None
         self._columns: dict[str, np.ndarray] | None = None
-
-    def start(self, engine: Engine) -> None:
-        """Forget the last epoch; for Events.EPOCH_STARTED."""
-        self._forget()
 
     @torch.no_grad()
     def collect(self, engine: Engine) -> None:

@@ -7,7 +7,7 @@ from ignite.metrics import Metric
 
 from medbundles.errors import ConfigError
 from medbundles.metrics.cases import Cases
-from medbundles.metrics.scores import SCORES, loss_terms, score
+from medbundles.metrics.scores import known_score, loss_terms, score
 from medbundles.metrics.weighted import value_of
 
 
@@ -35,12 +35,12 @@ class Score(Metric):
     def __init__(self, name: str = "", cases: Cases | None = None, channel: int | None = None):
         if cases is None:
             raise ConfigError('Score needs "cases", such as "@validate#cases"')
-        self.name, self.cases, self.channel = _known(name) if name else "", cases, channel
+        self.name, self.cases, self.channel = known_score(name) if name else "", cases, channel
         super().__init__()
 
     def attach(self, engine: Engine, name: str, *args: Any, **options: Any) -> None:
         """Wire it to an engine, as the metric of this name."""
-        self.name = self.name or _known(name.partition("_")[2])
+        self.name = self.name or known_score(name.partition("_")[2])
         super().attach(engine, name, *args, **options)
 
     def reset(self) -> None:
@@ -76,9 +76,3 @@ class Score(Metric):
             for term in loss_terms(self.cases.columns()):
                 if term != "loss":
                     engine.state.metrics[name.replace("loss", term)] = self._value(term)
-
-
-def _known(name: str) -> str:
-    if name not in SCORES:
-        raise ConfigError(f"unknown score {name!r}; choose one of: {', '.join(SCORES)}")
-    return name

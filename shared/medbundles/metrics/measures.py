@@ -1,7 +1,8 @@
 """What is measured of every case: a batch's output becomes columns of plain numbers, from which all scores follow.
 
 A measure takes an engine's batched output and gives name -> tensor, (B,) or (B, K), on the device that the output is
-on. Nothing is copied to the CPU here, so no iteration waits for a GPU.
+on. Nothing is copied to the CPU here, so no iteration waits for a GPU. Columns of a measure that says `in_reports =
+False` are in no report.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,6 @@ class Classes:
     Reads pred["class"], pred["prob"] and label["cls"].
     """
 
-    in_reports = True
     picked = Pick("label.cls", "pred.class", "pred.prob")
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
@@ -42,11 +42,9 @@ class Masks:
     label["has_mask"] (B,), all True where the labels have no such entry. Both masks may stand alone as tensors.
     """
 
-    in_reports = True
-
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch."""
-        found, truth = _channels(_entry(output, "pred", "mask") > 0, _entry(output, "label", "mask"))
+        found, truth = _channels(entry_of(output, "pred", "mask") > 0, entry_of(output, "label", "mask"))
         sums = {"overlap": (found & truth).sum(2), "predicted_pixels": found.sum(2), "true_pixels": truth.sum(2)}
         pixels = torch.full((len(found),), found.shape[2], device=found.device)
         columns = {"has_mask": _has_mask(output, pixels), "pixels": pixels}
@@ -64,7 +62,7 @@ class MaskThresholds:
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch."""
-        prob, truth = _channels(Pick("pred.mask_prob")(output), _entry(output, "label", "mask"))
+        prob, truth = _channels(Pick("pred.mask_prob")(output), entry_of(output, "label", "mask"))
         truth = truth & _has_mask(output, truth)[:, None, None]
         dice = dice_at_thresholds(prob.flatten(0, 1), truth.flatten(0, 1))
         return {"dice_at_thresholds": dice.unflatten(0, prob.shape[:2]).nanmean(dim=1)}
@@ -83,8 +81,6 @@ class Reconstruction:
     Raises:
         ConfigError: data_range is not above 0.
     """
-
-    in_reports = True
 
     def __init__(self, data_range: float = 1.0, win_size: int = 11):
         if not data_range > 0:
@@ -142,8 +138,8 @@ class Losses:
 
 def reconstruction(output: Output) -> tuple[torch.Tensor, torch.Tensor]:
     """Reconstruction and target (B, C, ...) of an engine's output, see `Reconstruction`."""
-    made = _entry(output, "pred", "reconstruction")
-    target = output["image"] if output.get("label") is None else _entry(output, "label", "reconstruction")
+    made = entry_of(output, "pred", "reconstruction")
+    target = output["image"] if output.get("label") is None else entry_of(output, "label", "reconstruction")
     return made.detach(), target
 
 
@@ -155,7 +151,7 @@ def class_indices(mask: torch.Tensor) -> torch.Tensor:
     return ((mask > 0) * numbers).amax(0)
 
 
-def _entry(output: Output, key: str, name: str) -> torch.Tensor:
+def entry_of(output: Output, key: str, name: str) -> torch.Tensor:
     """output[key][name], or output[key] where that is the tensor itself."""
     return output[key] if torch.is_tensor(output.get(key)) else Pick(f"{key}.{name}")(output)
 

@@ -7,10 +7,11 @@ import numpy as np
 from medbundles.metrics.weighted import ScoreOf, value_of
 
 CHUNK = 2_000_000  # weights held at once
+LEVEL = 0.95  # coverage of the intervals
 
 
 class PatientBootstrap:
-    """Values of metrics, and percentile intervals from drawing patients, not images, with replacement.
+    """Values of metrics, and 95 % percentile intervals from drawing patients, not images, with replacement.
 
     Images of one patient are alike, so that drawing images would make the intervals too narrow (Efron & Tibshirani,
     An Introduction to the Bootstrap, 1993, chapters 8 and 13). A patient that is drawn twice counts twice: a metric
@@ -21,7 +22,6 @@ class PatientBootstrap:
         patients: the patient of each of the n images.
         samples: how often patients are drawn.
         seed: seed of the drawing.
-        level: coverage of the interval.
 
     Example:
         >>> bootstrap = PatientBootstrap(["a", "a", "b"], samples=200)
@@ -29,9 +29,9 @@ class PatientBootstrap:
         0.5
     """
 
-    def __init__(self, patients: Sequence[str] | np.ndarray, samples: int = 2000, seed: int = 0, level: float = 0.95):
+    def __init__(self, patients: Sequence[str] | np.ndarray, samples: int = 2000, seed: int = 0):
         self.names, self.place = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
-        self.samples, self.seed, self.level = samples, seed, level
+        self.samples, self.seed = samples, seed
 
     def measure(self, metric: ScoreOf) -> dict[str, float | int | str | None]:
         """Value and interval of a metric.
@@ -63,7 +63,7 @@ class PatientBootstrap:
         if len(defined) < self.samples / 2:
             result["reason"] = f"no interval: defined in {len(defined)} of {self.samples} draws only"
             return result
-        tail = (1 - self.level) / 2
+        tail = (1 - LEVEL) / 2
         result["low"], result["high"] = (float(v) for v in np.quantile(defined, [tail, 1 - tail]))
         if len(defined) < self.samples:
             result["reason"] = f"interval from the {len(defined)} of {self.samples} draws in which it is defined"

@@ -29,11 +29,11 @@ class Pick:
         Raises:
             ConfigError: naming the path and the keys there are.
         """
-        picked = tuple(self._get(output, path) for path in self.paths)
+        picked = tuple(self.entry(output, path) for path in self.paths)
         return picked[0] if len(picked) == 1 else picked
 
-    @staticmethod
-    def _get(output: Any, path: str) -> Any:
+    def entry(self, output: Any, path: str) -> Any:
+        """One of them."""
         for key in path.split("."):
             if not isinstance(output, Mapping) or key not in output:
                 there = ", ".join(map(str, output)) if isinstance(output, Mapping) else type(output).__name__
@@ -50,8 +50,6 @@ class PickMasks(Pick):
         tensor([0., 1., 1.])
     """
 
-    def __call__(self, output: Mapping[str, Any]) -> Any:
-        """The entries as float 0/1 tensors."""
-        picked = super().__call__(output)
-        masks = tuple((mask > 0).float() for mask in (picked if isinstance(picked, tuple) else (picked,)))
-        return masks[0] if len(masks) == 1 else masks
+    def entry(self, output: Any, path: str) -> Any:
+        """One of them, as a float 0/1 tensor."""
+        return (super().entry(output, path) > 0).float()

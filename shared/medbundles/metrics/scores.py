@@ -40,12 +40,12 @@ MASK_COUNTS = ("overlap", "predicted_pixels", "true_pixels")
 CLASS_COLUMNS = ("label", "predicted", "prob")
 
 
-def _mean_of(column: str, undefined: str = "no values") -> Callable[[Columns], ScoreOf]:
-    return lambda columns: WeightedMean(columns[column], undefined)
+def _of_masks(column: str, undefined: str, meaning: str) -> Definition:
+    return Definition((column,), lambda columns: WeightedMean(columns[column], undefined), meaning, per_channel=True)
 
 
-def _mean_of_all(column: str) -> Callable[[Columns], ScoreOf]:
-    return lambda columns: WeightedMean(columns[column], NAN, all_count=True)
+def _of_reconstructions(column: str, meaning: str) -> Definition:
+    return Definition((column,), lambda columns: WeightedMean(columns[column], NAN, own_weights=1), meaning)
 
 
 def _classification(kind: str, meaning: str) -> Definition:
@@ -62,11 +62,7 @@ def _patient_dice(columns: Columns) -> ScoreOf:
 def _combined(columns: Columns) -> ScoreOf:
     # not "$(@a + @b) / 2" in a config: that knows no epoch's values, and an interval needs both on the same draws
     right = (columns["label"] == columns["predicted"]).astype(float)
-    return MeanOfScores([_mean_dice(columns), WeightedMean(right)])
-
-
-def _mean_dice(columns: Columns) -> ScoreOf:
-    return score("dice", columns)
+    return MeanOfScores([score("dice", columns), WeightedMean(right)])
 
 
 class _Threshold:
@@ -85,26 +81,13 @@ def _class_threshold(columns: Columns) -> ScoreOf:
     return _Threshold(best_class_threshold, positive, label)
 
 
-class MeanLoss:
-    """sum(weight * value) / sum(weight) of the samples' losses. A NaN that counts makes it NaN: that must show.
-
-    Args:
-        values: (n,).
-        own_weights: (n,) of the samples, 0: does not count.
-    """
-
-    def __init__(self, values: np.ndarray, own_weights: np.ndarray):
-        self.values, self.own_weights = np.where(own_weights > 0, values, 0.0), own_weights.astype(float)
-
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """Weights (R, n) -> (R,)."""
-        total = weights @ self.own_weights
-        return np.where(total > 0, weights @ (self.own_weights * self.values) / np.where(total > 0, total, 1), np.nan)
-
-
 def loss_terms(columns: Columns) -> list[str]:
     """Columns of the terms of a loss, such as ["seg_loss", "cls_loss"]; ["loss"] of a loss without terms."""
     return [name for name in columns if f"{name}_weight" in columns]
+
+
+def _mean_loss(term: str, columns: Columns) -> ScoreOf:
+    return WeightedMean(columns[term], own_weights=columns[f"{term}_weight"])
 
 
 def _loss(columns: Columns) -> ScoreOf:
@@ -113,7 +96,7 @@ def _loss(columns: Columns) -> ScoreOf:
     for term in loss_terms(columns):
         factor = float(columns.get(f"{term}_factor", np.ones(1))[0])
         if factor > 0 and columns[f"{term}_weight"].any():
-            means.append(MeanLoss(columns[term], columns[f"{term}_weight"]))
+            means.append(_mean_loss(term, columns))
             factors.append(factor)
     return MeanOfScores(means, factors) if means else WeightedMean(np.full(_count(columns), np.nan))
 
@@ -123,20 +106,17 @@ def _count(columns: Columns) -> int:
 
 
 SCORES = {
-    "dice": Definition(
-        ("dice",), _mean_of("dice", NO_TUMOUR), "Dice per image, mean over images whose true mask is not empty", True
-    ),
+    "dice": _of_masks("dice", NO_TUMOUR, "Dice per image, mean over images whose true mask is not empty"),
     "dice_patient": Definition(
         ("patient", "overlap"), _patient_dice,
         "Dice over all slices of a patient together, mean over patients with tumour", True,
     ),
-    "iou": Definition(
-        ("iou",), _mean_of("iou", NO_TUMOUR),
-        "intersection over union per image, mean over images whose true mask is not empty", True,
+    "iou": _of_masks(
+        "iou", NO_TUMOUR, "intersection over union per image, mean over images whose true mask is not empty"
     ),
-    "fp_area": Definition(
-        ("fp_area",), _mean_of("fp_area", NO_EMPTY),
-        "share of the image wrongly marked as tumour, mean over images whose true mask is empty (0 is best)", True,
+    "fp_area": _of_masks(
+        "fp_area", NO_EMPTY,
+        "share of the image wrongly marked as tumour, mean over images whose true mask is empty (0 is best)",
     ),
     "acc": _classification("acc", "share of images with the right class"),
     "sensitivity": _classification(
@@ -163,7 +143,7 @@ SCORES = {
     ),
     "f1_macro": _classification("f1_macro", "F1, mean over classes"),
     "brier": Definition(
-        CLASS_COLUMNS, lambda c: WeightedMean(brier_scores(c["label"], c["prob"]), NAN, all_count=True),
+        CLASS_COLUMNS, lambda c: WeightedMean(brier_scores(c["label"], c["prob"]), NAN, own_weights=1),
         "Brier score: mean of (probability of class 1 - truth)^2 (more classes: summed over them; 0 is best)",
     ),
     "ece": Definition(
@@ -173,10 +153,10 @@ SCORES = {
     "combined": Definition(
         ("dice", "label", "predicted"), _combined, "mean of the Dice per image and the share of right classes"
     ),
-    "l1": Definition(("l1",), _mean_of_all("l1"), "absolute error, mean over pixels, then over images (0 is best)"),
-    "mse": Definition(("mse",), _mean_of_all("mse"), "squared error, mean over pixels, then over images (0 is best)"),
-    "psnr": Definition(("psnr",), _mean_of_all("psnr"), "peak signal-to-noise ratio per image in dB, mean over images"),
-    "ssim": Definition(("ssim",), _mean_of_all("ssim"), "SSIM per image, mean over images (1 is best)"),
+    "l1": _of_reconstructions("l1", "absolute error, mean over pixels, then over images (0 is best)"),
+    "mse": _of_reconstructions("mse", "squared error, mean over pixels, then over images (0 is best)"),
+    "psnr": _of_reconstructions("psnr", "peak signal-to-noise ratio per image in dB, mean over images"),
+    "ssim": _of_reconstructions("ssim", "SSIM per image, mean over images (1 is best)"),
     "loss": Definition((), _loss),
     "mask_threshold": Definition(
         ("dice_at_thresholds",), lambda c: _Threshold(best_mask_threshold, c["dice_at_thresholds"])
@@ -186,6 +166,17 @@ SCORES = {
 CASE_SCORES = tuple(name for name, definition in SCORES.items() if definition.needs == (name,))  # have a value per case
 IN_REPORTS = ("dice", "dice_patient", "iou", "fp_area", "acc", "sensitivity", "specificity", "auc", "f1",
               "l1", "mse", "psnr", "ssim")  # fmt: skip
+
+
+def known_score(name: str) -> str:
+    """The name of a score.
+
+    Raises:
+        ConfigError: there is no such score; names those there are.
+    """
+    if name not in SCORES:
+        raise ConfigError(f"unknown score {name!r}; choose one of: {', '.join(SCORES)}")
+    return name
 
 
 def check_scores(names: Sequence[str]) -> tuple[str, ...]:
@@ -201,10 +192,10 @@ def check_scores(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def scores_of(columns: Columns, names: Sequence[str] = IN_REPORTS) -> list[str]:
-    """Those of the scores that the columns give."""
+def scores_of(columns: Columns) -> list[str]:
+    """Those of `IN_REPORTS` that the columns give."""
     there = with_case_scores(columns)
-    return [name for name in names if all(need in there for need in SCORES[name].needs)]
+    return [name for name in IN_REPORTS if all(need in there for need in SCORES[name].needs)]
 
 
 def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:
@@ -221,26 +212,24 @@ def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:
     """
     columns = with_case_scores(columns)
     if name != "loss" and name in loss_terms(columns):
-        return MeanLoss(columns[name], columns[f"{name}_weight"])
-    if name not in SCORES:
-        raise ConfigError(f"unknown score {name!r}; choose one of: {', '.join(SCORES)}")
-    missing = [need for need in SCORES[name].needs if need not in columns]
+        return _mean_loss(name, columns)
+    definition = SCORES[known_score(name)]
+    missing = [need for need in definition.needs if need not in columns]
     if missing or (name == "loss" and not loss_terms(columns)):
         raise ConfigError(
             f"score {name!r}: nothing measured gives {', '.join(missing) or 'a loss'}; "
             f"there are: {', '.join(columns) or 'no cases'}"
         )
-    make = SCORES[name].make
     if channel is not None:
         if not 0 <= channel < channel_count(columns):
             raise ConfigError(
                 f"channel {channel} of score {name!r}: the masks have {channel_count(columns)}, from 0 on"
             )
-        return make(of_channel(columns, channel))
-    count = channel_count(columns) if SCORES[name].per_channel else 1
+        return definition.make(of_channel(columns, channel))
+    count = channel_count(columns) if definition.per_channel else 1
     if count == 1:
-        return make(columns)
-    each = [make(of_channel(columns, c)) for c in range(count)]
+        return definition.make(columns)
+    each = [definition.make(of_channel(columns, c)) for c in range(count)]
     there = [one for one in each if not np.isnan(value_of(one, _count(columns)))]
     mean = MeanOfScores(there or each)
     mean.counts = np.any([one.counts for one in each], axis=0)  # type: ignore[attr-defined]

@@ -11,21 +11,20 @@ from medbundles.metrics.weighted import ratio
 MASK_GRID = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
 
-def dice_at_thresholds(
-    prob: torch.Tensor, mask: torch.Tensor, thresholds: tuple[float, ...] = MASK_GRID
-) -> torch.Tensor:
-    """Dice of every image at every threshold, in one pass: counts of pixels between thresholds, then their sums.
+def dice_at_thresholds(prob: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Dice of every image at each of the T thresholds of MASK_GRID, in one pass.
+
+    Pixels between thresholds are counted, then the counts summed.
 
     Args:
         prob: (B, ...), probability of tumour per pixel.
-        mask: (B, ...), tumour where it is not 0.
-        thresholds: T ascending values; a pixel is tumour from `prob >= threshold` on.
+        mask: (B, ...), tumour where it is not 0; the prediction is it where `prob >= threshold`.
 
     Returns:
         (B, T), NaN for images whose mask is empty.
     """
-    grid = _on_device(thresholds, prob.device)
-    images, bins = prob.shape[0], len(thresholds) + 1
+    grid = _on_device(prob.device)
+    images, bins = prob.shape[0], len(MASK_GRID) + 1
     # how many thresholds a pixel reaches, counted apart for each image and for tumour and background
     place = torch.bucketize(prob.detach().float().nan_to_num(nan=-1).reshape(images, -1), grid, right=True)
     place += bins * (mask.reshape(images, -1) != 0)
@@ -37,9 +36,9 @@ def dice_at_thresholds(
 
 
 @functools.lru_cache(maxsize=8)
-def _on_device(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
-    """Copied once, not with each batch."""
-    return torch.tensor(values, dtype=torch.float32, device=device)
+def _on_device(device: torch.device) -> torch.Tensor:
+    """The thresholds, copied once, not with each batch."""
+    return torch.tensor(MASK_GRID, dtype=torch.float32, device=device)
 
 
 def _how_often(place: torch.Tensor, size: int) -> torch.Tensor:
@@ -49,22 +48,19 @@ def _how_often(place: torch.Tensor, size: int) -> torch.Tensor:
     return torch.zeros(size, dtype=place.dtype, device=place.device).scatter_add_(0, place, torch.ones_like(place))
 
 
-def best_mask_threshold(
-    dice: np.ndarray, weights: np.ndarray | None = None, thresholds: tuple[float, ...] = MASK_GRID
-) -> tuple[float, float]:
+def best_mask_threshold(dice: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
     """The threshold with the largest mean Dice, and that Dice; of equal ones that nearest to 0.5.
 
     Args:
         dice: (n, T) as `dice_at_thresholds` gives it; rows of NaN (empty masks) do not count.
         weights: (n,) of the rows; None: 1 each.
-        thresholds: the T values.
 
     Returns:
         (threshold, Dice), both NaN when no image has a mask.
     """
     counts = np.where(np.isnan(dice).any(axis=1), 0.0, 1.0 if weights is None else weights)
     mean = ratio(counts @ np.nan_to_num(dice), np.full(dice.shape[1], counts.sum()))
-    return _best(np.asarray(thresholds), mean)
+    return _best(np.asarray(MASK_GRID), mean)
 
 
 def best_class_threshold(prob: np.ndarray, label: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:

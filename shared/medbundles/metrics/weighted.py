@@ -12,21 +12,23 @@ ScoreOf = Callable[[np.ndarray], np.ndarray]
 
 
 class WeightedMean:
-    """Mean of the values that are not NaN.
+    """Mean of the values: sum(weight * own weight * value) / sum(weight * own weight).
 
     Args:
         values: (n,).
         undefined: why it can be that there is none, for the report.
-        all_count: a NaN is not a case that has no such value, but a diverged network's: it makes the mean NaN.
+        own_weights: (n,) of the cases, or one number for all; 0: does not count. A NaN that counts is a diverged
+            network's and makes the mean NaN. None: those that are not NaN count 1 each.
     """
 
-    def __init__(self, values: np.ndarray, undefined: str = "no values", all_count: bool = False):
-        counts = ~np.isnan(values) | all_count
-        self.values, self.counts, self.undefined = np.where(counts, values, 0.0), counts, undefined
+    def __init__(self, values: np.ndarray, undefined: str = "no values", own_weights: np.ndarray | float | None = None):
+        own = ~np.isnan(values) if own_weights is None else np.broadcast_to(own_weights, values.shape)
+        self.own_weights, self.counts, self.undefined = own.astype(float), own > 0, undefined
+        self.sums = self.own_weights * np.where(self.counts, values, 0.0)
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """Weights (R, n) -> (R,)."""
-        return ratio(weights @ self.values, weights @ self.counts.astype(float))
+        return ratio(weights @ self.sums, weights @ self.own_weights)
 
 
 class MeanOfScores:

@@ -15,7 +15,7 @@ class CaseWriter(ResultWriter):
 
         <output>/gradcam/<name>.png       three planes through the hottest voxel of the network's input (cropped to
                                           the head and resized; of several channels the first)
-        <output>/predictions.{json,csv}   file, name, grade and the probability of each class; see `ResultTables`
+        <output>/predictions.{json,csv}   file, name, grade and the probability of each class; see `ResultWriter`
 
     A case's picture is written before its row counts. The tables are written every half minute, at the end, and when
     the run breaks off, so that `existing: "skip"` can go on from there.

@@ -16,7 +16,7 @@ from medbundles.metrics.patient_bootstrap import PatientBootstrap
 from medbundles.metrics.scores import SCORES, channel_count, check_scores, score, scores_of
 from medbundles.reports import figures
 from medbundles.reports.predictions_table import write_predictions
-from medbundles.reports.tables import csv_text, with_interval
+from medbundles.reports.tables import csv_text, number, with_interval
 
 LISTED = 10  # wrong images listed in the table
 FIELDS = ("value", "low", "high", "n_images", "n_patients", "reason")
@@ -119,14 +119,13 @@ class Evaluation:
         """
         if not self.has_classes:
             return []
-        wrong = [row for row in self.rows() if row["label"] != row["predicted"]]
-        wrong.sort(key=self._badness)
+        wrong = (row for row in self.rows() if row["label"] != row["predicted"])
         return [
             {
                 "name": row["name"], "patient": row["patient"], "true": self.class_names[row["label"]],
                 "predicted": self.class_names[row["predicted"]], "prob": row["prob"],
             }
-            for row in wrong
+            for row in sorted(wrong, key=self._badness)
         ]  # fmt: skip
 
     def rows(self) -> list[dict[str, Any]]:
@@ -141,10 +140,9 @@ class Evaluation:
         lines = [f"{'metric':<24}{'value':>8}   {'95 % interval':<18}{'images':>7}{'patients':>10}"]
         for group, metrics in self.metrics.items():
             for name, m in metrics.items():
-                value = "-" if m["value"] is None else f"{m['value']:.4f}"
-                interval = f"{m['low']:.4f} to {m['high']:.4f}" if m["low"] is not None else "-"
+                interval = "-" if m["low"] is None else f"{number(m['low'])} to {number(m['high'])}"
                 full = name if group == "all" else f"{name} ({group})"
-                line = f"{full:<24}{value:>8}   {interval:<18}{m['n_images']:>7}{m['n_patients']:>10}"
+                line = f"{full:<24}{number(m['value']):>8}   {interval:<18}{m['n_images']:>7}{m['n_patients']:>10}"
                 lines.append(f"{line}  {m['reason']}".rstrip())
         return "\n".join([*lines, *self._error_lines()])
 

@@ -225,23 +225,23 @@ def pr_curve(
 
 
 def reliability(
-    label: np.ndarray, prob: np.ndarray, path: str | Path, *, bins: int = BINS, positive: str = "positive class",
-    title: str = "",
-) -> Path:  # fmt: skip
+    label: np.ndarray, prob: np.ndarray, path: str | Path, *, positive: str = "positive class", title: str = ""
+) -> Path:
     """Write a reliability diagram: share of positives against predicted probability, and how many samples say so.
+
+    Bins without a sample have no point.
 
     Args:
         label: (n,), 1 positive.
         prob: (n,) probability of the positive class.
         path: the picture to write (.png).
-        bins: number of equally wide bins; empty ones have no point.
         positive: name of the positive class.
         title: above it.
 
     Returns:
         `path`.
     """
-    mean, share, (low, high), _ = reliability_bins(label, prob, bins)
+    mean, share, (low, high), _ = reliability_bins(label, prob)
     with _figure(path, (5.2, 6.2)) as figure:
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="perfectly calibrated")
@@ -251,11 +251,11 @@ def reliability(
         axes.set(title=title or "Reliability", ylabel=f"share of {positive}", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         axes.grid(alpha=0.25)
         axes.legend(fontsize=8)
-        place, said = bin_of(prob, bins), np.asarray(label) == 1
-        middles = (np.arange(bins) + 0.5) / bins
-        hits, total = (np.bincount(place[part], minlength=bins) for part in (said, said | True))
-        below.bar(middles, hits, 0.96 / bins, color=COLOURS[1], label=positive)
-        others = below.bar(middles, total - hits, 0.96 / bins, bottom=hits, color="0.75", label="other")
+        place, said = bin_of(prob), np.asarray(label) == 1
+        middles = (np.arange(BINS) + 0.5) / BINS
+        hits, total = (np.bincount(place[part], minlength=BINS) for part in (said, said | True))
+        below.bar(middles, hits, 0.96 / BINS, color=COLOURS[1], label=positive)
+        others = below.bar(middles, total - hits, 0.96 / BINS, bottom=hits, color="0.75", label="other")
         below.bar_label(others, [str(n) if n else "" for n in total], fontsize=8)
         below.set_ylim(0, 1.2 * total.max())
         below.set(xlabel=f"predicted probability of {positive}", ylabel="samples")

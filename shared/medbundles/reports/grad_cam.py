@@ -79,8 +79,12 @@ class GradCam:
             ConfigError: a layer's output is no map of the image (what comes after pooling is none).
         """
         training = {module: module.training for module in self.network.modules()}
-        kept: dict[int, torch.Tensor] = {}
-        hooks = [layer.register_forward_hook(_Keep(kept, i)) for i, layer in enumerate(self.layers)]
+        kept: dict[nn.Module, torch.Tensor] = {}
+
+        def keep(layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+            kept[layer] = output
+
+        hooks = [layer.register_forward_hook(keep) for layer in self.layers]
         try:
             self.network.eval()
             # the input needs a gradient so that there is a graph even through frozen parameters
@@ -97,7 +101,8 @@ class GradCam:
                 hook.remove()
             for module, mode in training.items():
                 module.training = mode
-        maps = [self._map(kept[i].detach(), g, image.shape[2:]) for i, g in zip(kept, gradients, strict=True)]
+        pairs = zip(kept.values(), gradients, strict=True)
+        maps = [self._map(features.detach(), gradient, image.shape[2:]) for features, gradient in pairs]
         return _scaled(torch.stack(maps).mean(dim=0))
 
     def _map(self, features: torch.Tensor, gradient: torch.Tensor, size: Any) -> torch.Tensor:
@@ -112,31 +117,6 @@ class GradCam:
         return _scaled(interpolate(heat, size, mode=_LINEAR[len(axes)], align_corners=False)[:, 0])
 
 
-class _Keep:
-    """Forward hook that keeps a layer's output."""
-
-    def __init__(self, kept: dict[int, torch.Tensor], index: int):
-        self.kept, self.index = kept, index
-
-    def __call__(self, module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        self.kept[self.index] = output
-
-
 def _scaled(heat: torch.Tensor) -> torch.Tensor:
     top = heat.amax(dim=tuple(range(1, heat.ndim)), keepdim=True)
     return torch.where(top > 0, heat / top.clamp(min=1e-30), torch.zeros_like(heat))
-
-
-def heat_ratio(heat: torch.Tensor, lesion: torch.Tensor) -> torch.Tensor:
-    """Share of the heat inside the lesion, divided by the lesion's share of the image; 1 is what chance gives.
-
-    Args:
-        heat: (B, H, W) or (B, X, Y, Z), >= 0.
-        lesion: as large, lesion where it is not 0.
-
-    Returns:
-        (B,); 0 without heat, NaN without a lesion.
-    """
-    heat, inside = heat.flatten(1), lesion.flatten(1) != 0
-    share = (heat * inside).sum(dim=1) / heat.sum(dim=1).clamp(min=1e-30)
-    return share / inside.float().mean(dim=1).where(inside.any(dim=1), torch.nan)

@@ -1,5 +1,6 @@
 """Writes what inference finds: masks in the input's geometry, tables of probabilities, overlays and heat maps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +14,28 @@ from medbundles.data.reading.images import read_image
 from medbundles.data.reading.volumes import open_volume, write_volume
 from medbundles.errors import DataError
 from medbundles.metrics.measures import class_indices
-from medbundles.reports.inference_tables import RULE, ResultTables, volume_probability
 from medbundles.reports.pictures import heat_map, overlay
 from medbundles.reports.result_writer import ResultWriter
 from medbundles.transforms.geometry import to_original
+
+TOP = 3
+RULE = (
+    f"prob of a volume: mean over its {TOP} slices with the highest probability, each class for itself; with two "
+    "classes the first one is 1 minus the second. prob_max: the highest of any slice. Empty slices (one value only) "
+    "have no probability. The class follows from prob."
+)
+
+
+def volume_probability(prob: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
+    """Probabilities of a volume from those of its slices, (Z, N) -> mean of the highest three (N,), highest (N,).
+
+    The highest of many slices alone is high by chance; a lesion is seen in more than one.
+    """
+    table = np.sort(np.asarray(prob, dtype=float), axis=0)[::-1]
+    top, highest = table[:TOP].mean(axis=0), table[0].copy()
+    if table.shape[1] == 2:
+        top[0], highest[0] = 1 - top[1], 1 - highest[1]
+    return top.tolist(), highest.tolist()
 
 
 @dataclass
@@ -40,7 +59,7 @@ class InferenceWriter(ResultWriter):
                                             where they overlap the last one
         <output>/overlays/<name>.png        outline of the mask; of a volume the slice with the largest mask
         <output>/gradcam/<name>.png         where the class probability comes from, on the same slice
-        <output>/predictions.{json,csv}     see `ResultTables`
+        <output>/predictions.{json,csv}     see `ResultWriter`
 
     The mask of an input is written after its pictures: where it is, the input is done.
 
@@ -70,10 +89,9 @@ class InferenceWriter(ResultWriter):
         super().__init__(*args, **options)
         self.overlays = overlays
 
-    def _empty_tables(self) -> ResultTables:
-        tables = super()._empty_tables()
-        tables.head["rule_for_volumes"] = RULE
-        return tables
+    def about(self) -> dict[str, Any]:
+        """Also how the probability of a volume follows from those of its slices."""
+        return {**super().about(), "rule_for_volumes": RULE}
 
     def start(self, engine: Engine) -> None:
         """Forget the inputs of a run that broke off."""

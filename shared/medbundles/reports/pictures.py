@@ -45,6 +45,7 @@ def overlay(
     *,
     predicted: np.ndarray | None = None,
     truth: np.ndarray | None = None,
+    heat: np.ndarray | None = None,
     caption: str = "",
 ) -> Path:
     """Write the image, and beside it the image with the outlines of the true and of the predicted mask.
@@ -54,21 +55,23 @@ def overlay(
         path: the picture to write (.png).
         predicted: (H, W) mask or class indices, outlined in pink; None: no such outline.
         truth: (H, W) mask or class indices, outlined in green; None: no such outline.
+        heat: (H, W), 0 to 1, laid over the image below the outlines; None: the image alone.
         caption: text below; may hold line breaks.
 
     Returns:
         `path`.
     """
     base = gray(image)
-    marked = enlarged(base, _factor(base))
-    legend = []
+    factor, legend = factor_of(base.shape), []
+    marked = enlarged(base if heat is None else under_heat(base, heat), factor)
     for name, mask, colour in (("truth", truth, TRUTH), ("prediction", predicted, PREDICTION)):
         if mask is None:
             continue
         mask = np.asarray(mask)
         legend.append((name if (mask > 0).any() else f"{name} (empty)", colour))
-        marked[_enlarged_outline(mask, _factor(base))] = colour
-    return write_panels([enlarged(base, _factor(base)), marked], path, caption, legend)
+        # outlined in the picture as it is enlarged
+        marked[outline(np.kron(mask, np.ones((factor, factor), dtype=mask.dtype)), width=2, closed=True)] = colour
+    return write_panels([enlarged(base, factor), marked], path, caption, legend)
 
 
 def heat_map(
@@ -80,19 +83,14 @@ def heat_map(
         image: (H, W) or (C, H, W).
         heat: (H, W), 0 to 1.
         path: the picture to write (.png).
-        predicted: (H, W) mask, outlined in pink.
+        predicted: (H, W) mask, outlined in pink unless it is empty.
         caption: text below.
 
     Returns:
         `path`.
     """
-    base = gray(image)
-    factor, legend = _factor(base), []
-    marked = enlarged(under_heat(base, heat), factor)
-    if predicted is not None and (np.asarray(predicted) > 0).any():
-        marked[_enlarged_outline(np.asarray(predicted) > 0, factor)] = PREDICTION
-        legend = [("prediction", PREDICTION)]
-    return write_panels([enlarged(base, factor), marked], path, caption, legend)
+    whole = None if predicted is None or not np.any(predicted) else np.asarray(predicted) > 0
+    return overlay(image, path, predicted=whole, heat=heat, caption=caption)
 
 
 def comparison(target: np.ndarray, made: np.ndarray, path: str | Path, *, caption: str = "") -> Path:
@@ -109,8 +107,7 @@ def comparison(target: np.ndarray, made: np.ndarray, path: str | Path, *, captio
     """
     window, difference = window_of(target), np.abs(np.asarray(made, dtype=np.float32) - target)
     apart = under_heat(np.zeros(target.shape, dtype=np.uint8), difference / max(float(difference.max()), 1e-12))
-    factor = _factor(target)
-    panels = [enlarged(panel, factor) for panel in (gray(target, window), gray(made, window), apart)]
+    panels = [enlarged(panel, factor_of(target.shape)) for panel in (gray(target, window), gray(made, window), apart)]
     what = f"image, reconstruction, difference (brightest: {difference.max():.3g})"
     return write_panels(panels, path, f"{caption}\n{what}".strip())
 
@@ -125,8 +122,9 @@ def under_heat(base: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return np.asarray((1 - share) * base[..., None] + share * colours, dtype=np.uint8)
 
 
-def _factor(base: np.ndarray) -> int:
-    return max(1, -(-SIDE // max(base.shape)))
+def factor_of(shape: Sequence[int]) -> int:
+    """How many times a picture of this shape, or the planes of such a volume, are enlarged."""
+    return max(1, -(-SIDE // max(shape)))
 
 
 def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
@@ -154,11 +152,6 @@ def outline(mask: np.ndarray, width: int = 1, closed: bool = False) -> np.ndarra
         rim |= padded[step : step + height, width : width + wide] != mask
         rim |= padded[width : width + height, step : step + wide] != mask
     return rim & (mask > 0)
-
-
-def _enlarged_outline(mask: np.ndarray, factor: int) -> np.ndarray:
-    """The outline of a mask in the picture that is enlarged by this factor."""
-    return outline(np.kron(mask, np.ones((factor, factor), dtype=mask.dtype)), width=2, closed=True)
 
 
 def write_panels(panels: list[np.ndarray], path: str | Path, caption: str, legend: Sequence[tuple] = ()) -> Path:

@@ -1,17 +1,34 @@
-"""A picture of a volume and its heat map: three planes through the hottest voxel."""
+"""Planes of a volume as radiologists show them: one of it, or three through the hottest voxel of its heat map."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from medbundles.reports.pictures import GAP, LINE, SIDE, enlarged, gray, under_heat, write_panels
+from medbundles.reports.pictures import GAP, LINE, SIDE, enlarged, factor_of, gray, under_heat, write_panels
 
 LETTER = (255, 214, 0)
 CROSS = (90, 170, 255)
 HEAD = 0.1  # of the range of gray levels: what differs so much from the border is head
 OUTSIDE = "The hottest place lies outside the head; these planes pass the hottest one in it."
-_SIDES = {"axial": "RL", "coronal": "RL", "sagittal": "AP"}  # left and right of each plane
+PLANES = {"axial": (2, "RL"), "coronal": (1, "RL"), "sagittal": (0, "AP")}  # axis across it; what is left and right
+
+
+def shown_plane(arrays: Sequence[torch.Tensor], masks: Sequence[torch.Tensor] = ()) -> list[np.ndarray]:
+    """One plane (H, W) of each array: the arrays themselves in 2D, of a volume (X, Y, Z) one slice as radiologists
+    show it, axial and nose up for volumes in RAS.
+
+    Args:
+        arrays: (H, W) or (X, Y, Z) each.
+        masks: the slice is the one with most of the first of these that is not empty, else the middle one.
+    """
+    if arrays[0].ndim == 2:
+        return [array.numpy() for array in arrays]
+    filled = [(mask > 0).sum((0, 1)) for mask in masks]
+    z = next((int(sizes.argmax()) for sizes in filled if sizes.any()), arrays[0].shape[-1] // 2)
+    return [_plane(array.numpy(), 2, z) for array in arrays]
 
 
 def three_planes(image: np.ndarray, heat: np.ndarray, path: str | Path, caption: str = "") -> Path:
@@ -36,16 +53,16 @@ def three_planes(image: np.ndarray, heat: np.ndarray, path: str | Path, caption:
         'doctest_planes.png'
     """
     image, heat = np.asarray(image, dtype=np.float32), np.asarray(heat, dtype=np.float32)
-    hot, (x, y, z), outside = bool(heat.max() > 0), *_point(image, heat)
+    hot, point, outside = bool(heat.max() > 0), *_point(image, heat)
     base = gray(image.reshape(1, -1)).reshape(image.shape)
-    factor = max(1, -(-SIDE // max(image.shape)))
-    titles = {"axial": f"z {z}", "coronal": f"y {y}", "sagittal": f"x {x}"}
-    columns = []
-    for plane, title in titles.items():
-        flat, hue = _plane(base, plane, (x, y, z)), _plane(heat, plane, (x, y, z))
+    factor, columns = factor_of(image.shape), []
+    for plane, (axis, sides) in PLANES.items():
+        flat, hue = (_plane(volume, axis, point[axis]) for volume in (base, heat))
         upper, lower = enlarged(flat, factor), enlarged(under_heat(flat, hue), factor)
-        _cross(upper, *_place(image.shape, plane, (x, y, z)), factor)
-        columns.append(_column(f"{plane}, {title}", [upper, lower], factor * _tallest(image.shape), _SIDES[plane]))
+        column, row = (n - 1 - i for other, (n, i) in enumerate(zip(image.shape, point, strict=True)) if other != axis)
+        _cross(upper, row, column, factor)
+        title = f"{plane}, {'xyz'[axis]} {point[axis]}"
+        columns.append(_column(title, [upper, lower], factor * max(image.shape[1:]), sides))
     lines = ["" if hot else "No heat: nothing speaks for this class.", OUTSIDE if outside else "", caption]
     return write_panels(columns, path, "\n".join(line for line in lines if line))
 
@@ -61,22 +78,9 @@ def _point(image: np.ndarray, heat: np.ndarray) -> tuple[tuple[int, int, int], b
     return (int(x), int(y), int(z)), bool(shown.max() < heat.max())
 
 
-def _plane(volume: np.ndarray, plane: str, point: tuple[int, int, int]) -> np.ndarray:
-    """One plane of (X, Y, Z) through a voxel, as it is shown (rows, columns)."""
-    x, y, z = point
-    if plane == "axial":
-        return volume[::-1, ::-1, z].T  # as `medbundles.data.axial_slices`
-    return volume[::-1, y, ::-1].T if plane == "coronal" else volume[x, ::-1, ::-1].T
-
-
-def _place(shape: tuple[int, ...], plane: str, point: tuple[int, int, int]) -> tuple[int, int]:
-    """Row and column of a voxel in a plane."""
-    x, y, z = (n - 1 - i for n, i in zip(shape, point, strict=True))
-    return {"axial": (y, x), "coronal": (z, x), "sagittal": (z, y)}[plane]
-
-
-def _tallest(shape: tuple[int, ...]) -> int:
-    return max(shape[1], shape[2])
+def _plane(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
+    """A copy of one plane of (X, Y, Z) across an axis, as it is shown (rows, columns)."""
+    return np.flip(volume.take(index, axis)).T  # the axial one as `medbundles.data.axial_slices`
 
 
 def _cross(picture: np.ndarray, row: int, column: int, factor: int) -> None:

@@ -8,7 +8,7 @@ import torch
 
 from medbundles.metrics.measures import class_indices
 from medbundles.reports.pictures import gray, outline
-from medbundles.reports.planes_shown import shown_plane
+from medbundles.reports.planes import shown_plane
 
 
 def prediction_pictures(output: Any, count: int) -> list[torch.Tensor]:

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,13 @@ def write_predictions(
     path: Path, columns: Mapping[str, np.ndarray], class_names: Sequence[str], channel_names: Sequence[str]
 ) -> None:
     """Write those of the columns that say what was found; a score that a case does not have is left empty."""
-    table: dict[str, Sequence[Any]] = {
-        name: columns[name].tolist() for name in (*ITEM, "has_mask", "label", "predicted") if name in columns
-    }
-    if "prob" in columns:
-        table |= {f"prob_{name}": columns["prob"][:, c].tolist() for c, name in enumerate(class_names)}
-    for name in (name for name in CASE_SCORES if name in columns):
-        values = columns[name]
+    table: dict[str, Sequence[Any]] = {}
+    for name in (*ITEM, "has_mask", "label", "predicted", "prob", *CASE_SCORES):
+        values = columns.get(name, np.empty(0))
         if values.ndim == 2:
-            table |= {f"{name}_{channel}": values[:, c].tolist() for c, channel in enumerate(channel_names)}
-        else:
+            parts = class_names if name == "prob" else channel_names
+            table |= {f"{name}_{part}": part_values for part, part_values in zip(parts, values.T.tolist(), strict=True)}
+        elif name in columns:
             table[name] = values.tolist()
     write_text_atomic(path, csv_text(list(table), zip(*table.values(), strict=True)))
 
@@ -37,7 +35,7 @@ def read_predictions(path: Path) -> dict[str, np.ndarray]:
     floats, NaN where the cell is empty."""
     with open(path, encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
-    lines.sort(key=_place)
+    lines.sort(key=itemgetter("source", "name"))
     columns: dict[str, np.ndarray] = {}
     for name in lines[0] if lines else ():
         cells = [line[name] for line in lines]
@@ -49,7 +47,3 @@ def read_predictions(path: Path) -> dict[str, np.ndarray]:
             columns[name] = np.array([float(cell) if cell else np.nan for cell in cells])
     prob = [columns.pop(name) for name in list(columns) if name.startswith("prob_")]
     return {**columns, "prob": np.stack(prob, axis=1)} if prob else columns
-
-
-def _place(line: Mapping[str, str]) -> tuple[str, str]:
-    return line["source"], line["name"]

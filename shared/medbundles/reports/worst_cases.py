@@ -5,22 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ignite.engine import Engine
 
 from medbundles.metrics.cases import Cases
-from medbundles.metrics.measures import class_indices, reconstruction
+from medbundles.metrics.measures import class_indices, entry_of, reconstruction
 from medbundles.metrics.overlap import with_case_scores
+from medbundles.metrics.weighted import mean_of_defined
 from medbundles.reports.pictures import comparison, overlay
-from medbundles.reports.planes_shown import shown_plane
+from medbundles.reports.planes import shown_plane
 
 Case = dict[str, Any]
 Columns = Mapping[str, np.ndarray]
-
-
-def _dice(columns: Columns) -> np.ndarray:
-    dice = np.reshape(columns["dice"], (len(columns["dice"]), -1))
-    there = ~np.isnan(dice)
-    return np.where(there.any(1), np.nan_to_num(dice).sum(1) / np.maximum(there.sum(1), 1), np.nan)
 
 
 def _class(columns: Columns) -> np.ndarray:
@@ -28,14 +24,12 @@ def _class(columns: Columns) -> np.ndarray:
     return np.where(columns["label"] != columns["predicted"], of_truth, np.nan)
 
 
-def _reconstruction(columns: Columns) -> np.ndarray:
-    return -columns["mse"]
-
-
 # kind -> (column it needs, value of each case (n,): the lowest is the worst, NaN is not among them)
 KINDS: dict[str, tuple[str, Callable[[Columns], np.ndarray]]] = {
-    "dice": ("dice", _dice), "class": ("prob", _class), "reconstruction": ("mse", _reconstruction)
-}  # fmt: skip
+    "dice": ("dice", lambda columns: mean_of_defined(list(np.atleast_2d(columns["dice"].T)))),  # over the channels
+    "class": ("prob", _class),
+    "reconstruction": ("mse", lambda columns: -columns["mse"]),
+}
 
 
 class WorstCases:
@@ -91,21 +85,20 @@ def _value(case: Case) -> float:
 def _arrays(output: Mapping[str, Any], i: int, kind: str) -> dict[str, np.ndarray]:
     """What is drawn of a case, one plane of each (H, W); of several channels of the image the mean."""
     image = output["image"][i].detach().float().cpu().mean(0)
+    masks: list[torch.Tensor] = []
     if kind == "reconstruction":
         made, target = (part[i].detach().float().cpu().mean(0) for part in reconstruction(output))
-        names, arrays = ("image", "truth", "reconstruction"), [image, target, made]
-        return dict(zip(names, shown_plane(arrays), strict=True))
-    found, truth = (
-        class_indices(entry["mask"][i].detach().cpu() if isinstance(entry, Mapping) else entry[i].detach().cpu())
-        for entry in (output["pred"], output["label"])
-    )
-    return dict(zip(("image", "mask", "truth"), shown_plane([image, found, truth], [truth, found]), strict=True))
+        arrays = {"image": image, "truth": target, "reconstruction": made}
+    else:
+        truth, found = (class_indices(entry_of(output, key, "mask")[i].detach().cpu()) for key in ("label", "pred"))
+        masks, arrays = [truth, found], {"image": image, "mask": found, "truth": truth}
+    return dict(zip(arrays, shown_plane(list(arrays.values()), masks), strict=True))
 
 
 def write_worst(
     folder: Path, kept: Mapping[str, Sequence[Case]], rows: Mapping[tuple[str, str], Mapping[str, Any]],
     class_names: Sequence[str],
-) -> list[Path]:  # fmt: skip
+) -> None:  # fmt: skip
     """Write the worst cases as pictures, worst_<kind>_<number>.png, in place of those of an earlier report.
 
     Args:
@@ -126,7 +119,6 @@ def write_worst(
                 written.append(overlay(case["image"], path, predicted=case["mask"], truth=truth, caption=caption))
     for old in set(folder.glob("worst_*_*.png")) - set(written):
         old.unlink()
-    return written
 
 
 def _facts(kind: str, case: Case, row: Mapping[str, Any], class_names: Sequence[str]) -> str:

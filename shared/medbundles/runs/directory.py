@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import time
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,12 +19,18 @@ FOLDERS = ("config", "logs", "metrics", "checkpoints", "plots", "predictions")
 logger = logging.getLogger("medbundles")
 
 
+def run_folder(file: Path) -> Path | None:
+    """The run folder that a file lies in, if it does."""
+    return next((p for p in file.parents if RUN_NAME.fullmatch(p.name)), None)
+
+
 def run_order(folder: Path) -> tuple[str, int]:
     """Sorts run folders by time, `_2` after the first of the same second."""
     match = RUN_NAME.fullmatch(folder.name)
     return (match[1], int(match[2] or 1)) if match else ("", 0)
 
 
+@dataclass(eq=False)
 class RunDirectory:
     """`<output_dir>/<name>[/fold_K]/run_YYYYMMDD_HHMMSS/` and its subfolders.
 
@@ -39,19 +46,16 @@ class RunDirectory:
         resume_from: go on from this checkpoint, in the folder of its run.
     """
 
-    def __init__(
-        self,
-        output_dir: str,
-        name: str,
-        fold: int | None = None,
-        checkpoint_dir: str = "checkpoints",
-        log_dir: str = "logs",
-        resume: bool = False,
-        resume_from: str | None = None,
-    ):
-        self.parent = Path(output_dir) / name / (f"fold_{fold}" if fold is not None else "")
-        self.checkpoint_dir, self.log_dir = checkpoint_dir, log_dir
-        self.resume, self.resume_from = resume, resume_from
+    output_dir: str
+    name: str
+    fold: int | None = None
+    checkpoint_dir: str = "checkpoints"
+    log_dir: str = "logs"
+    resume: bool = False
+    resume_from: str | None = None
+
+    def __post_init__(self) -> None:
+        self.parent = Path(self.output_dir) / self.name / (f"fold_{self.fold}" if self.fold is not None else "")
         self.config: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
         self.free_settings: set[str] = set()
@@ -110,11 +114,8 @@ class RunDirectory:
             return path
         if not self.resume:
             return None
-        if Path(self.checkpoint_dir).is_absolute():
-            candidates = [Path(self.checkpoint_dir) / "last.pt"]
-        else:
-            candidates = [run / self.checkpoint_dir / "last.pt" for run in reversed(self.runs())]
-        for path in candidates:
+        for run in (*reversed(self.runs()), self.parent):  # a checkpoint_dir that is absolute is below none of them
+            path = run / self.checkpoint_dir / "last.pt"
             if path.is_file():
                 return path
         raise CheckpointError(
@@ -131,8 +132,8 @@ class RunDirectory:
     def tracked_name(self) -> str:
         """Name of the run for experiment tracking, which asks for it before the folder is there."""
         path = self.resume_file()
-        names = [p.name for p in path.parents if RUN_NAME.fullmatch(p.name)] if path else []
-        return names[0] if names else self.stamp
+        run = run_folder(path) if path else None
+        return run.name if run else self.stamp
 
     def start(self, run_name: str | None = None) -> Path:
         """Make the folder, or, with `run_name` (the name of a resumed run), go on in that one.
@@ -146,7 +147,8 @@ class RunDirectory:
 
     def _made(self, run_name: str | None) -> Path:
         try:
-            self._path = self._existing(run_name) if run_name else self._new()
+            named = run_folder(Path(self.resume_from).resolve()) if self.resume_from else None
+            self._path = (named or self.parent / run_name) if run_name else self._new()
             for name in FOLDERS:
                 self.folder(name).mkdir(parents=True, exist_ok=True)
             if not self._take():
@@ -155,13 +157,6 @@ class RunDirectory:
             why = error.strerror or error
             raise ConfigError(f"output_dir: cannot make a run folder below {self.parent}: {why}.") from error
         return self.path
-
-    def _existing(self, run_name: str) -> Path:
-        if self.resume_from:
-            run = next((p for p in Path(self.resume_from).resolve().parents if RUN_NAME.fullmatch(p.name)), None)
-            if run is not None:
-                return run
-        return self.parent / run_name
 
     def _take(self) -> bool:
         """Make the folder ours until `release`, or until this process is killed; False: another process has it.

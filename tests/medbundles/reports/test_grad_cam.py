@@ -10,9 +10,24 @@ from torch import nn
 
 from medbundles.errors import ConfigError
 from medbundles.networks import GradingResNet, MultitaskUNet, TaskOutput
-from medbundles.reports.grad_cam import GradCam, heat_ratio
+from medbundles.reports.grad_cam import GradCam
 from medbundles.transforms import HeadNormalise
 from tools.phantoms.heads import draw_slice, random_head
+
+
+def heat_ratio(heat: torch.Tensor, lesion: torch.Tensor) -> torch.Tensor:
+    """Share of the heat inside the lesion, divided by the lesion's share of the image; 1 is what chance gives.
+
+    Args:
+        heat: (B, H, W) or (B, X, Y, Z), >= 0.
+        lesion: as large, lesion where it is not 0.
+
+    Returns:
+        (B,); 0 without heat, NaN without a lesion.
+    """
+    heat, inside = heat.flatten(1), lesion.flatten(1) != 0
+    share = (heat * inside).sum(dim=1) / heat.sum(dim=1).clamp(min=1e-30)
+    return share / inside.float().mean(dim=1).where(inside.any(dim=1), torch.nan)
 
 
 def network(**options) -> MultitaskUNet:

@@ -21,7 +21,8 @@ from medbundles.errors import ConfigError, DataError, MedbundlesError
 from medbundles.networks import MultitaskUNet
 from medbundles.reports import InferenceWriter
 from medbundles.reports.grad_cam import GradCam
-from medbundles.reports.inference_tables import class_of, volume_probability
+from medbundles.reports.inference_writer import volume_probability
+from medbundles.reports.result_writer import class_of
 from medbundles.transforms import (
     CropToHead,
     HeadNormalise,
