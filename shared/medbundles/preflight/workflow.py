@@ -123,7 +123,14 @@ def _left_out(name: str, config: Any) -> bool:
         return False
     made = ConfigComponent(component, locator=ComponentLocator()).resolve_module_name()
     target = made if callable(made) else locate(str(made))
-    return callable(target) and argument in inspect.signature(target).parameters
+    # a class whose __init__ has **options takes the arguments of the one that it extends
+    for made_by in inspect.getmro(target) if inspect.isclass(target) else [target] * callable(target):
+        parameters = inspect.signature(made_by).parameters
+        if argument in parameters:
+            return True
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            return False
+    return False
 
 
 def _only_components(group: str, known: dict[str, list[Any]]) -> bool:

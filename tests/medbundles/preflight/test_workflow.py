@@ -87,3 +87,12 @@ def test_of_monais_classes_by_their_short_names_too():
     assert unknown_ids({"loss": {"_target_": "DiceLoss", "squared_pred": True}}, known) == []
     [line] = unknown_ids({"loss": {"_target_": "DiceLoss", "squared": True}}, known)
     assert "unknown id 'loss#squared'" in line
+
+
+def test_arguments_that_a_class_passes_on_are_those_of_the_one_that_it_extends():
+    config = {"writer": {"_target_": "medbundles.reports.InferenceWriter"}}
+    known = {name: [value] for name, value in ids(config)}
+    config["writer"] |= {"overlays": False, "existing": "skip"}
+    assert unknown_ids(config, known) == []
+    [line] = unknown_ids(config | {"writer": config["writer"] | {"exists": "skip"}}, known)
+    assert "unknown id 'writer#exists'" in line
