@@ -124,8 +124,9 @@ def _left_out(name: str, config: Any) -> bool:
     made = ConfigComponent(component, locator=ComponentLocator()).resolve_module_name()
     target = made if callable(made) else locate(str(made))
     # a class whose __init__ has **options takes the arguments of the one that it extends
-    for made_by in inspect.getmro(target) if inspect.isclass(target) else [target] * callable(target):
-        parameters = inspect.signature(made_by).parameters
+    makers: tuple[Any, ...] = inspect.getmro(target) if inspect.isclass(target) else (target,)
+    for maker in makers if callable(target) else ():
+        parameters = inspect.signature(maker).parameters
         if argument in parameters:
             return True
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
