@@ -159,11 +159,7 @@ class Record:
 
     def evaluations(self) -> dict[int, Path]:
         """Fold -> run directory of its evaluation."""
-        return {int(fold): Path(runs["evaluation"]) for fold, runs in sorted(self.done.items(), key=_number)}
-
-
-def _number(entry: tuple[str, Any]) -> int:
-    return int(entry[0])
+        return {fold: Path(self.of(fold)["evaluation"]) for fold in sorted(map(int, self.done))}
 
 
 @dataclass
