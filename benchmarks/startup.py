@@ -37,7 +37,7 @@ def measure(bundle: MeasuredBundle) -> dict[str, Any]:
     overlay.write_text(json.dumps({"+train#handlers": [{"_target_": f"{__name__}.{StopAtFirstStep.__name__}"}]}))
     settings = {"output_dir": str(bundle.temporary / "starts"), "publish": False, "epochs": 1, "dataset_dir": data}
     settings |= {**bundle.start_settings, **(bundle.own_data_settings if bundle.dataset_dir else {}), **bundle.settings}
-    training = bundle_command([*(f"configs/{name}.json" for name in FILES), overlay], settings)
+    training = bundle_command([*FILES, overlay], settings)
     commands = {"imports": IMPORTS, "training": training}
     print("imports: import torch, monai.bundle; training: from the command line to the first training step")
     measures = {name: partial(_run, words, bundle.folder) for name, words in commands.items()}

@@ -44,10 +44,10 @@ def bundle_command(files: Sequence[str | Path], settings: Mapping[str, Any]) -> 
     """The command line.
 
     Args:
-        files: config files, merged in this order.
+        files: config files, merged in this order: names of the bundle's own, or paths.
         settings: id -> value; written so that MONAI reads back the same type ('2024' stays text).
     """
-    names = [str(name) for name in files]
+    names = [str(name) if isinstance(name, Path) else f"configs/{name}.json" for name in files]
     return [
         *(sys.executable, "-m", "monai.bundle", "run", "--config_file", repr(names)),
         *(f"--{name}={value!r}" for name, value in settings.items()),
@@ -59,30 +59,6 @@ def child_environment() -> dict[str, str]:
     roots = [str(Path(medbundles.__file__).parents[1]), str(Path(__file__).resolve().parents[1])]
     here = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     return {**os.environ, "PYTHONPATH": os.pathsep.join([*roots, *here])}
-
-
-def run_child(command: Sequence[str], folder: Path) -> int:
-    """Run a command in a folder, its output on this console, and wait for it.
-
-    Returns:
-        Its exit code.
-
-    Raises:
-        KeyboardInterrupt: after Ctrl-C, once the child has ended too.
-        SystemExit: 143 after SIGTERM, once the child has ended too.
-    """
-    sys.stdout.flush()
-    started: list[subprocess.Popen] = []
-    with _none_outlives_us(lambda: started):
-        started.append(subprocess.Popen(list(command), cwd=folder, env=child_environment()))
-        code = started[0].wait()
-    _raise_if_interrupted(code)
-    return code
-
-
-def _raise_if_interrupted(code: int) -> None:
-    if code in (128 + signal.SIGINT, -signal.SIGINT):
-        raise KeyboardInterrupt
 
 
 def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int = 1) -> list[str]:
@@ -118,7 +94,8 @@ def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int
                 if code is None:
                     continue
                 del running[name]
-                _raise_if_interrupted(code)
+                if code in (128 + signal.SIGINT, -signal.SIGINT):
+                    raise KeyboardInterrupt
                 if code:
                     where = f"; its output is in {command.log}" if command.log else ", see its messages above"
                     failed.append(f"{command.what} ended with exit code {code}{where}")

@@ -2,19 +2,18 @@
 
 import json
 import os
-import sys
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from medbundles.atomic_files import write_json_atomic
-from medbundles.errors import ConfigError, MedbundlesError
+from medbundles.errors import ConfigError
 from medbundles.runs.directory import RunDirectory
 from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
-from tools.child import Command, bundle_command, run_children
+from tools.child import Command, bundle_command
 from tools.kfold_report import write_report
-from tools.runs import BEST, asked_for, going_on, newest_with
+from tools.runs import BEST, TESTED, asked_for, going_on, left_by, ours, run_jobs, with_weights
 
 RESERVED = {
     "fold": "kfold runs every fold; --folds says how many there are",
@@ -88,15 +87,7 @@ def kfold(
         print(f"{count - len(left)} of {count} folds are done already", flush=True)
     places = Places.of_this_machine(processes, settings)
     jobs = {f"fold {k}": one_fold(folder, files, settings, experiment, k, record, places) for k in left}
-    try:
-        failed = run_children(jobs, processes)
-    except (KeyboardInterrupt, SystemExit):
-        print("kfold: stopped. What is done is kept: go on with the same command and --resume True.", file=sys.stderr)
-        raise
-    if failed:
-        raise MedbundlesError(
-            f"kfold: {'; '.join(failed)}. What is done is kept: mend it and give the same command with --resume True."
-        )
+    run_jobs("kfold", jobs, processes)
     return write_report(record.evaluations(), experiment / "kfold", record.about)
 
 
@@ -168,11 +159,7 @@ class Record:
 
     def evaluations(self) -> dict[int, Path]:
         """Fold -> run directory of its evaluation."""
-        return {int(fold): Path(runs["evaluation"]) for fold, runs in sorted(self.done.items(), key=_number)}
-
-
-def _number(entry: tuple[str, Any]) -> int:
-    return int(entry[0])
+        return {fold: Path(self.of(fold)["evaluation"]) for fold in sorted(map(int, self.done))}
 
 
 @dataclass
@@ -235,23 +222,13 @@ def one_fold(
     tested = RunDirectory(str(experiment.parent), f"{experiment.name}/evaluation", fold)
     if "earlier" not in record.of(fold):
         record.note(fold, "earlier", [run.name for run in trained.runs()])
+    earlier = record.of(fold)["earlier"]
     if "run" not in record.of(fold):
-        resumed = going_on(_ours(trained, record.of(fold)["earlier"]))
-        names = [f"configs/{name}.json" for name in files]
-        what = f"training of fold {fold}"
-        yield Command(bundle_command(names, {**settings, **resumed}), folder, what, log, environment)
-        made = newest_with(_ours(trained, record.of(fold)["earlier"]), BEST, what)
-        record.note(fold, "run", str(made))
-    weights = Path(record.of(fold)["run"]) / "checkpoints"
+        words = bundle_command(files, {**settings, **going_on(ours(trained, earlier))})
+        command = Command(words, folder, f"training of fold {fold}", log, environment)
+        record.note(fold, "run", str((yield from left_by(command, trained, BEST, earlier))))
+    words = with_weights([*files, "evaluate"], settings, Path(record.of(fold)["run"]))
+    command = Command(words, folder, f"test of fold {fold}", log, environment)
     before = [run.name for run in tested.runs()]
-    names = [*(f"configs/{name}.json" for name in (*files, "evaluate")), str(weights / "trained.json")]
-    what = f"test of fold {fold}"
-    options = {**settings, "checkpoint": str(weights / "best.pt")}
-    yield Command(bundle_command(names, options), folder, what, log, environment)
-    record.note(fold, "evaluation", str(newest_with(_ours(tested, before), "metrics/test_metrics.json", what)))
+    record.note(fold, "evaluation", str((yield from left_by(command, tested, TESTED, before))))
     places.environments.append(environment)
-
-
-def _ours(runs: RunDirectory, earlier: Sequence[str]) -> list[Path]:
-    """Runs that were not there before, oldest first."""
-    return [run for run in runs.runs() if run.name not in earlier]

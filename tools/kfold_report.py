@@ -3,6 +3,7 @@
 import json
 import statistics
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from medbundles.reports import figures
 from medbundles.reports.evaluation import Evaluation, area_text
 from medbundles.reports.predictions_table import read_predictions
 from medbundles.reports.tables import csv_text, markdown_table, number, with_interval
+from tools.staging import WARNING
 
 SCORES = ("auc", "balanced_acc", "sensitivity", "specificity", "acc", "f1_macro", "brier", "ece")
 TITLES = {
@@ -21,7 +23,6 @@ TITLES = {
     "acc": "accuracy", "f1_macro": "F1 (macro)", "brier": "Brier score (0 is best)",
     "ece": "calibration error (0 is best)",
 }  # fmt: skip
-SYNTHETIC = "**SYNTHETIC DATA: these numbers say nothing about any disease.**"
 CHOSEN = {
     "inner": (
         "Each fold was tested by weights whose epoch and decision threshold another fold chose: no choice has seen the "
@@ -126,11 +127,7 @@ def _table(whole: Evaluation) -> str:
         [r["name"], r["patient"], r["fold"], names[r["label"]], names[r["predicted"]], *r["prob"], r["file"]]
         for r in whole.rows()
     ]
-    return csv_text(header, sorted(lines, key=_first))
-
-
-def _first(line: Sequence[Any]) -> str:
-    return line[0]
+    return csv_text(header, sorted(lines, key=itemgetter(0)))
 
 
 def _with_interval(measure: Mapping[str, Any]) -> str:
@@ -142,7 +139,7 @@ def in_markdown(report: Mapping[str, Any]) -> str:
     names = report["class_names"]
     lines = [f"# Cross-validation of {report['bundle']}", ""]
     if report["synthetic"]:
-        lines += [SYNTHETIC, ""]
+        lines += [WARNING, ""]
     count = len(report["folds"])
     lines += [
         f"{report['n_cases']} cases of {report['n_patients']} patients in {count} folds. "

@@ -1,15 +1,18 @@
-"""Runs of a bundle that a tool starts: how it was asked for, which run to go on with, and what a run left."""
+"""Runs of a bundle that a tool starts: how it was asked for, what is trained and evaluated, and what a run left."""
 
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from medbundles.errors import MedbundlesError
+from medbundles.runs.directory import RunDirectory
+from tools.child import Command, bundle_command, run_children
 from tools.staging import SYNTHETIC
 
-LAST, BEST = "checkpoints/last.pt", "checkpoints/best.pt"
+LAST, BEST, OVERLAY = "checkpoints/last.pt", "checkpoints/best.pt", "checkpoints/trained.json"
+TESTED = "metrics/test_metrics.json"
 
 
 def asked_for(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,24 +30,62 @@ def asked_for(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def going_on(runs: Sequence[Path]) -> dict[str, Any]:
-    """The settings that go on with the newest of the runs that can be resumed; none where there is no such run."""
-    begun = [run for run in runs if (run / LAST).is_file()]
-    return {"init_from": False, "resume_from": str(begun[-1] / LAST)} if begun else {}
+def run_jobs(verb: str, jobs: Mapping[str, Generator[Command, int, None]], at_once: int = 1) -> None:
+    """Run the jobs of a verb that can be resumed, see `run_children`.
+
+    Raises:
+        MedbundlesError: something failed.
+    """
+    try:
+        failed = run_children(jobs, at_once)
+    except (KeyboardInterrupt, SystemExit):
+        print(f"{verb}: stopped. What is done is kept: go on with the same command and --resume True.", file=sys.stderr)
+        raise
+    if failed:
+        raise MedbundlesError(
+            f"{verb}: {'; '.join(failed)}. What is done is kept: mend it and give the same command with --resume True."
+        )
 
 
-def newest_with(runs: Sequence[Path], name: str, what: str) -> Path:
-    """The newest run that has a file.
+def only(command: Command) -> Generator[Command, int, None]:
+    """A job of one command."""
+    yield command
+
+
+def left_by(command: Command, runs: RunDirectory, file: str, earlier: Collection[str]) -> Generator[Command, int, Path]:
+    """Run a command of a job.
 
     Args:
-        runs: oldest first.
-        name: the file's path in the run.
-        what: what was run, for the message.
+        command: the command.
+        runs: where its run is.
+        file: what the run must have, its path in the run.
+        earlier: names of runs that are not the command's.
+
+    Returns:
+        The newest run that has the file.
 
     Raises:
         MedbundlesError: none has.
     """
-    found = [run for run in runs if (run / name).is_file()]
+    yield command
+    left = ours(runs, earlier)
+    found = [run for run in left if (run / file).is_file()]
     if not found:
-        raise MedbundlesError(f"{what} left no {name}{f' in {runs[-1]}' if runs else ''}")
+        raise MedbundlesError(f"{command.what} left no {file}{f' in {left[-1]}' if left else ''}")
     return found[-1]
+
+
+def with_weights(files: Sequence[str], settings: Mapping[str, Any], trained: Path) -> list[str]:
+    """The command line that runs a bundle with the best weights of a run, and with the settings they depend on."""
+    return bundle_command([*files, trained / OVERLAY], {**settings, "checkpoint": str(trained / BEST)})
+
+
+def ours(runs: RunDirectory, earlier: Collection[str]) -> list[Path]:
+    """Runs that are not among the earlier ones, oldest first."""
+    return [run for run in runs.runs() if run.name not in earlier]
+
+
+def going_on(runs: Sequence[Path]) -> dict[str, Any]:
+    """The settings that go on with the newest of the runs that can be resumed; none where there is no such run."""
+    begun = [run for run in runs if (run / LAST).is_file()]
+    return {"init_from": False, "resume_from": str(begun[-1] / LAST)} if begun else {}

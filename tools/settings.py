@@ -7,6 +7,7 @@ from typing import Any
 from medbundles.atomic_files import write_text_atomic
 from medbundles.errors import MedbundlesError
 from medbundles.preflight.schema import Setting, metric_names, read_settings
+from medbundles.reports.tables import markdown_table
 from tools.bundle import bundle_folder, read_config
 
 BEGIN, END = "<!-- settings -->", "<!-- /settings -->"
@@ -50,17 +51,11 @@ def settings(bundle: str, write: bool = False, check: bool = False) -> str:
 def settings_table(folder: Path) -> str:
     """The table of a bundle in Markdown, in the order of schema.json."""
     configs = [read_config(folder, name) for name in FILES if (folder / "configs" / f"{name}.json").is_file()]
-    lines = ["| setting | default | allowed | what it does | source |", "| --- | --- | --- | --- | --- |"]
-    for setting in read_settings(folder / "configs" / "schema.json"):
-        cells = (
-            f"`{setting.id}`",
-            _default(setting, configs),
-            _allowed(setting, configs[0]),
-            setting.schema["description"],
-            _source(setting),
-        )
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
+    rows = [
+        [f"`{s.id}`", _default(s, configs), _allowed(s, configs[0]), s.schema["description"], _source(s)]
+        for s in read_settings(folder / "configs" / "schema.json")
+    ]
+    return "\n".join(markdown_table(["setting", "default", "allowed", "what it does", "source"], rows))
 
 
 def _allowed(setting: Setting, train: dict[str, Any]) -> str:
@@ -107,7 +102,4 @@ def _scientific(value: float) -> str:
 
 
 def _source(setting: Setting) -> str:
-    if "source" not in setting.schema:
-        return ""
-    document, section, parameter = setting.schema["source"]
-    return f"{document}, {section}: {parameter}"
+    return "{}, {}: {}".format(*setting.schema["source"]) if "source" in setting.schema else ""

@@ -1,16 +1,16 @@
 """Trains a bundle stage by stage and compares the stages."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medbundles.atomic_files import write_json_atomic, write_text_atomic
-from medbundles.errors import ConfigError, MedbundlesError
+from medbundles.errors import ConfigError
 from medbundles.runs.directory import RunDirectory, run_order
 from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
-from tools.child import bundle_command, run_child
-from tools.runs import BEST, asked_for, going_on, newest_with
+from tools.child import Command, bundle_command
+from tools.runs import BEST, TESTED, asked_for, going_on, left_by, only, ours, run_jobs, with_weights
 from tools.stages_report import TITLES, compare, in_markdown, read_evaluation, to_look_at
 
 RESERVED = {
@@ -74,14 +74,21 @@ def run(
     stages = find_stages(folder)
     parts = check(folder, first, stages, settings)
     runs: dict[str, Path] = {}
-    for stage in stages:
-        title(f"{stage.title} ({stage.name})")
-        runs[stage.key] = train(folder, [*first, stage.file], stage, settings, list(runs.values()), resume)
     evaluations: dict[str, dict[str, Path]] = {part: {} for part in EVALUATED}
-    for part, where in parts.items():
+
+    def train_and_evaluate() -> Generator[Command, int, None]:
         for stage in stages:
-            title(f"{stage.title}, on the {part} set")
-            evaluations[part][stage.key] = evaluate(folder, stage, runs[stage.key], {**settings, **where})
+            runs[stage.key] = yield from train(folder, first, stage, settings, list(runs.values()), resume)
+        for part, where in parts.items():
+            for stage in stages:
+                tested = RunDirectory(settings["output_dir"], f"{stage.name}/evaluation")
+                options = {**settings, **where, "experiment#name": stage.name}
+                words = with_weights(["train", "evaluate"], options, runs[stage.key])
+                command = Command(words, folder, f"the evaluation of {stage.title} on the {part} set")
+                before = [run.name for run in tested.runs()]
+                evaluations[part][stage.key] = yield from left_by(command, tested, TESTED, before)
+
+    run_jobs("stages", {"stages": train_and_evaluate()})
     about = {**asked_for(folder, settings), "dataset_dir": settings["dataset_dir"], "quick_test": quick_test}
     report = about | compare(runs, evaluations)
     output = Path(settings["output_dir"])
@@ -89,7 +96,6 @@ def run(
     write_text_atomic(output / "stages.md", in_markdown(report))
     pictures: list[tuple[Path, str]] = []
     if infer:
-        title("Inference with the joint weights on the test slices")
         joint = stages[-1].key
         pictures = inference(folder, runs[joint], evaluations["test"][joint], parts["test"], settings)
     print(f"\n{in_markdown(report)}\nwritten to {output / 'stages.md'} and stages.json")
@@ -145,81 +151,43 @@ def stage_settings(folder: Path, stage: Stage, settings: Mapping[str, Any]) -> d
 
 
 def train(
-    folder: Path, files: list[str], stage: Stage, settings: Mapping[str, Any], earlier: list[Path], resume: bool
-) -> Path:
-    """Run one stage.
+    folder: Path, first: list[str], stage: Stage, settings: Mapping[str, Any], before: list[Path], resume: bool
+) -> Generator[Command, int, Path]:
+    """The command of one stage, which starts from the best weights of the one before.
 
     Args:
         folder: the bundle.
-        files: names of its config files.
+        first: names of its config files before the stage's own.
         stage: the stage.
         settings: for all stages.
-        earlier: run directories of the stages before.
+        before: run directories of the stages before.
         resume: go on with a run of this stage, if it began after the stage before.
 
     Returns:
         Its run directory.
-
-    Raises:
-        MedbundlesError: it failed.
     """
-    experiment = RunDirectory(settings["output_dir"], stage.name)
-    before = experiment.runs()
-    begun = [run for run in before if resume and (not earlier or run_order(run) > run_order(earlier[-1]))]
-    resumed = going_on(begun)
-    options = stage_settings(folder, stage, settings) | resumed
-    if earlier and not resumed:
-        options["init_from"] = str(earlier[-1] / BEST)
-    what = f"{stage.title} ({stage.name})"
-    start(folder, files, options, what)
-    made = [run for run in experiment.runs() if run not in before]
-    if resumed:
-        made = [Path(resumed["resume_from"]).parents[1]]
-    return newest_with(made, BEST, f"stages: {what}")
-
-
-def evaluate(folder: Path, stage: Stage, trained: Path, settings: Mapping[str, Any]) -> Path:
-    """Evaluate the best weights of a stage on the set that the settings name; returns its run directory."""
-    experiment = RunDirectory(settings["output_dir"], f"{stage.name}/evaluation")
-    before = experiment.runs()
-    weights = trained / "checkpoints"
-    options = {**settings, "experiment#name": stage.name, "checkpoint": str(weights / "best.pt")}
-    what = f"the evaluation of {stage.title}"
-    start(folder, ["train", "evaluate", weights / "trained.json"], options, what)
-    made = [run for run in experiment.runs() if run not in before]
-    return newest_with(made, "metrics/test_metrics.json", f"stages: {what}")
+    runs = RunDirectory(settings["output_dir"], stage.name)
+    since = [run_order(run) for run in before[-1:]] or [("", 0)]
+    earlier = [run.name for run in runs.runs() if not resume or run_order(run) <= since[0]]
+    options = stage_settings(folder, stage, settings)
+    if before:
+        options["init_from"] = str(before[-1] / BEST)
+    options |= going_on(ours(runs, earlier))
+    words = bundle_command([*first, stage.file], options)
+    return (yield from left_by(Command(words, folder, f"{stage.title} ({stage.name})"), runs, BEST, earlier))
 
 
 def inference(
     folder: Path, trained: Path, evaluation: Path, where: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> list[tuple[Path, str]]:
     """Run the joint weights on the test slices; returns pictures worth opening, with the reason."""
-    weights = trained / "checkpoints"
     known = read_config(folder, "inference")
     options = {name: value for name, value in settings.items() if name in known and not name.endswith("_dir")}
     output = Path(settings["output_dir"]) / "inference"
     images = Path(where["test_dir"]) / "images"
-    options |= {"input": str(images), "output": str(output), "checkpoint": str(weights / "best.pt")}
-    start(folder, ["inference", weights / "trained.json"], options, "inference")
+    words = with_weights(["inference"], {**options, "input": str(images), "output": str(output)}, trained)
+    run_jobs(
+        "stages", {"inference": only(Command(words, folder, "inference with the joint weights on the test slices"))}
+    )
     pictures = to_look_at(read_evaluation(evaluation), output / "overlays", images)
     return [*pictures, *((path, "training") for path in sorted((trained / "plots").glob("learning_curves*.png")))]
-
-
-def start(folder: Path, files: list[Any], settings: Mapping[str, Any], what: str) -> None:
-    """Run a bundle in a child process.
-
-    Raises:
-        MedbundlesError: it failed; what was wrong stands above on the console.
-    """
-    names = [name if isinstance(name, Path) else f"configs/{name}.json" for name in files]
-    code = run_child(bundle_command(names, settings), folder)
-    if code:
-        raise MedbundlesError(
-            f"stages: {what} ended with exit code {code}; see its messages above. What is done is kept: mend it and "
-            "give the same command with --resume True."
-        )
-
-
-def title(text: str) -> None:
-    """A line that says what is done now."""
-    print(f"\n=== {text} ===", flush=True)

@@ -4,6 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from medbundles.metrics.scores import score
 from medbundles.metrics.weighted import WeightedMean
 from medbundles.reports.predictions_table import read_predictions
 from medbundles.reports.tables import markdown_table, number, with_interval
+from tools.staging import WARNING
 
 SEG, CLS, JOINT = "2.1", "2.2", "2.3"  # the stages' keys in stages.json
 TITLES = {
@@ -30,7 +32,6 @@ SCORES = {
     "auc": "AUC",
     "combined": "combined",
 }
-SYNTHETIC = "**SYNTHETIC DATA: these numbers say nothing about any disease.**\n"
 EXPLAINED = (
     "Value [95 % interval, patients resampled]; combined = (Dice per image + accuracy) / 2. The head of stage 1 is "
     "untrained; in stage 2 encoder and decoder are frozen, so that its Dice is that of stage 1."
@@ -159,16 +160,12 @@ def patients(seg: Result, joint: Result) -> list[dict[str, Any]]:
             "patient": patient, "slices": len(pairs),
             "phase 2.1": float(before), "phase 2.3": float(after), "difference": float(after - before),
         })  # fmt: skip
-    return sorted(table, key=_gain, reverse=True)
-
-
-def _gain(row: Mapping[str, Any]) -> float:
-    return row["difference"]
+    return sorted(table, key=itemgetter("difference"), reverse=True)
 
 
 def in_markdown(report: Mapping[str, Any]) -> str:
     """stages.md."""
-    loud = SYNTHETIC if report["synthetic"] else ""
+    loud = f"{WARNING}\n" if report["synthetic"] else ""
     lines = ["# Three training stages compared", "", loud, f"Bundle {report['bundle']}, data {report['dataset_dir']}."]
     lines += ["", "    " + report["command"], ""]
     lines += _table(

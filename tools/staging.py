@@ -11,6 +11,7 @@ from medbundles.errors import DataError
 
 SPLIT_FILE = "split_{}.json"
 SYNTHETIC = "SYNTHETIC.txt"
+WARNING = "**SYNTHETIC DATA: these numbers say nothing about any disease.**"  # in the reports of phantoms
 
 
 @contextmanager

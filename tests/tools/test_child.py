@@ -15,24 +15,26 @@ from typing import Any
 import pytest
 
 from medbundles.errors import DataError
-from tools.child import Command, bundle_command, child_environment, run_child, run_children
+from tools.child import Command, bundle_command, child_environment, run_children
+from tools.runs import only
 
 
 def test_values_keep_their_types_on_the_command_line():
-    command = bundle_command(["configs/train.json", "/a b/o.json"], {"lr": 1e-3, "tags": "2024", "amp": False})
+    command = bundle_command(["train", Path("/a b/o.json")], {"lr": 1e-3, "tags": "2024", "amp": False})
     assert command[4:6] == ["--config_file", "['configs/train.json', '/a b/o.json']"]
     assert command[6:] == ["--lr=0.001", "--tags='2024'", "--amp=False"]
 
 
 def test_a_child_finds_the_packages_from_any_folder_and_its_exit_code_comes_back(tmp_path):
     program = "import sys, pathlib, medbundles, tools; pathlib.Path('here').touch(); sys.exit(7)"
-    assert run_child([sys.executable, "-c", program], tmp_path) == 7
+    failed = run_children({"a": only(Command([sys.executable, "-c", program], tmp_path, "it"))})
+    assert failed == ["it ended with exit code 7, see its messages above"]
     assert (tmp_path / "here").exists()
 
 
 def test_an_interrupted_child_interrupts_the_parent(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run_child([sys.executable, "-c", "import sys; sys.exit(130)"], tmp_path)
+        run_children({"a": only(Command([sys.executable, "-c", "import sys; sys.exit(130)"], tmp_path, "it"))})
 
 
 CHILD = """
@@ -50,7 +52,9 @@ import pathlib, signal, sys
 import tools.child
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without
 tools.child.GRACE = 0.1
-tools.child.run_child([sys.executable, "child.py"], pathlib.Path.cwd())
+import tools.runs
+command = tools.child.Command([sys.executable, "child.py"], pathlib.Path.cwd(), "it")
+tools.child.run_children({"a": tools.runs.only(command)})
 """
 
 

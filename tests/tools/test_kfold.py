@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from medbundles.errors import MedbundlesError
-from tools import kfold
+from tools import kfold, runs
 from tools.cli import main
 from tools.kfold_report import write_report
 from tools.phantoms.graded import make_graded_phantoms
@@ -79,7 +79,8 @@ class Children:
         self.seen = len(list(self.folder.glob("call_*")))
 
     def command(self, files: Sequence[str | Path], settings: Mapping[str, Any]) -> list[str]:
-        words = [json.dumps([str(name) for name in files]), json.dumps(dict(settings))]
+        names = [str(name) if isinstance(name, Path) else f"configs/{name}.json" for name in files]
+        words = [json.dumps(names), json.dumps(dict(settings))]
         return [sys.executable, "-S", "-E", str(self.folder / "child.py"), str(self.folder), *words]
 
     def told(self) -> dict[str, dict[str, Any]]:
@@ -91,7 +92,8 @@ class Children:
 @pytest.fixture
 def children(monkeypatch, tmp_path) -> Children:
     fake = Children(tmp_path)
-    monkeypatch.setattr(kfold, "bundle_command", fake.command)
+    for module in (kfold, runs):
+        monkeypatch.setattr(module, "bundle_command", fake.command)
     monkeypatch.setattr(kfold, "write_report", _no_report)  # its pictures take seconds
     return fake
 
@@ -242,7 +244,7 @@ def test_ctrl_c_says_how_to_go_on(data, tmp_path, monkeypatch, capsys):
     def interrupted(jobs: Mapping[str, Any], at_once: int) -> list[str]:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(kfold, "run_children", interrupted)
+    monkeypatch.setattr(runs, "run_children", interrupted)
     assert main(words(data, tmp_path)) == 130
     assert "go on with the same command and --resume True" in capsys.readouterr().err
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import ast
 import csv
 import json
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from medbundles.errors import MedbundlesError
-from tools import stages
+from tools import runs, stages
+from tools.child import Command
 from tools.cli import main
 from tools.phantoms.slices import make_phantoms
 
@@ -33,7 +36,16 @@ class Children:
         self.fail_at = fail_at
         self.told: list[tuple[list[str], dict[str, Any]]] = []
 
-    def __call__(self, command: list[str], folder: Path) -> int:
+    def __call__(self, jobs: Mapping[str, Generator[Command, int, None]], at_once: int) -> list[str]:
+        (job,) = jobs.values()
+        with suppress(StopIteration):
+            command = next(job)
+            while not (code := self.run(command.words)):
+                command = job.send(code)
+            return [f"{command.what} ended with exit code {code}"]
+        return []
+
+    def run(self, command: Sequence[str]) -> int:
         files = ast.literal_eval(command[command.index("--config_file") + 1])
         pairs = [word.removeprefix("--").split("=", 1) for word in command if word.startswith("--") and "=" in word]
         settings = {name: ast.literal_eval(value) for name, value in pairs}
@@ -73,7 +85,7 @@ class Children:
 @pytest.fixture
 def children(monkeypatch) -> Children:
     fake = Children()
-    monkeypatch.setattr(stages, "run_child", fake)
+    monkeypatch.setattr(runs, "run_children", fake)
     return fake
 
 
@@ -107,7 +119,7 @@ def test_a_source_that_a_stage_switches_off_stays_off(children, data, tmp_path):
 
 
 def test_a_failed_stage_ends_it_all_with_one_message(monkeypatch, data, tmp_path, capsys):
-    monkeypatch.setattr(stages, "run_child", Children(fail_at=2))
+    monkeypatch.setattr(runs, "run_children", Children(fail_at=2))
     flags = [word for name, value in TINY.items() for word in (f"--{name}", str(value))]
     words = ["stages", "brain_tumor_multitask_unet", "--dataset_dir", str(data), "--output_dir", str(tmp_path), *flags]
     assert main(words) == 1
@@ -118,17 +130,17 @@ def test_a_failed_stage_ends_it_all_with_one_message(monkeypatch, data, tmp_path
 
 
 def test_resume_goes_on_with_the_stage_that_was_stopped(monkeypatch, data, tmp_path):
-    monkeypatch.setattr(stages, "run_child", Children())
+    monkeypatch.setattr(runs, "run_children", Children())
     stages.run("brain_tumor_multitask_unet", str(data), str(tmp_path), **TINY)  # an earlier, complete call
     killed = Children(fail_at=2)
     killed.told = [([], {})] * 20  # so that its runs are named after those of the first call
     killed.fail_at = 22
-    monkeypatch.setattr(stages, "run_child", killed)
+    monkeypatch.setattr(runs, "run_children", killed)
     with pytest.raises(MedbundlesError, match=r"stage 2, classification head"):
         stages.run("brain_tumor_multitask_unet", str(data), str(tmp_path), **TINY)
     again = Children()
     again.told = [([], {})] * 40
-    monkeypatch.setattr(stages, "run_child", again)
+    monkeypatch.setattr(runs, "run_children", again)
     stages.run("brain_tumor_multitask_unet", str(data), str(tmp_path), resume=True, **TINY)
     first, second, third = (settings for _, settings in again.told[40:43])
     assert first["resume_from"] == str(tmp_path / NAMES[0] / "run_20260101_000021/checkpoints/last.pt")
