@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.atomic_files import write_text_atomic
-from medbundles.errors import MedbundlesError
+from medbundles.errors import ConfigError, MedbundlesError
 from medbundles.preflight.schema import Setting, metric_names, read_settings
 from medbundles.reports.tables import markdown_table
 from tools.bundle import bundle_folder, read_config
@@ -79,7 +79,7 @@ def _default(setting: Setting, configs: list[dict[str, Any]]) -> str:
             value = value.get(part, MISSING) if isinstance(value, dict) else MISSING
         if value is not MISSING:
             return f"`{in_words(value)}`"
-    return "-"
+    raise ConfigError(f"schema.json: {setting.id} stands in none of {', '.join(FILES)}; remove it, or add it there")
 
 
 def in_words(value: Any) -> str:

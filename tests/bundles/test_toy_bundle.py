@@ -16,6 +16,7 @@ import torch
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
+from medbundles.preflight.command_line import readable
 from medbundles.preflight.schema import SHARED, read_settings
 from tests.bundles.ladder import newest
 from tools.phantoms.slices import make_phantoms
@@ -177,6 +178,23 @@ def test_it_infers_on_new_pictures(data: Path, trained: Path, tmp_path: Path):
         rows = list(csv.DictReader(file))
     assert len(rows) == len(pictures)
     assert {row.get("class", "") for row in rows} == {""}
+
+
+def test_inference_without_the_way_back_to_the_picture_is_refused(data: Path, trained: Path, tmp_path: Path):
+    best, size = trained / "checkpoints/best.pt", [TINY["image_size"]] * 2
+    files = ["inference", str(best.with_name("trained.json"))]
+    steps = [
+        {"_target_": "medbundles.transforms.LoadInferenceSlice", "channels": 1},
+        {"_target_": "Resized", "keys": "image", "spatial_size": size},
+    ]
+    flow = workflow(
+        files, input=str(data / "test/images"), output=str(tmp_path / "out"), checkpoint=str(best), device="cpu",
+        **{"preprocessing#transforms": steps},
+    )  # fmt: skip
+    with pytest.raises(Exception) as error:  # noqa: PT011  # MONAI wraps what its components raise
+        flow.run()
+    assert "its last step must be medbundles.transforms.ResizeSquare" in readable(error.value)
+    assert not (tmp_path / "out").exists()
 
 
 def test_it_infers_on_a_volume(data: Path, trained: Path, tmp_path: Path):

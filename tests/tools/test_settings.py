@@ -67,6 +67,12 @@ def test_check_ends_with_exit_code_1(bundle, capsys):
     assert "stale" in capsys.readouterr().err
 
 
+def test_a_setting_that_no_config_has_is_an_error(bundle):
+    (bundle / "configs/inference.json").write_text("{}")
+    with pytest.raises(MedbundlesError, match="input stands in none of train, evaluate, inference"):
+        settings_table(bundle)
+
+
 def test_docs_without_a_place_for_the_table_are_an_error(bundle):
     (bundle / "docs/README.md").write_text("nothing\n")
     with pytest.raises(MedbundlesError, match="has no place for the table; put the lines <!-- settings --> and"):

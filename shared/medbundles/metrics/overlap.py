@@ -45,7 +45,7 @@ class PatientDice:
         overlap, predicted, truth: (n,) pixels, NaN for images without a mask.
     """
 
-    undefined = "no patient has tumour in a mask"
+    undefined = "no patient has anything in a mask"
 
     def __init__(
         self, patients: Sequence[str] | np.ndarray, overlap: np.ndarray, predicted: np.ndarray, truth: np.ndarray

@@ -35,7 +35,7 @@ class Definition(NamedTuple):
     per_channel: bool = False
 
 
-NO_EMPTY, NO_TUMOUR = "no image with a mask is free of tumour", "no image has tumour in its mask"
+NO_EMPTY, ALL_EMPTY = "no image with a mask has an empty one", "no image has anything in its mask"
 MASK_COUNTS = ("overlap", "predicted_pixels", "true_pixels")
 CLASS_COLUMNS = ("label", "predicted", "prob")
 
@@ -106,17 +106,17 @@ def _count(columns: Columns) -> int:
 
 
 SCORES = {
-    "dice": _of_masks("dice", NO_TUMOUR, "Dice per image, mean over images whose true mask is not empty"),
+    "dice": _of_masks("dice", ALL_EMPTY, "Dice per image, mean over images whose true mask is not empty"),
     "dice_patient": Definition(
         ("patient", "overlap"), _patient_dice,
-        "Dice over all slices of a patient together, mean over patients with tumour", True,
+        "Dice over all slices of a patient together, mean over patients whose masks are not all empty", True,
     ),
     "iou": _of_masks(
-        "iou", NO_TUMOUR, "intersection over union per image, mean over images whose true mask is not empty"
+        "iou", ALL_EMPTY, "intersection over union per image, mean over images whose true mask is not empty"
     ),
     "fp_area": _of_masks(
         "fp_area", NO_EMPTY,
-        "share of the image wrongly marked as tumour, mean over images whose true mask is empty (0 is best)",
+        "share of the image wrongly marked, mean over images whose true mask is empty (0 is best)",
     ),
     "acc": _classification("acc", "share of images with the right class"),
     "sensitivity": _classification(

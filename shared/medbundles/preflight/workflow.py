@@ -83,12 +83,17 @@ def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str
     Below the components that the bundle does not know any id may stand (see `foreign_components`), and a component may
     be given any argument that it has. A plain value in the place of a group (`--wandb False`) gets a line, too.
     """
-    lines, free = [], foreign_components(config, known)
+    lines, foreign = [], foreign_components(config, known)
+    free = foreign
     for name, value in ids(config):
+        group, _, argument = name.rpartition("#")
+        if f"{group}#" in foreign and not argument.startswith("_"):
+            lines += _not_taken(argument, group, config)
         if f"{name}#".startswith(free) or name.split("#")[0] in HOST_IDS:
             continue
-        if name not in known and (name in NEVER_GIVEN or not _left_out(name, config)):
-            lines.append(f"unknown id {name!r}{_nearest(name, known)}")
+        arguments = _arguments(_value(group, config)) if name not in known else None
+        if name not in known and (name in NEVER_GIVEN or argument not in (arguments or ())):
+            lines.append(f"unknown id {name!r}{_nearest(name, [*known, *(f'{group}#{a}' for a in arguments or ())])}")
             free += (name + "#",)
         elif _replaces_group(value, known.get(name, [])):
             lines.append(f"{name}: is a group of ids, not a value; give one of them, such as {_member(name, known)}.")
@@ -113,25 +118,42 @@ def foreign_components(config: dict[str, Any], known: dict[str, list[Any]]) -> t
     return free
 
 
-def _left_out(name: str, config: Any) -> bool:
-    """Whether an id is an argument that its component has, and that the bundle's files leave at its default."""
-    *groups, argument = name.split("#")
-    component = config
-    for key in groups:
-        component = component[int(key)] if isinstance(component, list) else component.get(key)
-    if not isinstance(component, dict) or "_target_" not in component:
-        return False
+def _arguments(component: Any) -> set[str] | None:
+    """The arguments that a component takes; empty of what is no component, None where any may be given."""
+    if not isinstance(component, dict) or not isinstance(component.get("_target_"), str):
+        return set()
     made = ConfigComponent(component, locator=ComponentLocator()).resolve_module_name()
     target = made if callable(made) else locate(str(made))
+    found: set[str] = set()
     # a class whose __init__ has **options takes the arguments of the one that it extends
-    makers: tuple[Any, ...] = inspect.getmro(target) if inspect.isclass(target) else (target,)
+    makers: tuple[Any, ...] = inspect.getmro(target)[:-1] if inspect.isclass(target) else (target,)
     for maker in makers if callable(target) else ():
-        parameters = inspect.signature(maker).parameters
-        if argument in parameters:
-            return True
+        try:
+            parameters = inspect.signature(maker).parameters
+        except ValueError:  # of some that are written in C nothing is known
+            return None
+        found |= set(parameters)
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            return False
-    return False
+            return found
+    return None
+
+
+def _not_taken(argument: str, group: str, config: Any) -> list[str]:
+    """A line where the component at an id has no such argument."""
+    component = _value(group, config)
+    takes = _arguments(component)
+    if not takes or argument in takes:
+        return []
+    near = difflib.get_close_matches(argument, takes, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; it has: {', '.join(sorted(takes))}."
+    return [f"{group}: {component['_target_']} has no argument {argument!r}{hint}"]
+
+
+def _value(name: str, config: Any) -> Any:
+    """What stands at an id."""
+    for key in name.split("#") if name else ():
+        config = config[int(key)] if isinstance(config, list) else config.get(key)
+    return config
 
 
 def _only_components(group: str, known: dict[str, list[Any]]) -> bool:

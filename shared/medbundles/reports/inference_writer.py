@@ -12,7 +12,7 @@ from PIL import Image
 from medbundles.atomic_files import replace_atomic
 from medbundles.data.reading.images import read_image
 from medbundles.data.reading.volumes import open_volume, write_volume
-from medbundles.errors import DataError
+from medbundles.errors import ConfigError, DataError
 from medbundles.metrics.measures import class_indices
 from medbundles.reports.pictures import heat_map, overlay
 from medbundles.reports.result_writer import ResultWriter
@@ -70,7 +70,8 @@ class InferenceWriter(ResultWriter):
         overlays: whether to write overlays.
 
     Raises:
-        ConfigError: under torchrun; or when the results to be kept come from other weights or thresholds.
+        ConfigError: under torchrun; when the results to be kept come from other weights or thresholds; or when the
+            preprocessing does not end with `ResizeSquare`.
 
     Example::
 
@@ -100,6 +101,11 @@ class InferenceWriter(ResultWriter):
 
     def write(self, batch: Any, output: Any, i: int, prob: list[float] | None) -> None:
         """Keep a slice; write the results of its volume, or of a picture, when it is the last one."""
+        if "crop" not in batch:
+            raise ConfigError(
+                "preprocessing: nothing says how results come back to the picture's size; its last step must be "
+                "medbundles.transforms.ResizeSquare, which notes it"
+            )
         name, z, empty = batch["name"][i], int(batch["slice"][i]), bool(batch["empty"][i])
         crop, size, pred = batch["crop"][i], batch["original_size"][i], output["pred"]
         found = self.unfinished.setdefault(name, _Slices())

@@ -10,7 +10,8 @@ from monai.engines import PrepareBatch
 class PrepareMaskBatch(PrepareBatch):
     """Moves a collated batch to the device as (image, mask), for a network that only segments and any loss of MONAI's.
 
-    image is (B, C, H, W) float, the mask (B, 1, H, W) uint8 class indices, or None where there is none.
+    image is (B, C, H, W) float, the mask (B, 1, H, W) float32 class indices, or None where there is none: with whole
+    numbers some losses fail, and MONAI's Hausdorff losses cut distances to whole numbers without a word.
     Further keywords (dtype, memory_format) act on the image alone.
     """
 
@@ -27,7 +28,7 @@ class PrepareMaskBatch(PrepareBatch):
 
     def target(self, batchdata: dict[str, Any]) -> Any:
         """What the loss gets beside the prediction: a tensor, a dict of them, or None."""
-        return batchdata.get("mask")
+        return batchdata["mask"].float() if "mask" in batchdata else None
 
 
 class PrepareMultitaskBatch(PrepareMaskBatch):

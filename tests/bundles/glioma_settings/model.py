@@ -11,7 +11,7 @@ from monai.bundle import ConfigWorkflow
 from medbundles.data import GradedFolds
 from tests.bundles.common_settings import model as common
 from tests.bundles.glioma_settings.bench import REAL
-from tests.bundles.setting_bench import Bench, network
+from tests.bundles.setting_bench import Bench, handler, network
 from tests.bundles.setting_check import Check
 
 VOLUME = torch.linspace(-1, 1, 2 * 16**3).reshape(2, 1, 16, 16, 16).sin()
@@ -116,6 +116,13 @@ def reweighted_from(bench: Bench, **turned: Any) -> dict[str, Any]:
     return {"loss": on[:1], "trained": bench.look(*[bench.metrics(0.5)] * 5, **stop, **turned).epochs}
 
 
+def any_loss_may_train(bench: Bench, **turned: Any) -> bool:
+    """Whether a loss that cannot be re-weighted passes the check at the start."""
+    reweighting, trainer = handler(bench.workflow(**turned), "DeferredReweighting"), Engine(lambda *_: None)
+    reweighting.attach(trainer)
+    return not trainer.has_event_handler(reweighting.check)
+
+
 def rate(bench: Bench, **turned: Any) -> list[float]:
     return [group["lr"] for group in bench.get("optimizer", **turned).param_groups]
 
@@ -137,6 +144,7 @@ MODEL = {
     "amp": common.amp_check(lambda inferer, net: inferer(VOLUME, net.backbone)),
     "class_threshold": common.threshold_check("class_threshold", torch.tensor([[0.0, torch.tensor(0.4).logit()]])),
     "drw_start_epoch": Check(reweighted_from, 3, {"loss": [3], "trained": [1, 2, 3, 4]}),
+    "drw_start_epoch (which loss it takes)": Check(any_loss_may_train, 3, False),
     "loss#name": Check(losses, "cross_entropy"),
     "loss#max_m": Check(losses, 0.3),
     "loss#s": Check(scaled_loss, 20.0),

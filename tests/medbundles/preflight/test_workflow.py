@@ -96,3 +96,29 @@ def test_arguments_that_a_class_passes_on_are_those_of_the_one_that_it_extends()
     assert unknown_ids(config, known) == []
     [line] = unknown_ids(config | {"writer": config["writer"] | {"exists": "skip"}}, known)
     assert "unknown id 'writer#exists'" in line
+
+
+def test_the_nearest_argument_is_named():
+    config = {"handlers": [{"_target_": "medbundles.handlers.Progress"}]}
+    known = {name: [value] for name, value in ids(config)}
+    config["handlers"][0]["los_decimals"] = 3
+    [line] = unknown_ids(config, known)
+    assert line == "unknown id 'handlers#0#los_decimals'; did you mean 'handlers#0#loss_decimals'?"
+
+
+@pytest.mark.parametrize(
+    ("target", "argument", "line"),
+    [
+        ("TverskyLoss", "dice_weight", "loss: TverskyLoss has no argument 'dice_weight'; it has: alpha, batch, beta"),
+        ("monai.losses.TverskyLoss", "alhpa", "loss: monai.losses.TverskyLoss has no argument 'alhpa'; did you mean"),
+        ("torch.nn.CrossEntropyLoss", "_desc_", ""),
+        ("builtins.dict", "anything", ""),
+        ("no.such.Loss", "anything", ""),
+    ],
+)
+def test_a_component_of_others_is_given_only_arguments_that_it_has(target, argument, line):
+    config = {"loss": {"_target_": "medbundles.losses.SegmentationLoss", "dice_weight": 0.5}}
+    known = {name: [value] for name, value in ids(config)}
+    lines = unknown_ids({"loss": {"_target_": target, argument: 0.5}}, known)
+    assert "\n".join(lines).startswith(line)
+    assert bool(lines) is bool(line)

@@ -159,7 +159,7 @@ def test_what_is_not_defined_is_null_with_the_reason(tmp_path, options):
         assert not (tmp_path / "plots/roc_curve.png").exists()
     if "masked" in options:
         assert metrics["dice"]["value"] is None
-        assert metrics["dice"]["reason"] == "no image has tumour in its mask"
+        assert metrics["dice"]["reason"] == "no image has anything in its mask"
         assert metrics["dice_patient"]["value"] is None
     assert (tmp_path / "plots/confusion_matrix.png").is_file()
 

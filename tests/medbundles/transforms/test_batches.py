@@ -29,5 +29,6 @@ def test_a_network_that_only_segments_gets_the_mask():
     batch = {"image": torch.randn(2, 1, 8, 8), "mask": torch.ones(2, 1, 8, 8, dtype=torch.uint8), "label": [0, 1]}
     image, mask = PrepareMaskBatch()(batch, "cpu", memory_format=torch.channels_last)
     assert torch.equal(image, batch["image"])
-    assert torch.equal(mask, batch["mask"])
+    assert torch.equal(mask, batch["mask"].float())
+    assert mask.dtype == torch.float32  # of whole numbers MONAI's distances would be whole numbers too
     assert PrepareMaskBatch()({"image": batch["image"]})[1] is None
