@@ -12,6 +12,7 @@ import torch
 
 from medbundles.errors import MedbundlesError
 from tools.bundle import BUNDLES
+from tools.cli import main
 from tools.find_lr import SMOOTHING, RangeTest, find_lr, smooth, suggest
 from tools.phantoms.slices import make_phantoms
 
@@ -107,3 +108,8 @@ def test_a_wrong_setting_starts_nothing(tmp_path):
     with pytest.raises(MedbundlesError, match="--start must be above 0"):
         find_lr("brain_tumor_multitask_unet", str(tmp_path), start=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_place_of_the_result_is_out(capsys):
+    assert main(["find-lr", "brain_tumor_multitask_unet", "--dataset_dir", "data", "--output_dir", "x"]) == 1
+    assert "--output_dir: --out says where the result goes" in capsys.readouterr().err
