@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from medbundles.atomic_files import write_json_atomic
 from medbundles.errors import ConfigError
+from medbundles.runs.checkpoints import with_settings
 from medbundles.runs.directory import RunDirectory
 from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
 from tools.child import Command, bundle_command
@@ -133,8 +134,7 @@ class Record:
             )
         if not resume:
             return cls(path, about, {})
-        content = json.loads(path.read_text(encoding="utf-8"))
-        content.setdefault("settings", content.get("knobs"))  # the name in records of version 0.1.0
+        content = with_settings(json.loads(path.read_text(encoding="utf-8")))
         then, now = ({**c["settings"], "files": c["files"]} for c in (content, json.loads(json.dumps(about))))
         other = [key for key in {**then, **now} if then.get(key) != now.get(key) and key not in MAY_CHANGE]
         if other:

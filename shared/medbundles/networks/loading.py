@@ -82,7 +82,7 @@ def load_weights(
         network: may be wrapped in DistributedDataParallel or compiled; so may the one the weights come from.
         source: a file (see `read_weights`) or a state dict.
         min_share: least share of the network's tensors that must match, 0 to 1.
-        where: a state dict comes from, for messages.
+        where: what messages call the place that a state dict comes from; of a file it is its path.
         called: what messages call the network.
         advice: what would be right, for the error.
         uncounted: endings of the names of tensors that are left alone and do not count.

@@ -1,6 +1,7 @@
 """Finds the running MONAI workflow, and knows which ids a bundle's own config files have."""
 
 import difflib
+import functools
 import inspect
 import json
 import traceback
@@ -83,17 +84,20 @@ def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str
     Below the components that the bundle does not know any id may stand (see `foreign_components`), and a component may
     be given any argument that it has. A plain value in the place of a group (`--wandb False`) gets a line, too.
     """
-    lines, foreign = [], foreign_components(config, known)
+    lines, there, foreign = [], dict(ids(config)), foreign_components(config, known)
     free = foreign
-    for name, value in ids(config):
+    for name, value in there.items():
         group, _, argument = name.rpartition("#")
-        if f"{group}#" in foreign and not argument.startswith("_"):
-            lines += _not_taken(argument, group, config)
+        is_foreign = f"{group}#" in foreign
+        takes = _arguments(there.get(group)) if is_foreign or name not in known else frozenset()
+        if is_foreign and takes and argument not in takes and not argument.startswith("_"):
+            near = difflib.get_close_matches(argument, takes, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; it has: {', '.join(sorted(takes))}."
+            lines.append(f"{group}: {there[group]['_target_']} has no argument {argument!r}{hint}")
         if f"{name}#".startswith(free) or name.split("#")[0] in HOST_IDS:
             continue
-        arguments = _arguments(_value(group, config)) if name not in known else None
-        if name not in known and (name in NEVER_GIVEN or argument not in (arguments or ())):
-            lines.append(f"unknown id {name!r}{_nearest(name, [*known, *(f'{group}#{a}' for a in arguments or ())])}")
+        if name not in known and (name in NEVER_GIVEN or argument not in takes):
+            lines.append(f"unknown id {name!r}{_nearest(name, [*known, *(f'{group}#{a}' for a in takes)])}")
             free += (name + "#",)
         elif _replaces_group(value, known.get(name, [])):
             lines.append(f"{name}: is a group of ids, not a value; give one of them, such as {_member(name, known)}.")
@@ -118,42 +122,28 @@ def foreign_components(config: dict[str, Any], known: dict[str, list[Any]]) -> t
     return free
 
 
-def _arguments(component: Any) -> set[str] | None:
-    """The arguments that a component takes; empty of what is no component, None where any may be given."""
-    if not isinstance(component, dict) or not isinstance(component.get("_target_"), str):
-        return set()
-    made = ConfigComponent(component, locator=ComponentLocator()).resolve_module_name()
-    target = made if callable(made) else locate(str(made))
+def _arguments(component: Any) -> frozenset[str]:
+    """The arguments that a component takes; empty of what is none, and where nothing can be said."""
+    target = component.get("_target_") if isinstance(component, dict) else None
+    return _parameters(target) if isinstance(target, str) else frozenset()
+
+
+@functools.cache
+def _parameters(target: str) -> frozenset[str]:
+    made = ConfigComponent({"_target_": target}, locator=ComponentLocator()).resolve_module_name()
+    built = made if callable(made) else locate(str(made))
     found: set[str] = set()
     # a class whose __init__ has **options takes the arguments of the one that it extends
-    makers: tuple[Any, ...] = inspect.getmro(target)[:-1] if inspect.isclass(target) else (target,)
-    for maker in makers if callable(target) else ():
+    makers: tuple[Any, ...] = inspect.getmro(built)[:-1] if inspect.isclass(built) else (built,)
+    for maker in makers if callable(built) else ():
         try:
             parameters = inspect.signature(maker).parameters
         except ValueError:  # of some that are written in C nothing is known
-            return None
+            break
         found |= set(parameters)
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            return found
-    return None
-
-
-def _not_taken(argument: str, group: str, config: Any) -> list[str]:
-    """A line where the component at an id has no such argument."""
-    component = _value(group, config)
-    takes = _arguments(component)
-    if not takes or argument in takes:
-        return []
-    near = difflib.get_close_matches(argument, takes, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; it has: {', '.join(sorted(takes))}."
-    return [f"{group}: {component['_target_']} has no argument {argument!r}{hint}"]
-
-
-def _value(name: str, config: Any) -> Any:
-    """What stands at an id."""
-    for key in name.split("#") if name else ():
-        config = config[int(key)] if isinstance(config, list) else config.get(key)
-    return config
+            return frozenset(found)
+    return frozenset()
 
 
 def _only_components(group: str, known: dict[str, list[Any]]) -> bool:

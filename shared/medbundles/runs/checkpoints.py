@@ -34,7 +34,12 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: holds weights but not the state of a run. To start a new run from them use --init_from {path}."
         )
-    if "knobs" in content:  # what the settings were called until version 0.1
+    return with_settings(content)
+
+
+def with_settings(content: dict[str, Any]) -> dict[str, Any]:
+    """What a run wrote, with the settings under their name: files of version 0.1 call them otherwise."""
+    if "knobs" in content:
         content["settings"] = content.pop("knobs")
     return content
 

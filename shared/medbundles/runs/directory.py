@@ -114,8 +114,9 @@ class RunDirectory:
             return path
         if not self.resume:
             return None
-        for run in (*reversed(self.runs()), self.parent):  # a checkpoint_dir that is absolute is below none of them
-            path = run / self.checkpoint_dir / "last.pt"
+        is_shared = Path(self.checkpoint_dir).is_absolute()  # then it lies in no run, and pathlib takes it as it is
+        for folder in [self.parent] if is_shared else reversed(self.runs()):
+            path = folder / self.checkpoint_dir / "last.pt"
             if path.is_file():
                 return path
         raise CheckpointError(

@@ -88,6 +88,13 @@ def test_a_run_that_never_completed_an_epoch_is_passed_over(tmp_path):
     assert RunDirectory(str(tmp_path), "exp", resume=True).resume_file().read_text() == "run_20260101_000000"
 
 
+def test_a_checkpoint_that_lies_in_no_run_is_not_resumed(tmp_path):
+    (tmp_path / "e" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "e" / "checkpoints" / "last.pt").touch()
+    with pytest.raises(CheckpointError, match=r"no last.pt in any run"):
+        RunDirectory(str(tmp_path), "e", resume=True).resume_file()
+
+
 def test_only_runs_of_the_same_experiment_and_fold_are_resumed(tmp_path):
     make_run(tmp_path / "other", "run_20260101_000000")
     make_run(tmp_path / "exp/fold_1", "run_20260101_000000")
