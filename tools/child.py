@@ -16,9 +16,9 @@ from medbundles.errors import MedbundlesError
 
 GRACE = 3.0  # seconds a child gets to end by itself after Ctrl-C
 POLL = 0.1  # seconds between two looks at the children
-TELL = 30.0  # seconds between two lines about what goes to a log
+SHOWN_EVERY = 30.0  # seconds between two lines about what goes to a log
 TAIL = 4000  # bytes at the end of a log that are looked at
-TOLD = ("Epoch ", "Val ")  # how lines begin that are worth telling
+SHOWN = ("Epoch ", "Val ")  # how the lines of a log begin that are shown
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int
 
     A job yields its commands and is sent each one's exit code, 0. When a command fails, or the job itself with a
     MedbundlesError, the job ends and no new one is started; those that run go on to their end. Of output that goes to
-    a log, what it says of its last epoch is told from time to time.
+    a log, what it says of its last epoch is shown from time to time.
 
     Args:
         jobs: name -> job.
@@ -81,14 +81,14 @@ def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int
         KeyboardInterrupt: after Ctrl-C, once all children have ended too.
         SystemExit: 143 after SIGTERM, once all children have ended too.
     """
-    waiting, running, failed, told = dict(jobs), dict[str, _Running](), list[str](), _LastLines()
+    waiting, running, failed, last_lines = dict(jobs), dict[str, _Running](), list[str](), _LastLines()
     with _none_outlives_us(lambda: [child for _, _, child in running.values()]):
         while running or (waiting and not failed):
             while waiting and not failed and len(running) < at_once:
                 name = next(iter(waiting))
                 failed += _go_on(name, waiting.pop(name), None, running)
             time.sleep(POLL)
-            told.tell(running)
+            last_lines.show(running)
             for name, (job, command, child) in list(running.items()):
                 code = child.poll()
                 if code is None:
@@ -108,17 +108,17 @@ _Running = tuple[Generator[Command, int, None], Command, subprocess.Popen]
 
 
 class _LastLines:
-    """Tells the last epoch of each job's log every `TELL` seconds, when it is another than before."""
+    """Shows the last epoch of each job's log every `SHOWN_EVERY` seconds, when it is another than before."""
 
     def __init__(self) -> None:
-        self.next = time.monotonic() + TELL
+        self.next = time.monotonic() + SHOWN_EVERY
         self.lines: dict[str, str] = {}
 
-    def tell(self, running: Mapping[str, _Running]) -> None:
+    def show(self, running: Mapping[str, _Running]) -> None:
         """Do it, if it is time."""
         if time.monotonic() < self.next:
             return
-        self.next = time.monotonic() + TELL
+        self.next = time.monotonic() + SHOWN_EVERY
         for name, (_, command, _) in running.items():
             line = _last_epoch(command.log) if command.log else ""
             if line and line != self.lines.get(name):
@@ -130,8 +130,8 @@ def _last_epoch(log: Path) -> str:
     """Its line, and that of its validation."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - TAIL))
-        lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if line.startswith(TOLD)]
-    first = max((i for i, line in enumerate(lines) if line.startswith(TOLD[0])), default=len(lines))
+        lines = [line for line in file.read().decode("utf-8", "replace").splitlines() if line.startswith(SHOWN)]
+    first = max((i for i, line in enumerate(lines) if line.startswith(SHOWN[0])), default=len(lines))
     return "; ".join(lines[first:])
 
 

@@ -176,8 +176,8 @@ def _help(name: str, function: Callable[..., Any]) -> str:
     """The function's docstring (Google style) with its flags instead of its arguments."""
     about, *rest = re.split(r"\n\n(\w+):\n", inspect.getdoc(function) or VERBS[name].summary)
     sections = dict(zip(rest[::2], rest[1::2], strict=True))
-    told = re.findall(r"^ {4}\**(\w+): *(.*(?:\n {5,}.*)*)", sections.get("Args", ""), re.MULTILINE)
-    text = {key: " ".join(lines.split()) for key, lines in told}
+    described = re.findall(r"^ {4}\**(\w+): *(.*(?:\n {5,}.*)*)", sections.get("Args", ""), re.MULTILINE)
+    text = {key: " ".join(lines.split()) for key, lines in described}
     lines = [f"python -m tools {name}", "", about, "", "Flags:"]
     flags, more = _flags(function)
     for key, parameter in flags.items():

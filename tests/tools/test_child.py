@@ -150,8 +150,8 @@ def test_a_failure_starts_no_more_and_lets_the_others_end(tmp_path):
     assert inspect.getgeneratorstate(jobs["d"]) == inspect.GEN_CREATED
 
 
-def test_of_a_log_the_last_epoch_is_told(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("tools.child.TELL", 0.1)
+def test_of_a_log_the_last_epoch_is_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tools.child.SHOWN_EVERY", 0.1)
 
     def job() -> Generator[Command, int, None]:
         lines = ["Epoch 1/2", "Val   - Auc: 0.5", "Epoch 2/2", "Train - Loss: 1", "Val   - Auc: 0.75", "saved best.pt"]
