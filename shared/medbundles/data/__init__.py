@@ -8,6 +8,7 @@ from medbundles.data.batches.samplers import EpochBatches, MixedBatches, trainin
 from medbundles.data.lists.class_folders import class_folder_datalist
 from medbundles.data.lists.folds import GradedFolds
 from medbundles.data.lists.graded_cases import graded_cases
+from medbundles.data.lists.image_parts import image_parts
 from medbundles.data.lists.inference_cases import inference_cases
 from medbundles.data.lists.inference_inputs import inference_datalist
 from medbundles.data.lists.modalities import channel_count, wanted_modalities

@@ -1,5 +1,6 @@
 """Losses; all give one value per image, or the weighted sum of such."""
 
+from medbundles.losses.autoencoder import AutoencoderLoss
 from medbundles.losses.classification import ClassificationLoss
 from medbundles.losses.ldam import LDAMLoss
 from medbundles.losses.multitask import MultitaskLoss

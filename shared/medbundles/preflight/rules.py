@@ -8,9 +8,9 @@ import torch
 
 from medbundles.rules import EVERYWHERE, Rule
 
-SMALL_IS_GOOD = ("_loss", "_fp_area")
+SMALL_IS_GOOD = ("_loss", "_fp_area", "_l1", "_mse")
 LARGE_IS_GOOD = (
-    "_dice", "_iou", "_acc", "_auc", "_f1", "_precision", "_recall", "_sensitivity", "_specificity", "_combined",
+    "_dice", "_iou", "_acc", "_auc", "_f1", "_precision", "_recall", "_sensitivity", "_specificity", "_combined", "_psnr", "_ssim",
 )  # fmt: skip
 
 

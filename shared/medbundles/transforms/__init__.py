@@ -1,5 +1,5 @@
 from medbundles.transforms.augmentation import Augmentation
-from medbundles.transforms.batches import PrepareMaskBatch, PrepareMultitaskBatch
+from medbundles.transforms.batches import PrepareImageBatch, PrepareMaskBatch, PrepareMultitaskBatch
 from medbundles.transforms.elastic import elastic_field
 from medbundles.transforms.geometry import CropToHead, ResizeSquare, to_original
 from medbundles.transforms.head import head_mask
@@ -10,3 +10,4 @@ from medbundles.transforms.normalise import BACKGROUND, VOLUME_BACKGROUND, HeadN
 from medbundles.transforms.predictions import Predictions
 from medbundles.transforms.resize_volume import ResizeVolume
 from medbundles.transforms.volume_augmentation import VolumeAugmentation
+from medbundles.transforms.whole_image import LoadWholeImage

@@ -43,3 +43,14 @@ class PrepareMultitaskBatch(PrepareMaskBatch):
         """The mask, the label as "cls", and whether there is a mask; None without labels."""
         names = {"mask": "mask", "cls": "label", "has_mask": "has_mask"}
         return {key: batchdata[name] for key, name in names.items()} if "label" in batchdata else None
+
+
+class PrepareImageBatch(PrepareMaskBatch):
+    """Moves a collated batch to the device as (image, image): what a network that reconstructs is given and must give.
+
+    The image is (B, C, H, W) or (B, C, X, Y, Z) float, plain and on the device.
+    """
+
+    def target(self, batchdata: dict[str, Any]) -> torch.Tensor:
+        """The image itself."""
+        return batchdata["image"]

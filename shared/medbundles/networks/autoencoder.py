@@ -1,0 +1,155 @@
+"""MONAI's AutoencoderKL with named outputs, for images of any size."""
+
+from collections.abc import Sequence
+
+import torch
+from monai.networks.nets import AutoencoderKL
+from torch import nn
+
+from medbundles.errors import refuse
+from medbundles.rules import EVERYWHERE, Rule, has_rules
+
+_GROUPS = "network_def#norm_num_groups"
+_LEVELS = "network_def#attention_levels"
+_CHANNELS = "network_def#channels"
+
+
+def dividing_groups(channels: Sequence[int]) -> list[int]:
+    """The numbers of groups that divide all numbers of channels, ascending."""
+    return [groups for groups in range(1, min(channels) + 1) if all(count % groups == 0 for count in channels)]
+
+
+def _groups_divide(groups: int, channels: Sequence[int]) -> str | None:
+    fitting = dividing_groups(channels)
+    if groups in fitting:
+        return None
+    return f"{_GROUPS}: {groups} does not divide the channels {list(channels)}; use one of {fitting}."
+
+
+def _one_per_level(name: str, values: Sequence, channels: Sequence[int]) -> str | None:
+    if len(values) != len(channels):
+        return f"{name}: {list(values)} has {len(values)} levels, {_CHANNELS} has {len(channels)}; give as many."
+    return None
+
+
+def _attention_per_level(levels: Sequence[bool], channels: Sequence[int]) -> str | None:
+    return _one_per_level(_LEVELS, levels, channels)
+
+
+def _blocks_per_level(blocks: int | Sequence[int], channels: Sequence[int]) -> str | None:
+    return None if isinstance(blocks, int) else _one_per_level("network_def#num_res_blocks", blocks, channels)
+
+
+def _same_dimensions(of_network: int, dims: int) -> str | None:
+    if of_network != dims:
+        return f"network_def#spatial_dims: {of_network} differs from spatial_dims, {dims}; set --spatial_dims alone."
+    return None
+
+
+def _patch_fits(patch: Sequence[int], dims: int, channels: Sequence[int]) -> str | None:
+    if len(patch) != dims:
+        return f"patch_size: {list(patch)} has {len(patch)} numbers; spatial_dims is {dims}, so {dims} are wanted."
+    factor = 2 ** (len(channels) - 1)
+    if any(side % factor for side in patch):
+        return (
+            f"patch_size: {list(patch)} must be multiples of {factor}, by which the network shrinks an image "
+            f"({len(channels)} levels)."
+        )
+    return None
+
+
+@has_rules(
+    Rule((_GROUPS, _CHANNELS), _groups_divide, EVERYWHERE),
+    Rule((_LEVELS, _CHANNELS), _attention_per_level, EVERYWHERE),
+    Rule(("network_def#num_res_blocks", _CHANNELS), _blocks_per_level, EVERYWHERE),
+    Rule(("network_def#spatial_dims", "spatial_dims"), _same_dimensions, EVERYWHERE),
+    Rule(("patch_size", "spatial_dims", _CHANNELS), _patch_fits, EVERYWHERE),
+)
+class Autoencoder(AutoencoderKL):
+    """MONAI's AutoencoderKL (Rombach et al. 2022, with a Kullback-Leibler term), whose outputs have names.
+
+    While it trains, the latent is drawn from the normal distribution that the encoder gives; in evaluation mode it is
+    that distribution's mean, so that two calls are equal (MONAI's own `forward` draws in both). Images of any size:
+    they are padded, by repeating the border, to multiples of what the network shrinks them by, and the reconstruction
+    is cropped back. The tensors have MONAI's names, so weights of an AutoencoderKL load.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels C of the image.
+        out_channels: channels of the reconstruction.
+        latent_channels: channels L of the latent.
+        channels: features of each level; each further level halves the image.
+        num_res_blocks: residual blocks of each level.
+        norm_num_groups: groups of the group normalisation; must divide all channels.
+        norm_eps: added to the variance in the normalisation.
+        attention_levels: self-attention in each level.
+        with_encoder_nonlocal_attn: self-attention at the encoder's lowest level.
+        with_decoder_nonlocal_attn: self-attention at the decoder's lowest level.
+        use_flash_attention: torch's fused attention instead of the plain formula; equal to about 1e-5.
+        use_checkpoint: compute activations again for the gradients instead of keeping them.
+
+    Raises:
+        ConfigError: channels that the groups do not divide, or lists of different lengths.
+
+    Example:
+        >>> network = Autoencoder(channels=(8, 16), attention_levels=(False, False), norm_num_groups=4).eval()
+        >>> out = network(torch.zeros(1, 1, 30, 41))
+        >>> out["reconstruction"].shape, out["mean"].shape
+        (torch.Size([1, 1, 30, 41]), torch.Size([1, 4, 15, 21]))
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        latent_channels: int = 4,
+        channels: Sequence[int] = (64, 128, 256),
+        num_res_blocks: int | Sequence[int] = 2,
+        norm_num_groups: int = 32,
+        norm_eps: float = 1e-6,
+        attention_levels: Sequence[bool] = (False, False, False),
+        with_encoder_nonlocal_attn: bool = True,
+        with_decoder_nonlocal_attn: bool = True,
+        use_flash_attention: bool = True,
+        use_checkpoint: bool = False,
+    ):
+        refuse(
+            [
+                _groups_divide(norm_num_groups, channels),
+                _attention_per_level(attention_levels, channels),
+                _blocks_per_level(num_res_blocks, channels),
+            ]
+        )
+        super().__init__(
+            spatial_dims=spatial_dims,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            latent_channels=latent_channels,
+            channels=channels,
+            num_res_blocks=num_res_blocks,
+            norm_num_groups=norm_num_groups,
+            norm_eps=norm_eps,
+            attention_levels=attention_levels,
+            with_encoder_nonlocal_attn=with_encoder_nonlocal_attn,
+            with_decoder_nonlocal_attn=with_decoder_nonlocal_attn,
+            use_flash_attention=use_flash_attention,
+            use_checkpoint=use_checkpoint,
+        )
+        self.factor = 2 ** (len(channels) - 1)
+
+    def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        """Image (B, C, ...) -> {"reconstruction": (B, C, ...), "mean" and "sigma": (B, L, ...) of the latent}."""
+        mean, sigma = self.encode(self.padded(image))
+        latent = self.sampling(mean, sigma) if self.training else mean
+        made = self.decode(latent)
+        for dim in range(2, image.dim()):
+            made = made.narrow(dim, 0, image.shape[dim])
+        return {"reconstruction": made, "mean": mean, "sigma": sigma}
+
+    def padded(self, image: torch.Tensor) -> torch.Tensor:
+        """The image (B, C, ...) with its last row, column (and plane) repeated up to a multiple of the factor."""
+        padding: list[int] = []
+        for dim in range(image.dim() - 1, 1, -1):
+            padding += [0, -image.shape[dim] % self.factor]
+        return nn.functional.pad(image, padding, mode="replicate")
