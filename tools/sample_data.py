@@ -1,11 +1,14 @@
 """Synthetic sample data."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from medbundles.data.lists.brats import MODALITIES
+from medbundles.data.lists.image_parts import BOTH
 from medbundles.errors import DataError, MedbundlesError, one_of
 from tools.phantoms.graded import GRADES, RECORD, make_graded_phantoms
+from tools.phantoms.jaws import make_jaws
 from tools.phantoms.slices import make_phantoms
 from tools.prepare.prepared import PICTURES, SLICES, print_counts
 from tools.staging import SYNTHETIC, staged
@@ -14,7 +17,9 @@ from tools.staging import SYNTHETIC, staged
 _FLAGS: dict[str, dict[str, Any]] = {
     "slices": {"patients": (24, 6, 8), "slices": 6, "size": 160, "pictures": (120, 40, 40)},
     "grades": {"cases": (40, 10), "size": 48, "modalities": ("flair",)},
+    "jaws": {"jaws": (24, 24), "size": 128},
 }
+_ENTRIES = {"slices": (*SLICES, *PICTURES), "grades": GRADES, "jaws": BOTH}  # what each kind writes
 
 
 def sample_data(
@@ -27,22 +32,25 @@ def sample_data(
     pictures: tuple[int, ...] | None = None,
     cases: tuple[int, ...] | None = None,
     modalities: tuple[str, ...] | None = None,
+    jaws: tuple[int, ...] | None = None,
     overwrite: bool = False,
 ) -> dict[str, dict[str, int]]:
-    """Write phantoms: heads with and without a lesion as 2D slices, or volumes with lesions of two grades.
+    """Write phantoms: heads with and without a lesion as 2D slices, volumes with lesions of two grades, or jaws.
 
     To try things and to test; a number that comes from them says nothing about any disease.
 
     Args:
         out: folder to write.
-        kind: slices (the prepared layout of the brain bundle) or grades (volumes in the layout of BraTS 2018).
+        kind: slices (the prepared layout of the brain bundle), grades (volumes in the layout of BraTS 2018) or jaws
+            (panoramic X-rays with and without teeth).
         seed: the same seed gives the same pictures.
         patients: patients in train, val and test (slices only; 24,6,8).
         slices: slices per patient, about half of them with a lesion (slices only; 6).
-        size: side of a slice (160) or of a volume (48) in pixels.
+        size: side of a slice (160) or of a volume (48), or height of a jaw's picture (128), in pixels.
         pictures: yes/no pictures in train, val and test; 0,0,0 for none (slices only; 120,40,40).
         cases: number of HGG and LGG cases, their ratio is the imbalance (grades only; 40,10).
         modalities: volumes of each case, of flair, t1, t1ce, t2 (grades only; flair).
+        jaws: jaws without and with teeth (jaws only; 24,24).
         overwrite: replace sample data that is there.
 
     Returns:
@@ -60,10 +68,12 @@ def sample_data(
         "pictures": pictures,
         "cases": cases,
         "modalities": modalities,
+        "jaws": jaws,
     }
     flags = _flags_of(kind, given)
     _check_other_kind(out, kind)
-    counts = _grades(out, seed, overwrite, **flags) if kind == "grades" else _slices(out, seed, overwrite, **flags)
+    writers: dict[str, Callable[..., dict[str, dict[str, int]]]] = {"slices": _slices, "grades": _grades, "jaws": _jaws}
+    counts = writers[kind](out, seed, overwrite, **flags)
     print_counts(counts, out)
     print(f"These are synthetic pictures ({SYNTHETIC}).")
     return counts
@@ -74,15 +84,13 @@ def _flags_of(kind: str, given: dict[str, Any]) -> dict[str, Any]:
     foreign = [f"--{flag}" for flag, value in given.items() if value is not None and flag not in _FLAGS[kind]]
     if foreign:
         has = ", ".join(f"--{flag}" for flag in _FLAGS[kind])
-        (other,) = set(_FLAGS) - {kind}
-        raise MedbundlesError(f"{', '.join(foreign)}: only for --kind {other}; --kind {kind} has {has}")
+        raise MedbundlesError(f"{', '.join(foreign)}: not for --kind {kind}, which has {has}")
     return {flag: default if given[flag] is None else given[flag] for flag, default in _FLAGS[kind].items()}
 
 
 def _check_other_kind(out: str, kind: str) -> None:
-    """The two kinds share the names of their notes, so one would overwrite those of the other."""
-    other = GRADES if kind == "slices" else (*SLICES, *PICTURES)
-    there = [name for name in other if (Path(out) / name).exists()]
+    """The kinds share the names of their notes, so one would overwrite those of the other."""
+    there = [n for other, names in _ENTRIES.items() if other != kind for n in names if (Path(out) / n).exists()]
     if there:
         raise DataError(f"{out}: holds {', '.join(there)}, another kind of data; give another --out for --kind {kind}")
 
@@ -100,7 +108,7 @@ def _slices(
         raise MedbundlesError("--patients and --pictures are three numbers: train,val,test")
     if slices < 1 or size < 32:
         raise MedbundlesError(f"--slices {slices} must be at least 1 and --size {size} at least 32")
-    with staged(out, (*SLICES, *PICTURES, SYNTHETIC), overwrite) as target:
+    with staged(out, (*_ENTRIES["slices"], SYNTHETIC), overwrite) as target:
         return make_phantoms(
             target, seed, (patients[0], patients[1], patients[2]), slices, size, (pictures[0], pictures[1], pictures[2])
         )
@@ -117,3 +125,12 @@ def _grades(
         one_of("--modalities", name, MODALITIES)
     with staged(out, (*GRADES, SYNTHETIC, RECORD), overwrite) as target:
         return make_graded_phantoms(target, seed, (cases[0], cases[1]), size, modalities)
+
+
+def _jaws(out: str, seed: int, overwrite: bool, jaws: tuple[int, ...], size: int) -> dict[str, dict[str, int]]:
+    if len(jaws) != 2 or min(jaws) < 0 or not any(jaws):
+        raise MedbundlesError(f"--jaws {','.join(map(str, jaws))}: two numbers are wanted: without,with teeth")
+    if not 32 <= size <= 1024:
+        raise MedbundlesError(f"--size {size} must be 32 to 1024")
+    with staged(out, (*BOTH, SYNTHETIC, RECORD), overwrite) as target:
+        return make_jaws(target, seed, (jaws[0], jaws[1]), size)

@@ -18,6 +18,7 @@ from medbundles.errors import ConfigError
 from medbundles.preflight.preflight import resolve
 from medbundles.preflight.schema import SHARED, Setting, check_value
 from medbundles.preflight.workflow import HOST_IDS, ids, known_ids, unknown_ids
+from medbundles.runs.checkpoints import by_id
 from tests.bundles.setting_cases import CASES, Case
 from tests.bundles.setting_check import setting_of
 
@@ -252,7 +253,7 @@ def own_settings(case: Case) -> list[Setting]:
 def test_the_weights_depend_on_what_the_configs_store_with_them(case):
     flagged = {setting.id for setting in case.settings.values() if setting.schema.get("trained")}
     for file in ("train", "inference"):
-        assert case.config(file)["trained"] == {name: f"@{name}" for name in flagged}
+        assert by_id(case.config(file)["trained"]) == {name: f"@{name}" for name in flagged}
 
 
 def test_what_is_no_id_is_there(case):

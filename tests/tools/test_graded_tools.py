@@ -38,8 +38,8 @@ def test_sample_data_of_grades(grades, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--kind grades --patients 3,1,1", "--patients: only for --kind slices; --kind grades has --cases, --size"),
-        ("--cases 3,2 --modalities flair", "--cases, --modalities: only for --kind grades; --kind slices has"),
+        ("--kind grades --patients 3,1,1", "--patients: not for --kind grades, which has --cases, --size"),
+        ("--cases 3,2 --modalities flair", "--cases, --modalities: not for --kind slices, which has"),
         ("--kind volumes", "--kind: 'volumes' is unknown; use one of: slices, grades"),
         ("--kind grades --cases 3", "two numbers of at least 1 are wanted: HGG,LGG"),
         ("--kind grades --cases 3,0", "two numbers of at least 1 are wanted: HGG,LGG"),

@@ -18,7 +18,7 @@ from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
 from medbundles.networks import bare_network
 from medbundles.ranks import is_rank_0
-from medbundles.runs.checkpoints import load_checkpoint, plain, save_checkpoint
+from medbundles.runs.checkpoints import by_id, load_checkpoint, plain, save_checkpoint
 
 logger = logging.getLogger("medbundles")
 
@@ -35,7 +35,7 @@ class CheckpointSaver:
     the best for ever, and what it saves must have a state of its own, so metrics and settings could not be in the file.
 
     Args:
-        trained: the settings that the weights depend on, by id.
+        trained: the settings that the weights depend on, by id; those of a group in a dict of their own.
         thresholds: ids of decision thresholds and the validation metrics that choose them where they are "auto"; none
             given: those of `trained` that are named x_threshold, each chosen by the metric val_x_threshold.
         save_best: write best.pt.
@@ -57,6 +57,7 @@ class CheckpointSaver:
     save_scheduler: bool = True
 
     def __post_init__(self) -> None:
+        self.trained = by_id(self.trained)
         self.best: Value | None = None
         self.best_epoch = 0
         self.best_metrics: dict[str, float] = {}

@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 from medbundles.errors import CheckpointError
 from medbundles.handlers.phases import check_order
 from medbundles.networks import bare_network, load_weights
-from medbundles.runs.checkpoints import load_checkpoint
+from medbundles.runs.checkpoints import by_id, load_checkpoint
 
 logger = logging.getLogger("medbundles")
 AUTO = "auto"
@@ -42,7 +42,7 @@ class WeightsCheckpointLoader:
 
     Args:
         checkpoint: weights file; None: nothing is loaded.
-        trained: the running config's settings that weights depend on, by id.
+        trained: the running config's settings that weights depend on, as `CheckpointSaver` takes them.
         postprocessing: its attributes named like threshold settings get the stored values.
         made_by: what to do when there are no weights yet.
         config: name of the config file for the advice in messages, such as configs/inference.json.
@@ -58,6 +58,9 @@ class WeightsCheckpointLoader:
     postprocessing: Any = None
     made_by: str = ""
     config: str = "configs/inference.json"
+
+    def __post_init__(self) -> None:
+        self.trained = by_id(self.trained)
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the evaluator."""

@@ -1,6 +1,7 @@
 """Checkpoint files: written whole or not at all, read without running anything that is in them."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,15 @@ def with_settings(content: dict[str, Any]) -> dict[str, Any]:
     if "knobs" in content:
         content["settings"] = content.pop("knobs")
     return content
+
+
+def by_id(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in groups as settings by id: {"a": {"b": 1}} -> {"a#b": 1}. MONAI takes no '#' in a key of a config."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = by_id(value) if isinstance(value, Mapping) else {"": value}
+        found |= {f"{name}#{leaf}".removesuffix("#"): entry for leaf, entry in inner.items()}
+    return found
 
 
 def plain(value: Any) -> Any:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from medbundles.errors import CheckpointError, MedbundlesError
-from medbundles.runs.checkpoints import load_checkpoint, plain, save_checkpoint
+from medbundles.runs.checkpoints import by_id, load_checkpoint, plain, save_checkpoint
 
 BIG = 500_000
 
@@ -160,3 +160,9 @@ def test_plain_values_keep_their_shape_and_lose_numpy(tmp_path):
     assert torch.is_tensor(out["t"])
     torch.save(out, tmp_path / "x.pt")
     torch.load(tmp_path / "x.pt", weights_only=True)
+
+
+def test_settings_of_groups_get_their_ids():
+    nested = {"size": 8, "network_def": {"channels": [1, 2], "norm": {"groups": 4}}}
+    assert by_id(nested) == {"size": 8, "network_def#channels": [1, 2], "network_def#norm#groups": 4}
+    assert by_id(by_id(nested)) == by_id(nested)
