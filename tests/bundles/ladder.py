@@ -26,7 +26,7 @@ class Bundle:
     """A bundle, and what differs between the bundles on the ladder.
 
     Args:
-        name: its folder's name.
+        name: its folder's name, and perhaps a word in brackets that tells two of the same bundle apart.
         make_data: writes tiny data to a folder, and to its neighbour "new" what inference is tried on.
         tiny: settings of every training that make it small.
         hard: further settings of the trainings that are stopped.
@@ -37,6 +37,8 @@ class Bundle:
         left: all that a run of three epochs leaves, but the event file.
         inputs: names of what inference is tried on.
         pictures: what inference leaves of each, with {} for the name.
+        tables: what inference leaves of all.
+        drawn: a plot that an evaluation leaves.
         mistakes: the settings of each mistake, and what the answer must say.
     """
 
@@ -52,10 +54,12 @@ class Bundle:
     inputs: tuple[str, ...]
     pictures: tuple[str, ...]
     mistakes: dict[str, tuple[Settings, str]]
+    tables: tuple[str, ...] = ("predictions.csv", "predictions.json")
+    drawn: str = "confusion_matrix.png"
 
     @property
     def folder(self) -> Path:
-        return BUNDLES / self.name
+        return BUNDLES / self.name.partition(" (")[0]
 
     def data(self, root: Path) -> Path:
         """Its tiny data below a folder; made once."""
