@@ -1,6 +1,7 @@
 """MONAI's AutoencoderKL with named outputs, for images of any size."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from monai.networks.nets import AutoencoderKL
@@ -12,6 +13,7 @@ from medbundles.rules import EVERYWHERE, Rule, has_rules
 _GROUPS = "network_def#norm_num_groups"
 _LEVELS = "network_def#attention_levels"
 _CHANNELS = "network_def#channels"
+_PATCHES = ("patch_size", "final_patch_size")
 
 
 def dividing_groups(channels: Sequence[int]) -> list[int]:
@@ -46,13 +48,15 @@ def _same_dimensions(of_network: int, dims: int) -> str | None:
     return None
 
 
-def _patch_fits(patch: Sequence[int], dims: int, channels: Sequence[int]) -> str | None:
+def _fits(name: str, patch: Sequence[int] | None, dims: int, channels: Sequence[int]) -> str | None:
+    if not patch:
+        return None
     if len(patch) != dims:
-        return f"patch_size: {list(patch)} has {len(patch)} numbers; spatial_dims is {dims}, so {dims} are wanted."
+        return f"{name}: {list(patch)} has {len(patch)} numbers; spatial_dims is {dims}, so {dims} are wanted."
     factor = 2 ** (len(channels) - 1)
     if any(side % factor for side in patch):
         return (
-            f"patch_size: {list(patch)} must be multiples of {factor}, by which the network shrinks an image "
+            f"{name}: {list(patch)} must be multiples of {factor}, by which the network shrinks an image "
             f"({len(channels)} levels)."
         )
     return None
@@ -63,7 +67,7 @@ def _patch_fits(patch: Sequence[int], dims: int, channels: Sequence[int]) -> str
     Rule((_LEVELS, _CHANNELS), _attention_per_level, EVERYWHERE),
     Rule(("network_def#num_res_blocks", _CHANNELS), _blocks_per_level, EVERYWHERE),
     Rule(("network_def#spatial_dims", "spatial_dims"), _same_dimensions, EVERYWHERE),
-    Rule(("patch_size", "spatial_dims", _CHANNELS), _patch_fits, EVERYWHERE),
+    *(Rule((name, "spatial_dims", _CHANNELS), partial(_fits, name), EVERYWHERE) for name in _PATCHES),
 )
 class Autoencoder(AutoencoderKL):
     """MONAI's AutoencoderKL (Rombach et al. 2022, with a Kullback-Leibler term), whose outputs have names.
