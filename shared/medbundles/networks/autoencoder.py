@@ -1,6 +1,6 @@
 """MONAI's AutoencoderKL with named outputs, for images of any size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import torch
@@ -75,7 +75,7 @@ class Autoencoder(AutoencoderKL):
     While it trains, the latent is drawn from the normal distribution that the encoder gives; in evaluation mode it is
     that distribution's mean, so that two calls are equal (MONAI's own `forward` draws in both). Images of any size:
     they are padded, by repeating the border, to multiples of what the network shrinks them by, and the reconstruction
-    is cropped back. The tensors have MONAI's names, so weights of an AutoencoderKL load.
+    is cropped back. The tensors have MONAI's names, so weights of an AutoencoderKL load (older ones, too: `renamed`).
 
     Args:
         spatial_dims: 2 or 3.
@@ -157,3 +157,24 @@ class Autoencoder(AutoencoderKL):
         for dim in range(image.dim() - 1, 1, -1):
             padding += [0, -image.shape[dim] % self.factor]
         return nn.functional.pad(image, padding, mode="replicate")
+
+    def renamed(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The weights of an AutoencoderKL under this network's names; what has them already stays as it is.
+
+        Two things differ elsewhere. monai-generative (before MONAI 1.4) has other names; and where it, and MONAI with
+        `include_fc=False`, project nothing after an attention, the projection here becomes the identity. The tensors
+        `proj_attn` of monai-generative are left out, as its network never used them (GenerativeModels issue 503).
+        MONAI's `load_old_state_dict` would take them for the projection, and so give another output.
+        """
+        made = dict(weights)
+        own = self.state_dict()
+        for name in own:
+            old = name.replace(".attn.to_", ".to_").replace(".postconv.", ".conv.")
+            if name not in made and old in made:
+                made[name] = made.pop(old)
+        for name in (name for name in own if ".attn.out_proj." in name):
+            block, kind = name.split(".attn.out_proj.")
+            if name not in made and f"{block}.attn.to_q.weight" in made:
+                made[name] = torch.eye(len(own[name])) if kind == "weight" else torch.zeros(len(own[name]))
+                made.pop(f"{block}.proj_attn.{kind}", None)
+        return made
