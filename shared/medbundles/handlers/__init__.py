@@ -5,6 +5,7 @@ from medbundles.handlers.closing import at_end
 from medbundles.handlers.configured import configured
 from medbundles.handlers.deferred_reweighting import DeferredReweighting
 from medbundles.handlers.early_stopping import EarlyStopping
+from medbundles.handlers.ema import Ema
 from medbundles.handlers.gradient_clip import GradientClip
 from medbundles.handlers.history import History
 from medbundles.handlers.initial_weights import InitialWeights

@@ -9,6 +9,7 @@ from ignite.engine import Engine, Events
 
 from medbundles.atomic_files import write_json_atomic
 from medbundles.errors import ConfigError
+from medbundles.handlers.effective import effective
 from medbundles.handlers.monitor import Monitor
 from medbundles.handlers.phases import check_order
 from medbundles.ranks import is_rank_0
@@ -90,7 +91,8 @@ class Run:
         )
         for content in filter(None, [other.record() for other in self.records]):
             write_json_atomic(*content)
-        logging.getLogger("medbundles").info("run directory: %s", self.directory.path)
+        for line in (f"run directory: {self.directory.path}", *effective(engine, self.scheduler)):
+            logging.getLogger("medbundles").info(line)
 
     def close_last(self, engine: Engine) -> None:
         """Let `close` stand behind all handlers that still write or log when the run has ended: now all are there."""

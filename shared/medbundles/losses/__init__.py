@@ -5,4 +5,5 @@ from medbundles.losses.classification import ClassificationLoss
 from medbundles.losses.ldam import LDAMLoss
 from medbundles.losses.multitask import MultitaskLoss
 from medbundles.losses.per_image import PerImage
+from medbundles.losses.perceptual import Perceptual
 from medbundles.losses.segmentation import SegmentationLoss

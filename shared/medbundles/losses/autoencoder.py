@@ -1,13 +1,13 @@
 """The loss of a variational autoencoder: reconstruction, Kullback-Leibler divergence of the latent, perceptual."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import nn
 
-from medbundles.errors import in_range, one_of
+from medbundles.errors import ConfigError, in_range, one_of
 from medbundles.losses.per_image import at_least_float32
+from medbundles.losses.perceptual import Perceptual
 
 RECONSTRUCTION = {"l1": torch.abs, "l2": torch.square}
 
@@ -35,14 +35,14 @@ class AutoencoderLoss(nn.Module):
         recon_loss: "l1" (absolute) or "l2" (squared difference).
         kl_weight: weight of the divergence, >= 0.
         perceptual_weight: weight of the perceptual loss, >= 0; with 0 it is not used at all.
-        perceptual: loss of (reconstruction, image), such as MONAI's PerceptualLoss; needed with a weight above 0.
+        perceptual: see `Perceptual`; needed with a weight above 0.
 
     Attributes:
         parts: of the latest call, detached, before the weights: {"recon": ..., "kl": ..., "perceptual": ...}.
         counts: how many images these are means of.
 
     Raises:
-        ConfigError: another recon_loss, or a negative weight.
+        ConfigError: another recon_loss, a negative weight, or perceptual_weight without `perceptual`.
 
     Example:
         >>> loss = AutoencoderLoss("l1", kl_weight=1e-6)
@@ -53,12 +53,18 @@ class AutoencoderLoss(nn.Module):
     """
 
     def __init__(
-        self, recon_loss: str = "l1", kl_weight: float = 1e-6, perceptual_weight: float = 0.0, perceptual: Any = None
+        self,
+        recon_loss: str = "l1",
+        kl_weight: float = 1e-6,
+        perceptual_weight: float = 0.0,
+        perceptual: Perceptual | None = None,
     ):
         super().__init__()
         one_of("recon_loss", recon_loss, tuple(RECONSTRUCTION))
         in_range("kl_weight", kl_weight, minimum=0)
         in_range("perceptual_weight", perceptual_weight, minimum=0)
+        if perceptual_weight > 0 and perceptual is None:
+            raise ConfigError(f"perceptual_weight: {perceptual_weight} of no loss; give loss#perceptual, or weight 0.")
         self.recon_loss, self.perceptual = recon_loss, perceptual if perceptual_weight > 0 else None
         self.lambda_recon, self.lambda_kl, self.lambda_perceptual = 1.0, kl_weight, perceptual_weight
         self.parts: dict[str, torch.Tensor] = {}
@@ -72,6 +78,8 @@ class AutoencoderLoss(nn.Module):
             target: the image (B, C, ...).
         """
         terms = {name: values.mean() for name, values in self._terms(pred, target).items()}
+        if self.perceptual is not None:
+            terms["perceptual"] = self.perceptual(pred["reconstruction"], target)
         self.parts = {name: value.detach() for name, value in terms.items()}
         self.counts = {name: torch.tensor(len(target)) for name in terms}
         return torch.stack([getattr(self, f"lambda_{name}") * value for name, value in terms.items()]).sum()
@@ -79,15 +87,14 @@ class AutoencoderLoss(nn.Module):
     @torch.no_grad()
     def per_sample(self, pred: Mapping[str, torch.Tensor], target: torch.Tensor) -> dict[str, torch.Tensor]:
         """The terms for each image (B,), before the weights."""
-        return self._terms(pred, target)
+        terms = self._terms(pred, target)
+        if self.perceptual is not None:
+            terms["perceptual"] = self.perceptual.per_image(pred["reconstruction"], target)
+        return terms
 
     def _terms(self, pred: Mapping[str, torch.Tensor], target: torch.Tensor) -> dict[str, torch.Tensor]:
         made = at_least_float32(pred["reconstruction"])
-        terms = {
+        return {
             "recon": RECONSTRUCTION[self.recon_loss](made - target).flatten(1).mean(1),
             "kl": kl_divergence(pred["mean"], pred["sigma"]),
         }
-        if self.perceptual is not None:  # it gives a mean over the batch
-            each = [self.perceptual(made[i : i + 1], target[i : i + 1]) for i in range(len(made))]
-            terms["perceptual"] = torch.stack([value.flatten()[0] for value in each])
-        return terms

@@ -1,6 +1,7 @@
 """MONAI's AutoencoderKL with named outputs, for images of any size."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from monai.networks.nets import AutoencoderKL
@@ -12,6 +13,7 @@ from medbundles.rules import EVERYWHERE, Rule, has_rules
 _GROUPS = "network_def#norm_num_groups"
 _LEVELS = "network_def#attention_levels"
 _CHANNELS = "network_def#channels"
+_PATCHES = ("patch_size", "final_patch_size")
 
 
 def dividing_groups(channels: Sequence[int]) -> list[int]:
@@ -46,13 +48,15 @@ def _same_dimensions(of_network: int, dims: int) -> str | None:
     return None
 
 
-def _patch_fits(patch: Sequence[int], dims: int, channels: Sequence[int]) -> str | None:
+def _fits(name: str, patch: Sequence[int] | None, dims: int, channels: Sequence[int]) -> str | None:
+    if not patch:
+        return None
     if len(patch) != dims:
-        return f"patch_size: {list(patch)} has {len(patch)} numbers; spatial_dims is {dims}, so {dims} are wanted."
+        return f"{name}: {list(patch)} has {len(patch)} numbers; spatial_dims is {dims}, so {dims} are wanted."
     factor = 2 ** (len(channels) - 1)
     if any(side % factor for side in patch):
         return (
-            f"patch_size: {list(patch)} must be multiples of {factor}, by which the network shrinks an image "
+            f"{name}: {list(patch)} must be multiples of {factor}, by which the network shrinks an image "
             f"({len(channels)} levels)."
         )
     return None
@@ -63,7 +67,7 @@ def _patch_fits(patch: Sequence[int], dims: int, channels: Sequence[int]) -> str
     Rule((_LEVELS, _CHANNELS), _attention_per_level, EVERYWHERE),
     Rule(("network_def#num_res_blocks", _CHANNELS), _blocks_per_level, EVERYWHERE),
     Rule(("network_def#spatial_dims", "spatial_dims"), _same_dimensions, EVERYWHERE),
-    Rule(("patch_size", "spatial_dims", _CHANNELS), _patch_fits, EVERYWHERE),
+    *(Rule((name, "spatial_dims", _CHANNELS), partial(_fits, name), EVERYWHERE) for name in _PATCHES),
 )
 class Autoencoder(AutoencoderKL):
     """MONAI's AutoencoderKL (Rombach et al. 2022, with a Kullback-Leibler term), whose outputs have names.
@@ -71,7 +75,7 @@ class Autoencoder(AutoencoderKL):
     While it trains, the latent is drawn from the normal distribution that the encoder gives; in evaluation mode it is
     that distribution's mean, so that two calls are equal (MONAI's own `forward` draws in both). Images of any size:
     they are padded, by repeating the border, to multiples of what the network shrinks them by, and the reconstruction
-    is cropped back. The tensors have MONAI's names, so weights of an AutoencoderKL load.
+    is cropped back. The tensors have MONAI's names, so weights of an AutoencoderKL load (older ones, too: `renamed`).
 
     Args:
         spatial_dims: 2 or 3.
@@ -153,3 +157,24 @@ class Autoencoder(AutoencoderKL):
         for dim in range(image.dim() - 1, 1, -1):
             padding += [0, -image.shape[dim] % self.factor]
         return nn.functional.pad(image, padding, mode="replicate")
+
+    def renamed(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The weights of an AutoencoderKL under this network's names; what has them already stays as it is.
+
+        Two things differ elsewhere. monai-generative (before MONAI 1.4) has other names; and where it, and MONAI with
+        `include_fc=False`, project nothing after an attention, the projection here becomes the identity. The tensors
+        `proj_attn` of monai-generative are left out, as its network never used them (GenerativeModels issue 503).
+        MONAI's `load_old_state_dict` would take them for the projection, and so give another output.
+        """
+        made = dict(weights)
+        own = self.state_dict()
+        for name in own:
+            old = name.replace(".attn.to_", ".to_").replace(".postconv.", ".conv.")
+            if name not in made and old in made:
+                made[name] = made.pop(old)
+        for name in (name for name in own if ".attn.out_proj." in name):
+            block, kind = name.split(".attn.out_proj.")
+            if name not in made and f"{block}.attn.to_q.weight" in made:
+                made[name] = torch.eye(len(own[name])) if kind == "weight" else torch.zeros(len(own[name]))
+                made.pop(f"{block}.proj_attn.{kind}", None)
+        return made

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from medbundles.errors import CheckpointError, first_few
+from medbundles.networks.bare import bare_network
 
 logger = logging.getLogger("medbundles")
 
@@ -79,7 +80,8 @@ def load_weights(
     """Give a network the weights that match by name and shape; nothing is changed when too few do.
 
     Args:
-        network: may be wrapped in DistributedDataParallel or compiled; so may the one the weights come from.
+        network: may be wrapped in DistributedDataParallel or compiled; so may the one the weights come from. A network
+            with a method `renamed` gets weights (name -> tensor) of other versions of it, and gives them its names.
         source: a file (see `read_weights`) or a state dict.
         min_share: least share of the network's tensors that must match, 0 to 1.
         where: what messages call the place that a state dict comes from; of a file it is its path.
@@ -96,6 +98,9 @@ def load_weights(
     if not isinstance(source, Mapping):
         source, where = read_weights(source), source
     left = {plain_name(name): value for name, value in source.items() if not name.endswith(uncounted)}
+    bare: Any = bare_network(network)
+    if hasattr(bare, "renamed"):
+        left = bare.renamed(left)
     own = {name: value for name, value in network.state_dict().items() if not name.endswith(uncounted)}
     matched, skipped = {}, []
     for name, value in own.items():

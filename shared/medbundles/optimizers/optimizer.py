@@ -7,6 +7,7 @@ from torch import nn
 
 from medbundles.errors import ConfigError, one_of
 from medbundles.networks.loading import plain_name
+from medbundles.ranks import rank_and_world
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 
@@ -21,6 +22,7 @@ def build_optimizer(
     eps: float = 1e-8,
     momentum: float = 0.9,
     nesterov: bool = True,
+    scale_by_processes: bool = False,
 ) -> torch.optim.Optimizer:
     """torch's Adam, AdamW or SGD over the network's trainable parameters, in the named groups "encoder" and "rest".
 
@@ -37,6 +39,8 @@ def build_optimizer(
         eps: adam, adamw.
         momentum: sgd.
         nesterov: sgd.
+        scale_by_processes: multiply the learning rates by the number of processes, as their batches add up (Goyal et
+            al. 2017, arXiv:1706.02677). The optimizer says it as its attribute `scaled_by`.
 
     Raises:
         ConfigError: for an unknown name, or when nothing is trainable.
@@ -47,11 +51,16 @@ def build_optimizer(
         if parameter.requires_grad:
             in_encoder = encoder_lr is not None and plain_name(parameter_name).startswith("encoder.")
             groups["encoder" if in_encoder else "rest"].append(parameter)
-    rates = {"encoder": encoder_lr, "rest": lr}
-    params = [{"params": groups[key], "lr": rates[key], "name": key} for key in groups if groups[key]]
+    scaled_by = rank_and_world()[1] if scale_by_processes else 1
+    rates = {"encoder": lr if encoder_lr is None else encoder_lr, "rest": lr}
+    params = [{"params": groups[key], "lr": scaled_by * rates[key], "name": key} for key in groups if groups[key]]
     if not params:
         raise ConfigError("the network has no trainable parameter: all of it is frozen")
-    if name != "sgd":
+    optimizer: torch.optim.Optimizer
+    if name == "sgd":
+        optimizer = torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+    else:
         adam = torch.optim.Adam if name == "adam" else torch.optim.AdamW
-        return adam(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
-    return torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+        optimizer = adam(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
+    optimizer.scaled_by = scaled_by  # type: ignore[attr-defined]
+    return optimizer

@@ -3,11 +3,13 @@ from medbundles.transforms.batches import PrepareImageBatch, PrepareMaskBatch, P
 from medbundles.transforms.elastic import elastic_field
 from medbundles.transforms.geometry import CropToHead, ResizeSquare, to_original
 from medbundles.transforms.head import head_mask
+from medbundles.transforms.image_augmentation import ImageAugmentation
 from medbundles.transforms.load_inference import LoadInferenceSlice
 from medbundles.transforms.load_volume import LoadVolume
 from medbundles.transforms.loading import LoadSlice
 from medbundles.transforms.normalise import BACKGROUND, VOLUME_BACKGROUND, HeadNormalise
 from medbundles.transforms.predictions import Predictions
+from medbundles.transforms.random_patch import RandomPatch
 from medbundles.transforms.resize_volume import ResizeVolume
 from medbundles.transforms.volume_augmentation import VolumeAugmentation
 from medbundles.transforms.whole_image import LoadWholeImage

@@ -79,7 +79,8 @@ def random_items(count: int, seed: int) -> list[dict[str, Any]]:
 def tiny_training(tmp_path: Path) -> Callable[..., SupervisedTrainer]:
     """Builds a trainer of 4 iterations per epoch whose runs go below tmp_path / "runs".
 
-    `first(run_dir, network, validator)` gives handlers that stand first, `after_history(...)` those after History.
+    `first(run_dir, network, validator)` gives handlers that stand first, `after_history(...)` those after History;
+    `guard` are those before the validation.
     The trainer's `run_dir`, `history` and `validator` are for the test.
     """
 
@@ -90,6 +91,7 @@ def tiny_training(tmp_path: Path) -> Callable[..., SupervisedTrainer]:
         epochs: int = 2,
         resume: bool = False,
         accumulation: int = 1,
+        guard: Sequence[Any] = (),
         first: Callable[..., Sequence[Any]] = nothing,
         after_history: Callable[..., Sequence[Any]] = nothing,
     ) -> SupervisedTrainer:
@@ -127,6 +129,7 @@ def tiny_training(tmp_path: Path) -> Callable[..., SupervisedTrainer]:
                 Resume(),
                 Run(run_dir, "cpu", 7, validator, scheduler, monitor),
                 GradientClip(1.0),
+                *guard,
                 ValidationHandler(interval=1, validator=validator),
                 history,
                 *after_history(run_dir, network, validator),

@@ -83,3 +83,11 @@ def test_the_state_holds_only_tensors_and_plain_values(tmp_path):
     again = build_optimizer(network, "adamw", 3e-4, encoder_lr=1e-4)
     again.load_state_dict(loaded)
     assert summary(again) == summary(optimizer)
+
+
+@pytest.mark.parametrize(("scaled", "factor"), [(False, 1), (True, 4)])
+def test_the_rates_may_be_multiplied_by_the_number_of_processes(monkeypatch, scaled, factor):
+    monkeypatch.setattr("medbundles.optimizers.optimizer.rank_and_world", lambda: (1, 4))
+    built = build_optimizer(small(), "adam", 3e-4, encoder_lr=1e-4, scale_by_processes=scaled)
+    assert [group["lr"] for group in built.param_groups] == pytest.approx([factor * 1e-4, factor * 3e-4])
+    assert built.scaled_by == factor

@@ -29,7 +29,8 @@ class SeededDataset(Dataset):
     Args:
         data: MONAI datalist; each item has an "image" path.
         transform: deterministic preprocessing.
-        augmentation: a MONAI Randomizable that is applied after it (training), or None.
+        augmentation: a MONAI Randomizable that is applied after it (training), or None. In the items that it gets,
+            "epoch" is the epoch, counted from 1.
         cache: "none", "memory" (each image is decoded once per run) or "disk" (once for all runs; the key holds the
             preprocessing and the files' size and time).
         cache_dir: folder of the disk cache.
@@ -115,4 +116,4 @@ class SeededDataset(Dataset):
             return dict(item)
         state = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)
         self.augmentation.set_random_state(seed=int(state[0]))
-        return self.augmentation(dict(item))
+        return self.augmentation({**item, "epoch": epoch})
