@@ -10,6 +10,7 @@ from medbundles.handlers.gradient_clip import GradientClip
 from medbundles.handlers.history import History
 from medbundles.handlers.initial_weights import InitialWeights
 from medbundles.handlers.interrupts import Interrupts
+from medbundles.handlers.latent_warning import LatentWarning
 from medbundles.handlers.listed_output import ListedOutput
 from medbundles.handlers.lr_schedule import LrSchedule
 from medbundles.handlers.monitor import Monitor

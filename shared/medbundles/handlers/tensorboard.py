@@ -32,8 +32,9 @@ class TensorBoard:
     """Writes each epoch's record, sample predictions and histograms to the run's logs; the step is the epoch.
 
     Losses and metrics of training and validation, learning rates, gradient norm, epoch time; the last validation
-    batch's images with the true (green) and predicted (red) outline, when there are masks. A resumed run goes on in the
-    same curves; what an interrupted epoch left there is dropped. Only rank 0 writes.
+    batch's images with the true (green) and predicted (red) outline, when there are masks, or beside their
+    reconstructions. A resumed run goes on in the same curves; what an interrupted epoch left there is dropped. Only
+    rank 0 writes.
     Ignite's TensorboardLogger is not used: it opens its file when it is built, before the run has a folder.
     Look with `tensorboard --logdir <run directory>/logs`.
 

@@ -5,18 +5,19 @@ on. Nothing is copied to the CPU here, so no iteration waits for a GPU. Columns 
 False` are in no report.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from monai.metrics import SSIMMetric
+from monai.metrics import MultiScaleSSIMMetric, SSIMMetric
 
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, one_of
 from medbundles.losses.per_image import per_sample
 from medbundles.metrics.pick import Pick
 from medbundles.metrics.thresholds import dice_at_thresholds
 
 Output = Mapping[str, Any]
+SMALLEST_IN_WINDOWS = {"ssim": 1, "ms_ssim": 16}  # side of the smallest image, in windows: MONAI refuses less
 
 
 class Classes:
@@ -69,36 +70,54 @@ class MaskThresholds:
 
 
 class Reconstruction:
-    """How far a reconstruction is from its target: absolute_error, squared_error (sums), ssim, size, data_range (B,).
+    """How far a reconstruction is from its target: absolute_error, squared_error (sums), size, data_range (B,), and how
+    alike they look: ssim, ms_ssim (B,), NaN where the image is too small for it.
 
     Reads pred and label, tensors (B, C, H, W) or (B, C, H, W, D) or dicts with the entry "reconstruction"; where there
-    is no label the image itself is the target. SSIM is MONAI's (Wang et al. 2004), mean over pixels and channels.
+    is no label the image itself is the target. SSIM (Wang et al. 2004) and MS-SSIM (five scales; Wang et al. 2003) are
+    MONAI's, means over pixels and channels.
 
     Args:
         data_range: largest minus smallest value that an image can have; PSNR and SSIM depend on it.
-        win_size: side of SSIM's Gaussian window, in pixels; no image may be smaller.
+        win_size: side of SSIM's Gaussian window, in pixels. SSIM needs images as large, MS-SSIM of 16 times as many
+            pixels a side (176 for 11).
+        similarities: which of "ssim" and "ms_ssim" to measure; they take longer than all else, so a training has none.
 
     Raises:
-        ConfigError: data_range is not above 0.
+        ConfigError: data_range is not above 0, or an unknown similarity.
     """
 
-    def __init__(self, data_range: float = 1.0, win_size: int = 11):
+    def __init__(
+        self, data_range: float = 1.0, win_size: int = 11, similarities: Sequence[str] = tuple(SMALLEST_IN_WINDOWS)
+    ):
         if not data_range > 0:
             raise ConfigError(f"data_range is {data_range!r}; it must be greater than 0")
-        self.data_range, self.win_size = float(data_range), win_size
+        for name in similarities:
+            one_of("similarities", name, SMALLEST_IN_WINDOWS)
+        self.data_range, self.win_size, self.similarities = float(data_range), win_size, list(similarities)
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch."""
         made, target = reconstruction(output)
-        ssim = SSIMMetric(made.ndim - 2, self.data_range, win_size=self.win_size)(made, target)
         difference = (made.double() - target.double()).flatten(1)
         return {
             "absolute_error": difference.abs().sum(1),
             "squared_error": difference.square().sum(1),
-            "ssim": torch.as_tensor(ssim).flatten(),
+            **{name: self._similarity(name, made, target) for name in self.similarities},
             "size": torch.full((len(made),), difference.shape[1], device=made.device),
             "data_range": torch.full((len(made),), self.data_range, device=made.device),
         }
+
+    def _similarity(self, name: str, made: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        if min(made.shape[2:]) < self.win_size * SMALLEST_IN_WINDOWS[name]:
+            return torch.full((len(made),), torch.nan, device=made.device)
+        dims = made.ndim - 2
+        metric: Any = (
+            SSIMMetric(dims, self.data_range, win_size=self.win_size)
+            if name == "ssim"
+            else MultiScaleSSIMMetric(dims, self.data_range, kernel_size=self.win_size)
+        )
+        return torch.as_tensor(metric(made, target)).flatten()
 
 
 class Losses:

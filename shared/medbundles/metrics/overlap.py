@@ -16,7 +16,8 @@ def with_case_scores(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
       where the true mask is empty or not there
     - fp_area: predicted / pixels, the share of the image; NaN where the true mask is not empty or not there
     - l1, mse (n,): mean absolute and squared error per pixel
-    - psnr: 10 * log10(data_range^2 / mse), in dB, at most 200
+    - psnr (n,): 10 * log10(data_range^2 / mse), in dB, at most 200
+    - l1_<baseline>, mse_<baseline>, psnr_<baseline> (n,): the same of a baseline, whose columns end so
     """
     found: dict[str, np.ndarray] = {}
     if "overlap" in columns:
@@ -28,10 +29,10 @@ def with_case_scores(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
         found["dice"] = np.where(there, 2 * overlap / both, np.nan)
         found["iou"] = np.where(there, overlap / np.maximum(both - overlap, 1), np.nan)
         found["fp_area"] = np.where(empty, predicted / pixels, np.nan)
-    if "squared_error" in columns:
-        found["l1"] = columns["absolute_error"] / columns["size"]
-        found["mse"] = columns["squared_error"] / columns["size"]
-        found["psnr"] = -10 * np.log10(np.maximum(found["mse"] / columns["data_range"] ** 2, LEAST_ERROR))
+    for of in [name.removeprefix("squared_error") for name in columns if name.startswith("squared_error")]:
+        mse = columns[f"squared_error{of}"] / columns[f"size{of}"]
+        found |= {f"l1{of}": columns[f"absolute_error{of}"] / columns[f"size{of}"], f"mse{of}": mse}
+        found[f"psnr{of}"] = -10 * np.log10(np.maximum(mse / columns[f"data_range{of}"] ** 2, LEAST_ERROR))
     return {**columns, **{name: values for name, values in found.items() if name not in columns}}
 
 

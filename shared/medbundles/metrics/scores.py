@@ -4,36 +4,18 @@ A score is a function of weights (see `medbundles.metrics.weighted`). The metric
 the value and the interval of a report come from the same function, and so do the comparisons of stages and folds.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from medbundles.errors import ConfigError
 from medbundles.metrics.calibration import CalibrationError, brier_scores
 from medbundles.metrics.classification import NAN, AreaUnderCurve, ClassificationScore
+from medbundles.metrics.definition import Columns, Definition
 from medbundles.metrics.overlap import PatientDice, with_case_scores
+from medbundles.metrics.reconstruction_scores import RECONSTRUCTION_SCORES
 from medbundles.metrics.thresholds import best_class_threshold, best_mask_threshold
 from medbundles.metrics.weighted import MeanOfScores, ScoreOf, WeightedMean, value_of
-
-Columns = Mapping[str, np.ndarray]
-
-
-class Definition(NamedTuple):
-    """A score.
-
-    Args:
-        needs: columns, those of `with_case_scores` included.
-        make: columns -> function of weights.
-        meaning: in words; empty: it is for epochs, not for reports.
-        per_channel: of masks with several channels there is one for each channel, and their mean.
-    """
-
-    needs: tuple[str, ...]
-    make: Callable[[Columns], ScoreOf]
-    meaning: str = ""
-    per_channel: bool = False
-
 
 NO_EMPTY, ALL_EMPTY = "no image with a mask has an empty one", "no image has anything in its mask"
 MASK_COUNTS = ("overlap", "predicted_pixels", "true_pixels")
@@ -42,10 +24,6 @@ CLASS_COLUMNS = ("label", "predicted", "prob")
 
 def _of_masks(column: str, undefined: str, meaning: str) -> Definition:
     return Definition((column,), lambda columns: WeightedMean(columns[column], undefined), meaning, per_channel=True)
-
-
-def _of_reconstructions(column: str, meaning: str) -> Definition:
-    return Definition((column,), lambda columns: WeightedMean(columns[column], NAN, own_weights=1), meaning)
 
 
 def _classification(kind: str, meaning: str) -> Definition:
@@ -153,10 +131,7 @@ SCORES = {
     "combined": Definition(
         ("dice", "label", "predicted"), _combined, "mean of the Dice per image and the share of right classes"
     ),
-    "l1": _of_reconstructions("l1", "absolute error, mean over pixels, then over images (0 is best)"),
-    "mse": _of_reconstructions("mse", "squared error, mean over pixels, then over images (0 is best)"),
-    "psnr": _of_reconstructions("psnr", "peak signal-to-noise ratio per image in dB, mean over images"),
-    "ssim": _of_reconstructions("ssim", "SSIM per image, mean over images (1 is best)"),
+    **RECONSTRUCTION_SCORES,
     "loss": Definition((), _loss),
     "mask_threshold": Definition(
         ("dice_at_thresholds",), lambda c: _Threshold(best_mask_threshold, c["dice_at_thresholds"])
@@ -165,7 +140,7 @@ SCORES = {
 }  # fmt: skip
 CASE_SCORES = tuple(name for name, definition in SCORES.items() if definition.needs == (name,))  # have a value per case
 IN_REPORTS = ("dice", "dice_patient", "iou", "fp_area", "acc", "sensitivity", "specificity", "auc", "f1",
-              "l1", "mse", "psnr", "ssim")  # fmt: skip
+              *RECONSTRUCTION_SCORES)  # fmt: skip
 
 
 def known_score(name: str) -> str:

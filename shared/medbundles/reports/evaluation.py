@@ -15,6 +15,7 @@ from medbundles.metrics.overlap import with_case_scores
 from medbundles.metrics.patient_bootstrap import PatientBootstrap
 from medbundles.metrics.scores import SCORES, channel_count, check_scores, score, scores_of
 from medbundles.reports import figures
+from medbundles.reports.against_baselines import against_baselines
 from medbundles.reports.predictions_table import write_predictions
 from medbundles.reports.tables import csv_text, number, with_interval
 
@@ -144,7 +145,11 @@ class Evaluation:
                 full = name if group == "all" else f"{name} ({group})"
                 line = f"{full:<24}{number(m['value']):>8}   {interval:<18}{m['n_images']:>7}{m['n_patients']:>10}"
                 lines.append(f"{line}  {m['reason']}".rstrip())
-        return "\n".join([*lines, *self._error_lines()])
+        return "\n".join([*lines, *self.against_baselines(), *self._error_lines()])
+
+    def against_baselines(self) -> list[str]:
+        """Whether a reconstruction is better than what costs nothing, a sentence each; none where that is unknown."""
+        return against_baselines(self.metrics["all"])
 
     def _error_lines(self) -> list[str]:
         errors, names, lines = self.errors(), self.class_names, []
@@ -181,6 +186,7 @@ class Evaluation:
             },
             "meaning": self._meanings(),
             "metrics": self.metrics["all"],
+            **({"against_baselines": sentences} if (sentences := self.against_baselines()) else {}),
             **self.classes(),
         }  # fmt: skip
         if self.has_classes and len(self.class_names) == 2:

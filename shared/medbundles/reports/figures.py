@@ -5,6 +5,7 @@ and keeps figures; ours put sources or folds into one picture, with intervals, c
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from medbundles.metrics.classification import confusion_counts
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c6bb1")  # Okabe & Ito
 DPI = 130
+ERRORS = ("l1", "mse", "lpips", "l1_gap", "active_channels")  # in 0..1 too, but too small, or of another kind
 NO_CURVE = ("epoch", "epoch_seconds", "samples_per_second")
 
 
@@ -71,7 +73,7 @@ def _panels(epochs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[st
     groups: dict[tuple[str, str], list[str]] = {("Loss", "loss"): [], ("Scores", "score"): []}
     for name in names:
         values = [v for v in (_number(record, name) for record in epochs) if not math.isnan(v)]
-        bare = name.removeprefix("train_").removeprefix("val_")
+        bare = re.sub(r"^(train|val)_|(?<!_over)_(bicubic|pca|jpeg|patch)$", "", name)  # what costs nothing beside it
         if not values:
             continue
         if name == "lr" or name.startswith("lr_"):
@@ -82,7 +84,7 @@ def _panels(epochs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[st
             group = ("Decision thresholds", "probability")
         elif bare.endswith("loss"):
             group = ("Loss", "loss")
-        elif min(values) >= 0 and max(values) <= 1 and "area" not in name:
+        elif min(values) >= 0 and max(values) <= 1 and "area" not in name and bare not in ERRORS:
             group = ("Scores", "score")
         else:
             group = (

@@ -13,6 +13,7 @@ from medbundles.atomic_files import replace_atomic
 
 TRUTH, PREDICTION = (0, 230, 118), (255, 64, 129)  # green and pink: told apart by colour-blind eyes by brightness too
 SIDE, GAP, LINE = 384, 8, 20  # pixels: least long side of a panel, space between panels, height of a text line
+MOST, BAR = 1024, 88  # pixels: longest side of a compared image, width of the scale beside it
 
 
 def gray(image: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
@@ -94,22 +95,45 @@ def heat_map(
 
 
 def comparison(target: np.ndarray, made: np.ndarray, path: str | Path, *, caption: str = "") -> Path:
-    """Write an image, its reconstruction in the same gray levels, and how far apart they are (black: not at all).
+    """Write what `compared` shows; `path` is the picture to write (.png), and what it returns."""
+    return _written(compared(target, made, caption), path)
+
+
+def compared(target: np.ndarray, made: np.ndarray, caption: str = "") -> Image.Image:
+    """An image, its reconstruction in the same gray levels, and how far apart they are, with the scale of that.
 
     Args:
-        target: (H, W).
+        target: (H, W); shrunk for the picture where a side has over 1024 pixels.
         made: (H, W).
-        path: the picture to write (.png).
-        caption: text below, before what the brightest difference is.
-
-    Returns:
-        `path`.
+        caption: text below.
     """
-    window, difference = window_of(target), np.abs(np.asarray(made, dtype=np.float32) - target)
-    apart = under_heat(np.zeros(target.shape, dtype=np.uint8), difference / max(float(difference.max()), 1e-12))
-    panels = [enlarged(panel, factor_of(target.shape)) for panel in (gray(target, window), gray(made, window), apart)]
-    what = f"image, reconstruction, difference (brightest: {difference.max():.3g})"
-    return write_panels(panels, path, f"{caption}\n{what}".strip())
+    target, made = (np.asarray(plane, dtype=np.float32) for plane in (target, made))
+    window, difference = window_of(target), shrunk(np.abs(made - target))
+    most, factor = float(difference.max()), factor_of(difference.shape)
+    apart = under_heat(np.zeros(difference.shape, dtype=np.uint8), difference / max(most, 1e-12))
+    panels = [*(gray(shrunk(plane), window) for plane in (target, made)), apart]
+    panels = [enlarged(panel, factor) for panel in panels]
+    what = "image, reconstruction, difference"
+    return side_by_side([*panels, scale_bar(panels[0].shape[0], most)], f"{caption}\n{what}".strip())
+
+
+def scale_bar(height: int, most: float) -> np.ndarray:
+    """The colours of a difference from 0 (below) to `most` (above), with both values; uint8 (height, BAR, 3)."""
+    top, rows = LINE // 2, max(1, height - LINE)
+    heat = np.repeat(np.linspace(1, 0, rows)[:, None], 2 * GAP, axis=1)
+    canvas = Image.new("RGB", (BAR, height))
+    canvas.paste(Image.fromarray(under_heat(np.zeros(heat.shape, dtype=np.uint8), heat)), (GAP, top))
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
+    draw.rectangle((GAP, top, 3 * GAP - 1, top + rows - 1), outline=(128, 128, 128))
+    for y, value in ((top, most), (top + rows / 2, most / 2), (top + rows, 0.0)):
+        draw.text((4 * GAP, y), f"{value:.3g}", fill="white", font=font, anchor="lm")
+    return np.asarray(canvas)
+
+
+def shrunk(plane: np.ndarray) -> np.ndarray:
+    """Means of blocks of pixels, so that no side of a plane (H, W) float32 is above MOST."""
+    times = -(-max(plane.shape) // MOST)
+    return np.asarray(Image.fromarray(plane).reduce(times)) if times > 1 else plane
 
 
 def under_heat(base: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -155,7 +179,12 @@ def outline(mask: np.ndarray, width: int = 1, closed: bool = False) -> np.ndarra
 
 
 def write_panels(panels: list[np.ndarray], path: str | Path, caption: str, legend: Sequence[tuple] = ()) -> Path:
-    """Write panels, uint8 (H, W, 3), side by side on black, with text and a legend of (name, colour) below."""
+    """Write what `side_by_side` makes of panels."""
+    return _written(side_by_side(panels, caption, legend), path)
+
+
+def side_by_side(panels: list[np.ndarray], caption: str, legend: Sequence[tuple] = ()) -> Image.Image:
+    """Panels, uint8 (H, W, 3), side by side on black, with text and a legend of (name, colour) below."""
     height, widths = max(panel.shape[0] for panel in panels), [panel.shape[1] for panel in panels]
     font = ImageFont.load_default(14)
     total = sum(widths) + GAP * (len(panels) - 1)
@@ -173,6 +202,10 @@ def write_panels(panels: list[np.ndarray], path: str | Path, caption: str, legen
         draw.line((x, y + LINE // 2, x + 2 * GAP, y + LINE // 2), fill=colour, width=3)
         draw.text((x + 3 * GAP, y), name, fill=colour, font=font)
         x += font.getlength(name) + 6 * GAP
+    return canvas
+
+
+def _written(canvas: Image.Image, path: str | Path) -> Path:
     path = Path(path)
     with replace_atomic(path) as temporary:
         canvas.save(temporary, format="PNG", compress_level=3)  # a third of the time, a tenth larger

@@ -1,12 +1,14 @@
 """Planes of a volume as radiologists show them: one of it, or three through the hottest voxel of its heat map."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from medbundles.metrics.measures import reconstruction
 from medbundles.reports.pictures import GAP, LINE, SIDE, enlarged, factor_of, gray, under_heat, write_panels
 
 LETTER = (255, 214, 0)
@@ -29,6 +31,13 @@ def shown_plane(arrays: Sequence[torch.Tensor], masks: Sequence[torch.Tensor] = 
     filled = [(mask > 0).sum((0, 1)) for mask in masks]
     z = next((int(sizes.argmax()) for sizes in filled if sizes.any()), arrays[0].shape[-1] // 2)
     return [_plane(array.numpy(), 2, z) for array in arrays]
+
+
+def reconstruction_planes(output: Mapping[str, Any], i: int) -> tuple[np.ndarray, np.ndarray]:
+    """Target and reconstruction (H, W) of one case of an engine's output; of several channels the mean."""
+    made, target = (part[i].detach().float().cpu().mean(0) for part in reconstruction(output))
+    first, second = shown_plane([target, made])
+    return first, second
 
 
 def three_planes(image: np.ndarray, heat: np.ndarray, path: str | Path, caption: str = "") -> Path:

@@ -1,4 +1,4 @@
-"""Pictures of predictions: the image with the outlines of the true and the predicted mask."""
+"""Pictures of predictions: the image with the outlines of both masks, or with its reconstruction beside it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from medbundles.metrics.measures import class_indices
-from medbundles.reports.pictures import gray, outline
-from medbundles.reports.planes import shown_plane
+from medbundles.reports.pictures import compared, gray, outline
+from medbundles.reports.planes import reconstruction_planes, shown_plane
 
 
 def prediction_pictures(output: Any, count: int) -> list[torch.Tensor]:
@@ -17,6 +17,8 @@ def prediction_pictures(output: Any, count: int) -> list[torch.Tensor]:
     Of a volume the slice with most of the true mask is shown (else of the predicted one, else the middle), axial and
     nose up for volumes in RAS.
 
+    A reconstruction, pred["reconstruction"], is shown beside its image, with the difference; of a volume in the middle.
+
     Args:
         output: an evaluator's batched output: "image" (B, C, H, W) or (B, C, X, Y, Z), of which the first channel is
             shown; "label" and "pred", each with a "mask" or one itself: (B, 1, ...) class indices or (B, K, ...), a
@@ -24,11 +26,14 @@ def prediction_pictures(output: Any, count: int) -> list[torch.Tensor]:
         count: how many.
 
     Returns:
-        (3, H, W) uint8 on the CPU each; none when the output holds no predicted mask.
+        (3, H, W) uint8 on the CPU each; none when the output holds neither.
     """
     image = output.get("image") if isinstance(output, Mapping) else None
     if not isinstance(image, torch.Tensor) or count <= 0:
         return []
+    if isinstance(output.get("pred"), Mapping) and "reconstruction" in output["pred"]:
+        planes = [reconstruction_planes(output, i) for i in range(min(count, len(image)))]
+        return [torch.from_numpy(np.array(compared(*both)).transpose(2, 0, 1)) for both in planes]
     image = image[:count, 0].detach().float().cpu()
     predicted, true = (_masks(output.get(key), image) for key in ("pred", "label"))
     if predicted is None:

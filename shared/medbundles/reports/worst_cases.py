@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ignite.engine import Engine
 
 from medbundles.metrics.cases import Cases
-from medbundles.metrics.measures import class_indices, entry_of, reconstruction
+from medbundles.metrics.measures import class_indices, entry_of
 from medbundles.metrics.overlap import with_case_scores
 from medbundles.metrics.weighted import mean_of_defined
 from medbundles.reports.pictures import comparison, overlay
-from medbundles.reports.planes import shown_plane
+from medbundles.reports.planes import reconstruction_planes, shown_plane
 
 Case = dict[str, Any]
 Columns = Mapping[str, np.ndarray]
@@ -84,15 +83,11 @@ def _value(case: Case) -> float:
 
 def _arrays(output: Mapping[str, Any], i: int, kind: str) -> dict[str, np.ndarray]:
     """What is drawn of a case, one plane of each (H, W); of several channels of the image the mean."""
-    image = output["image"][i].detach().float().cpu().mean(0)
-    masks: list[torch.Tensor] = []
     if kind == "reconstruction":
-        made, target = (part[i].detach().float().cpu().mean(0) for part in reconstruction(output))
-        arrays = {"image": image, "truth": target, "reconstruction": made}
-    else:
-        truth, found = (class_indices(entry_of(output, key, "mask")[i].detach().cpu()) for key in ("label", "pred"))
-        masks, arrays = [truth, found], {"image": image, "mask": found, "truth": truth}
-    return dict(zip(arrays, shown_plane(list(arrays.values()), masks), strict=True))
+        return dict(zip(("truth", "reconstruction"), reconstruction_planes(output, i), strict=True))
+    image = output["image"][i].detach().float().cpu().mean(0)
+    truth, found = (class_indices(entry_of(output, key, "mask")[i].detach().cpu()) for key in ("label", "pred"))
+    return dict(zip(("image", "mask", "truth"), shown_plane([image, found, truth], [truth, found]), strict=True))
 
 
 def write_worst(
@@ -124,7 +119,8 @@ def write_worst(
 def _facts(kind: str, case: Case, row: Mapping[str, Any], class_names: Sequence[str]) -> str:
     facts = [f"Dice {case['value']:.3f}"] if kind == "dice" else []
     if "mse" in row:
-        facts.append(f"MSE {row['mse']:.4g}, PSNR {row['psnr']:.1f} dB, SSIM {row['ssim']:.3f}")
+        facts.append(f"MSE {row['mse']:.4g}, PSNR {row['psnr']:.1f} dB")
+        facts += [f"SSIM {row['ssim']:.3f}"] if not np.isnan(row.get("ssim", np.nan)) else []
     if "prob" in row:
         prob = ", ".join(f"{name} {p:.3f}" for name, p in zip(class_names, row["prob"], strict=True))
         facts.append(f"true class {class_names[row['label']]}, predicted {class_names[row['predicted']]} ({prob})")

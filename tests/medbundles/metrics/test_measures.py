@@ -154,10 +154,11 @@ def test_a_reconstruction_equals_float64_by_hand(shape, side, data_range):
 
 def test_a_reconstruction_without_labels_is_compared_with_its_image():
     image, made = torch.rand(2, 1, 12, 12), torch.rand(2, 1, 12, 12)
-    wanted = Reconstruction()({"pred": {"reconstruction": made}, "label": {"reconstruction": image}})
+    measure = Reconstruction(similarities=["ssim"])
+    wanted = measure({"pred": {"reconstruction": made}, "label": {"reconstruction": image}})
     for output in ({"pred": made, "image": image}, {"pred": made, "label": None, "image": image},
                    {"pred": made, "label": image, "image": made}):  # fmt: skip
-        found = Reconstruction()(output)
+        found = measure(output)
         assert {name: value.tolist() for name, value in found.items()} == {n: v.tolist() for n, v in wanted.items()}
 
 

@@ -79,6 +79,13 @@ def table(channels: int = 3, n: int = 24) -> dict[str, np.ndarray]:
         "label": rng.integers(0, 2, n), "predicted": (prob[:, 1] > 0.4).astype(int), "prob": prob,
         "absolute_error": rng.random(n), "squared_error": rng.random(n), "ssim": rng.random(n),
         "size": np.full(n, 50), "data_range": np.full(n, 2.0),
+        **{f"{name}_{of}": rng.random(n) for of in ("bicubic", "pca", "jpeg")
+           for name in ("absolute_error", "squared_error", "ssim", "size", "data_range")},
+        "jpeg_bytes": np.where(rng.random(n) > 0.2, 1000.0, np.nan),
+        "ms_ssim": np.where(rng.random(n) > 0.2, rng.random(n), np.nan),
+        "lpips": rng.random(n), "l1_patch": rng.random(n), "l1_gap": rng.normal(size=n),
+        "kl": rng.random(n), "kl_per_element": rng.random(n), "latent_positions": rng.integers(9, 20, n),
+        **{name: rng.random((n, 4)) for name in ("latent_sum", "latent_square", "latent_variance")},
         "seg_loss": rng.random(n), "seg_loss_weight": has_mask, "seg_loss_factor": np.full(n, 0.7),
         "cls_loss": rng.random(n), "cls_loss_weight": np.ones(n), "cls_loss_factor": np.full(n, 0.4),
     }  # fmt: skip
@@ -174,7 +181,11 @@ def test_what_is_measured_decides_about_the_scores_of_a_report():
     assert scores_of(classes) == ["acc", "sensitivity", "specificity", "auc", "f1"]
     assert scores_of(masks) == ["dice", "dice_patient", "iou", "fp_area"]
     assert scores_of(errors) == ["l1", "mse", "psnr", "ssim"]
-    assert scores_of({**classes, **masks, **errors}) == list(IN_REPORTS)
+    assert scores_of(errors | {"ms_ssim": errors["ssim"]}) == ["l1", "mse", "psnr", "ssim", "ms_ssim"]
+    pca = {f"{name}_pca": values for name, values in errors.items()}
+    assert scores_of(pca) == ["l1_pca", "psnr_pca", "ssim_pca"]
+    assert scores_of(errors | pca)[3:6] == ["psnr", "psnr_pca", "psnr_over_pca"]
+    assert scores_of(columns) == list(IN_REPORTS)
 
 
 def test_unknown_scores_and_those_that_nothing_measures_are_refused():
@@ -195,9 +206,28 @@ def test_a_channel_that_the_masks_do_not_have_is_refused(channels, channel):
         score("dice", table(channels), channel)
 
 
-@pytest.mark.parametrize("name", ["l1", "mse", "psnr", "ssim", "brier", "auc", "class_threshold"])
+@pytest.mark.parametrize(
+    "name",
+    ["l1", "mse", "psnr", "ssim", "ms_ssim", "psnr_over_pca", "latent_std", "active_channels", "brier", "auc",
+     "class_threshold"],
+)  # fmt: skip
 def test_a_nan_of_a_diverged_network_shows(name):
     columns = table(1)
-    for column in ("absolute_error", "squared_error", "ssim", "prob"):
+    for column in ("absolute_error", "squared_error", "ssim", "ms_ssim", "latent_sum", "prob"):
         columns[column][3] = np.nan
     assert math.isnan(value_of(score(name, columns), 24))
+
+
+@pytest.mark.parametrize("name", ["ssim", "ms_ssim", "lpips", "psnr_jpeg"])
+def test_an_image_that_a_score_cannot_have_is_left_out_and_where_none_has_it_the_reason_is_said(name):
+    columns = table(1)
+    column = "squared_error_jpeg" if name == "psnr_jpeg" else name
+    columns[column][::2] = np.nan
+    there = {key: values[1::2] for key, values in columns.items()}
+    assert value_of(score(name, columns), 24) == pytest.approx(value_of(score(name, there), 12), abs=1e-12)
+    columns[column][:] = np.nan
+    none = score(name, columns)
+    assert math.isnan(value_of(none, 24))
+    assert none.undefined in ("every image is smaller than it needs", "no image has a JPEG that is small enough")
+    columns["squared_error"][0] = np.nan
+    assert name == "psnr_jpeg" or score(name, columns).undefined == "the network gives NaN"

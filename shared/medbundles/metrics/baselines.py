@@ -1,0 +1,105 @@
+"""What costs nothing beside every reconstruction: baselines that store as many numbers as the latent has."""
+
+import copy
+import hashlib
+import logging
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from medbundles.metrics.block_pca import BlockPCA
+from medbundles.metrics.jpeg import best_jpeg
+from medbundles.metrics.measures import Output, Reconstruction, reconstruction
+from medbundles.metrics.shrinking import shrunk_and_enlarged
+
+logger = logging.getLogger("medbundles")
+SIDE = 8  # of a block, in pixels
+MOST_VALUES = 2048  # of a block: their covariance has the square of it
+
+
+class Baselines:
+    """Reconstructions without a network, measured as the network's own.
+
+    - bicubic: the image shrunk so that it holds as many numbers as the latent, and enlarged again; see `shrinking`
+    - pca: principal components of blocks, as many as the latent has numbers there, fitted on the training part when
+      first needed; see `block_pca`. Left out where a block has over 2048 values.
+    - jpeg: the best JPEG with no more bytes than the latent has numbers; pictures of 1 or 3 channels only. For
+      information: a latent's number takes more than a byte.
+
+    Columns (B,) of each: those of `Reconstruction`, ending in its name ("squared_error_bicubic"), and jpeg_bytes. An
+    image is measured once and recognised again, so that a training pays for its first validation only.
+
+    Reads the target of `Reconstruction`, 0 to 1. It is looked at on the CPU, so the iteration waits for a GPU.
+
+    Args:
+        factor: how many times the network shrinks each side.
+        latent_channels: channels L of the latent.
+        dataset: the training part (`medbundles.data.SeededDataset`), whose items have an "image" (C, H, W) or
+            (C, X, Y, Z), 0 to 1; what it augments does not count. None: no PCA.
+        most: how many of its images the PCA is fitted on, evenly spread.
+
+    Example::
+
+        {"_target_": "medbundles.metrics.Baselines", "factor": "$@network_def.factor",
+         "latent_channels": "@network_def#latent_channels", "dataset": "@train#dataset"}
+    """
+
+    def __init__(self, factor: int, latent_channels: int, dataset: Any = None, most: int = 1000):
+        self.factor, self.latent_channels, self.dataset, self.most = factor, latent_channels, dataset, most
+        self.measure = Reconstruction(similarities=["ssim"])
+        self.known: dict[bytes, dict[str, float]] = {}
+        self.pca: BlockPCA | None = None
+        self.is_fitted = False
+
+    def __call__(self, output: Output) -> dict[str, torch.Tensor]:
+        """The columns of a batch."""
+        rows = [self._row(image) for image in reconstruction(output)[1].detach().float().cpu()]
+        return {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]}
+
+    def _row(self, image: torch.Tensor) -> dict[str, float]:
+        key = hashlib.sha256(image.contiguous().numpy()).digest() + bytes(str(image.shape), "ascii")
+        if key not in self.known:
+            row: dict[str, float] = {}
+            for name, made, more in self._made(image):
+                columns = self.measure({"pred": made[None], "label": image[None]})
+                row |= {f"{column}_{name}": value.item() for column, value in columns.items()} | more
+            self.known[key] = row
+        return self.known[key]
+
+    def _made(self, image: torch.Tensor) -> Iterator[tuple[str, torch.Tensor, dict[str, float]]]:
+        """Name, reconstruction and further columns of each baseline."""
+        channels, *sides = image.shape
+        share = self.latent_channels / (self.factor ** len(sides) * channels)
+        yield "bicubic", shrunk_and_enlarged(image, share), {}
+        if not self.is_fitted:
+            self.pca, self.is_fitted = self._fitted(channels, len(sides)), True
+        if self.pca is not None:
+            yield "pca", self.pca(image), {}
+        if len(sides) == 2 and channels in (1, 3):
+            numbers = self.latent_channels * math.prod(-(-side // self.factor) for side in sides)
+            made, size = best_jpeg(image, numbers)
+            yield "jpeg", made, {"jpeg_bytes": size}
+
+    def _fitted(self, channels: int, dims: int) -> BlockPCA | None:
+        if self.dataset is None or not len(self.dataset):
+            logger.info("Baseline: no PCA, as there are no training images to fit it on.")
+            return None
+        side = max(SIDE, self.factor)
+        values = channels * side**dims
+        if values > MOST_VALUES:
+            logger.info("Baseline: no PCA, as a block has %d values, more than %d.", values, MOST_VALUES)
+            return None
+        numbers = int(self.latent_channels * (side / self.factor) ** dims)
+        plain = copy.copy(self.dataset)
+        plain.augmentation = None
+        chosen = np.linspace(0, len(plain) - 1, min(self.most, len(plain))).round().astype(int).tolist()
+        images = (torch.as_tensor(plain[i]["image"]).as_subclass(torch.Tensor) for i in chosen)  # MetaTensors are slow
+        found = BlockPCA(images, side, numbers)
+        logger.info(
+            "Baseline: PCA of %s blocks with %d numbers each, fitted on %d training images.",
+            "x".join([str(side)] * dims), numbers, len(chosen),
+        )  # fmt: skip
+        return found
