@@ -142,10 +142,7 @@ class Autoencoder(AutoencoderKL):
         """Image (B, C, ...) -> {"reconstruction": (B, C, ...), "mean" and "sigma": (B, L, ...) of the latent}."""
         mean, sigma = self.encode(self.padded(image))
         latent = self.sampling(mean, sigma) if self.training else mean
-        made = self.decode(latent)
-        for dim in range(2, image.dim()):
-            made = made.narrow(dim, 0, image.shape[dim])
-        return {"reconstruction": made, "mean": mean, "sigma": sigma}
+        return {"reconstruction": self.cropped(self.decode(latent), image.shape[2:]), "mean": mean, "sigma": sigma}
 
     def padded(self, image: torch.Tensor) -> torch.Tensor:
         """The image (B, C, ...) with its last row, column (and plane) repeated up to a multiple of the factor."""
@@ -153,3 +150,10 @@ class Autoencoder(AutoencoderKL):
         for dim in range(image.dim() - 1, 1, -1):
             padding += [0, -image.shape[dim] % self.factor]
         return nn.functional.pad(image, padding, mode="replicate")
+
+    @staticmethod
+    def cropped(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        """The image (B, C, ...) without what `padded` added to one of this size."""
+        for dim, side in enumerate(size, start=2):
+            image = image.narrow(dim, 0, side)
+        return image
