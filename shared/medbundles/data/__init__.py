@@ -5,6 +5,7 @@ from medbundles.data.batches.cache import DiskCache
 from medbundles.data.batches.dataset import SeededDataset
 from medbundles.data.batches.loader import SeededLoader
 from medbundles.data.batches.samplers import EpochBatches, MixedBatches, training_batches
+from medbundles.data.lists.autoencoder_inputs import autoencoder_inputs
 from medbundles.data.lists.class_folders import class_folder_datalist
 from medbundles.data.lists.folds import GradedFolds
 from medbundles.data.lists.graded_cases import graded_cases

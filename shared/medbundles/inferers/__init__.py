@@ -1,3 +1,4 @@
 """How a network is run on an image."""
 
 from medbundles.inferers.autocast import AutocastInferer, resolve_amp
+from medbundles.inferers.autoencoder import AutoencoderInferer

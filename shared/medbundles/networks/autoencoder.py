@@ -146,10 +146,7 @@ class Autoencoder(AutoencoderKL):
         """Image (B, C, ...) -> {"reconstruction": (B, C, ...), "mean" and "sigma": (B, L, ...) of the latent}."""
         mean, sigma = self.encode(self.padded(image))
         latent = self.sampling(mean, sigma) if self.training else mean
-        made = self.decode(latent)
-        for dim in range(2, image.dim()):
-            made = made.narrow(dim, 0, image.shape[dim])
-        return {"reconstruction": made, "mean": mean, "sigma": sigma}
+        return {"reconstruction": self.cropped(self.decode(latent), image.shape[2:]), "mean": mean, "sigma": sigma}
 
     def padded(self, image: torch.Tensor) -> torch.Tensor:
         """The image (B, C, ...) with its last row, column (and plane) repeated up to a multiple of the factor."""
@@ -178,3 +175,10 @@ class Autoencoder(AutoencoderKL):
                 made[name] = torch.eye(len(own[name])) if kind == "weight" else torch.zeros(len(own[name]))
                 made.pop(f"{block}.proj_attn.{kind}", None)
         return made
+
+    @staticmethod
+    def cropped(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+        """The image (B, C, ...) without what `padded` added to one of this size."""
+        for dim, side in enumerate(size, start=2):
+            image = image.narrow(dim, 0, side)
+        return image

@@ -1,4 +1,4 @@
-"""Writes what inference with an autoencoder finds: reconstructions, latents, and how good each is."""
+"""Writes what inference with an autoencoder makes: images in the form of their inputs, latents, and how good each is."""
 
 import logging
 from pathlib import Path
@@ -6,69 +6,121 @@ from typing import Any
 
 import numpy as np
 import torch
-from ignite.engine import Engine, Events
-from PIL import Image
+from ignite.engine import Engine
 
-from medbundles.atomic_files import replace_atomic, write_text_atomic
+from medbundles.atomic_files import replace_atomic, write_json_atomic, write_text_atomic
+from medbundles.data.reading.files import content_id
+from medbundles.data.reading.image_form import ImageForm, volume_info
+from medbundles.data.reading.latents import Latent
+from medbundles.losses.autoencoder import kl_divergence
 from medbundles.metrics.measures import Reconstruction
 from medbundles.metrics.overlap import with_case_scores
+from medbundles.reports.contact_sheet import ContactSheet
+from medbundles.reports.result_writer import ResultWriter
 from medbundles.reports.tables import csv_text
 
 logger = logging.getLogger("medbundles")
-SCORES = ("l1", "mse", "psnr", "ssim")
+COLUMNS = ("file", "name", "l1", "mse", "psnr", "ssim", "kl", "reconstruction", "latent")
 
 
-class ReconstructionWriter:
-    """Writes the result of every input; each file is whole or not there.
+class ReconstructionWriter(ResultWriter):
+    """Writes the result of every item; each file is whole or not there.
 
-        <output>/reconstructions/<name>.png   as large as the picture, with its range of values
-        <output>/latents/<name>.npz           mean and sigma (L, ...) of the latent
-        <output>/reconstructions.csv          L1, MSE, PSNR and SSIM of each (values from 0 to 1), the worst first
+        <output>/<folder>/<name>.png, ...     the image, in the format, range, depth and geometry of its input (a JPEG
+                                              becomes a PNG, see `ImageForm`); <folder> is the item's
+        <output>/<folder>/<sheet>.png         the images of a row side by side, of samples and of an interpolation
+        <output>/latents/<name>.npz           see `Latent`; of reconstructions
+        <output>/reconstructions.csv          L1, MSE, PSNR, SSIM (values from 0 to 1) and KL of each, the worst first
+        <output>/predictions.json             the same, and the weights' file; by it `existing: "skip"` goes on
+
+    An image is written after its latent, so where it is, the input is done.
 
     Args:
         output: folder to write to, made when the first result is there.
         latents: whether to write them.
+        checkpoint: file whose weights are used, known again by a hash of its content.
+        existing: what the datalist does with inputs that have results; "skip" keeps their rows.
+
+    Raises:
+        ConfigError: under torchrun, or when the rows to be kept come from other weights.
     """
 
-    phase = "end"
+    def __init__(
+        self, output: str | Path, latents: bool = True, checkpoint: str | Path = "", existing: str = "overwrite"
+    ):
+        super().__init__(output, None, (), checkpoint, existing=existing)
+        self.latents, self.measure, self.sheets = latents, Reconstruction(), dict[Path, ContactSheet]()
 
-    def __init__(self, output: str | Path, latents: bool = True):
-        self.output, self.latents, self.measure = Path(output), latents, Reconstruction()
-        self.rows: list[dict[str, Any]] = []
+    def about(self) -> dict[str, Any]:
+        """The weights."""
+        there = self.checkpoint and Path(self.checkpoint).is_file()
+        return {"checkpoint": self.checkpoint, "checkpoint_id": content_id(self.checkpoint) if there else ""}
 
-    def attach(self, engine: Engine) -> None:
-        """Wire it to the evaluator that runs the inference."""
-        engine.add_event_handler(Events.STARTED, self.start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self)
-        engine.add_event_handler(Events.COMPLETED, self.finish)
+    def _earlier_rows(self, keys: Any) -> list[dict[str, Any]]:
+        return super()._earlier_rows([key for key in keys if key in self.head])
 
     def start(self, engine: Engine) -> None:
-        """Forget an earlier run."""
-        self.rows = []
+        """Forget the pictures of an earlier run, too."""
+        super().start(engine)
+        self.sheets, self.images = {}, 0
 
-    def __call__(self, engine: Engine) -> None:
-        batch: Any = engine.state.batch
-        output: Any = engine.state.output
-        columns = with_case_scores({name: values.cpu().numpy() for name, values in self.measure(output).items()})
-        for i, name in enumerate(batch["name"]):
-            pred = {key: value[i].float().cpu() for key, value in output["pred"].items()}
-            self._picture(self.output / "reconstructions" / f"{name}.png", pred["reconstruction"], batch["value_range"][i])
-            if self.latents:
-                with replace_atomic(self.output / "latents" / f"{name}.npz") as temporary, temporary.open("wb") as file:
-                    np.savez(file, mean=pred["mean"].numpy(), sigma=pred["sigma"].numpy())
-            scores = {score: float(columns[score][i]) for score in SCORES}
-            self.rows.append({"file": batch["image_path"][i], "name": name, **scores})
+    def _probabilities(self, pred: dict[str, torch.Tensor], paths: Any) -> list[None]:
+        return [None] * len(paths)
 
-    def _picture(self, path: Path, made: torch.Tensor, value_range: torch.Tensor) -> None:
-        low, high = value_range.tolist()
-        pixels = np.rint(np.clip(made.numpy(), 0, 1) * (high - low) + low).astype(np.uint8)
-        with replace_atomic(path) as temporary:
-            Image.fromarray(pixels[0] if len(pixels) == 1 else np.moveaxis(pixels, 0, -1)).save(temporary, format="PNG")
+    def write(self, batch: Any, output: Any, i: int, prob: list[float] | None) -> None:
+        """Write the image of item `i`; where it is a reconstruction, its latent before and its row after."""
+        name, source = batch["name"][i], batch["image_path"][i]
+        made = output["pred"]["reconstruction"][i].float().cpu().numpy()
+        low, high = batch["value_range"][i].tolist()
+        form = Latent.read(source).form if source.endswith(".npz") else ImageForm.of(source) if source else drawn(made)
+        low, high = form.value_range or (low, high)
+        path = Path(batch["folder"][i], f"{name}{form.ending}")
+        is_reconstruction = output["label"] is not None
+        latent = Path("latents", f"{name}.npz") if is_reconstruction and self.latents else None
+        if latent:
+            mean, std = (output["pred"][key][i].cpu().numpy() for key in ("mean", "sigma"))
+            Latent(mean, std, made.shape[1:], (low, high), form).write(self.output / latent)
+        with replace_atomic(self.output / path) as temporary:
+            form.write(temporary, made, (low, high))
+        self.images += 1
+        if batch["sheet"][i]:
+            sheet = self.output / path.parts[0] / f"{batch['sheet'][i]}.png"
+            self.sheets.setdefault(sheet, ContactSheet()).add(made)
+        if is_reconstruction:
+            row = {"file": source, "name": name, **self._scores(output, i), "reconstruction": path.as_posix()}
+            self.add({**row, "latent": latent.as_posix() if latent else None})
+
+    def _scores(self, output: Any, i: int) -> dict[str, float]:
+        pred = {name: value[i : i + 1] for name, value in output["pred"].items()}
+        one = {"pred": pred, "label": output["label"][i : i + 1]}
+        columns = with_case_scores({name: value.cpu().numpy() for name, value in self.measure(one).items()})
+        scores = {name: float(columns[name][0]) for name in ("l1", "mse", "psnr", "ssim")}
+        return {**scores, "kl": float(kl_divergence(pred["mean"], pred["sigma"])[0])}
+
+    def save(self) -> None:
+        """Write the table and the record of all reconstructions."""
+        if not self.done:
+            return
+        rows = sorted(self.rows.values(), key=lambda row: row["psnr"])
+        lines = [[row.get(name) for name in COLUMNS] for row in rows]
+        write_text_atomic(self.output / "reconstructions.csv", csv_text(COLUMNS, lines))
+        write_json_atomic(self.output / "predictions.json", {**self.head, "results": rows})
 
     def finish(self, engine: Engine) -> None:
-        """Write the table."""
-        rows = sorted(self.rows, key=lambda row: row["psnr"])
-        header = ["file", "name", *SCORES]
-        write_text_atomic(self.output / "reconstructions.csv", csv_text(header, [[r[key] for key in header] for r in rows]))
-        mean = np.mean([row["psnr"] for row in rows])
-        logger.info("inputs done: %d, mean PSNR %.2f dB; results in %s", len(rows), mean, self.output)
+        """Write the tables and contact sheets, and say where all is."""
+        self.save()
+        for path, sheet in self.sheets.items():
+            sheet.write(path)
+        mean = f", mean PSNR {np.mean([row['psnr'] for row in self.rows.values()]):.2f} dB" if self.done else ""
+        logger.info("images written: %d%s; results in %s", self.images, mean, self.output)
+
+
+def drawn(image: np.ndarray) -> ImageForm:
+    """The form of an image (C, ...) that has no input: PNG of 8 bits, or a NIfTI of float32 with voxels of 1 mm."""
+    if image.ndim == 3:
+        return ImageForm(".png", "uint8", image.shape if len(image) == 3 else image.shape[1:])
+    import nibabel
+
+    header = nibabel.Nifti1Header()
+    header.set_xyzt_units("mm")
+    return ImageForm(".nii.gz", "float32", image.shape[1:], volume_info(image.shape[1:], np.eye(4), header))

@@ -1,0 +1,135 @@
+"""What inference with an autoencoder runs on: images to reconstruct, latents to decode, draws, or two images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medbundles.data.lists.inference_inputs import check_existing, input_root, unfinished, unique_names
+from medbundles.data.problems import Problems
+from medbundles.data.reading.case_files import check_case_files
+from medbundles.data.reading.files import VOLUME_ENDINGS, check_file, is_image, is_volume, list_images, name_below, stem
+from medbundles.data.reading.images import check_header
+from medbundles.errors import DataError, refuse
+from medbundles.rules import Rule, has_rules
+
+RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN = "reconstructions", "latents", "decoded", "samples", "interpolation"
+FOLDERS = (RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN)
+Off = bool | None
+
+
+def _one_mode(decode: str | Off, sample: int, interpolate: Sequence[str] | Off) -> str | None:
+    modes = {"decode": decode, "sample": sample, "interpolate": interpolate}
+    given = [name for name, value in modes.items() if value]
+    return f"{' and '.join(given)}: are different tasks; use one of them at a time." if len(given) > 1 else None
+
+
+@has_rules(Rule(("decode", "sample", "interpolate"), _one_mode, ("inference",)))
+def autoencoder_inputs(
+    inputs: str | Path,
+    spatial_dims: int = 2,
+    channels: int = 1,
+    *,
+    decode: str | Path | Off = None,
+    sample: int = 0,
+    interpolate: Sequence[str | Path] | Off = None,
+    interpolate_steps: int = 7,
+    output: str | Path | None = None,
+    existing: str = "overwrite",
+    skip_bad_files: bool = False,
+) -> list[dict]:
+    """The items of one of four tasks; existence and headers of all files are checked at once.
+
+    Args:
+        inputs: an image, or a folder of them, to reconstruct; not looked at in the other tasks.
+        spatial_dims: 2 (pictures) or 3 (NIfTI volumes).
+        channels: C that pictures must give.
+        decode: a latent (.npz), or a folder of them, to make images of.
+        sample: how many latents to draw.
+        interpolate: two images, to show what lies between their latents.
+        interpolate_steps: how many images that makes, the two ends among them; 2 or more.
+        output: folder of the results; what is in its own folders is not taken as input.
+        existing: inputs whose results are in `output`: "overwrite" them, "skip" them, or refuse with an "error".
+        skip_bad_files: leave out what cannot be read and log it.
+
+    Returns:
+        One dict per image to make, with folder (of the results), name (unique in it), sheet (name of the contact sheet
+        that shows it, or ""), and: image (path); latent (path); sample (its number); or image, other (paths) and weight
+        (0 to 1, of the other). Empty only when everything is skipped.
+
+    Raises:
+        ConfigError: two tasks at once, no input, or unknown `existing`.
+        DataError: nothing there, bad files (all listed), or results that are already there.
+    """
+    check_existing(existing)
+    refuse([_one_mode(decode or None, sample, interpolate or None)])  # type: ignore[arg-type]
+    if sample:
+        width = len(str(sample - 1))
+        items = [{"sample": i, "name": f"sample_{i:0{width}}", "sheet": "samples"} for i in range(sample)]
+        return _without_results(items, SAMPLES, output, existing)
+    if interpolate:
+        first, last = (Path(path) for path in interpolate)
+        _checked({first: "", last: ""}, first.parent, spatial_dims, channels, False)
+        sheet = f"{stem(first)}_to_{stem(last)}"
+        pair = {"image": str(first), "other": str(last), "sheet": sheet}
+        weights = [i / (interpolate_steps - 1) for i in range(interpolate_steps)]
+        items = [{**pair, "weight": weight, "name": f"{sheet}/{i:02d}"} for i, weight in enumerate(weights)]
+        return _without_results(items, BETWEEN, output, existing)
+    if decode:
+        return _without_results(_latents(Path(str(decode)), skip_bad_files), DECODED, output, existing)
+    names = unfinished(_images(inputs, spatial_dims, output), output, existing, result="reconstruction")
+    items = _checked(names, inputs, spatial_dims, channels, skip_bad_files) if names else []
+    return [{**item, "folder": RECONSTRUCTIONS, "sheet": ""} for item in items]
+
+
+def _images(inputs: str | Path, dims: int, output: str | Path | None) -> dict[Path, str]:
+    """Every input image and its name."""
+    root = input_root(inputs)
+    wanted = is_image if dims == 2 else is_volume
+    own = [Path(output).resolve() / folder for folder in FOLDERS] if output else []
+    paths = [root] if root.is_file() else list_images(root)
+    found = [p for p in paths if wanted(p) and not any(folder in p.resolve().parents for folder in own)]
+    if not found:
+        kind = "images" if dims == 2 else f"volumes ({', '.join(VOLUME_ENDINGS)}; spatial_dims is 3)"
+        raise DataError(f"input: no {kind} in {root}")
+    return unique_names({path: name_below(path, root) if path != root else stem(path) for path in found})
+
+
+def _checked(names: dict[Path, str], root: Any, dims: int, channels: int, skip_bad_files: bool) -> list[dict]:
+    """Items of the images whose headers are fine."""
+    problems, items = Problems(), []
+    for path, name in names.items():
+        with problems.noted(path):
+            if dims == 2:
+                check_header(path, channels)
+            elif not check_case_files([path], problems):
+                continue
+            items.append({"image": str(path), "name": name})
+    return problems.good(items, root, skip_bad_files)
+
+
+def _latents(root: Path, skip_bad_files: bool) -> list[dict]:
+    paths = [root] if root.is_file() else sorted(root.rglob("*.npz"))
+    if not paths:
+        raise DataError(f"decode: {root} has no latents (.npz); give those that an inference wrote")
+    problems, items = Problems(), []
+    for path in paths:
+        with problems.noted(path):
+            check_file(path)
+            name = name_below(path, root) if path != root else stem(path)
+            items.append({"latent": str(path), "name": name, "sheet": ""})
+    return problems.good(items, root, skip_bad_files)
+
+
+def _without_results(items: list[dict], folder: str, output: str | Path | None, existing: str) -> list[dict]:
+    """The items, with their folder, that have no image there yet, or all where that does not count."""
+    there = set[str]()
+    if output and existing != "overwrite":
+        place = Path(output, folder)
+        there = {name_below(path, place) for path in place.rglob("*") if is_image(path)}
+    done = [item for item in items if item["name"] in there]
+    if done and existing == "error":
+        raise DataError(
+            f"{output}: already has {len(done)} of the {len(items)} images in {folder}/, {done[0]['name']} for one. "
+            "Give another output folder, or existing: 'skip' or 'overwrite'."
+        )
+    return [{**item, "folder": folder} for item in items if item["name"] not in there]

@@ -1,0 +1,135 @@
+"""How a file holds its image, so that another image can be written in the same way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+
+from medbundles.data.reading.files import is_volume
+from medbundles.data.reading.images import _ONE_AT_A_TIME
+from medbundles.data.reading.nifti import VolumeInfo, read_header
+from medbundles.data.reading.volumes import from_axial_slices, plane_axis, write_volume
+from medbundles.errors import DataError
+
+PICTURES = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}  # without loss; a JPEG becomes a PNG
+GRAY = ("1", "L", "LA", "La", "F", "I")
+
+
+@dataclass(frozen=True)
+class ImageForm:
+    """Format, numbers and geometry of an image's file.
+
+    Args:
+        ending: of the file's name, with the dot: .png, .tif, .tiff, .bmp, .npy, .nii or .nii.gz.
+        dtype: NumPy's name of the numbers that are written.
+        shape: of the array in the file: (H, W) gray, (C, H, W) colours, (X, Y, Z) of a NIfTI as stored.
+        info: geometry of a NIfTI, else None.
+    """
+
+    ending: str
+    dtype: str
+    shape: tuple[int, ...]
+    info: VolumeInfo | None = None
+
+    @classmethod
+    def of(cls, path: str | Path) -> Self:
+        """The form of a file that `read_image` or `read_volume` reads.
+
+        A format that loses something (JPEG) becomes PNG, and a NIfTI whose numbers are scaled becomes float32.
+
+        Raises:
+            DataError: colours of 16 bits, which Pillow would cut to 8.
+        """
+        name = Path(path).name.lower()
+        if is_volume(path):
+            image, info = read_header(path)
+            scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
+            dtype = "float32" if scaled else image.get_data_dtype().name
+            return cls(".nii.gz" if name.endswith(".gz") else ".nii", dtype, info.shape, info)
+        with open(path, "rb") as file:
+            is_array = file.read(6) == b"\x93NUMPY"
+        if is_array:
+            with _ONE_AT_A_TIME:
+                array = np.load(path, mmap_mode="r", allow_pickle=False)
+            return cls(".npy", array.dtype.name, array.shape)
+        with Image.open(path) as picture:
+            return cls._of_picture(path, picture)
+
+    @classmethod
+    def _of_picture(cls, path: str | Path, picture: Image.Image) -> Self:
+        ending, kind = Path(path).suffix.lower(), str(picture.format)
+        if PICTURES.get(ending) != kind:  # the content decides, not the name
+            ending = next((end for end, name in PICTURES.items() if name == kind), ".png")
+        mode, is_deep = picture.mode, picture.mode.startswith("I;16")
+        if not is_deep and any(";16" in str(tile[3]) for tile in picture.tile) and mode != "I":
+            raise DataError(f"{path}: has colours of 16 bits, which would be cut to 8; save it as 16-bit gray or 8-bit")
+        dtype = "uint16" if is_deep or (mode == "I" and kind == "PNG") else {"I": "int32", "F": "float32"}.get(mode)
+        size = (picture.height, picture.width)
+        return cls(ending, dtype or "uint8", size if is_deep or mode in GRAY else (3, *size))
+
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """Black and white of a picture of 8 bits; None: what the file holds does not say it."""
+        return (0.0, 255.0) if self.info is None and self.dtype == "uint8" else None
+
+    def write(self, path: str | Path, image: np.ndarray, value_range: tuple[float, float]) -> None:
+        """Write an image.
+
+        Args:
+            path: the file; its ending should be `ending`.
+            image: (C, H, W), or (C, X, Y, Z) with canonical axes, as `LoadWholeImage` gives it; what is below 0 or
+                above 1 is cut. Where the file is gray and C is 3, their mean is written.
+            value_range: what 0 and 1 mean.
+        """
+        low, high = value_range
+        values = np.clip(image.astype(np.float64), 0, 1) * (high - low) + low
+        if self.info or len(self.shape) == 2 or self.shape[0] == 1:
+            values = values.mean(axis=0, keepdims=True)
+        if np.dtype(self.dtype).kind in "biu":
+            values = np.rint(values)
+        array = values.astype(self.dtype)
+        if self.info:
+            is_plane = array.ndim == 3
+            volume = np.moveaxis(from_axial_slices(array), 2, plane_axis(self.info)) if is_plane else array[0]
+            write_volume(path, volume, self.info)
+        elif self.ending == ".npy":
+            with open(path, "wb") as file:
+                np.save(file, array.reshape(self.shape) if array.size == np.prod(self.shape) else array)
+        else:
+            picture = Image.fromarray(array[0] if len(array) == 1 else np.moveaxis(array, 0, -1))
+            picture.save(path, format=PICTURES[self.ending])
+
+    def arrays(self) -> dict[str, Any]:
+        """Everything as plain arrays, for a .npz file; see `from_arrays`."""
+        found: dict[str, Any] = {"ending": self.ending, "dtype": self.dtype, "shape": np.array(self.shape)}
+        if self.info:
+            import nibabel
+
+            header = nibabel.Nifti1Header.from_header(self.info.header, check=False)
+            found |= {"affine": self.info.affine, "nifti_header": np.frombuffer(header.binaryblock, np.uint8)}
+        return found
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The form that `arrays` gave; what is wrong raises KeyError, ValueError or TypeError."""
+        ending, dtype = str(arrays["ending"]), np.dtype(str(arrays["dtype"])).name
+        shape = tuple(int(side) for side in arrays["shape"])
+        if ending not in (*PICTURES, ".npy", ".nii", ".nii.gz"):
+            raise ValueError(f"unknown ending {ending!r}")
+        if not ending.startswith(".nii"):
+            return cls(ending, dtype, shape)
+        import nibabel
+
+        header = nibabel.Nifti1Header.from_fileobj(BytesIO(arrays["nifti_header"].tobytes()), check=False)
+        return cls(ending, dtype, shape, volume_info(shape, np.asarray(arrays["affine"], dtype=float), header))
+
+
+def volume_info(shape: tuple[int, ...], affine: np.ndarray, header: Any) -> VolumeInfo:
+    """What `write_volume` needs of a volume (X, Y, Z) that has no file."""
+    from nibabel.orientations import io_orientation
+
+    return VolumeInfo("", (shape[0], shape[1], shape[2]), affine, io_orientation(affine), header)
