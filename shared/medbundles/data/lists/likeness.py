@@ -1,0 +1,176 @@
+"""How much pictures look like one picture: thumbnails are compared, then laid on each other and compared again.
+
+What is compared is local contrast: the details between two blurs, divided by their strength nearby. Without it all
+chest X-rays look alike, and a change of contrast or a text burnt in outweighs the rest.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, conv2d, pad
+
+LEAST = 0.87  # likeness from which two pictures are one; what was measured stands at `alike`
+_NEIGHBOURS = 3  # so many of a picture's most similar ones are looked at closely
+_CANDIDATE = 0.4  # correlation of coarse maps from which two pictures are laid on each other
+_PROMISING = 0.6  # and from which, after that, they are compared in detail
+_OVERLAP = 0.6  # share of the picture that both must show
+_CUT = 0.12  # part of a side that is left out where the search begins with a cut picture
+
+# Where the search begins: scale and shift of the columns, scale and shift of the rows; whole, cut at one side or at
+# all, and left and right exchanged. A side goes from -1 to 1.
+_SHORT = 1 - _CUT
+_STARTS = torch.tensor(
+    [
+        [1, 0, 1, 0],
+        [_SHORT, _CUT, 1, 0],
+        [_SHORT, -_CUT, 1, 0],
+        [1, 0, _SHORT, _CUT],
+        [1, 0, _SHORT, -_CUT],
+        [_SHORT, 0, _SHORT, 0],
+        [-1, 0, 1, 0],
+    ]
+)
+
+
+def alike(thumbnails: np.ndarray, owners: Sequence[int], least: float = LEAST) -> list[tuple[int, int, float]]:
+    """Pairs of pictures that are one picture, re-encoded, re-sized, cut, flipped left-right or inverted.
+
+    The correlation of coarse maps (32x32) names up to three candidates for each picture; these are laid on each other
+    by scale and shift of rows and columns (Gauss-Newton), and the correlation of fine maps (64x64), where both show
+    something, is their likeness. Of many copies of one picture not every pair is listed, but each with another.
+
+    Args:
+        thumbnails: uint8 (N, 64, 64), see `medbundles.data.reading.thumbnails`.
+        owners: whose each picture is (N numbers); pictures of one owner are not compared.
+        least: likeness from which pictures are one.
+
+    Returns:
+        (index, larger index, likeness in least to 1), most alike first.
+    """
+    small = torch.from_numpy(np.asarray(thumbnails)).float()[:, None] / 255
+    coarse, fine = _local_contrast(avg_pool2d(small, 2), 1.2), _local_contrast(small, 2)
+    first, second, start = _candidates(coarse, torch.as_tensor(owners))
+    found: dict[tuple[int, int], float] = {}
+    for some in torch.arange(len(first)).split(128):
+        a, b, where = first[some], second[some], _STARTS[start[some]]
+        where, likeness = _laid_on(coarse[a], coarse[b], where, steps=5)
+        good = likeness > _PROMISING
+        _, likeness = _laid_on(fine[a[good]], fine[b[good]], where[good], steps=3)
+        for i, j, value in zip(a[good].tolist(), b[good].tolist(), likeness.tolist(), strict=True):
+            if value >= least:
+                pair = (min(i, j), max(i, j))
+                found[pair] = max(value, found.get(pair, 0))
+    return sorted(((i, j, value) for (i, j), value in found.items()), key=lambda pair: (-pair[2], *pair[:2]))
+
+
+def _local_contrast(pictures: Tensor, sigma: float) -> Tensor:
+    """(N, S, S): pictures (N, 1, S, S) without their blur, divided by the strength of that within about 4 pixels."""
+    maps = []
+    for some in pictures.split(1024):
+        details = some - _blurred(some, sigma)
+        energy = _blurred(details.square(), 4)
+        # half of the mean, so that noise of an empty background stays small
+        strength = (energy + 0.5 * energy.mean(dim=(2, 3), keepdim=True)).sqrt().clamp_min(1e-6)
+        maps.append((details / strength)[:, 0])
+    return torch.cat(maps)
+
+
+def _blurred(x: Tensor, sigma: float) -> Tensor:
+    """x (N, 1, S, S) under a Gaussian of sigma pixels."""
+    radius = math.ceil(3 * sigma)
+    kernel = torch.exp(-torch.arange(-radius, radius + 1).square() / (2 * sigma**2))
+    kernel /= kernel.sum()
+    x = pad(x, (radius, radius, radius, radius), mode="reflect")
+    return conv2d(conv2d(x, kernel[None, None, None]), kernel[None, None, :, None])
+
+
+def _candidates(maps: Tensor, owners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs to look at closely: index, index of the other, and with which of the starts the other is laid on it."""
+    seen = [_unit(_warped(maps, start.expand(len(maps), 4))[0]) for start in _STARTS]
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    most = min(_NEIGHBOURS, len(maps))
+    for rows in torch.arange(len(maps)).split(256):
+        best, start = torch.zeros(len(rows), len(maps)), torch.zeros(len(rows), len(maps), dtype=torch.long)
+        for number, others in enumerate(seen):
+            value = (seen[0][rows] @ others.T).abs()
+            better = value > best
+            best[better], start[better] = value[better], number
+        best[owners[rows, None] == owners[None]] = 0
+        value, other = best.topk(most, dim=1)
+        row, place = torch.nonzero(value > _CANDIDATE, as_tuple=True)
+        other = other[row, place]
+        found.append((rows[row], other, start[row, other]))
+    a, b, start = (torch.cat(column) for column in zip(*found, strict=True))
+    # Two pictures that name each other with a start that is its own opposite are looked at once.
+    mutual = (start == 0) | (start == len(_STARTS) - 1)
+    keys = torch.stack([torch.where(mutual, torch.minimum(a, b), a), torch.where(mutual, torch.maximum(a, b), b), start])
+    return tuple(torch.unique(keys, dim=1))
+
+
+def _unit(maps: Tensor) -> Tensor:
+    """(N, S * S) with mean 0 and length 1, so that products are correlations."""
+    flat = maps.flatten(1)
+    flat = flat - flat.mean(dim=1, keepdim=True)
+    return flat / flat.norm(dim=1, keepdim=True).clamp_min(1e-6)
+
+
+def _laid_on(fixed: Tensor, moving: Tensor, where: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+    """Moves maps until they agree best, by Gauss-Newton on the squared difference (inverted ones are turned).
+
+    Args:
+        fixed: (N, S, S).
+        moving: (N, S, S).
+        where: (N, 4), scale and shift of columns, scale and shift of rows, to begin with.
+        steps: number of steps.
+
+    Returns:
+        `where` (N, 4) and the absolute correlation (N,) where both show something; 0 where that is too little.
+    """
+    side = fixed.shape[-1]
+    line = _line(side)
+    x, y = line[None, None, :], line[None, :, None]
+    for _ in range(steps):
+        moved, inside = _warped(moving, where)
+        down, along = torch.gradient(moved, spacing=2 / side, dim=(1, 2))
+        along, down = along * inside / where[:, 0, None, None], down * inside / where[:, 2, None, None]
+        slopes = torch.stack([along * x, along, down * y, down], dim=1).flatten(2)
+        sign = _correlation(fixed, moved, inside).sign()
+        rest = ((sign[:, None, None] * fixed - moved) * inside).flatten(1)
+        square = slopes @ slopes.mT
+        damping = 1e-3 * square.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-6
+        square = square + damping[:, None, None] * torch.eye(4)
+        where = where + torch.linalg.solve(square, slopes @ rest[:, :, None])[:, :, 0].clamp(-0.1, 0.1)
+    moved, inside = _warped(moving, where)
+    enough = inside.mean(dim=(1, 2)) > _OVERLAP
+    return where, _correlation(fixed, moved, inside).abs() * enough
+
+
+def _line(side: int) -> Tensor:
+    """The middles of `side` pixels between -1 and 1."""
+    return (2 * torch.arange(side) + 1) / side - 1
+
+
+def _warped(maps: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps (N, S, S) scaled and shifted (bilinear), and 1.0 where they show something, else 0.0."""
+    side = maps.shape[-1]
+    columns, rows = (where[:, k, None] * _line(side) + where[:, k + 1, None] for k in (0, 2))
+    inside = (rows.abs() <= 1).float()[:, :, None] * (columns.abs() <= 1).float()[:, None]
+    return _weights(rows) @ maps @ _weights(columns).mT, inside
+
+
+def _weights(places: Tensor) -> Tensor:
+    """(N, S, S) by how much each pixel (last) counts at each of the places (N, S) along a side."""
+    side = places.shape[-1]
+    pixel = (((places + 1) * side - 1) / 2).clamp(0, side - 1)
+    return (1 - (pixel[:, :, None] - torch.arange(side)).abs()).clamp_min(0)
+
+
+def _correlation(a: Tensor, b: Tensor, inside: Tensor) -> Tensor:
+    """(N,) Pearson's correlation of maps (N, S, S) where `inside` is 1."""
+    count = inside.sum(dim=(1, 2), keepdim=True).clamp_min(1)
+    a, b = ((x - (x * inside).sum(dim=(1, 2), keepdim=True) / count) * inside for x in (a, b))
+    lengths = (a.square().sum(dim=(1, 2)) * b.square().sum(dim=(1, 2))).sqrt()
+    return (a * b).sum(dim=(1, 2)) / lengths.clamp_min(1e-6)
