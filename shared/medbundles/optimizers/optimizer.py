@@ -1,6 +1,7 @@
 """The optimizer by its short name, with a learning rate of its own for a pretrained encoder."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -56,11 +57,11 @@ def build_optimizer(
     params = [{"params": groups[key], "lr": scaled_by * rates[key], "name": key} for key in groups if groups[key]]
     if not params:
         raise ConfigError("the network has no trainable parameter: all of it is frozen")
-    optimizer: torch.optim.Optimizer
+    optimizer: Any
     if name == "sgd":
         optimizer = torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
     else:
         adam = torch.optim.Adam if name == "adam" else torch.optim.AdamW
         optimizer = adam(params, lr=lr, betas=(betas[0], betas[1]), eps=eps, weight_decay=weight_decay)
-    optimizer.scaled_by = scaled_by  # type: ignore[attr-defined]
+    optimizer.scaled_by = scaled_by
     return optimizer

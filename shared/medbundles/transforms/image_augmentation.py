@@ -1,6 +1,7 @@
 """The random changes of a training image that has no background, such as a panoramic X-ray."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +67,7 @@ class ImageAugmentation(RandomChanges):
         return [torch.flip(x, [axis]) for x in images] if self.flips else images
 
     def resample(self, images: list[torch.Tensor]) -> list[torch.Tensor]:
-        affine = Affine(
+        affine: Any = Affine(
             rotate_params=self.angles[0] if self.spatial_dims == 2 else self.angles,
             scale_params=[self.zoom] * self.spatial_dims,
             padding_mode="border",

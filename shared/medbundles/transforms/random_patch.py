@@ -15,7 +15,7 @@ def _final_epochs(final_epochs: int, epochs: int, final_size: Sequence[int] | No
     if final_epochs > 0 and not final_size:
         return f"final_patch_epochs: {final_epochs} epochs of no size; give --final_patch_size, or 0 epochs."
     if final_size and final_epochs == 0:
-        return f"final_patch_size: {list(final_size)} in no epoch; give --final_patch_epochs, or final_patch_size False."
+        return f"final_patch_size: {list(final_size)} in no epoch; give --final_patch_epochs too."
     return None
 
 
