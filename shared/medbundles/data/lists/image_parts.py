@@ -1,15 +1,28 @@
 """Datalists of plain images in folders, such as edente/ and dente/, shared among training, validation and test."""
 
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from medbundles.data.lists.copies import copies
+import numpy as np
+
+from medbundles.data.lists.near_identical import (
+    Pair,
+    joined,
+    log_pairs,
+    near_identical,
+    owner_of,
+    without_different,
+)
+from medbundles.data.lists.split_file import read_split, split_record
 from medbundles.data.lists.splits import check_no_leak, split_by_patient
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_case_files
 from medbundles.data.reading.files import existing_folder, is_volume, list_images, name_below
 from medbundles.data.reading.images import check_header
+from medbundles.data.reading.thumbnails import read_thumbnails
 from medbundles.errors import ConfigError, DataError, in_range, refuse
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 
@@ -27,6 +40,33 @@ def _usable_pattern(pattern: str | None) -> str | None:
     return None
 
 
+class ImageParts(dict[str, list[dict]]):
+    """The sets of a split ("train", "val", "test" -> datalist), with the pictures by which copies were found.
+
+    Args:
+        parts: the sets.
+        pairs: pictures that count as one, see `near_identical`.
+        thumbnails: path -> thumbnail of each picture.
+        run_dir: the run directory in whose config/split.json all this is kept; None: nowhere.
+    """
+
+    def __init__(
+        self,
+        parts: Mapping[str, list[dict]],
+        pairs: Sequence[Pair] = (),
+        thumbnails: Mapping[str, np.ndarray] | None = None,
+        run_dir: Any = None,
+    ):
+        super().__init__(parts)
+        self.pairs, self.thumbnails, self.run_dir = list(pairs), dict(thumbnails or {}), run_dir
+
+    def record(self) -> tuple[Path, dict[str, Any]] | None:
+        """The split's file and what belongs in it: asked by one process when a run starts (see `handlers.Run`)."""
+        if self.run_dir is None:
+            return None
+        return self.run_dir.folder("config") / "split.json", split_record(self, self.pairs, self.thumbnails)
+
+
 @has_rules(Rule(("patient_pattern",), _usable_pattern, EVERYWHERE))
 def image_parts(
     dataset_dir: str | Path,
@@ -40,10 +80,14 @@ def image_parts(
     patient_pattern: str | None = None,
     seed: int = 42,
     skip_bad_files: bool = False,
-) -> dict[str, list[dict]]:
+    different_pictures: Sequence[Sequence[str]] | str | None = None,
+    earlier_split: str | Path | None = None,
+    run_dir: Any = None,
+) -> ImageParts:
     """Training, validation and test set of the images in `dataset_dir`; no patient is in two of them.
 
-    The test set is taken first, so another train_split leaves it as it is. Byte-identical images are one patient's.
+    The test set is taken first, so another train_split leaves it as it is. Byte-identical images are one patient's,
+    and so are pictures that are one picture re-encoded, re-sized or cut (see `near_identical`).
 
     Args:
         dataset_dir: holds a folder for each source.
@@ -58,14 +102,18 @@ def image_parts(
             patient of its own.
         seed: seed of the split.
         skip_bad_files: leave out what is bad and log it, instead of an error.
+        different_pictures: pairs of names that are different pictures although they look alike, or a CSV file of them
+            with the columns first and second.
+        earlier_split: split.json of a training: its pictures must not be among the test set.
+        run_dir: the run directory, in which the split is kept (`records` of `medbundles.handlers.Run`).
 
     Returns:
         "train", "val", "test" -> one dict per image, sorted by name: image (path), patient, source (the folder's
         name), name "<folder>/<file>".
 
     Raises:
-        ConfigError: a share outside 0 to 1, an empty data_source or an unusable pattern.
-        DataError: a folder is missing or empty, bad files (all listed), or a patient in two sets.
+        ConfigError: a share outside 0 to 1, an empty data_source, an unusable pattern or pair.
+        DataError: a folder is missing or empty, bad files (all listed), or a patient or picture in two sets.
     """
     in_range("train_split", train_split, above=0, maximum=1)
     in_range("test_split", test_split, minimum=0, below=1)
@@ -73,38 +121,63 @@ def image_parts(
     folders = BOTH if data_source == "both" else (data_source,) if isinstance(data_source, str) else tuple(data_source)
     if not folders or not all(folders):
         raise ConfigError("data_source: names no folder; use edente, dente, both, or a list of folders' names.")
-    more = (spatial_dims, channels, patient_pattern, skip_bad_files)
-    items = [item for folder in folders for item in _images(Path(dataset_dir) / folder, *more)]
+    thumbnails: dict[str, np.ndarray] = {}
+    more = (spatial_dims, channels, patient_pattern, skip_bad_files, thumbnails)
+    items = [item for folder in dict.fromkeys(folders) for item in _images(Path(dataset_dir) / folder, *more)]
     val, test = (_images(Path(folder), *more) if folder else [] for folder in (val_dir, test_dir))
+    earlier, before = read_split(earlier_split) if earlier_split else ([], {})
+    present = [*items, *val, *test]
+    paths = {item["image"] for item in present}
+    gone = [item for item in earlier if item["image"] not in paths]  # or in another place now
+    pairs = near_identical([*present, *gone], {**before, **thumbnails})
+    pairs = without_different(pairs, different_pictures, (item["name"] for item in [*present, *gone]))
+    ours = [pair for pair in pairs if {pair.first["image"], pair.second["image"]} <= paths]
+    log_pairs(ours)
     of_test, of_val = 0.0 if test_dir else test_split, 0.0 if val_dir else 1 - train_split
-    parts = _shared_out(items, of_test, of_val, seed)
+    parts = _shared_out(items, ours, of_test, of_val, seed)
     parts = {"train": parts["train"], "val": val or parts["val"], "test": test or parts["test"]}
-    for part in ("train", "val"):
-        if not parts[part]:
-            raise DataError(f"{dataset_dir}: of {len(items)} image(s) none is left for {part}; change train_split.")
-    check_no_leak(parts)
-    return parts
+    for part, asked in (("train", True), ("val", True), ("test", of_test > 0)):
+        if asked and not parts[part]:
+            raise DataError(
+                f"{dataset_dir}: of {len(items)} image(s) none is left for {part}; "
+                "change train_split or test_split, or give more images (copies of one picture count once)."
+            )
+    check_no_leak(parts, ours)
+    if earlier:
+        check_no_leak({f"training of {earlier_split}": earlier, "test": parts["test"]}, pairs)
+    return ImageParts(parts, ours, thumbnails, run_dir)
 
 
-def _shared_out(items: list[dict], of_test: float, of_val: float, seed: int) -> dict[str, list[dict]]:
+def _shared_out(
+    items: list[dict], pairs: Sequence[Pair], of_test: float, of_val: float, seed: int
+) -> dict[str, list[dict]]:
     """The sets of the items; the shares are of all, and of what the test set leaves."""
-    first = {item["patient"]: item["patient"] for item in items}  # patient -> the first one that has the same image
-    for group in copies(items):
-        heads = {first[item["patient"]] for item in group.values()}
-        first |= {patient: min(heads) for patient, head in first.items() if head in heads}
-    everyone = {first[item["patient"]]: item["source"] for item in items}
+    heads = joined(pairs, map(owner_of, items))
+    groups: dict[str, list[dict]] = defaultdict(list)
+    for item in items:
+        groups[heads[owner_of(item)]].append(item)
+    # by names: where the data lie says nothing
+    named = {min(item["name"] for item in group): group for group in groups.values()}
+    everyone = {name: group[0]["source"] for name, group in named.items()}
     tested = set(split_by_patient(everyone, {"rest": 1 - of_test, "test": of_test}, seed)["test"])
-    rest = {patient: source for patient, source in everyone.items() if patient not in tested}
+    rest = {name: source for name, source in everyone.items() if name not in tested}
     validating = set(split_by_patient(rest, {"train": 1 - of_val, "val": of_val}, seed)["val"])
     parts: dict[str, list[dict]] = {"train": [], "val": [], "test": []}
-    for item in items:
-        home = first[item["patient"]]
-        parts["test" if home in tested else "val" if home in validating else "train"].append(item)
-    return parts
+    for name, group in named.items():
+        parts["test" if name in tested else "val" if name in validating else "train"] += group
+    order = {item["image"]: number for number, item in enumerate(items)}
+    return {part: sorted(chosen, key=lambda item: order[item["image"]]) for part, chosen in parts.items()}
 
 
-def _images(folder: Path, dims: int, channels: int, pattern: str | None, skip_bad_files: bool) -> list[dict]:
-    """The items of one folder, sorted by name."""
+def _images(
+    folder: Path,
+    dims: int,
+    channels: int,
+    pattern: str | None,
+    skip_bad_files: bool,
+    thumbnails: dict[str, np.ndarray],
+) -> list[dict]:
+    """The items of one folder, sorted by name; `thumbnails` gets those of its pictures."""
     existing_folder(folder, "Give another --dataset_dir, or the names of its folders as --data_source.")
     paths = [path for path in list_images(folder) if dims == 2 or is_volume(path)]
     if not paths:
@@ -119,6 +192,9 @@ def _images(folder: Path, dims: int, channels: int, pattern: str | None, skip_ba
                 continue
             patient = _patient(path, pattern) if pattern else name
             items.append({"image": str(path), "name": name, "patient": patient, "source": folder.name})
+    if dims == 2:
+        thumbnails |= read_thumbnails([item["image"] for item in items], channels, problems)
+        items = [item for item in items if item["image"] in thumbnails]
     return problems.good(items, folder, skip_bad_files)
 
 

@@ -4,16 +4,15 @@ What is compared is local contrast: the details between two blurs, divided by th
 chest X-rays look alike, and a change of contrast or a text burnt in outweighs the rest.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d, pad
+from torch.nn.functional import avg_pool2d
 
 LEAST = 0.87  # likeness from which two pictures are one; what was measured stands at `alike`
-_NEIGHBOURS = 3  # so many of a picture's most similar ones are looked at closely
+NEIGHBOURS = 3  # so many of a picture's most similar ones are looked at closely
 _CANDIDATE = 0.4  # correlation of coarse maps from which two pictures are laid on each other
 _PROMISING = 0.6  # and from which, after that, they are compared in detail
 _OVERLAP = 0.6  # share of the picture that both must show
@@ -50,7 +49,7 @@ def alike(thumbnails: np.ndarray, owners: Sequence[int], least: float = LEAST) -
     Returns:
         (index, larger index, likeness in least to 1), most alike first.
     """
-    small = torch.from_numpy(np.asarray(thumbnails)).float()[:, None] / 255
+    small = torch.from_numpy(np.asarray(thumbnails)).float() / 255
     coarse, fine = _local_contrast(avg_pool2d(small, 2), 1.2), _local_contrast(small, 2)
     first, second, start = _candidates(coarse, torch.as_tensor(owners))
     found: dict[tuple[int, int], float] = {}
@@ -67,46 +66,44 @@ def alike(thumbnails: np.ndarray, owners: Sequence[int], least: float = LEAST) -
 
 
 def _local_contrast(pictures: Tensor, sigma: float) -> Tensor:
-    """(N, S, S): pictures (N, 1, S, S) without their blur, divided by the strength of that within about 4 pixels."""
-    maps = []
-    for some in pictures.split(1024):
-        details = some - _blurred(some, sigma)
-        energy = _blurred(details.square(), 4)
-        # half of the mean, so that noise of an empty background stays small
-        strength = (energy + 0.5 * energy.mean(dim=(2, 3), keepdim=True)).sqrt().clamp_min(1e-6)
-        maps.append((details / strength)[:, 0])
-    return torch.cat(maps)
+    """(N, S, S): pictures (N, S, S) without their blur, divided by the strength of that within about 4 pixels."""
+    details = pictures - _blurred(pictures, sigma)
+    energy = _blurred(details.square(), 4)
+    # half of the mean, so that noise of an empty background stays small
+    return details / (energy + 0.5 * energy.mean(dim=(1, 2), keepdim=True)).sqrt().clamp_min(1e-6)
 
 
-def _blurred(x: Tensor, sigma: float) -> Tensor:
-    """x (N, 1, S, S) under a Gaussian of sigma pixels."""
-    radius = math.ceil(3 * sigma)
-    kernel = torch.exp(-torch.arange(-radius, radius + 1).square() / (2 * sigma**2))
-    kernel /= kernel.sum()
-    x = pad(x, (radius, radius, radius, radius), mode="reflect")
-    return conv2d(conv2d(x, kernel[None, None, None]), kernel[None, None, :, None])
+def _blurred(maps: Tensor, sigma: float) -> Tensor:
+    """Maps (N, S, S) under a Gaussian of sigma pixels, cut off at the sides."""
+    line = torch.arange(maps.shape[-1])
+    weights = torch.exp(-(line[:, None] - line).square() / (2 * sigma**2))
+    weights = weights / weights.sum(dim=1, keepdim=True)
+    return weights @ maps @ weights.T
 
 
 def _candidates(maps: Tensor, owners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Pairs to look at closely: index, index of the other, and with which of the starts the other is laid on it."""
     seen = [_unit(_warped(maps, start.expand(len(maps), 4))[0]) for start in _STARTS]
     found: list[tuple[Tensor, Tensor, Tensor]] = []
-    most = min(_NEIGHBOURS, len(maps))
+    most = min(NEIGHBOURS, len(maps))
     for rows in torch.arange(len(maps)).split(256):
-        best, start = torch.zeros(len(rows), len(maps)), torch.zeros(len(rows), len(maps), dtype=torch.long)
+        best = torch.zeros(len(rows), len(maps))
+        start = torch.zeros(len(rows), len(maps), dtype=torch.uint8)
         for number, others in enumerate(seen):
-            value = (seen[0][rows] @ others.T).abs()
-            better = value > best
-            best[better], start[better] = value[better], number
+            value = (seen[0][rows] @ others.T).abs_()
+            start.masked_fill_(value > best, number)
+            torch.maximum(best, value, out=best)
         best[owners[rows, None] == owners[None]] = 0
         value, other = best.topk(most, dim=1)
         row, place = torch.nonzero(value > _CANDIDATE, as_tuple=True)
         other = other[row, place]
-        found.append((rows[row], other, start[row, other]))
+        found.append((rows[row], other, start[row, other].long()))
     a, b, start = (torch.cat(column) for column in zip(*found, strict=True))
     # Two pictures that name each other with a start that is its own opposite are looked at once.
     mutual = (start == 0) | (start == len(_STARTS) - 1)
-    keys = torch.stack([torch.where(mutual, torch.minimum(a, b), a), torch.where(mutual, torch.maximum(a, b), b), start])
+    keys = torch.stack(
+        [torch.where(mutual, torch.minimum(a, b), a), torch.where(mutual, torch.maximum(a, b), b), start]
+    )
     return tuple(torch.unique(keys, dim=1))
 
 

@@ -1,9 +1,11 @@
 """Splits by patient, and the proof that nothing stands in two sets."""
 
+import os
 import random
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 
+from medbundles.data.lists.near_identical import Pair
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import identical_files
 from medbundles.errors import DataError
@@ -77,14 +79,15 @@ def _fill_empty(parts: dict[str, list[str]], shares: dict[str, float]) -> None:
             parts[part].append(largest.pop())
 
 
-def check_no_leak(parts: Mapping[str, Sequence[dict]]) -> None:
-    """Make sure that no patient and no byte-identical image is in two sets.
+def check_no_leak(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = ()) -> None:
+    """Make sure that no patient, no byte-identical and no near-identical image is in two sets.
 
     A patient counts within its source. An image that is a patient only by its own name (no patient folder, no patient
     column) is compared by its bytes: the same file name in two folders says nothing.
 
     Args:
         parts: name of a set -> datalist.
+        pairs: items that show one picture, see `near_identical`.
 
     Raises:
         DataError: leaks, all listed.
@@ -101,13 +104,23 @@ def check_no_leak(parts: Mapping[str, Sequence[dict]]) -> None:
     for one, where in sorted(homes.items()):
         if len(where) > 1:
             problems.add(one, f"is in {' and '.join(sorted(where))}")
-    for group in identical_files(files):
+    equal: dict[str, str] = {}
+    for group in identical_files(path for path in files if os.path.isfile(path)):  # of an earlier split some are gone
+        equal |= dict.fromkeys(group, group[0])
         first, *others = (f"({', '.join(sorted(homes[path]))})" for path in group)
         if len(set().union(*(homes[path] for path in group))) > 1:
             shown = ", ".join(f"{path} {where}" for path, where in zip(group[1:], others, strict=True))
             problems.add(group[0], f"{first} is byte-identical to {shown}")
+    advice = ""
+    for one, other, likeness in pairs:
+        path, twin = (str(item["image"]) for item in (one, other))
+        where, elsewhere = homes.get(path, set()), homes.get(twin, set())
+        if where and elsewhere and len(where | elsewhere) > 1 and equal.get(path, path) != equal.get(twin, twin):
+            shown = f"{twin} ({', '.join(sorted(elsewhere))}), likeness {likeness:.2f}"
+            problems.add(path, f"({', '.join(sorted(where))}) shows the same picture as {shown}")
+            advice = "\nWhere two are different pictures all the same, name them in different_pictures."
     if problems:
         raise DataError(
             f"{len(problems)} leak(s) between {', '.join(parts)}; results would be too good to be true:\n"
-            f"{problems.text()}\nSplit again by patient: 'python -m tools prepare ...'."
+            f"{problems.text()}\nSplit again by patient: 'python -m tools prepare ...'.{advice}"
         )

@@ -1,7 +1,16 @@
 """A small square of what a picture shows, by which copies of it are known."""
 
+import base64
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from PIL import Image
+
+from medbundles.data.problems import Problems
+from medbundles.data.reading.images import read_image
+from medbundles.errors import DataError
 
 SIDE = 64  # pixels of a thumbnail's side
 _LINES = 128  # rows and columns in which the picture's content is looked for
@@ -55,3 +64,43 @@ def _uneven(lines: np.ndarray, least: float) -> tuple[int, int]:
 def _shrunk(gray: np.ndarray, side: int) -> np.ndarray:
     shrunk = Image.fromarray(np.ascontiguousarray(gray)).resize((side, side), Image.Resampling.BOX)
     return np.asarray(shrunk, dtype=np.float32)
+
+
+def read_thumbnails(paths: Sequence[str], channels: int, problems: Problems) -> dict[str, np.ndarray]:
+    """Path -> thumbnail of each picture that can be read; the others are noted in `problems`.
+
+    Args:
+        paths: files of pictures, see `read_image`.
+        channels: C that they must give.
+        problems: gets what is wrong with those that cannot be read.
+    """
+
+    def read(path: str) -> np.ndarray | DataError:
+        try:
+            return thumbnail(read_image(path, channels))
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor() as threads:
+        found = dict(zip(paths, threads.map(read, paths), strict=True))
+    for path, result in found.items():
+        if isinstance(result, DataError):
+            problems.add(path, result)
+    return {path: result for path, result in found.items() if not isinstance(result, DataError)}
+
+
+def packed(small: np.ndarray) -> str:
+    """A thumbnail as text."""
+    return base64.b64encode(zlib.compress(small.tobytes())).decode()
+
+
+def unpacked(text: str) -> np.ndarray:
+    """The thumbnail (64, 64) of a text made by `packed`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8).reshape(SIDE, SIDE)
+    except zlib.error as error:
+        raise ValueError(f"no thumbnail ({error})") from error

@@ -1,0 +1,127 @@
+"""Which items of a datalist show one picture, and what follows: they belong to one patient, in one part."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from medbundles.data.lists.copies import copies
+from medbundles.data.lists.likeness import NEIGHBOURS, alike
+from medbundles.data.reading.tables import read_table
+from medbundles.errors import ConfigError, first_few
+
+logger = logging.getLogger("medbundles")
+
+
+class Pair(NamedTuple):
+    """Two items of a datalist that show one picture, and how much they are alike (1: equal)."""
+
+    first: dict
+    second: dict
+    likeness: float
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of the two."""
+        return frozenset((self.first["name"], self.second["name"]))
+
+
+def near_identical(items: Sequence[dict], thumbnails: Mapping[str, np.ndarray]) -> list[Pair]:
+    """Pairs of pictures that are one picture: byte-identical, re-encoded, re-sized, cut ... (see `alike`).
+
+    Pictures of one known patient are compared by their bytes alone, as are items without a thumbnail (volumes). Of
+    many copies of one picture not every pair is listed, but `joined` gives all of them one name.
+
+    Args:
+        items: datalist with image (a path or paths), name and patient.
+        thumbnails: path -> thumbnail, see `read_thumbnails`.
+
+    Returns:
+        Pairs, most alike first.
+    """
+    equal = [list({id(item): item for item in group.values()}.values()) for group in copies(items)]
+    pairs = [Pair(first, other, 1.0) for first, *others in equal for other in others]
+    pictures = [item for item in items if isinstance(item["image"], str) and item["image"] in thumbnails]
+    owners = joined(pairs, (owner_of(item) for item in items))
+    while len(pictures) > 1:
+        numbers = {owner: number for number, owner in enumerate(sorted(set(owners.values())))}
+        found = alike(
+            np.stack([thumbnails[item["image"]] for item in pictures]),
+            [numbers[owners[owner_of(item)]] for item in pictures],
+        )
+        if not found:
+            break
+        pairs += [Pair(pictures[i], pictures[j], likeness) for i, j, likeness in found]
+        owners = joined(pairs, owners)
+        # Whoever has as many copies as are looked at may have more.
+        sizes = Counter(owners[owner_of(item)] for item in pictures)
+        pictures = [item for item in pictures if sizes[owners[owner_of(item)]] > NEIGHBOURS]
+    return sorted(pairs, key=lambda pair: (-pair.likeness, pair.first["name"], pair.second["name"]))
+
+
+def joined(pairs: Iterable[Pair], owners: Iterable[str]) -> dict[str, str]:
+    """Owner of an item (see `owner_of`) -> one of all the owners that pairs join to it, the same for all of them."""
+    heads = {owner: owner for owner in owners}
+
+    def head(owner: str) -> str:
+        while heads[owner] != owner:
+            owner = heads[owner]
+        return owner
+
+    for pair in pairs:
+        both = [owner_of(item) for item in (pair.first, pair.second)]
+        first, second = sorted(head(heads.setdefault(owner, owner)) for owner in both)
+        heads[second] = first
+    return {owner: head(owner) for owner in heads}
+
+
+def owner_of(item: dict) -> str:
+    """Whose the item is: its patient's where one is known (its own name is none), else that of its first file."""
+    if item["patient"] != item["name"]:
+        return f"patient {item['patient']}"
+    return item["image"] if isinstance(item["image"], str) else item["image"][0]
+
+
+def without_different(
+    pairs: Iterable[Pair], different: Sequence[Sequence[str]] | str | Path | None, names: Iterable[str]
+) -> list[Pair]:
+    """The pairs without those that a user has looked at and found to be different pictures.
+
+    Args:
+        pairs: of `near_identical`.
+        different: pairs of names, or a CSV file with the columns first and second, such as a table of pairs in which
+            the wrong ones are left; None or empty: there are none.
+        names: of all items.
+
+    Raises:
+        ConfigError: an entry is no pair, or names no item.
+        DataError: the file cannot be read.
+    """
+    if isinstance(different, str | Path):
+        wrong: list[tuple[str, ...]] = [(row["first"], row["second"]) for row in read_table(different, ("first", "second"))]
+    else:
+        wrong = [tuple(pair) if not isinstance(pair, str) else (pair,) for pair in different or ()]
+    there = set(names)
+    for pair in wrong:
+        if len(pair) != 2 or not there.issuperset(pair):
+            raise ConfigError(
+                f"different_pictures: {list(pair)} must be two names of images, as the list of near-identical "
+                f"pictures has them, such as {first_few(sorted(there), 2)}."
+            )
+    accepted = {frozenset(pair) for pair in wrong}
+    return [pair for pair in pairs if pair.names not in accepted]
+
+
+def table_of(pairs: Iterable[Pair]) -> list[dict]:
+    """One row for each pair: first, second (names), likeness."""
+    return [{"first": a["name"], "second": b["name"], "likeness": round(value, 3)} for a, b, value in pairs]
+
+
+def log_pairs(pairs: Sequence[Pair]) -> None:
+    """Say how many near-identical pictures there are, and the first few."""
+    if pairs:
+        shown = first_few((f"{a['name']} = {b['name']} ({value:.2f})" for a, b, value in pairs), 5)
+        logger.info("%d pair(s) of near-identical pictures count as one patient each: %s", len(pairs), shown)

@@ -1,0 +1,53 @@
+"""A split as it is kept with a run: which picture is in which part, and by what copies of it are known."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medbundles.data.lists.near_identical import Pair, table_of
+from medbundles.data.reading.thumbnails import packed, unpacked
+from medbundles.errors import DataError
+
+ROW = ("name", "patient", "source", "image")
+
+
+def split_record(
+    parts: Mapping[str, Sequence[dict]], pairs: Sequence[Pair], thumbnails: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """What a split's file holds.
+
+    Returns:
+        "parts": part -> one dict per image with name, patient, source, image and, of pictures, thumbnail (text);
+        "near_identical": the table of pairs.
+    """
+
+    def row(item: dict) -> dict[str, Any]:
+        kept = {key: item[key] for key in ROW}
+        small = thumbnails.get(item["image"])
+        return kept if small is None else kept | {"thumbnail": packed(small)}
+
+    return {
+        "parts": {part: [row(item) for item in items] for part, items in parts.items()},
+        "near_identical": table_of(pairs),
+    }
+
+
+def read_split(file: str | Path) -> tuple[list[dict], dict[str, np.ndarray]]:
+    """Items of the training and validation part in a split's file, and path -> thumbnail; the images may be gone.
+
+    Raises:
+        DataError: the file is missing, or no file of a split.
+    """
+    try:
+        parts = json.loads(Path(file).read_text(encoding="utf-8"))["parts"]
+        rows = [*parts["train"], *parts["val"]]
+        items = [{key: row[key] for key in ROW} for row in rows]
+        return items, {row["image"]: unpacked(row["thumbnail"]) for row in rows if "thumbnail" in row}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{file}: is no file of a split ({type(error).__name__}: {error}); "
+            "name the config/split.json of a run, which its training has written."
+        ) from error
