@@ -52,7 +52,7 @@ class LatentWarning:
         columns, epoch = self.cases.columns(), engine.state.epoch  # by all ranks: they see the same metrics
         count = len(next(iter(columns.values()), ()))
         active, std = (value_of(score(name, columns), count) for name in ("active_channels", "latent_std"))
-        found = {COLLAPSED: (epoch,)} if active == 0 else {}
+        found: dict[str, tuple] = {COLLAPSED: (epoch,)} if active == 0 else {}
         found |= {EXPLODED: (epoch, std)} if not std <= MOST else {}
         for text in found.keys() - self.said if is_rank_0() else ():
             logger.warning(text, *found[text])

@@ -60,7 +60,7 @@ class Baselines:
         return {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]}
 
     def _row(self, image: torch.Tensor) -> dict[str, float]:
-        key = hashlib.sha256(image.contiguous().numpy()).digest() + bytes(str(image.shape), "ascii")
+        key = hashlib.sha256(image.numpy().tobytes()).digest() + bytes(str(image.shape), "ascii")
         if key not in self.known:
             row: dict[str, float] = {}
             for name, made, more in self._made(image):

@@ -37,7 +37,7 @@ class PatchAgainstWhole:
         whole, target = reconstruction(output)
         sides = [min(pair) for pair in zip(self.patch_size, target.shape[2:], strict=True)]
         starts = [(whole - side) // 2 for whole, side in zip(target.shape[2:], sides, strict=True)]
-        place = (..., *(slice(start, start + side) for start, side in zip(starts, sides, strict=True)))
+        place: tuple[Any, ...] = (..., *(slice(start, start + side) for start, side in zip(starts, sides, strict=True)))
         patch = target[place].contiguous()
         # a validation hands the network back in training mode before anything is measured
         mixed = target.is_cuda and getattr(self.inferer, "engine_amp", False)

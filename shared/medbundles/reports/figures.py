@@ -82,7 +82,7 @@ def _panels(epochs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[st
             group = ("Gradient norm", "norm before clipping")
         elif "threshold" in name:
             group = ("Decision thresholds", "probability")
-        elif bare.endswith("loss"):
+        elif bare.endswith("loss") and bare != "kl_loss":  # a sum over the latent: beside it the others would be 0
             group = ("Loss", "loss")
         elif min(values) >= 0 and max(values) <= 1 and "area" not in name and bare not in ERRORS:
             group = ("Scores", "score")

@@ -109,11 +109,10 @@ def compared(target: np.ndarray, made: np.ndarray, caption: str = "") -> Image.I
     """
     target, made = (np.asarray(plane, dtype=np.float32) for plane in (target, made))
     window, difference = window_of(target), shrunk(np.abs(made - target))
-    most, factor = float(difference.max()), factor_of(difference.shape)
-    apart = under_heat(np.zeros(difference.shape, dtype=np.uint8), difference / max(most, 1e-12))
-    panels = [*(gray(shrunk(plane), window) for plane in (target, made)), apart]
+    most, factor = window_of(difference)[1], factor_of(difference.shape)  # one pixel must not darken all others
+    panels = [*(gray(shrunk(plane), window) for plane in (target, made)), heat_colours(difference / max(most, 1e-12))]
     panels = [enlarged(panel, factor) for panel in panels]
-    what = "image, reconstruction, difference"
+    what = f"image, reconstruction, difference (brightest from {most:.3g} on; largest {difference.max():.3g})"
     return side_by_side([*panels, scale_bar(panels[0].shape[0], most)], f"{caption}\n{what}".strip())
 
 
@@ -122,7 +121,7 @@ def scale_bar(height: int, most: float) -> np.ndarray:
     top, rows = LINE // 2, max(1, height - LINE)
     heat = np.repeat(np.linspace(1, 0, rows)[:, None], 2 * GAP, axis=1)
     canvas = Image.new("RGB", (BAR, height))
-    canvas.paste(Image.fromarray(under_heat(np.zeros(heat.shape, dtype=np.uint8), heat)), (GAP, top))
+    canvas.paste(Image.fromarray(heat_colours(heat)), (GAP, top))
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
     draw.rectangle((GAP, top, 3 * GAP - 1, top + rows - 1), outline=(128, 128, 128))
     for y, value in ((top, most), (top + rows / 2, most / 2), (top + rows, 0.0)):
@@ -138,12 +137,15 @@ def shrunk(plane: np.ndarray) -> np.ndarray:
 
 def under_heat(base: np.ndarray, heat: np.ndarray) -> np.ndarray:
     """A gray picture, uint8 (H, W), under a heat map (H, W), 0 to 1; uint8 (H, W, 3)."""
+    share = (0.75 * np.clip(np.asarray(heat, dtype=np.float32), 0, 1) ** 0.5)[..., None]
+    return np.asarray((1 - share) * base[..., None] + share * heat_colours(heat), dtype=np.uint8)
+
+
+def heat_colours(heat: np.ndarray) -> np.ndarray:
+    """0 to 1 as colours from black to yellow; (H, W) -> uint8 (H, W, 3)."""
     from matplotlib import colormaps
 
-    heat = np.clip(np.asarray(heat, dtype=np.float32), 0, 1)
-    colours = 255 * colormaps["inferno"](heat)[..., :3]
-    share = (0.75 * heat**0.5)[..., None]
-    return np.asarray((1 - share) * base[..., None] + share * colours, dtype=np.uint8)
+    return np.asarray(255 * colormaps["inferno"](np.clip(heat, 0, 1))[..., :3], dtype=np.uint8)
 
 
 def factor_of(shape: Sequence[int]) -> int:

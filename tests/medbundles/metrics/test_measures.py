@@ -152,6 +152,50 @@ def test_a_reconstruction_equals_float64_by_hand(shape, side, data_range):
     assert columns["ssim"][1].item() == pytest.approx(1.0, abs=1e-6)
 
 
+def ms_ssim_by_hand(x: np.ndarray, y: np.ndarray, side: int) -> float:
+    """MS-SSIM of one channel (H, W) in float64: contrast at five scales, luminance at the last; Wang et al. 2003."""
+    value, window = 1.0, gaussian(side)[:, None] * gaussian(side)
+    for scale, weight in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
+        if scale:
+            x, y = ((z[::2, ::2] + z[1::2, ::2] + z[::2, 1::2] + z[1::2, 1::2]) / 4 for z in (x, y))
+
+        def mean(values: np.ndarray) -> np.ndarray:
+            return (np.lib.stride_tricks.sliding_window_view(values, window.shape) * window).sum(axis=(2, 3))
+
+        mx, my = mean(x), mean(y)
+        vx, vy, cov = mean(x * x) - mx**2, mean(y * y) - my**2, mean(x * y) - mx * my
+        similar = (2 * cov + 0.03**2) / (vx + vy + 0.03**2)
+        if scale == 4:
+            similar = similar * (2 * mx * my + 0.01**2) / (mx**2 + my**2 + 0.01**2)
+        value *= similar.mean() ** weight
+    return float(value)
+
+
+def test_ms_ssim_equals_float64_by_hand():
+    generator = torch.Generator().manual_seed(5)
+    target = torch.rand(2, 1, 64, 48, generator=generator)
+    made = (target + 0.2 * torch.randn(2, 1, 64, 48, generator=generator)).clamp(0, 1)
+    columns = Reconstruction(win_size=3)({"pred": made, "label": target})
+    for i in range(2):
+        wanted = ms_ssim_by_hand(made[i, 0].double().numpy(), target[i, 0].double().numpy(), 3)
+        assert columns["ms_ssim"][i].item() == pytest.approx(wanted, abs=2e-5)
+
+
+@pytest.mark.parametrize(("side", "there"), [(10, []), (11, ["ssim"]), (175, ["ssim"]), (176, ["ssim", "ms_ssim"])])
+def test_images_smaller_than_a_window_have_no_similarity_but_their_errors(side, there):
+    image = torch.rand(2, 1, side, 180)
+    columns = Reconstruction()({"pred": image, "label": image})
+    for name in ("ssim", "ms_ssim"):
+        assert columns[name].isnan().tolist() == [name not in there] * 2, name
+    assert columns["absolute_error"].tolist() == [0, 0]
+    assert not {"ssim", "ms_ssim"} & set(Reconstruction(similarities=[])({"pred": image, "label": image}))
+
+
+def test_an_unknown_similarity_is_refused():
+    with pytest.raises(ConfigError, match="similarities: 'sim'"):
+        Reconstruction(similarities=["sim"])
+
+
 def test_a_reconstruction_without_labels_is_compared_with_its_image():
     image, made = torch.rand(2, 1, 12, 12), torch.rand(2, 1, 12, 12)
     measure = Reconstruction(similarities=["ssim"])

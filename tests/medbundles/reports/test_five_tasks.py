@@ -91,7 +91,8 @@ TASKS = {
         lambda image: {"reconstruction": 0.9 * image}, [Reconstruction(data_range=8.0)], lambda batch, *_, **__: (
             batch["image"], None
         ),
-        {"plots/worst_reconstruction_1.png", "plots/worst_reconstruction_2.png"}, ["l1", "mse", "psnr", "ssim", "ms_ssim"],
+        {"plots/worst_reconstruction_1.png", "plots/worst_reconstruction_2.png"},
+        ["l1", "mse", "psnr", "ssim", "ms_ssim"],
     ),
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medbundles.reports.pictures import PREDICTION, TRUTH, gray, heat_map, overlay
+from medbundles.reports.pictures import PREDICTION, TRUTH, compared, gray, heat_colours, heat_map, overlay, scale_bar
 
 
 def test_outlines_lie_on_the_rims(tmp_path):
@@ -50,3 +50,31 @@ def test_gray_uses_the_range_that_is_there():
     spike = np.zeros((100, 100))
     spike[0, 0] = 5  # less than the middle 99 %
     assert gray(spike)[0, 0] == 255
+
+
+def test_a_difference_has_the_colours_of_its_scale():
+    target = np.tile(np.linspace(0, 1, 400, dtype=np.float32), (400, 1))
+    made = target.copy()
+    made[100:200], made[200:] = target[100:200] + 0.1, target[200:] - 0.2
+    picture = np.asarray(compared(target, made, "case"))
+    third, bar = picture[:, 2 * 408 :], scale_bar(400, 0.2)
+    assert (third[:400, 408:] == bar).all()
+    assert third[300, 200].tolist() == heat_colours(np.ones((1, 1)))[0, 0].tolist()
+    assert third[50, 200].tolist() == [0, 0, 3]
+    middle = bar[200, 12].astype(int)  # half the largest difference
+    assert np.abs(third[150, 200].astype(int) - middle).max() <= 4
+
+
+def test_one_wrong_pixel_does_not_darken_the_difference():
+    target = np.random.default_rng(0).random((400, 400)).astype(np.float32)
+    made = target + 0.1
+    made[0, 0] += 100
+    assert np.asarray(compared(target, made))[200, 2 * 408 + 200].sum() > 500
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 900), (2100, 5), (1500, 2943)])
+def test_a_comparison_of_any_shape_is_not_larger_than_needed(shape):
+    target = np.random.default_rng(0).random(shape).astype(np.float32)
+    width, height = compared(target, target).size
+    assert height <= 1100
+    assert width <= 3 * 1024 + 200

@@ -91,10 +91,26 @@ def test_a_volume_shows_the_slice_with_most_of_the_true_mask_nose_up():
         {"image": torch.rand(2, 1, 8, 8), "pred": {"mask": torch.zeros(2, 1, 4, 4)}},  # of another size
     ],
 )
-def test_nothing_where_there_are_no_masks(output):
+def test_nothing_where_there_are_neither_masks_nor_named_reconstructions(output):
     assert prediction_pictures(output, 4) == []
 
 
 def test_a_prediction_without_truth_is_shown():
     (shown,) = prediction_pictures({"image": torch.rand(1, 1, 12, 12), "pred": {"mask": square(1, 1)[None, None]}}, 1)
     assert colour(shown, 1, 1) == RED
+
+
+@pytest.mark.parametrize("sides", [(12, 16), (12, 16, 7)])
+def test_a_reconstruction_is_shown_beside_its_image_with_the_difference(sides):
+    image = torch.zeros(3, 2, *sides)
+    image[:, :, 6:] = 1
+    made = image.clone()
+    made[..., 3] = 0.5  # in 3D the middle slice
+    output = {"image": image, "label": image, "pred": {"reconstruction": made, "mean": torch.zeros(3, 4, 3, 4)}}
+    pictures = prediction_pictures(output, 2)
+    assert len(pictures) == 2
+    third = pictures[0].shape[2] // 3 - 40
+    assert pictures[0].dtype == torch.uint8
+    assert (pictures[0][:, :, :third].float().std(0) == 0).all()  # gray
+    assert not (pictures[0][:, :, 2 * third + 60 :].float().std(0) == 0).all()  # the difference has colours
+    assert prediction_pictures(output, 0) == []
