@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from monai.losses import PerceptualLoss
 
-from medbundles.errors import CheckpointError, ConfigError, one_of, refuse
+from medbundles.errors import CheckpointError, ConfigError, one_of
 from medbundles.rules import TRAINING, Rule, has_rules
 
 # of torchvision: the file of weights, and the least side of an image that the network can take
@@ -21,32 +21,29 @@ def weights_file(network: str) -> Path:
     return Path(torch.hub.get_dir(), "checkpoints", FILES[network])
 
 
-def _packages_missing() -> str | None:
+def missing(network: str) -> str | None:
+    """What a network lacks on this machine, and what would be right; None: nothing."""
     try:
         for package in ("torchvision", "lpips"):
             import_module(package)
     except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision was built for another torch
         return (
-            f"perceptual_weight: lpips and torchvision cannot be imported ({error}). Install them with `pip install -c "
-            "constraints.txt -e '.[perceptual]'` in the repository's root; beside the CPU build of torch, torchvision "
-            f"must be the CPU build too. {WITHOUT}"
+            f"lpips and torchvision cannot be imported ({error}). Install them with `pip install -c constraints.txt -e "
+            "'.[perceptual]'` in the repository's root; beside the CPU build of torch, torchvision must be the CPU "
+            "build too."
         )
-    return None
-
-
-def _file_missing(network: str) -> str | None:
     path = weights_file(network)
     if path.is_file():
         return None
     return (
-        f"perceptual_weight: the weights of the perceptual network ({network}) are missing, and nothing is downloaded. "
-        f"Put https://download.pytorch.org/models/{path.name} there as {path}. {WITHOUT}"
+        f"the weights of the network {network} are missing, and nothing is downloaded. Put "
+        f"https://download.pytorch.org/models/{path.name} there as {path}."
     )
 
 
 def _can_be_built(weight: float, network: str) -> str | None:
-    if weight > 0 and network in FILES:
-        return _packages_missing() or _file_missing(network)
+    if weight > 0 and network in FILES and (lacking := missing(network)):
+        return f"perceptual_weight: {lacking} {WITHOUT}"
     return None
 
 
@@ -75,8 +72,8 @@ class Perceptual:
         fake_3d_ratio: share of the slices along each axis of a volume.
 
     Raises:
-        ConfigError: unknown network; at the first call: its packages are missing.
-        CheckpointError: at the first call: the file of weights is missing or broken.
+        ConfigError: unknown network.
+        CheckpointError: at the first call: its packages or its file of weights are missing, or the file is broken.
 
     Example::
 
@@ -109,9 +106,8 @@ class Perceptual:
         return torch.stack(values)
 
     def _read(self) -> torch.nn.Module:
-        refuse([_packages_missing()])
-        if missing := _file_missing(self.network):
-            raise CheckpointError(missing)
+        if lacking := missing(self.network):
+            raise CheckpointError(f"perceptual_weight: {lacking}")
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", module="torchvision")  # lpips calls it by old names

@@ -91,6 +91,7 @@ class Autoencoder(AutoencoderKL):
         with_decoder_nonlocal_attn: self-attention at the decoder's lowest level.
         use_flash_attention: torch's fused attention instead of the plain formula; equal to about 1e-5.
         use_checkpoint: compute activations again for the gradients instead of keeping them.
+        include_fc: project after an attention; False for weights of monai-generative, see `renamed`.
 
     Raises:
         ConfigError: channels that the groups do not divide, or lists of different lengths.
@@ -117,6 +118,7 @@ class Autoencoder(AutoencoderKL):
         with_decoder_nonlocal_attn: bool = True,
         use_flash_attention: bool = True,
         use_checkpoint: bool = False,
+        include_fc: bool = True,
     ):
         refuse(
             [
@@ -139,7 +141,9 @@ class Autoencoder(AutoencoderKL):
             with_decoder_nonlocal_attn=with_decoder_nonlocal_attn,
             use_flash_attention=use_flash_attention,
             use_checkpoint=use_checkpoint,
+            include_fc=include_fc,
         )
+        self.include_fc = include_fc
         self.factor = 2 ** (len(channels) - 1)
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:  # type: ignore[override]
@@ -158,23 +162,22 @@ class Autoencoder(AutoencoderKL):
     def renamed(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The weights of an AutoencoderKL under this network's names; what has them already stays as it is.
 
-        Two things differ elsewhere. monai-generative (before MONAI 1.4) has other names; and where it, and MONAI with
-        `include_fc=False`, project nothing after an attention, the projection here becomes the identity. The tensors
-        `proj_attn` of monai-generative are left out, as its network never used them (GenerativeModels issue 503).
-        MONAI's `load_old_state_dict` would take them for the projection, and so give another output.
+        As MONAI's `load_old_state_dict`: monai-generative (before MONAI 1.4) has other names, its `proj_attn` is the
+        projection after an attention, and where there is none it becomes the identity. monai-generative's own network
+        never applied `proj_attn` (its issue 503): `include_fc=False` leaves it out, as the model zoo's configs do.
         """
         made = dict(weights)
-        own = self.state_dict()
-        for name in own:
-            old = name.replace(".attn.to_", ".to_").replace(".postconv.", ".conv.")
-            if name not in made and old in made:
+        for name, value in self.state_dict().items():
+            if name in made:
+                continue
+            old = name.replace(".attn.to_", ".to_").replace(".attn.out_proj.", ".proj_attn.")
+            old = old.replace(".postconv.", ".conv.")
+            block, _, kind = name.partition(".attn.out_proj.")
+            if old in made:
                 made[name] = made.pop(old)
-        for name in (name for name in own if ".attn.out_proj." in name):
-            block, kind = name.split(".attn.out_proj.")
-            if name not in made and f"{block}.attn.to_q.weight" in made:
-                made[name] = torch.eye(len(own[name])) if kind == "weight" else torch.zeros(len(own[name]))
-                made.pop(f"{block}.proj_attn.{kind}", None)
-        return made
+            elif kind and f"{block}.attn.to_q.weight" in made:
+                made[name] = torch.eye(len(value)) if kind == "weight" else torch.zeros(len(value))
+        return {name: value for name, value in made.items() if self.include_fc or ".proj_attn." not in name}
 
     @staticmethod
     def cropped(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -12,7 +12,13 @@ from medbundles.data.reading.images import check_header
 from medbundles.errors import DataError, refuse
 from medbundles.rules import Rule, has_rules
 
-RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN = "reconstructions", "latents", "decoded", "samples", "interpolation"
+RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN = (
+    "reconstructions",
+    "latents",
+    "decoded",
+    "samples",
+    "interpolation",
+)
 FOLDERS = (RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN)
 Off = bool | None
 
