@@ -101,7 +101,9 @@ def without_different(
         DataError: the file cannot be read.
     """
     if isinstance(different, str | Path):
-        wrong: list[tuple[str, ...]] = [(row["first"], row["second"]) for row in read_table(different, ("first", "second"))]
+        wrong: list[tuple[str, ...]] = [
+            (row["first"], row["second"]) for row in read_table(different, ("first", "second"))
+        ]
     else:
         wrong = [tuple(pair) if not isinstance(pair, str) else (pair,) for pair in different or ()]
     there = set(names)
