@@ -41,6 +41,14 @@ def alike(thumbnails: np.ndarray, owners: Sequence[int], least: float = LEAST) -
     by scale and shift of rows and columns (Gauss-Newton), and the correlation of fine maps (64x64), where both show
     something, is their likeness. Of many copies of one picture not every pair is listed, but each with another.
 
+    Measured on heads (yes/no pictures, LGG slices), panoramic and chest X-rays: known copies reach .94 to 1, different
+    patients at most .65 (yes/no), .67 (panoramic), .74 (chest), .82 (LGG). Of artificial copies all or nearly all are
+    found after JPEG at quality 30, half or double size, 2 to 10 % cut from one side, a black frame, flip left-right,
+    inversion, noise; of X-rays also after text, contrast, gamma 0.5 and 2. Of heads on an empty background 70 to 97 %
+    are found after text with an arrow, strong contrast or gamma, and 72 % of the yes/no pictures with 5 % cut from all
+    sides. A white frame hides three in four chest X-rays that are bright at their own sides. A rotation by 2 degrees
+    hides most, one by 5 degrees all; several changes at once (flipped and cut) are not looked for.
+
     Args:
         thumbnails: uint8 (N, 64, 64), see `medbundles.data.reading.thumbnails`.
         owners: whose each picture is (N numbers); pictures of one owner are not compared.
@@ -55,9 +63,9 @@ def alike(thumbnails: np.ndarray, owners: Sequence[int], least: float = LEAST) -
     found: dict[tuple[int, int], float] = {}
     for some in torch.arange(len(first)).split(128):
         a, b, where = first[some], second[some], _STARTS[start[some]]
-        where, likeness = _laid_on(coarse[a], coarse[b], where, steps=5)
+        where, likeness = _laid_on(coarse[a], coarse[b], where, steps=4)
         good = likeness > _PROMISING
-        _, likeness = _laid_on(fine[a[good]], fine[b[good]], where[good], steps=3)
+        _, likeness = _laid_on(fine[a[good]], fine[b[good]], where[good], steps=1)
         for i, j, value in zip(a[good].tolist(), b[good].tolist(), likeness.tolist(), strict=True):
             if value >= least:
                 pair = (min(i, j), max(i, j))

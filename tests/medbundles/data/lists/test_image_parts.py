@@ -1,0 +1,166 @@
+"""Images in folders are shared among training, validation and test; one picture is in one part."""
+
+import json
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from medbundles.data import image_parts
+from medbundles.errors import ConfigError, DataError
+
+
+def picture(path, seed, size=(120, 80)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    x = sum(ndimage.gaussian_filter(rng.normal(size=(80, 120)), sigma) * sigma for sigma in (2, 5, 9))
+    Image.fromarray((255 * (x - x.min()) / np.ptp(x)).astype(np.uint8)).resize(size).save(path, quality=60)
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve pictures in each of two folders; a re-sized copy of edente/3 in dente/."""
+    for n in range(12):
+        picture(tmp_path / f"edente/{n:02}.png", n)
+        picture(tmp_path / f"dente/{n:02}.png", 100 + n)
+    picture(tmp_path / "dente/copy.jpg", 3, size=(90, 60))
+    return tmp_path
+
+
+def names(parts):
+    return {part: [item["name"] for item in items] for part, items in parts.items()}
+
+
+def part_of(parts, name):
+    return next(part for part, items in names(parts).items() if name in items)
+
+
+def test_each_source_gives_its_share_and_copies_stay_together(folder, caplog):
+    with caplog.at_level(logging.INFO, "medbundles"):
+        for seed in range(6):
+            parts = image_parts(folder, "both", test_split=0.25, train_split=2 / 3, seed=seed)
+            assert part_of(parts, "edente/03") == part_of(parts, "dente/copy")
+            assert sorted(item["name"] for items in parts.values() for item in items) == sorted(
+                [f"{source}/{n:02}" for source in ("dente", "edente") for n in range(12)] + ["dente/copy"]
+            )
+            for source in ("edente", "dente"):
+                for part, share in (("test", 3), ("val", 3), ("train", 6)):
+                    count = sum(item["source"] == source for item in parts[part])
+                    assert abs(count - share) <= 1
+    assert "1 pair(s) of near-identical pictures count as one patient each: " in caplog.text
+    assert "edente/03" in caplog.text
+
+
+def test_another_train_split_leaves_the_test_part(folder):
+    tests = [names(image_parts(folder, "both", test_split=0.2, train_split=share))["test"] for share in (0.9, 0.5)]
+    assert tests[0] == tests[1]
+    assert names(image_parts(folder, "both", test_split=0.2, seed=1))["test"] != tests[0]
+
+
+def test_where_the_data_lies_does_not_change_the_split(folder, tmp_path_factory):
+    moved = tmp_path_factory.mktemp("0") / "other"
+    before = names(image_parts(folder, "both", test_split=0.2))
+    folder.rename(moved)
+    assert names(image_parts(moved, "both", test_split=0.2)) == before
+
+
+def test_a_pair_that_is_accepted_as_different_is_two_patients(folder):
+    pair = [["dente/copy", "edente/03"]]
+    homes = [image_parts(folder, "both", train_split=0.5, different_pictures=pair, seed=seed) for seed in range(8)]
+    assert not homes[0].pairs
+    assert any(part_of(parts, "edente/03") != part_of(parts, "dente/copy") for parts in homes)
+    with pytest.raises(ConfigError, match=r"different_pictures: .*nobody"):
+        image_parts(folder, "both", different_pictures=[["dente/copy", "nobody"]])
+
+
+def test_folders_of_their_own(folder):
+    picture(folder / "val/a.png", 200)
+    picture(folder / "more/a.png", 201)
+    parts = image_parts(folder, "edente", val_dir=folder / "val", test_dir=folder / "more", train_split=0.5)
+    assert names(parts) == {"train": [f"edente/{n:02}" for n in range(12)], "val": ["val/a"], "test": ["more/a"]}
+
+
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_a_copy_in_a_folder_of_its_own_is_a_leak(folder, part):
+    copy = picture(folder / "own/other.jpg", 5, size=(240, 160))
+    given = {f"{part}_dir": folder / "own"}
+    with pytest.raises(
+        DataError, match=rf"05\.png: \((train|val)\) shows the same picture as .*other\.jpg \({part}\), "
+    ):
+        image_parts(folder, "edente", **given)
+    image_parts(folder, "edente", **given, different_pictures=[["edente/05", f"own/{copy.stem}"]])
+
+
+def test_the_split_is_kept_and_a_later_test_set_is_compared_with_it(folder, tmp_path):
+    parts = image_parts(folder, "edente", test_split=0.2, run_dir=SimpleNamespace(folder=lambda name: tmp_path / name))
+    path, content = parts.record()
+    assert path == tmp_path / "config/split.json"
+    assert {part: [row["name"] for row in rows] for part, rows in content["parts"].items()} == names(parts)
+    assert content["near_identical"] == []
+    file = tmp_path / "split.json"
+    file.write_text(json.dumps(content))
+    image_parts(folder, "edente", test_split=0.2, train_split=0.5, earlier_split=file)  # the same test part
+    seen = int(names(parts)["train"][0][-2:])
+    for n in range(20):
+        picture(folder / f"fresh/{n:02}.png", 300 + n)
+    picture(folder / "later/copy.jpg", seen, size=(90, 60))
+    for path in (folder / "edente").iterdir():
+        path.unlink()  # the pictures of the training are gone, their thumbnails are not
+    with pytest.raises(
+        DataError,
+        match=r"later/copy\.jpg: \(test\) shows the same picture as .* \(training of .*\), likeness 0\.9",
+    ):
+        image_parts(folder, "fresh", test_dir=folder / "later", earlier_split=file)
+    assert image_parts(folder, "fresh").record() is None
+    file.write_text("{}")
+    with pytest.raises(DataError, match=r"split\.json: is no file of a split"):
+        image_parts(folder, "fresh", earlier_split=file)
+
+
+def test_a_patient_in_file_names(folder):
+    for n in range(9):
+        picture(folder / f"named/p{n % 3}_{n}.png", 400 + n)
+    parts = image_parts(folder, "named", patient_pattern=r"(p\d)_", train_split=0.67)
+    assert len({item["patient"] for item in parts["train"]} & {item["patient"] for item in parts["val"]}) == 0
+    with pytest.raises(
+        DataError, match=r"edente: 12 bad files:\n.*patient_pattern '\(p.*' finds no patient in its name"
+    ):
+        image_parts(folder, "edente", patient_pattern=r"(p\d)_")
+
+
+def test_a_bad_picture_is_named_or_left_out(folder):
+    whole = (folder / "edente/00.png").read_bytes()
+    (folder / "edente/00.png").write_bytes(whole[: len(whole) // 2])  # its header is fine
+    Image.fromarray(np.full((80, 120), 9, dtype=np.uint8)).save(folder / "edente/01.png")
+    with pytest.raises(DataError, match=r"(?s)2 bad files:.*00\.png: the image is truncated.*01\.png: .* constant"):
+        image_parts(folder, "edente")
+    left = image_parts(folder, "edente", skip_bad_files=True)
+    assert sum(map(len, left.values())) == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "line"),
+    [
+        ({"data_source": []}, ConfigError, "data_source: names no folder"),
+        ({"data_source": ""}, ConfigError, "data_source: names no folder"),
+        ({"data_source": "nowhere"}, DataError, "nowhere: folder not found"),
+        ({"data_source": "empty"}, DataError, "empty: no images in it"),
+        ({"data_source": "one"}, DataError, r"of 1 image\(s\) none is left for val"),
+        ({"data_source": "two", "test_split": 0.4}, DataError, r"of 2 image\(s\) none is left for val"),
+        ({"data_source": "twins"}, DataError, "copies of one picture count once"),
+        ({"patient_pattern": "(a)(b)"}, ConfigError, "has 2 groups"),
+    ],
+)
+def test_one_clear_error_each(folder, change, error, line):
+    (folder / "empty").mkdir()
+    picture(folder / "one/a.png", 0)
+    picture(folder / "two/a.png", 0)
+    picture(folder / "two/b.png", 1)
+    picture(folder / "twins/a.png", 0)
+    picture(folder / "twins/b.jpg", 0, size=(90, 60))
+    with pytest.raises(error, match=line):
+        image_parts(folder, **change)
