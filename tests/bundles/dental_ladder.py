@@ -41,7 +41,7 @@ DENTAL = Bundle(
     said=("Epoch 3/3", "Train - Loss", "effective batch 4 = 2 x 2 accumulated"),
     left=frozenset(
         {
-            *(f"plots/{name}.png" for name in ("loss_curve", "learning_curves")),
+            "plots/learning_curves.png",
             *(f"plots/reconstruction_epoch_{epoch}.png" for epoch in (1, 2, 3)),
             *(f"checkpoints/{name}" for name in ("best.pt", "last.pt", "epoch_002.pt", "trained.json")),
             *(f"metrics/{name}" for name in ("metrics.json", "val_metrics.json", "val_metrics.csv")),
