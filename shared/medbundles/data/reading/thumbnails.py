@@ -29,7 +29,7 @@ def thumbnail(image: np.ndarray) -> np.ndarray:
     Returns:
         uint8 (64, 64).
     """
-    gray = image.mean(axis=0, dtype=np.float32)
+    gray = np.asarray(image[0] if len(image) == 1 else image.mean(axis=0), dtype=np.float32)
     rows, columns = content(gray)
     small = _shrunk(gray[rows, columns], SIDE)
     low, high = small.min(), small.max()
