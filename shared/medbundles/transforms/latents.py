@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from ignite.utils import convert_tensor
 from monai.engines import PrepareBatch
 from monai.transforms import Transform
 
@@ -112,7 +111,7 @@ class PrepareLatentBatch(PrepareBatch):
         **kwargs: Any,
     ) -> tuple[torch.Tensor, Any, tuple, dict[str, Any]]:
         def moved(name: str) -> torch.Tensor:
-            return convert_tensor(batchdata[name], device, non_blocking).to(**kwargs)
+            return batchdata[name].to(device=device, non_blocking=non_blocking, **kwargs)
 
         if "latent" in batchdata:
             return moved("latent"), None, (), {"size": tuple(batchdata["size"][0].tolist())}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from medbundles.data.lists.inference_inputs import check_existing, input_root, unfinished, unique_names
 from medbundles.data.problems import Problems
@@ -12,9 +12,15 @@ from medbundles.data.reading.images import check_header
 from medbundles.errors import DataError, refuse
 from medbundles.rules import Rule, has_rules
 
-RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN = "reconstructions", "latents", "decoded", "samples", "interpolation"
+RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN = (
+    "reconstructions",
+    "latents",
+    "decoded",
+    "samples",
+    "interpolation",
+)
 FOLDERS = (RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN)
-Off = bool | None
+Off = Literal[False] | None
 
 
 def _one_mode(decode: str | Off, sample: int, interpolate: Sequence[str] | Off) -> str | None:
