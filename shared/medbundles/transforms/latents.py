@@ -1,6 +1,6 @@
 """What an autoencoder starts from beside an image: a latent of a file, one that is drawn, or a second image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,6 @@ from monai.transforms import Transform
 from medbundles.data.reading.latents import Latent
 from medbundles.errors import DataError
 from medbundles.rules import Rule, has_rules
-from medbundles.transforms.whole_image import LoadWholeImage
 
 
 def _size_fits(size: Sequence[int], dims: int) -> str | None:
@@ -77,10 +76,10 @@ class LoadOther(Transform):
     and "value_range" between the two by "weight".
 
     Args:
-        load: how both are loaded.
+        load: how both are loaded: `LoadWholeImage`, or a Compose with it.
     """
 
-    def __init__(self, load: LoadWholeImage):
+    def __init__(self, load: Callable[[dict], dict]):
         self.load = load
 
     def __call__(self, data: dict) -> dict:
