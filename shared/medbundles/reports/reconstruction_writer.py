@@ -1,4 +1,4 @@
-"""Writes what inference with an autoencoder makes: images in the form of their inputs, latents, and how good each is."""
+"""Writes what inference with an autoencoder makes: images in the form of their inputs, latents and figures."""
 
 import logging
 from pathlib import Path
@@ -64,7 +64,7 @@ class ReconstructionWriter(ResultWriter):
         super().start(engine)
         self.sheets, self.images = {}, 0
 
-    def _probabilities(self, pred: dict[str, torch.Tensor], paths: Any) -> list[None]:
+    def _probabilities(self, pred: dict[str, torch.Tensor], paths: Any) -> list[list[float] | None]:
         return [None] * len(paths)
 
     def write(self, batch: Any, output: Any, i: int, prob: list[float] | None) -> None:

@@ -1,18 +1,16 @@
 """What an autoencoder starts from beside an image: a latent of a file, one that is drawn, or a second image."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from ignite.utils import convert_tensor
 from monai.engines import PrepareBatch
 from monai.transforms import Transform
 
 from medbundles.data.reading.latents import Latent
 from medbundles.errors import DataError
 from medbundles.rules import Rule, has_rules
-from medbundles.transforms.whole_image import LoadWholeImage
 
 
 def _size_fits(size: Sequence[int], dims: int) -> str | None:
@@ -78,10 +76,10 @@ class LoadOther(Transform):
     and "value_range" between the two by "weight".
 
     Args:
-        load: how both are loaded.
+        load: how both are loaded: `LoadWholeImage`, or a Compose with it.
     """
 
-    def __init__(self, load: LoadWholeImage):
+    def __init__(self, load: Callable[[dict], dict]):
         self.load = load
 
     def __call__(self, data: dict) -> dict:
@@ -112,7 +110,7 @@ class PrepareLatentBatch(PrepareBatch):
         **kwargs: Any,
     ) -> tuple[torch.Tensor, Any, tuple, dict[str, Any]]:
         def moved(name: str) -> torch.Tensor:
-            return convert_tensor(batchdata[name], device, non_blocking).to(**kwargs)
+            return batchdata[name].to(device=device, non_blocking=non_blocking, **kwargs)
 
         if "latent" in batchdata:
             return moved("latent"), None, (), {"size": tuple(batchdata["size"][0].tolist())}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from medbundles.data.lists.inference_inputs import check_existing, input_root, unfinished, unique_names
 from medbundles.data.problems import Problems
@@ -20,7 +20,7 @@ RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN = (
     "interpolation",
 )
 FOLDERS = (RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN)
-Off = bool | None
+Off = Literal[False] | None
 
 
 def _one_mode(decode: str | Off, sample: int, interpolate: Sequence[str] | Off) -> str | None:

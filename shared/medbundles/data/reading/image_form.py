@@ -65,7 +65,8 @@ class ImageForm:
         if PICTURES.get(ending) != kind:  # the content decides, not the name
             ending = next((end for end, name in PICTURES.items() if name == kind), ".png")
         mode, is_deep = picture.mode, picture.mode.startswith("I;16")
-        if not is_deep and any(";16" in str(tile[3]) for tile in picture.tile) and mode != "I":
+        raw = [str(tile[3]) for tile in getattr(picture, "tile", ())]  # how the pixels lie in the file
+        if not is_deep and mode != "I" and any(";16" in layout for layout in raw):
             raise DataError(f"{path}: has colours of 16 bits, which would be cut to 8; save it as 16-bit gray or 8-bit")
         dtype = "uint16" if is_deep or (mode == "I" and kind == "PNG") else {"I": "int32", "F": "float32"}.get(mode)
         size = (picture.height, picture.width)

@@ -3,7 +3,7 @@
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -39,9 +39,15 @@ class Latent:
 
     def write(self, path: str | Path) -> None:
         """Write it as .npz (mean, std, scale_factor, size, value_range, and the form), whole or not at all."""
-        content = {"mean": self.mean, "std": self.std, "scale_factor": self.scale_factor, "size": np.array(self.size)}
+        content: dict[str, Any] = {
+            "mean": self.mean,
+            "std": self.std,
+            "scale_factor": self.scale_factor,
+            "size": self.size,
+        }
+        content["value_range"] = self.value_range
         with replace_atomic(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, **content, value_range=np.array(self.value_range), **self.form.arrays())
+            np.savez(file, **content, **self.form.arrays())
 
     @classmethod
     def read(cls, path: str | Path) -> Self:

@@ -1,0 +1,166 @@
+"""Inference with an autoencoder end to end: all tasks through one evaluator, and what is written of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from monai.engines import SupervisedEvaluator
+from monai.transforms import Compose
+from PIL import Image
+
+from medbundles.data import EpochBatches, SeededDataset, SeededLoader, autoencoder_inputs
+from medbundles.errors import ConfigError
+from medbundles.inferers import AutoencoderInferer
+from medbundles.networks import Autoencoder
+from medbundles.reports import ReconstructionWriter
+from medbundles.transforms import LoadLatent, LoadOther, LoadWholeImage, PrepareLatentBatch
+
+RNG = np.random.default_rng(0)
+
+
+def infer(output, inputs="", dims=2, channels=1, checkpoint="", latents=True, existing="overwrite", **task):
+    torch.manual_seed(0)
+    network = Autoencoder(
+        spatial_dims=dims, in_channels=channels, out_channels=channels, channels=(8, 16), num_res_blocks=1,
+        attention_levels=(False, False), norm_num_groups=4, latent_channels=3,
+    )  # fmt: skip
+    items = autoencoder_inputs(inputs, dims, channels, output=output, existing=existing, **task)
+    load = LoadWholeImage(dims, channels)
+    reading = Compose([load, LoadOther(load), LoadLatent(3, network.factor, (22, 31, 14)[:dims])])
+    SupervisedEvaluator(
+        device=torch.device("cpu"),
+        val_data_loader=SeededLoader(
+            SeededDataset(items, reading, cache="none"), EpochBatches(len(items), 1), num_workers=0
+        ),
+        network=network,
+        inferer=AutoencoderInferer("fp32", window_above=40, window_size=32),
+        prepare_batch=PrepareLatentBatch(),
+        val_handlers=[ReconstructionWriter(output, latents, checkpoint, existing)],
+        decollate=False,
+    ).run()
+    return items
+
+
+def smooth(*shape):
+    axes = np.meshgrid(*(np.linspace(0, 3, side) for side in shape), indexing="ij")
+    return sum(np.sin(axis * RNG.uniform(1, 2)) for axis in axes)
+
+
+def scaled(array, low, high, dtype):
+    array = (array - array.min()) / np.ptp(array)
+    return (array * (high - low) + low).astype(dtype)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    Image.fromarray(scaled(smooth(30, 41), 5, 200, np.uint8)).save(folder / "gray.png")
+    Image.fromarray(scaled(smooth(33, 25), 100, 4000, np.uint16)).save(folder / "sub/deep.tif")
+    Image.fromarray(scaled(smooth(20, 24), 5, 200, np.uint8)).save(folder / "sub/gray.jpg")
+    np.save(folder / "sub/gray.npy", scaled(smooth(60, 50), -3, 8, np.float32))  # by windows
+    return folder
+
+
+def below(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_reconstructions_latents_and_a_table_with_the_worst_first(pictures, tmp_path):
+    out = tmp_path / "out"
+    infer(out, pictures)
+    names = {"gray": ".png", "sub/deep": ".tif", "sub/gray_jpg": ".png", "sub/gray_npy": ".npy"}
+    made = [f"reconstructions/{name}{ending}" for name, ending in names.items()]
+    latents = [f"latents/{name}.npz" for name in names]
+    assert below(out) == sorted([*made, *latents, "reconstructions.csv", "predictions.json"])
+    with Image.open(out / "reconstructions/sub/deep.tif") as deep:
+        assert (np.asarray(deep).dtype, deep.size) == (np.uint16, (25, 33))
+    rows = list(csv.DictReader((out / "reconstructions.csv").open()))
+    assert [float(row["psnr"]) for row in rows] == sorted(float(row["psnr"]) for row in rows)
+    assert {row["name"] for row in rows} == set(names)
+    assert all((out / row["reconstruction"]).is_file() and (out / row["latent"]).is_file() for row in rows)
+    # the figures against the files: values from 0 to 1, and the divergence by its formula
+    row = next(row for row in rows if row["name"] == "sub/deep")
+    pair = [np.asarray(Image.open(p), float) for p in (pictures / "sub/deep.tif", out / "reconstructions/sub/deep.tif")]
+    difference = (pair[0] - pair[1]) / (pair[0].max() - pair[0].min())
+    latent = np.load(out / "latents/sub/deep.npz")
+    mean, std = latent["mean"].astype(float), latent["std"].astype(float)
+    assert float(row["kl"]) == pytest.approx(0.5 * (mean**2 + std**2 - np.log(std**2) - 1).sum(), rel=1e-4)
+    assert float(row["l1"]) >= np.abs(difference).mean() - 1e-4  # what is beyond black and white is cut in the file
+    assert float(row["psnr"]) == pytest.approx(-10 * np.log10(float(row["mse"])), abs=1e-3)
+
+
+def test_a_saved_latent_decodes_to_the_very_file_that_was_written(pictures, tmp_path):
+    infer(tmp_path / "out", pictures)
+    infer(tmp_path / "again", decode=tmp_path / "out/latents")
+    names = below(tmp_path / "out/reconstructions")
+    assert len(names) == 4
+    assert below(tmp_path / "again/decoded") == names
+    for name in names:
+        first, again = tmp_path / "out/reconstructions" / name, tmp_path / "again/decoded" / name
+        assert again.read_bytes() == first.read_bytes()
+
+
+def test_volumes_come_back_in_their_own_geometry_also_from_latents(tmp_path):
+    affine = np.array([[0, -2.0, 0, 5], [0, 0, 3.0, -7], [1.5, 0, 0, 9], [0, 0, 0, 1]])
+    source = nibabel.Nifti1Image(scaled(smooth(13, 18, 15), 0, 900, np.int16), affine)
+    (tmp_path / "in").mkdir()
+    nibabel.save(source, tmp_path / "in/v.nii.gz")
+    infer(tmp_path / "out", tmp_path / "in", dims=3)
+    infer(tmp_path / "out", decode=tmp_path / "out/latents", dims=3)
+    made, again = (nibabel.load(tmp_path / "out" / name / "v.nii.gz") for name in ("reconstructions", "decoded"))
+    np.testing.assert_array_equal(made.affine, affine)
+    assert (made.shape, made.get_data_dtype()) == (source.shape, np.int16)
+    np.testing.assert_array_equal(np.asarray(again.dataobj), np.asarray(made.dataobj))
+    np.testing.assert_array_equal(again.affine, affine)
+    assert len(json.loads((tmp_path / "out/predictions.json").read_text())["results"]) == 1  # decoding left it alone
+
+
+@pytest.mark.parametrize(("dims", "channels", "ending"), [(2, 1, ".png"), (2, 3, ".png"), (3, 1, ".nii.gz")])
+def test_draws_become_images_and_a_sheet(tmp_path, dims, channels, ending):
+    infer(tmp_path, sample=3, dims=dims, channels=channels)
+    assert below(tmp_path) == sorted([*(f"samples/sample_{i}{ending}" for i in range(3)), "samples/samples.png"])
+    if dims == 2:
+        with (
+            Image.open(tmp_path / "samples/sample_0.png") as one,
+            Image.open(tmp_path / "samples/samples.png") as sheet,
+        ):
+            assert (one.size, one.mode) == ((31, 22), "RGB" if channels == 3 else "L")
+            assert sheet.size == (3 * 31 + 2 * 4, 22)
+    else:
+        assert nibabel.load(tmp_path / "samples/sample_0.nii.gz").shape == (22, 31, 14)
+
+
+def test_between_two_images_the_ends_are_their_reconstructions(pictures, tmp_path):
+    first, last = pictures / "gray.png", pictures / "sub/gray.jpg"
+    infer(tmp_path / "out", first)
+    infer(tmp_path / "out", interpolate=[first, last], interpolate_steps=3)
+    row = tmp_path / "out/interpolation/gray_to_gray"
+    assert below(row) == ["00.png", "01.png", "02.png"]
+    assert (row / "00.png").read_bytes() == (tmp_path / "out/reconstructions/gray.png").read_bytes()
+    assert (row / "02.png").read_bytes() != (row / "00.png").read_bytes()
+    with Image.open(row.with_suffix(".png")) as sheet:
+        assert sheet.size == (3 * 41 + 2 * 4, 30)
+
+
+def test_skip_goes_on_and_keeps_the_rows_and_other_weights_are_refused(pictures, tmp_path):
+    out, weights = tmp_path / "out", tmp_path / "w.pt"
+    weights.write_bytes(b"one")
+    infer(out, pictures / "gray.png", checkpoint=weights)
+    made = (out / "reconstructions/gray.png").stat().st_mtime_ns
+    items = infer(out, pictures, checkpoint=weights, existing="skip", latents=False)
+    assert {item["name"] for item in items} == {"sub/deep", "sub/gray_jpg", "sub/gray_npy"}
+    assert infer(out, pictures, checkpoint=weights, existing="skip") == []
+    assert (out / "reconstructions/gray.png").stat().st_mtime_ns == made
+    rows = list(csv.DictReader((out / "reconstructions.csv").open()))
+    assert {row["name"]: row["latent"] for row in rows} == {
+        "gray": "latents/gray.npz", "sub/deep": "", "sub/gray_jpg": "", "sub/gray_npy": ""
+    }  # fmt: skip
+    weights.write_bytes(b"two")
+    with pytest.raises(ConfigError, match="checkpoint_id"):
+        infer(out, pictures, checkpoint=weights, existing="skip")
