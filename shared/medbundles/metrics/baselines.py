@@ -94,7 +94,7 @@ class Baselines:
             return None
         numbers = int(self.latent_channels * (side / self.factor) ** dims)
         plain = copy.copy(self.dataset)
-        plain.augmentation = None
+        plain.augmentation, plain.draws = None, 1
         chosen = np.linspace(0, len(plain) - 1, min(self.most, len(plain))).round().astype(int).tolist()
         images = (torch.as_tensor(plain[i]["image"]).as_subclass(torch.Tensor) for i in chosen)  # MetaTensors are slow
         found = BlockPCA(images, side, numbers)

@@ -37,6 +37,7 @@ class SeededDataset(Dataset):
         cache_workers: threads that fill the memory cache.
         seed: seed of the augmentation.
         skip_bad_files: leave out what cannot be read and say how many; reads all files at once.
+        draws: how often each item comes in an epoch, each time with another augmentation.
 
     Raises:
         ConfigError: unknown `cache`.
@@ -53,10 +54,12 @@ class SeededDataset(Dataset):
         cache_workers: int = 2,
         seed: int = 0,
         skip_bad_files: bool = False,
+        draws: int = 1,
     ):
         one_of("cache", cache, ("none", "memory", "disk"))
         super().__init__(list(data), transform)
         self.augmentation, self.cache, self.cache_workers, self.seed = augmentation, cache, cache_workers, seed
+        self.draws = draws
         self.advice = "" if skip_bad_files else ADVICE
         self.prepared: list[dict] | None = None
         self.read: Callable[[dict], Any] = self._read
@@ -109,9 +112,13 @@ class SeededDataset(Dataset):
             finally:  # a thread that still reads when Python ends, after Ctrl-C, would abort the process
                 pool.shutdown(cancel_futures=True)
 
+    def __len__(self) -> int:
+        return len(self.data) * self.draws
+
     def __getitem__(self, key: int | Key) -> Any:  # type: ignore[override]
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        item = self.prepared[index] if self.prepared is not None else self.read(self.data[index])
+        place = index % len(self.data)
+        item = self.prepared[place] if self.prepared is not None else self.read(self.data[place])
         if self.augmentation is None:
             return dict(item)
         state = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)

@@ -159,3 +159,13 @@ def test_no_thread_goes_on_reading_when_the_filling_of_the_cache_is_broken_off()
     with pytest.raises(DataError):
         dataset.prepare()
     assert threading.active_count() == before
+
+
+def test_an_item_that_is_drawn_several_times_is_read_once_and_differs(data):
+    dataset = SeededDataset(data, Compose([Read()]), Noise(), draws=3)
+    dataset.prepare()
+    assert len(dataset) == 18
+    drawn = [dataset[(1, index)] for index in (2, 8, 14)]
+    assert [item["name"] for item in drawn] == ["2"] * 3
+    assert len({float(item["image"].sum()) for item in drawn}) == 3
+    assert reads(data) == [1] * 6
