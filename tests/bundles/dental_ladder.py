@@ -51,7 +51,7 @@ DENTAL = Bundle(
     ),
     inputs=("edente/jaw_001", "dente/jaw_002"),
     pictures=("reconstructions/{}.png", "latents/{}.npz"),
-    tables=("reconstructions.csv",),
+    tables=("reconstructions.csv", "predictions.json"),
     drawn="worst_reconstruction_1.png",
     mistakes={
         "misspelt": ({"kl_wight": 1e-6}, "unknown id 'kl_wight'; did you mean 'kl_weight'?"),

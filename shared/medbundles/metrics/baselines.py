@@ -59,6 +59,11 @@ class Baselines:
         rows = [self._row(image) for image in reconstruction(output)[1].detach().float().cpu()]
         return {name: torch.tensor([row[name] for row in rows], dtype=torch.float64) for name in rows[0]}
 
+    def bicubic(self, image: torch.Tensor) -> torch.Tensor:
+        """The image (C, ...) shrunk to as many numbers as its latent has, and enlarged again."""
+        channels, *sides = image.shape
+        return shrunk_and_enlarged(image, self.latent_channels / (self.factor ** len(sides) * channels))
+
     def _row(self, image: torch.Tensor) -> dict[str, float]:
         key = hashlib.sha256(image.numpy().tobytes()).digest() + bytes(str(image.shape), "ascii")
         if key not in self.known:
@@ -72,8 +77,7 @@ class Baselines:
     def _made(self, image: torch.Tensor) -> Iterator[tuple[str, torch.Tensor, dict[str, float]]]:
         """Name, reconstruction and further columns of each baseline."""
         channels, *sides = image.shape
-        share = self.latent_channels / (self.factor ** len(sides) * channels)
-        yield "bicubic", shrunk_and_enlarged(image, share), {}
+        yield "bicubic", self.bicubic(image), {}
         if not self.is_fitted:
             self.pca, self.is_fitted = self._fitted(channels, len(sides)), True
         if self.pca is not None:

@@ -13,6 +13,7 @@ from medbundles.data.reading.files import content_id
 from medbundles.data.reading.image_form import ImageForm, volume_info
 from medbundles.data.reading.latents import Latent
 from medbundles.losses.autoencoder import kl_divergence
+from medbundles.metrics.baselines import Baselines
 from medbundles.metrics.measures import Reconstruction
 from medbundles.metrics.overlap import with_case_scores
 from medbundles.reports.contact_sheet import ContactSheet
@@ -20,7 +21,8 @@ from medbundles.reports.result_writer import ResultWriter
 from medbundles.reports.tables import csv_text
 
 logger = logging.getLogger("medbundles")
-COLUMNS = ("file", "name", "l1", "mse", "psnr", "ssim", "kl", "reconstruction", "latent")
+SCORES = ("l1", "mse", "psnr", "ssim", "psnr_bicubic")
+COLUMNS = ("file", "name", *SCORES, "kl", "reconstruction", "latent")
 
 
 class ReconstructionWriter(ResultWriter):
@@ -30,7 +32,8 @@ class ReconstructionWriter(ResultWriter):
                                               becomes a PNG, see `ImageForm`); <folder> is the item's
         <output>/<folder>/<sheet>.png         the images of a row side by side, of samples and of an interpolation
         <output>/latents/<name>.npz           see `Latent`; of reconstructions
-        <output>/reconstructions.csv          L1, MSE, PSNR, SSIM (values from 0 to 1) and KL of each, the worst first
+        <output>/reconstructions.csv          L1, MSE, PSNR, SSIM (values from 0 to 1), KL and the PSNR of a bicubic
+                                              reconstruction of as many numbers, of each, the worst first
         <output>/predictions.json             the same, and the weights' file; by it `existing: "skip"` goes on
 
     An image is written after its latent, so where it is, the input is done.
@@ -40,16 +43,23 @@ class ReconstructionWriter(ResultWriter):
         latents: whether to write them.
         checkpoint: file whose weights are used, known again by a hash of its content.
         existing: what the datalist does with inputs that have results; "skip" keeps their rows.
+        factor: how many times the network shrinks each side, for the bicubic reconstruction.
 
     Raises:
         ConfigError: under torchrun, or when the rows to be kept come from other weights.
     """
 
     def __init__(
-        self, output: str | Path, latents: bool = True, checkpoint: str | Path = "", existing: str = "overwrite"
+        self,
+        output: str | Path,
+        latents: bool = True,
+        checkpoint: str | Path = "",
+        existing: str = "overwrite",
+        factor: int = 4,
     ):
         super().__init__(output, None, (), checkpoint, existing=existing)
-        self.latents, self.measure, self.sheets = latents, Reconstruction(), dict[Path, ContactSheet]()
+        self.latents, self.factor, self.sheets = latents, factor, dict[Path, ContactSheet]()
+        self.measure = Reconstruction(similarities=["ssim"])
 
     def about(self) -> dict[str, Any]:
         """The weights."""
@@ -93,8 +103,12 @@ class ReconstructionWriter(ResultWriter):
     def _scores(self, output: Any, i: int) -> dict[str, float]:
         pred = {name: value[i : i + 1] for name, value in output["pred"].items()}
         one = {"pred": pred, "label": output["label"][i : i + 1]}
-        columns = with_case_scores({name: value.cpu().numpy() for name, value in self.measure(one).items()})
-        scores = {name: float(columns[name][0]) for name in ("l1", "mse", "psnr", "ssim")}
+        image = one["label"].float().cpu()
+        bicubic = Baselines(self.factor, pred["mean"].shape[1]).bicubic(image[0])[None]
+        beside = self.measure({"pred": bicubic, "label": image})
+        measured = self.measure(one) | {f"{name}_bicubic": value for name, value in beside.items()}
+        columns = with_case_scores({name: value.cpu().numpy() for name, value in measured.items()})
+        scores = {name: float(columns[name][0]) for name in SCORES}
         return {**scores, "kl": float(kl_divergence(pred["mean"], pred["sigma"])[0])}
 
     def save(self) -> None:

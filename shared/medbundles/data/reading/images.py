@@ -23,7 +23,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Reading a .npy file parses its header as Python, which fails at times in Python 3.11 when two threads do it at a time
 # ("AST constructor recursion depth mismatch").
-_ONE_AT_A_TIME = threading.Lock()
+ONE_AT_A_TIME = threading.Lock()
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")  # modes that Pillow's convert() would cut to 8 bits
 _WHOLE_TUMOUR = ({0, 1, 2, 3, 4}, {0, 255})
 
@@ -128,7 +128,7 @@ def _stored(path: str | Path, of_picture: Callable[[Image.Image], np.ndarray]) -
         return SlicedVolume.of(volume, info).slices[0]
     if kind == "npy":
         _numpy_header(path)
-        with _ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:
             return np.load(path, allow_pickle=False)
     with _open(path) as picture:
         try:
@@ -196,7 +196,7 @@ def _mask_pixels(image: Image.Image) -> np.ndarray:
 
 def _numpy_header(path: str | Path) -> tuple[int, ...]:
     try:
-        with open(path, "rb") as file, _ONE_AT_A_TIME:
+        with open(path, "rb") as file, ONE_AT_A_TIME:
             major, _ = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(file)
