@@ -73,6 +73,7 @@ VOLUMES = replace(
     split=DENTAL.split | {"data_source": ["HGG", "LGG"]},
     inputs=("HGG/phantom_001/phantom_001_flair", "LGG/phantom_002/phantom_002_flair"),
     pictures=("reconstructions/{}.nii.gz", "latents/{}.npz"),
+    of_inputs={"spatial_dims": 3, "patch_size": [8, 8, 8]},
     mistakes=DENTAL.mistakes
     | {"value": ({"patch_size": [8, 8]}, "patch_size: [8, 8] has 2 numbers; spatial_dims is 3, so 3 are wanted.")},
 )

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Bundle:
         pictures: what inference leaves of each, with {} for the name.
         tables: what inference leaves of all.
         drawn: a plot that an evaluation leaves.
+        of_inputs: settings that an inference needs to read the inputs.
         mistakes: the settings of each mistake, and what the answer must say.
     """
 
@@ -56,6 +57,7 @@ class Bundle:
     mistakes: dict[str, tuple[Settings, str]]
     tables: tuple[str, ...] = ("predictions.csv", "predictions.json")
     drawn: str = "confusion_matrix.png"
+    of_inputs: Settings = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
