@@ -14,6 +14,7 @@ from benchmarks.training import Training
 from medbundles.errors import ConfigError
 from tools.bundle import build
 from tools.phantoms.graded import make_graded_phantoms
+from tools.phantoms.jaws import make_jaws
 from tools.phantoms.slices import make_phantoms
 from tools.prepare.lgg import prepare_lgg
 
@@ -174,7 +175,34 @@ class GliomaGrading(MeasuredBundle):
         return str(self.temporary / "cached"), ""
 
 
+class DentalAutoencoder(MeasuredBundle):
+    """Pictures of jaws, of which patches are trained on."""
+
+    measurements = (*COMMON, "attention", "channels_last")
+    size, score = "patch_size", "val_psnr"
+    learning_settings: ClassVar = {"lr": 1e-3}
+    start_settings: ClassVar = {"data_source": "both", "perceptual_weight": 0.0, "picture_interval": 0}
+    small_settings: ClassVar = {"patch_size": [64, 64], "batch_size": 4, **start_settings}
+    write_sample = staticmethod(make_jaws)
+
+    def write_phantoms(self, folder: Path, images: int) -> int:
+        """Half of them with teeth; a tenth validates."""
+        jaws = max(4, -(-images * 5 // 9))
+        make_jaws(folder, jaws=(jaws, jaws))
+        return images
+
+    def cache_data(self) -> tuple[str, str]:
+        """The user's pictures, or large phantoms."""
+        if self.dataset_dir:
+            return self.dataset_dir, ""
+        if self.slices_dir:
+            raise ConfigError("--slices_dir: this bundle reads pictures; name them with --dataset_dir")
+        make_jaws(self.temporary / "cached", jaws=(8, 8), size=512)
+        return str(self.temporary / "cached"), ""
+
+
 BUNDLES: dict[str, type[MeasuredBundle]] = {
     "brain_tumor_multitask_unet": BrainTumor,
     "glioma_grading_resnet50_3d": GliomaGrading,
+    "dental_vae_autoencoder": DentalAutoencoder,
 }

@@ -12,6 +12,7 @@ Variants = Mapping[str, Mapping[str, Any]]
 AMP: Variants = {"auto": {"amp": "auto"}, "float32": {"amp": False}}
 LAYOUTS: Variants = {name: {"layout": name} for name in ("medicalnet", "strided")}
 MEMORY_FORMATS: Variants = {"channels_last": {"channels_last": True}, "channels_first": {"channels_last": False}}
+ATTENTION: Variants = {name: {"network_def#use_flash_attention": name == "flash"} for name in ("flash", "plain")}
 AUGMENTATION: Variants = {"off": {"augmentation#enabled": False}, "on": {"augmentation#enabled": True}}
 WORKERS = (0, 2)
 CACHES = ("none", "disk", "memory")
@@ -33,6 +34,11 @@ def layout(bundle: MeasuredBundle) -> dict[str, Any]:
 def channels_last(bundle: MeasuredBundle) -> dict[str, Any]:
     """Channels-last weights against the usual order of axes."""
     return compare(bundle, "weights", MEMORY_FORMATS, "channels_first", memory=True)
+
+
+def attention(bundle: MeasuredBundle) -> dict[str, Any]:
+    """torch's fused attention against the plain formula."""
+    return compare(bundle, "attention", ATTENTION, "plain", memory=True)
 
 
 def augmentation(bundle: MeasuredBundle) -> dict[str, Any]:
@@ -57,7 +63,7 @@ def cache(bundle: MeasuredBundle) -> dict[str, Any]:
     return compare(bundle, "cache", variants, "none", loading=True, rounds=CACHE_ROUNDS)
 
 
-MEASUREMENTS = (augmentation, amp, cache, layout, channels_last)
+MEASUREMENTS = (augmentation, amp, cache, layout, attention, channels_last)
 
 
 def compare(
