@@ -16,7 +16,6 @@ from tests.bundles.common_settings.data import (
     root_check,
     told,
 )
-from tests.bundles.common_settings.run import seeded
 from tests.bundles.dental_settings.bench import VOLUMES
 from tests.bundles.setting_bench import Bench
 from tests.bundles.setting_check import Check
@@ -87,25 +86,6 @@ def found_twice(bench: Any, **turned: Any) -> int:
     return len(bench.get("data", **turned, dataset_dir=str(bench.copies)).pairs)
 
 
-def split(bench: Bench, **turned: Any) -> dict[str, list[str]]:
-    parts = bench.get("data", **turned)
-    return {part: [item["name"] for item in items] for part, items in parts.items()}
-
-
-def drawn(bench: Bench, **turned: Any) -> float:
-    """A number of a latent that inference draws."""
-    return float(bench.get("preprocessing", "inference", **turned)({"sample": 0})["latent"].sum())
-
-
-def given_parts(bench: Any) -> dict[str, Any]:
-    """Folders for validation and test, so that nothing is shared out by chance."""
-    return {"val_dir": str(bench.other_data / "edente"), "test_dir": str(bench.other_data / "dente")}
-
-
-def seeded_with_given_parts(bench: Bench, **turned: Any) -> dict[str, Any]:
-    return seeded(bench, **given_parts(bench), **turned)
-
-
 def sides(bench: Bench, **turned: Any) -> list[list[int]]:
     """Sides of the training patches in four epochs."""
     dataset = bench.get("train#dataset", **{"epochs": 4, **turned})
@@ -162,9 +142,6 @@ DATA = {
     "patient_pattern": Check(patients, r"jaw_\d(\d)\d", {"0", "1"}, given={"test_split": 0.0}),  # one in each part
     "earlier_split": Check(may_be_tested, lambda bench: str(bench.split), False, given={"seed": 7}),
     "different_pictures": Check(found_twice, [["edente/again", "edente/jaw_001"]], 0),
-    "seed": Check(seeded_with_given_parts, 7),
-    "seed (split)": Check(split, 7),
-    "seed (inference)": Check(drawn, 7),
     "cache (in memory)": Check(reads, "memory", {"train": (10, 0), "validate": (4, 0)}),
     "batch_size": Check(lambda bench, **turned: batch_sizes(bench, **turned)["train"], 2, 2),
     "skip_bad_files": Check(left_over(), True, good_ones, given=VOLUMES),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.bundles.common_settings.inference import INFERENCE, writer
-from tests.bundles.common_settings.run import FOLDERS, RUNNING, followed, last_is_best, monitor, named, names
+from tests.bundles.common_settings.run import FOLDERS, RUNNING, followed, last_is_best, monitor, named, names, seeded
 from tests.bundles.setting_bench import Bench, handler
 from tests.bundles.setting_check import Check
 
@@ -14,6 +14,25 @@ from tests.bundles.setting_check import Check
 def of_handler(name: str, attribute: str) -> Callable[..., Any]:
     """What a handler of the training was told."""
     return lambda bench, **turned: getattr(handler(bench.workflow(**turned), name), attribute)
+
+
+def split(bench: Bench, **turned: Any) -> dict[str, list[str]]:
+    parts = bench.get("data", **turned)
+    return {part: [item["name"] for item in items] for part, items in parts.items()}
+
+
+def drawn(bench: Bench, **turned: Any) -> float:
+    """A number of a latent that inference draws."""
+    return float(bench.get("preprocessing", "inference", **turned)({"sample": 0})["latent"].sum())
+
+
+def given_parts(bench: Any) -> dict[str, Any]:
+    """Folders for validation and test, so that nothing is shared out by chance."""
+    return {"val_dir": str(bench.other_data / "edente"), "test_dir": str(bench.other_data / "dente")}
+
+
+def seeded_with_given_parts(bench: Bench, **turned: Any) -> dict[str, Any]:
+    return seeded(bench, **given_parts(bench), **turned)
 
 
 def writes_latents(bench: Bench, **turned: Any) -> bool:
@@ -55,6 +74,9 @@ RUN = {
     # in place of the shared ones: smaller is better unless set
     "early_stopping#monitor": Check(monitor, "val_loss", {**last_is_best(0.2), "key metric": "val_loss"}),
     "early_stopping#mode": Check(followed, "max", last_is_best(0.4), along={"early_stopping#monitor": "val_psnr"}),
+    "seed": Check(seeded_with_given_parts, 7),  # in place of the shared one: the split hangs on it too
+    "seed (split)": Check(split, 7),
+    "seed (inference)": Check(drawn, 7),
     "ema_decay": Check(of_handler("Ema", "decay"), 0.9, 0.9),
     "picture_interval": Check(of_handler("ReconstructionPictures", "every"), 2, 2),
     "latents": Check(writes_latents, False, False),
