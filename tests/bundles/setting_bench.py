@@ -93,7 +93,8 @@ class Bench:
     `inputs` with `results`; it names what differs between the bundles:
 
     * `writer`: the handler that writes what inference finds.
-    * `followed`, `other_metric`: a metric of validation that is followed by default, another one that may be.
+    * `followed`, `mode`: the metric of validation that is followed by default, and whether "max" or "min" is better.
+    * `other_metric`: another one, of which larger is better.
     * `rate`: name of the head's learning rate in a run's history.
 
     Args:
@@ -104,6 +105,7 @@ class Bench:
 
     writer = "CaseWriter"
     followed: str
+    mode = "max"
     other_metric: str
     rate = "lr"
     image: str
@@ -130,7 +132,7 @@ class Bench:
         }
 
     def metrics(self, value: float) -> dict[str, float]:
-        """What a validation finds; the metric that is followed by default has this value."""
+        """What a validation finds; the metric that is followed by default is the better, the larger the value is."""
         return {self.followed: value}
 
     def own_folds(self) -> dict[str, str]:
@@ -238,7 +240,9 @@ class Bench:
         trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda engine: result.epochs.append(engine.state.epoch))
         if not whole_epochs:
             trainer.state.epoch_length = 1
-        with quick(), wandb.imported():
+        # it looks at what the validation measured, and there is none
+        without_warning = patch("medbundles.handlers.LatentWarning.__call__", lambda self, engine: None)
+        with quick(), without_warning, wandb.imported():
             workflow.run()
         result.folder = workflow.parser.get_parsed_content("run_dir").path
         return result

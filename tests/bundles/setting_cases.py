@@ -11,6 +11,8 @@ from typing import Any
 from medbundles.preflight.schema import Setting, read_settings
 from tests.bundles.brain_tumor_settings import bench as brain_tumor_bench
 from tests.bundles.brain_tumor_settings.checks import CHECKS as BRAIN_CHECKS
+from tests.bundles.dental_settings import bench as dental_bench
+from tests.bundles.dental_settings.checks import CHECKS as DENTAL_CHECKS
 from tests.bundles.glioma_settings import bench as glioma_bench
 from tests.bundles.glioma_settings.checks import CHECKS as GLIOMA_CHECKS
 from tests.bundles.setting_bench import BUNDLES, Bench
@@ -88,7 +90,21 @@ GLIOMA = Case(
         "drw_start": "unknown id 'drw_start'; did you mean 'drw_start_epoch'?",
     },
 )
-CASES = (BRAIN, GLIOMA)
+DENTAL = Case(
+    "dental",
+    dental_bench.BUNDLE,
+    dental_bench.DentalBench,
+    DENTAL_CHECKS,
+    not_ids={"configs/high_quality.json, fast.json": "configs/high_quality.json"},
+    misspelt={
+        "kl_wight": "unknown id 'kl_wight'; did you mean 'kl_weight'?",
+        "patch_sizes": "unknown id 'patch_sizes'; did you mean 'patch_size'?",
+        "network_def#norm_groups": (
+            "unknown id 'network_def#norm_groups'; did you mean 'network_def#norm_num_groups'?"
+        ),
+    },
+)
+CASES = (BRAIN, GLIOMA, DENTAL)
 
 
 def every_check() -> list[tuple[Case, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -11,17 +12,18 @@ import torch
 from monai.transforms import Compose
 from torch import nn
 
-from medbundles.data import GradedFolds, SeededDataset
+from medbundles.data import GradedFolds, SeededDataset, image_parts
 from medbundles.data.batches.balance import class_batches
 from medbundles.data.batches.samplers import MixedBatches
 from medbundles.data.lists.inference_inputs import check_existing
 from medbundles.data.lists.modalities import wanted_modalities
-from medbundles.errors import ConfigError, one_of
-from medbundles.losses import ClassificationLoss, LDAMLoss, MultitaskLoss, SegmentationLoss
+from medbundles.errors import ConfigError, DataError, one_of
+from medbundles.handlers import Ema
+from medbundles.losses import AutoencoderLoss, ClassificationLoss, LDAMLoss, MultitaskLoss, Perceptual, SegmentationLoss
 from medbundles.networks import GradingResNet, MultitaskUNet
 from medbundles.optimizers import build_optimizer, build_scheduler
 from medbundles.preflight.schema import check_value
-from tests.bundles.setting_cases import BRAIN, GLIOMA, Case
+from tests.bundles.setting_cases import BRAIN, DENTAL, GLIOMA, Case
 
 
 def optimizer(**options: Any) -> torch.optim.Optimizer:
@@ -34,6 +36,11 @@ def scheduler(**options: Any) -> Any:
 
 def balanced(sampling: str) -> Any:
     return class_batches([{"label": i % 2} for i in range(8)], 2, sampling)
+
+
+def shared_out(**shares: float) -> None:
+    with suppress(DataError):  # there are no images
+        image_parts("nowhere", **shares)
 
 
 mixed = partial(MixedBatches, ["a", "b"] * 4, {"a": 0.5, "b": 0.5}, 2)
@@ -76,6 +83,13 @@ LIMITS: list[tuple[Callable[..., Any], str, Case, str]] = [
     (folds, "part", GLIOMA, "part"),
     (balanced, "sampling", GLIOMA, "sampling"),
     (wanted_modalities, "modality", GLIOMA, "modality"),
+    (AutoencoderLoss, "recon_loss", DENTAL, "recon_loss"),
+    (AutoencoderLoss, "kl_weight", DENTAL, "kl_weight"),
+    (AutoencoderLoss, "perceptual_weight", DENTAL, "perceptual_weight"),
+    (Perceptual, "network", DENTAL, "perceptual#network"),
+    (Ema, "decay", DENTAL, "ema_decay"),
+    (shared_out, "train_split", DENTAL, "train_split"),
+    (shared_out, "test_split", DENTAL, "test_split"),
 ]
 
 
@@ -118,6 +132,18 @@ def test_component_and_schema_have_the_same_limits(build, argument, case, settin
         (BRAIN, "mask_threshold", [1.5, "best", True, float("nan")]),
         (GLIOMA, "class_threshold", [1.5, "best", True, float("nan")]),
         (GLIOMA, "spatial_size", [0, [32, 32], [32, 32, 1.5], True, [32, 32, -1]]),
+        (DENTAL, "patch_size", [16, [16], [0, 16], [16, 16.5], [16, 16, 16, 16]]),
+        (DENTAL, "final_patch_size", [True, [16], [0, 16]]),
+        (DENTAL, "final_patch_epochs", [-1, True]),
+        (DENTAL, "window_size", [0, [], [32, 0], True]),
+        (DENTAL, "window_overlap", [1, -0.1, float("nan")]),
+        (DENTAL, "sample_size", [32, [0, 32], [32, 1.5]]),
+        (DENTAL, "interpolate", ["a.png", ["a.png"], True]),
+        (DENTAL, "interpolate_steps", [1, True]),
+        (DENTAL, "augmentation#random_rotate", [46, -1]),
+        (DENTAL, "perceptual#fake_3d_ratio", [0, 1.5]),
+        (DENTAL, "network_def#channels", [8, [], [0, 8]]),
+        (DENTAL, "data_source", ["", [], [""]]),
     ],
 )
 def test_what_the_transforms_leave_to_the_schema_is_refused_by_it(case, setting, values):

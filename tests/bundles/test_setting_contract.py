@@ -99,9 +99,11 @@ def test_defaults_are_those_of_the_contract(case, contract, defaults):
 def default_of(said: str, values: dict[str, Any]) -> Any:
     """What a default of the contract stands for."""
     named = {f"<experiment {name}>": values[f"experiment#{name}"] for name in ("name", "tags", "notes")}
-    named |= {"<epochs>": values["epochs"], "$@lr / 3": values["lr"] / 3, "@lr": values["lr"]}
+    named |= {"<epochs>": values["epochs"], "$@lr / 3": values["lr"] / 3}
     if said in named:
         return named[said]
+    if said.startswith("@"):
+        return values[said[1:]]
     if said.startswith("<auto"):
         return "auto"
     for folder in ("dataset_dir", "bundle_root"):

@@ -15,7 +15,7 @@ from monai.networks.nets import DenseNet121
 from medbundles.preflight.command_line import readable
 from tests.bundles.glioma_settings.bench import REAL
 from tests.bundles.setting_bench import Bench, quick
-from tests.bundles.setting_cases import BRAIN, GLIOMA, Case
+from tests.bundles.setting_cases import BRAIN, DENTAL, GLIOMA, Case
 
 OPTIMIZERS = [
     {"_target_": "monai.optimizers.Novograd", "params": "$@network.parameters()", "lr": "@lr"},
@@ -36,6 +36,7 @@ def randomly(*more: dict[str, Any]) -> dict[str, Any]:
 
 BOTH = {"keys": ["image", "mask"], "allow_missing_keys": True}
 FLIPS = [{"_target_": "RandFlipd", **BOTH, "prob": 0.5, "spatial_axis": 0}]
+CROP = {"_target_": "RandSpatialCropd", "keys": "image", "roi_size": [16, 16], "random_size": False}
 SCALE = {"logit_scale": 30}  # is that of the loss unless set, which another loss does not have
 PLAIN = {**SCALE, "drw_start_epoch": False}  # a loss of someone else's cannot weigh classes from an epoch on
 SWAPS: list[tuple[Case, dict[str, Any]]] = [
@@ -49,6 +50,11 @@ SWAPS: list[tuple[Case, dict[str, Any]]] = [
     (GLIOMA, {"network_def": DENSENET}),
     *[(GLIOMA, {"optimizer": optimizer}) for optimizer in OPTIMIZERS],
     (GLIOMA, {"augmentation": randomly()}),
+    (DENTAL, {"loss#recon_loss": {"_target_": "torch.nn.SmoothL1Loss", "beta": 0.1}}),
+    (DENTAL, {"loss#recon_loss": {"_target_": "monai.losses.SSIMLoss", "spatial_dims": 2}}),
+    *[(DENTAL, {"optimizer": optimizer}) for optimizer in OPTIMIZERS],
+    (DENTAL, {"augmentation": randomly({"_target_": "RandFlipd", "keys": "image", "prob": 0.5, "spatial_axis": 1})}),
+    (DENTAL, {"patches": {"_target_": "Compose", "transforms": [CROP]}}),
 ]
 
 

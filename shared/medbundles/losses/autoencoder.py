@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from medbundles.errors import ConfigError, in_range, one_of
-from medbundles.losses.per_image import at_least_float32
+from medbundles.losses.per_image import PerImage, at_least_float32
 from medbundles.losses.perceptual import Perceptual
 
-RECONSTRUCTION = {"l1": torch.abs, "l2": torch.square}
+RECONSTRUCTION = {"l1": nn.L1Loss, "l2": nn.MSELoss}
 
 
 def kl_divergence(mean: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -32,7 +32,7 @@ class AutoencoderLoss(nn.Module):
     kl_weight means another strength at another patch size.
 
     Args:
-        recon_loss: "l1" (absolute) or "l2" (squared difference).
+        recon_loss: "l1" (absolute) or "l2" (squared difference); or any loss of two images that `PerImage` can call.
         kl_weight: weight of the divergence, >= 0.
         perceptual_weight: weight of the perceptual loss, >= 0; with 0 it is not used at all.
         perceptual: see `Perceptual`; needed with a weight above 0.
@@ -54,18 +54,21 @@ class AutoencoderLoss(nn.Module):
 
     def __init__(
         self,
-        recon_loss: str = "l1",
+        recon_loss: str | nn.Module = "l1",
         kl_weight: float = 1e-6,
         perceptual_weight: float = 0.0,
         perceptual: Perceptual | None = None,
     ):
         super().__init__()
-        one_of("recon_loss", recon_loss, tuple(RECONSTRUCTION))
+        if not isinstance(recon_loss, nn.Module):
+            one_of("recon_loss", recon_loss, RECONSTRUCTION)
+            recon_loss = RECONSTRUCTION[recon_loss](reduction="none")
         in_range("kl_weight", kl_weight, minimum=0)
         in_range("perceptual_weight", perceptual_weight, minimum=0)
         if perceptual_weight > 0 and perceptual is None:
             raise ConfigError(f"perceptual_weight: {perceptual_weight} of no loss; give loss#perceptual, or weight 0.")
-        self.recon_loss, self.perceptual = recon_loss, perceptual if perceptual_weight > 0 else None
+        self.recon_per_image = PerImage(recon_loss, "loss#recon_loss")
+        self.perceptual = perceptual if perceptual_weight > 0 else None
         self.lambda_recon, self.lambda_kl, self.lambda_perceptual = 1.0, kl_weight, perceptual_weight
         self.parts: dict[str, torch.Tensor] = {}
         self.counts: dict[str, torch.Tensor] = {}
@@ -95,6 +98,6 @@ class AutoencoderLoss(nn.Module):
     def _terms(self, pred: Mapping[str, torch.Tensor], target: torch.Tensor) -> dict[str, torch.Tensor]:
         made = at_least_float32(pred["reconstruction"])
         return {
-            "recon": RECONSTRUCTION[self.recon_loss](made - target).flatten(1).mean(1),
+            "recon": self.recon_per_image(made, target),
             "kl": kl_divergence(pred["mean"], pred["sigma"]),
         }

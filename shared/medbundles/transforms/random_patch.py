@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from monai.transforms import Randomizable, Transform
+from monai.transforms import Compose, Randomizable, Transform
 
 from medbundles.rules import Rule, has_rules
 from medbundles.transforms.image_augmentation import ImageAugmentation
@@ -34,7 +34,7 @@ class RandomPatch(Randomizable, Transform):
         patch_size: sides of the patch.
         final_patch_size: its sides in the last part of the training, closer to a whole image; None or False: the same.
         final_from_epoch: the first epoch that takes them.
-        augmentation: the changes; None: none.
+        augmentation: the changes; None: none. MONAI's random transforms, in a Compose, see the patch alone.
 
     Example:
         >>> patches = RandomPatch([4, 4], final_patch_size=[8, 8], final_from_epoch=10)
@@ -47,14 +47,15 @@ class RandomPatch(Randomizable, Transform):
         patch_size: Sequence[int],
         final_patch_size: Sequence[int] | None = None,
         final_from_epoch: int = 1,
-        augmentation: ImageAugmentation | None = None,
+        augmentation: ImageAugmentation | Compose | None = None,
     ):
         self.patch_size, self.final_patch_size = list(patch_size), list(final_patch_size or patch_size)
         self.final_from_epoch, self.augmentation = final_from_epoch, augmentation
 
     def __call__(self, data: dict) -> dict:
         size = self.final_patch_size if data["epoch"] >= self.final_from_epoch else self.patch_size
-        margins = self.augmentation.margins(size) if self.augmentation else [0] * len(size)
+        changes = self.augmentation
+        margins = changes.margins(size) if isinstance(changes, ImageAugmentation) else [0] * len(size)
         image = data["image"]
         for dim, (side, margin) in enumerate(zip(size, margins, strict=True), start=1):
             start = self.R.randint(max(image.shape[dim] - side, 0) + 1)

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.bundles.common_settings.run import RUNNING, first_epoch, flat, named, names, steps, writer, written
+from tests.bundles.common_settings.inference import GRAD_CAM, INFERENCE, writer
+from tests.bundles.common_settings.run import FOLDERS, RUNNING, first_epoch, flat, named, names, steps, written
 from tests.bundles.setting_bench import Bench, Run
 from tests.bundles.setting_check import Check
 
 WANDB = {"wandb#enabled": True}
-
-
-def files_of(name: str) -> Any:
-    """How many such files a run's folder `turned` holds."""
-
-    def see(bench: Bench, **turned: Any) -> int:
-        return len(list((first_epoch(bench, **turned).folder / "turned").glob(name)))
-
-    return see
 
 
 def wandb_run(bench: Bench, **turned: Any) -> Run:
@@ -72,8 +64,9 @@ def with_overlays(bench: Bench, **turned: Any) -> bool:
 
 RUN = {
     **RUNNING,
-    "checkpoint_dir": Check(files_of("last.pt"), "turned", 1),
-    "log_dir": Check(files_of("train.log"), "turned", 1),
+    **FOLDERS,
+    **INFERENCE,
+    **GRAD_CAM,
     # without mixing an epoch has 4 batches
     "gradient_accumulation_steps": Check(steps, 3, 2, given={"mixing#mix_datasets": False}),
     "experiment#name": Check(names_with_wandb, "mine", {**named("mine"), "wandb": "mine"}),

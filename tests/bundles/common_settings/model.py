@@ -136,14 +136,14 @@ def three_steps(bench: Bench, **turned: Any) -> list[float]:
 
 
 def schedule(bench: Bench, **turned: Any) -> list[float]:
-    """Learning rate of the head in 8 epochs in which the metric rises once and then stays."""
+    """Learning rate of the head in 8 epochs in which the metric gets better once and then stays."""
     workflow = bench.workflow(**turned)
     optimizer, scheduler = (workflow.parser.get_parsed_content(name) for name in ("optimizer", "scheduler"))
     seen = []
     for epoch in range(8):
         optimizer.step()
         seen.append(round(scheduler.get_last_lr()[-1], 12))
-        scheduler.step(0.5 if epoch == 0 else 0.6)
+        scheduler.step(bench.metrics(0.5 if epoch == 0 else 0.6)[bench.followed])
     return seen
 
 
@@ -177,13 +177,14 @@ def optimizer_checks(rate: str) -> dict[str, Check]:
 
 STEP = {"lr": 1.0, "scheduler#name": "step"}
 PLATEAU = {"lr": 1.0, "scheduler#name": "plateau"}
+COSINE = {"lr": 1e-3, "scheduler#name": "cosine"}
 TENTH = [1.0] * 4 + [0.1] * 4
 
 SCHEDULE = {
     "epochs": Check(epochs, 5),
     "scheduler#name": Check(schedule, "step", TENTH, given={"lr": 1.0, "scheduler#step_size": 4}),
-    "scheduler#T_max": Check(schedule, 4),
-    "scheduler#eta_min": Check(schedule, 5e-5),
+    "scheduler#T_max": Check(schedule, 4, given=COSINE),
+    "scheduler#eta_min": Check(schedule, 5e-5, given=COSINE),
     "scheduler#step_size": Check(schedule, 4, TENTH, given=STEP),
     "scheduler#gamma": Check(
         schedule, 0.5, [1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125], given={**STEP, "scheduler#step_size": 2}
@@ -191,7 +192,10 @@ SCHEDULE = {
     "scheduler#patience": Check(schedule, 1, [1.0, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25], given=PLATEAU),
     "scheduler#monitor": Check(followed, "val_loss", "val_loss", given=PLATEAU),
     "scheduler#mode": Check(
-        schedule, "min", [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125], given={**PLATEAU, "scheduler#patience": 1}
+        schedule,
+        lambda bench: "min" if bench.mode == "max" else "max",
+        [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125],
+        given={**PLATEAU, "scheduler#patience": 1},
     ),
     "scheduler#factor": Check(schedule, 0.1, given={**PLATEAU, "scheduler#patience": 1}),
     "scheduler#power": Check(schedule, 2.0, given={"scheduler#name": "polynomial"}),

@@ -143,6 +143,7 @@ def devices(bench: Bench, **turned: Any) -> dict[str, str]:
         **{f"{name} network": next(net.parameters()).device for name, net in networks.items()},
         # bfloat16 on a CPU is the inferer's own, elsewhere it is the engine's
         "train inferer": parse("train::inferer").enabled,
+        "validate inferer": parse("validate::inferer").enabled,
         "inference inferer": new.parser.get_parsed_content("inferer").enabled,
         "trainer": parse("train::trainer").state.device,
         "evaluator": parse("validate::evaluator").state.device,
@@ -157,7 +158,8 @@ def on(device: str) -> dict[str, str]:
     """What `devices` tells if amp is left to the engines."""
     networks = ("train network", "evaluation network", "inference network")
     engines = ("trainer", "evaluator", "inference", "run record", "evaluation record")
-    return {**dict.fromkeys((*networks, *engines), device), "train inferer": "False", "inference inferer": "False"}
+    inferers = ("train inferer", "validate inferer", "inference inferer")
+    return {**dict.fromkeys((*networks, *engines), device), **dict.fromkeys(inferers, "False")}
 
 
 def environment(record: Any, engine: Any = None) -> dict[str, Any]:
@@ -239,40 +241,13 @@ def events(bench: Bench, **turned: Any) -> int:
     return len(list((first_epoch(bench, **turned).folder / "logs").glob("events.*")))
 
 
-def inputs(bench: Bench, **turned: Any) -> set[str]:
-    return {item["image"] for item in bench.get("data", "inference", **turned)}
+def files_of(name: str) -> Callable[..., int]:
+    """How many such files a run's folder `turned` holds."""
 
+    def see(bench: Bench, **turned: Any) -> int:
+        return len(list((first_epoch(bench, **turned).folder / "turned").glob(name)))
 
-def writer(bench: Bench, **turned: Any) -> Any:
-    return handler(bench.workflow("inference", **turned), bench.writer, "handlers")
-
-
-def with_heat_maps(bench: Bench, **turned: Any) -> bool:
-    return writer(bench, **turned).grad_cam is not None
-
-
-def outputs(bench: Bench, **turned: Any) -> dict[str, Any]:
-    """Where results go, and how many inputs have none yet."""
-    tracked = bench.get("tracking_uri", "inference", **turned).removeprefix("sqlite:///")
-    return {
-        "writer": str(writer(bench, **turned).output),
-        "tracking": tracked.removesuffix("/tracking/mlruns.db"),
-        "left to do": len(bench.get("data", "inference", **turned, existing="skip", input=str(bench.inputs))),
-    }
-
-
-def results(bench: Bench) -> str:
-    return str(bench.results)
-
-
-def all_in_results(bench: Bench) -> dict[str, Any]:
-    return {"writer": str(bench.results), "tracking": str(bench.results), "left to do": 1}
-
-
-def existing(bench: Bench, **turned: Any) -> dict[str, Any]:
-    given = {"output": str(bench.results), "input": str(bench.inputs)}
-    left = len(bench.get("data", "inference", **turned, **given))
-    return {"writer": writer(bench, **turned).existing, "left to do": left}
+    return see
 
 
 RUNNING = {
@@ -308,8 +283,8 @@ RUNNING = {
     "experiment#tags": Check(written("tags"), ["a", "b"], ["a", "b"]),
     "experiment#notes": Check(written("notes"), "again", "again"),
     "tensorboard": Check(events, True, 1),
-    "input": Check(inputs, lambda bench: bench.image, lambda bench: {bench.image}),
-    "output": Check(outputs, results, all_in_results),
-    "existing": Check(existing, "skip", {"writer": "skip", "left to do": 1}),
-    "grad_cam": Check(with_heat_maps, False, False),
+}
+FOLDERS = {
+    "checkpoint_dir": Check(files_of("last.pt"), "turned", 1),
+    "log_dir": Check(files_of("train.log"), "turned", 1),
 }

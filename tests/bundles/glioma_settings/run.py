@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from medbundles.handlers import Seeding
+from tests.bundles.common_settings.inference import GRAD_CAM, INFERENCE
 from tests.bundles.common_settings.run import RUNNING, SOON, STOP, at_start, decided, named, names, validated
 from tests.bundles.glioma_settings.bench import REAL
 from tests.bundles.setting_bench import Bench, handler, network
@@ -60,6 +61,8 @@ def precise_bn(bench: Bench, **turned: Any) -> int:
 
 RUN = {
     **RUNNING,
+    **INFERENCE,
+    **GRAD_CAM,
     "early_stopping#tie_break": Check(ties, "val_acc", {"trained": [1, 2, 3], "best.pt": 2, "best in history": 2}),
     "early_stopping#tie_break (off)": Check(ties, False, {"trained": [1, 2], "best.pt": 1, "best in history": 1}),
     "pretrained_path": Check(first_weight_of_backbone, lambda bench: str(bench.backbone), 0.25),
