@@ -99,6 +99,14 @@ def patches(bench: Bench, **turned: Any) -> dict[str, Any]:
     return {"trained": sides(bench, **turned)[0], "compared": compared.patch_size}
 
 
+def patches_of_an_image(bench: Bench, **turned: Any) -> int:
+    """How often each picture is drawn in an epoch."""
+    workflow = bench.workflow(**turned)
+    pictures = len(workflow.parser.get_parsed_content("train::dataset").data)
+    drawn = [index for batch in workflow.parser.get_parsed_content("train::sampler") for _, index in batch]
+    return len(set(drawn)) // pictures
+
+
 def augmented(bench: Bench, **turned: Any) -> list[float]:
     """How much the patches of a picture in 6 epochs differ from those without any change."""
     changed, plain = (bench.get("train#dataset", **t) for t in (turned, {**turned, "augment": False}))
@@ -146,6 +154,7 @@ DATA = {
     "batch_size": Check(lambda bench, **turned: batch_sizes(bench, **turned)["train"], 2, 2),
     "skip_bad_files": Check(left_over(), True, good_ones, given=VOLUMES),
     "patch_size": Check(patches, [8, 12], {"trained": [8, 12], "compared": [8, 12]}),
+    "patches_per_image": Check(patches_of_an_image, 3, 3),
     "final_patch_size": Check(sides, LARGE, [SMALL] * 2 + [LARGE] * 2, given={"final_patch_epochs": 2}),
     "final_patch_epochs": Check(sides, 3, [SMALL] + [LARGE] * 3, given={"final_patch_size": LARGE}),
     "augment": Check(augmented, True),
