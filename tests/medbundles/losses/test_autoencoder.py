@@ -94,3 +94,18 @@ def test_under_bfloat16_it_is_summed_in_float32():
 def test_what_cannot_be_is_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         AutoencoderLoss(**settings)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_another_loss_may_measure_the_reconstruction(reduction):
+    pred, target = prediction(), image()
+    loss = AutoencoderLoss(torch.nn.SmoothL1Loss(beta=0.5, reduction=reduction), kl_weight=0.0)
+    gap = np.abs(pred["reconstruction"].double().numpy() - target.double().numpy())
+    each = np.where(gap < 0.5, gap**2, gap - 0.25).mean(axis=(1, 2, 3))
+    assert loss(pred, target).item() == pytest.approx(each.mean(), rel=1e-5)
+    np.testing.assert_allclose(loss.per_sample(pred, target)["recon"].numpy(), each, rtol=1e-5)
+
+
+def test_a_loss_that_adds_up_is_refused():
+    with pytest.raises(ConfigError, match="loss#recon_loss: L1Loss adds up instead of averaging"):
+        AutoencoderLoss(torch.nn.L1Loss(reduction="sum"))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from monai.transforms import Compose
+from monai.transforms import Compose, RandFlipd
 
 from medbundles.data import EpochBatches, SeededDataset, SeededLoader
 from medbundles.preflight.rules import broken_rules
@@ -66,6 +66,21 @@ def test_a_changed_patch_is_the_one_cut_from_the_changed_image():
     assert torch.allclose(patch[0], whole.resample([image])[0][0], atol=1e-4)
     inner = cut(image * 0 + 0.5, [16, 16], augmentation=ImageAugmentation(brightness=0, contrast=0, gamma=0))
     assert torch.allclose(inner, torch.full((1, 16, 16), 0.5), atol=1e-6)
+
+
+def test_random_transforms_of_monai_change_the_patch_and_are_seeded():
+    image, flip = ramp(9, 9), {"keys": "image", "prob": 0.5, "spatial_axis": 1}
+    seen = set()
+    for seed in range(8):
+        plain, changed, again = (
+            cut(image, [4, 6], seed, augmentation=augmentation)
+            for augmentation in (None, Compose([RandFlipd(**flip)]), Compose([RandFlipd(**flip)]))
+        )
+        assert torch.equal(changed, again)
+        flipped = torch.equal(changed, plain.flip(-1))
+        assert flipped or torch.equal(changed, plain)
+        seen.add(flipped)
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize("workers", [0, 2])
