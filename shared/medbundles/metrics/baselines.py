@@ -23,9 +23,11 @@ MOST_VALUES = 2048  # of a block: their covariance has the square of it
 class Baselines:
     """Reconstructions without a network, measured as the network's own.
 
-    - bicubic: the image shrunk so that it holds as many numbers as the latent, and enlarged again; see `shrinking`
+    - bicubic: the image shrunk so that it holds as many numbers as the latent, and enlarged again; see `shrinking`.
+      None where the latent holds as many as the image
     - pca: principal components of blocks, as many as the latent has numbers there, fitted on the training part when
-      first needed; see `block_pca`. Left out where a block has over 2048 values.
+      first needed; see `block_pca`. Blocks at the border are whole, so it may store a little more. Left out where a
+      block has over 2048 values.
     - jpeg: the best JPEG with no more bytes than the latent has numbers; pictures of 1 or 3 channels only. For
       information: a latent's number takes more than a byte.
 
@@ -52,7 +54,7 @@ class Baselines:
         self.measure = Reconstruction(similarities=["ssim"])
         self.known: dict[bytes, dict[str, float]] = {}
         self.pca: BlockPCA | None = None
-        self.is_fitted = False
+        self.is_fitted, self.compresses = False, True
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch."""
@@ -61,8 +63,12 @@ class Baselines:
 
     def bicubic(self, image: torch.Tensor) -> torch.Tensor:
         """The image (C, ...) shrunk to as many numbers as its latent has, and enlarged again."""
-        channels, *sides = image.shape
-        return shrunk_and_enlarged(image, self.latent_channels / (self.factor ** len(sides) * channels))
+        sides = image.shape[1:]  # without what the latent has of a padded border
+        return shrunk_and_enlarged(image, int(self.latent_channels * math.prod(sides) / self.factor ** len(sides)))
+
+    def _numbers(self, image: torch.Tensor) -> int:
+        """How many the latent of an image (C, ...) has."""
+        return self.latent_channels * math.prod(-(-side // self.factor) for side in image.shape[1:])
 
     def _row(self, image: torch.Tensor) -> dict[str, float]:
         key = hashlib.sha256(image.numpy().tobytes()).digest() + bytes(str(image.shape), "ascii")
@@ -77,17 +83,21 @@ class Baselines:
     def _made(self, image: torch.Tensor) -> Iterator[tuple[str, torch.Tensor, dict[str, float]]]:
         """Name, reconstruction and further columns of each baseline."""
         channels, *sides = image.shape
-        yield "bicubic", self.bicubic(image), {}
         if not self.is_fitted:
+            self.compresses = self.latent_channels < channels * self.factor ** len(sides)
             self.pca, self.is_fitted = self._fitted(channels, len(sides)), True
+        if self.compresses:
+            yield "bicubic", self.bicubic(image), {}
         if self.pca is not None:
             yield "pca", self.pca(image), {}
         if len(sides) == 2 and channels in (1, 3):
-            numbers = self.latent_channels * math.prod(-(-side // self.factor) for side in sides)
-            made, size = best_jpeg(image, numbers)
+            made, size = best_jpeg(image, self._numbers(image))
             yield "jpeg", made, {"jpeg_bytes": size}
 
     def _fitted(self, channels: int, dims: int) -> BlockPCA | None:
+        if not self.compresses:
+            logger.warning("No baselines: the latent has as many numbers as the image, so nothing is compressed.")
+            return None
         if self.dataset is None or not len(self.dataset):
             logger.info("Baseline: no PCA, as there are no training images to fit it on.")
             return None

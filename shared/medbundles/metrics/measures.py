@@ -82,23 +82,30 @@ class Reconstruction:
         win_size: side of SSIM's Gaussian window, in pixels. SSIM needs images as large, MS-SSIM of 16 times as many
             pixels a side (176 for 11).
         similarities: which of "ssim" and "ms_ssim" to measure; they take longer than all else, so a training has none.
+        clip: clip the reconstruction to 0 to data_range first, as it is when it is written.
 
     Raises:
         ConfigError: data_range is not above 0, or an unknown similarity.
     """
 
     def __init__(
-        self, data_range: float = 1.0, win_size: int = 11, similarities: Sequence[str] = tuple(SMALLEST_IN_WINDOWS)
+        self,
+        data_range: float = 1.0,
+        win_size: int = 11,
+        similarities: Sequence[str] = tuple(SMALLEST_IN_WINDOWS),
+        clip: bool = False,
     ):
         if not data_range > 0:
             raise ConfigError(f"data_range is {data_range!r}; it must be greater than 0")
         for name in similarities:
             one_of("similarities", name, SMALLEST_IN_WINDOWS)
         self.data_range, self.win_size, self.similarities = float(data_range), win_size, list(similarities)
+        self.clip = clip
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch."""
         made, target = reconstruction(output)
+        made = made.clamp(0, self.data_range) if self.clip else made
         difference = (made.double() - target.double()).flatten(1)
         return {
             "absolute_error": difference.abs().sum(1),

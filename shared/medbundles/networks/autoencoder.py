@@ -42,6 +42,12 @@ def _blocks_per_level(blocks: int | Sequence[int], channels: Sequence[int]) -> s
     return None if isinstance(blocks, int) else _one_per_level("network_def#num_res_blocks", blocks, channels)
 
 
+def _same_channels(given: int, wanted: int) -> str | None:
+    if given != wanted:
+        return f"network_def#out_channels: {wanted} differs from in_channels, {given}; a reconstruction has as many."
+    return None
+
+
 def _same_dimensions(of_network: int, dims: int) -> str | None:
     if of_network != dims:
         return f"network_def#spatial_dims: {of_network} differs from spatial_dims, {dims}; set --spatial_dims alone."
@@ -66,6 +72,7 @@ def _fits(name: str, patch: Sequence[int] | None, dims: int, channels: Sequence[
     Rule((_GROUPS, _CHANNELS), _groups_divide, EVERYWHERE),
     Rule((_LEVELS, _CHANNELS), _attention_per_level, EVERYWHERE),
     Rule(("network_def#num_res_blocks", _CHANNELS), _blocks_per_level, EVERYWHERE),
+    Rule(("network_def#in_channels", "network_def#out_channels"), _same_channels, EVERYWHERE),
     Rule(("network_def#spatial_dims", "spatial_dims"), _same_dimensions, EVERYWHERE),
     *(Rule((name, "spatial_dims", _CHANNELS), partial(_fits, name), EVERYWHERE) for name in _PATCHES),
 )

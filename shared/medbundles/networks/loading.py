@@ -93,7 +93,7 @@ def load_weights(
         The tensors of the network that keep their values, then those that only the file has, each with the reason.
 
     Raises:
-        CheckpointError: for an unreadable file, or fewer matches; names the tensors that are missing or differ.
+        CheckpointError: for an unreadable file, fewer matches, or numbers that are none; names the tensors.
     """
     if not isinstance(source, Mapping):
         source, where = read_weights(source), source
@@ -116,6 +116,9 @@ def load_weights(
             f"{where} does not fit: {len(matched)} of {len(own)} tensors of the {called} match, {min_share:.0%} must. "
             f"Not matching: {first_few(skipped)}. {advice}"
         )
+    broken = [name for name, value in matched.items() if not value.isfinite().all()]
+    if broken:
+        raise CheckpointError(f"{where}: holds NaN or Inf in {first_few(broken)}; its training has diverged. {advice}")
     skipped += [f"{name} (not in the {called})" for name in left]
     network.load_state_dict(matched, strict=False)
     logger.info("%s: loaded %d of %d tensors of the %s", where, len(matched), len(own), called)

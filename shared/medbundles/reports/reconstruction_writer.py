@@ -59,7 +59,7 @@ class ReconstructionWriter(ResultWriter):
     ):
         super().__init__(output, None, (), checkpoint, existing=existing)
         self.latents, self.factor, self.sheets = latents, factor, dict[Path, ContactSheet]()
-        self.measure = Reconstruction(similarities=["ssim"])
+        self.measure = Reconstruction(similarities=["ssim"], clip=True)
 
     def about(self) -> dict[str, Any]:
         """The weights."""

@@ -47,7 +47,7 @@ class LoadLatent(Transform):
             return {**data, **self._entries(drawn, self.sample_size, (0.0, 1.0)), "image_path": ""}
         if "latent" in data:
             found = Latent.read(data["latent"])
-            if found.mean.shape != self._shape(found.size):
+            if len(found.size) != len(self.sample_size) or found.mean.shape != self._shape(found.size):
                 raise DataError(
                     f"{data['latent']}: is {found.mean.shape}; of an image of size {found.size} this network makes "
                     f"{self._shape(found.size)}. It comes from another network"

@@ -27,23 +27,32 @@ def smooth(channels: int, *sides: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy((image - image.min()) / np.ptp(image)).float()
 
 
-@pytest.mark.parametrize(("size", "share", "small"), [((50, 37), 1 / 4, (25, 18)), ((40, 64), 1 / 9, (13, 21))])
-def test_bicubic_is_pillows(size, share, small):
+@pytest.mark.parametrize(
+    ("size", "numbers", "small"), [((50, 37), 460, (25, 18)), ((40, 64), 279, (13, 21)), ((50, 104), 1352, (25, 54))]
+)
+def test_bicubic_is_pillows_at_no_more_numbers(size, numbers, small):
     image = smooth(1, *size)
     picture = Image.fromarray(image[0].numpy())
     wanted = picture.resize(small[::-1], Image.Resampling.BICUBIC).resize(size[::-1], Image.Resampling.BICUBIC)
-    assert shrunk_and_enlarged(image, share)[0].numpy() == pytest.approx(np.asarray(wanted).clip(0, 1), abs=1e-5)
+    assert shrunk_and_enlarged(image, numbers)[0].numpy() == pytest.approx(np.asarray(wanted).clip(0, 1), abs=1e-5)
 
 
 def test_a_volume_becomes_area_means_between_which_lines_are_drawn():
     image = torch.tensor([[[[0.0, 0.4, 0.6, 1.0]]]]).expand(1, 4, 4, 4)
-    made = shrunk_and_enlarged(image, 1 / 8)  # two means a side, .2 and .8, at 0.5 and 2.5
+    made = shrunk_and_enlarged(image, 8)  # two means a side, .2 and .8, at 0.5 and 2.5
     assert made[0, 1, 2].tolist() == pytest.approx([0.2, 0.35, 0.65, 0.8], abs=1e-6)
 
 
 def test_an_image_that_the_latent_could_hold_whole_stays():
     image = smooth(1, 9, 12)
-    assert shrunk_and_enlarged(image, 1.5) == pytest.approx(image, abs=1e-6)
+    assert shrunk_and_enlarged(image, image.numel()) == pytest.approx(image, abs=1e-6)
+
+
+def test_where_the_latent_is_no_smaller_than_the_image_there_is_no_baseline(caplog):
+    image = smooth(1, 16, 24)[None]
+    columns = Baselines(factor=2, latent_channels=8)({"pred": image, "label": image})
+    assert not [name for name in columns if name.endswith(("bicubic", "pca"))]
+    assert "nothing is compressed" in caplog.text
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 24), (3, 8, 16), (1, 8, 8, 16)])

@@ -228,3 +228,10 @@ def test_losses_of_two_terms_have_values_weights_and_factors():
         cls = ClassificationLoss()(pred["cls"][i : i + 1].double(), label["cls"][i : i + 1])[0].item()
         assert columns["seg_loss"][i].item() == pytest.approx(seg if has_mask[i] else math.nan, abs=1e-6, nan_ok=True)
         assert columns["cls_loss"][i].item() == pytest.approx(cls, abs=1e-6)
+
+
+def test_a_reconstruction_is_measured_as_it_is_written():
+    made, target = torch.tensor([-0.5, 0.25, 1.5, 1.0]).reshape(1, 1, 2, 2), torch.tensor([0.0, 0.5, 1.0, 0.0])
+    output = {"pred": made, "label": target.reshape(1, 1, 2, 2)}
+    errors = [Reconstruction(similarities=[], clip=clip)(output)["absolute_error"].item() for clip in (False, True)]
+    assert errors == pytest.approx([0.5 + 0.25 + 0.5 + 1, 0.25 + 1])

@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import torch
+from torch import nn
 
 from medbundles.errors import CheckpointError
 from medbundles.networks import MultitaskUNet, load_weights, read_weights
@@ -142,3 +143,11 @@ def test_torchscript_is_told_apart(tmp_path):
     torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), tmp_path / "w.ts")
     with pytest.raises(CheckpointError, match="TorchScript archive"):
         read_weights(tmp_path / "w.ts")
+
+
+def test_numbers_that_are_none_are_refused():
+    network = nn.Linear(2, 1)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(CheckpointError, match="holds NaN or Inf in weight; its training has diverged"):
+        load_weights(network, {"weight": torch.tensor([[1.0, float("nan")]]), "bias": torch.zeros(1)})
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

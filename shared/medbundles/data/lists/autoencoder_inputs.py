@@ -9,7 +9,7 @@ from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_case_files
 from medbundles.data.reading.files import VOLUME_ENDINGS, check_file, is_image, is_volume, list_images, name_below, stem
 from medbundles.data.reading.images import check_header
-from medbundles.errors import DataError, refuse
+from medbundles.errors import ConfigError, DataError, refuse
 from medbundles.rules import Rule, has_rules
 
 RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN = (
@@ -54,7 +54,8 @@ def autoencoder_inputs(
         interpolate: two images, to show what lies between their latents.
         interpolate_steps: how many images that makes, the two ends among them; 2 or more.
         output: folder of the results; what is in its own folders is not taken as input.
-        existing: inputs whose results are in `output`: "overwrite" them, "skip" them, or refuse with an "error".
+        existing: inputs whose results are in `output`: "overwrite" them, "skip" them (of reconstructions alone), or
+            refuse with an "error".
         skip_bad_files: leave out what cannot be read and log it.
 
     Returns:
@@ -74,7 +75,7 @@ def autoencoder_inputs(
         return _without_results(items, SAMPLES, output, existing)
     if interpolate:
         first, last = (Path(path) for path in interpolate)
-        _checked({first: "", last: ""}, first.parent, spatial_dims, channels, False)
+        _checked({first: "", last: ""}, "interpolate", spatial_dims, channels, False)
         sheet = f"{stem(first)}_to_{stem(last)}"
         pair = {"image": str(first), "other": str(last), "sheet": sheet}
         weights = [i / (interpolate_steps - 1) for i in range(interpolate_steps)]
@@ -127,7 +128,12 @@ def _latents(root: Path, skip_bad_files: bool) -> list[dict]:
 
 
 def _without_results(items: list[dict], folder: str, output: str | Path | None, existing: str) -> list[dict]:
-    """The items, with their folder, that have no image there yet, or all where that does not count."""
+    """The items, with their folder; an image that is there already is refused where `existing` says so.
+
+    A result here hangs on more than its name (weights, seed, the other image), so none is skipped.
+    """
+    if existing == "skip":
+        raise ConfigError("existing: 'skip' goes on with reconstructions alone; give 'overwrite' or another output.")
     there = set[str]()
     if output and existing != "overwrite":
         place = Path(output, folder)
@@ -138,4 +144,4 @@ def _without_results(items: list[dict], folder: str, output: str | Path | None, 
             f"{output}: already has {len(done)} of the {len(items)} images in {folder}/, {done[0]['name']} for one. "
             "Give another output folder, or existing: 'skip' or 'overwrite'."
         )
-    return [{**item, "folder": folder} for item in items if item["name"] not in there]
+    return [{**item, "folder": folder} for item in items]

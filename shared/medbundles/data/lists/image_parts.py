@@ -67,7 +67,16 @@ class ImageParts(dict[str, list[dict]]):
         return self.run_dir.folder("config") / "split.json", split_record(self, self.pairs, self.thumbnails)
 
 
-@has_rules(Rule(("patient_pattern",), _usable_pattern, EVERYWHERE))
+def _is_tested(share: float, folder: str | Path | bool | None) -> str | None:
+    if not share and not folder:
+        return "test_split: nothing is tested; give the --test_split of the training, or a folder as --test_dir."
+    return None
+
+
+@has_rules(
+    Rule(("patient_pattern",), _usable_pattern, EVERYWHERE),
+    Rule(("test_split", "test_dir"), _is_tested, ("evaluate",)),
+)
 def image_parts(
     dataset_dir: str | Path,
     data_source: str | Sequence[str] = "edente",
@@ -142,10 +151,22 @@ def image_parts(
                 f"{dataset_dir}: of {len(items)} image(s) none is left for {part}; "
                 "change train_split or test_split, or give more images (copies of one picture count once)."
             )
-    check_no_leak(parts, ours)
+    check_no_leak(parts, ours, "Let val_dir and test_dir hold none of the other pictures.")
     if earlier:
-        check_no_leak({f"training of {earlier_split}": earlier, "test": parts["test"]}, pairs)
-    return ImageParts(parts, ours, thumbnails, run_dir)
+        advice = f"Give all settings of the split that the training had (its config is beside {earlier_split})."
+        check_no_leak({"the training": earlier, "test": parts["test"]}, pairs, advice)
+    return ImageParts(_with_joined_patients(parts, ours), ours, thumbnails, run_dir)
+
+
+def _with_joined_patients(parts: Mapping[str, list[dict]], pairs: Sequence[Pair]) -> dict[str, list[dict]]:
+    """The sets, with one patient for all pictures that count as one: intervals draw patients."""
+    heads = joined(pairs, (owner_of(item) for items in parts.values() for item in items))
+    patients: dict[str, str] = {}
+    for item in sorted((item for items in parts.values() for item in items), key=lambda item: item["name"]):
+        patients.setdefault(heads[owner_of(item)], item["patient"])
+    return {
+        part: [{**item, "patient": patients[heads[owner_of(item)]]} for item in items] for part, items in parts.items()
+    }
 
 
 def _shared_out(
@@ -200,6 +221,6 @@ def _images(
 
 def _patient(path: Path, pattern: str) -> str:
     found = re.search(pattern, path.name)
-    if not found:
-        raise DataError(f"{path}: patient_pattern {pattern!r} finds no patient in its name")
+    if not found or not found[1]:
+        raise ConfigError(f"patient_pattern: {pattern!r} finds no patient in {path.name}; change it, or give False.")
     return found[1]

@@ -11,7 +11,7 @@ from medbundles.data.reading.files import IMAGE_ENDINGS, is_image, is_volume, li
 from medbundles.data.reading.images import check_header
 from medbundles.data.reading.nifti import read_header
 from medbundles.data.reading.volumes import plane_axis
-from medbundles.errors import ConfigError, DataError, one_of
+from medbundles.errors import ConfigError, DataError, first_few, one_of
 
 logger = logging.getLogger("medbundles")
 
@@ -74,9 +74,12 @@ def unfinished(
         result: key under which a row of predictions.json names the file that is written last.
 
     Raises:
-        DataError: there are results and `existing` is "error", or predictions.json is something else.
+        DataError: there are results and `existing` is "error", or they are another input's of the same name and it is
+            "skip"; or predictions.json is something else.
     """
     done = _done(names, output, result)
+    if existing == "skip":
+        _check_names(names, output)
     if done and existing == "error":
         raise DataError(
             f"{output}: already has results of {len(done)} of the {len(names)} inputs, {min(done.values())} for one. "
@@ -132,17 +135,33 @@ def unique_names(bare: dict[Path, str]) -> dict[Path, str]:
     return names
 
 
+def _check_names(names: dict[Path, str], output: str | Path | None) -> None:
+    """Refuse inputs (DataError) that would take the place of other inputs' results."""
+    owners = {row.get("name"): row["file"] for row in _rows(output)}
+    taken = [f"{name} of {owners[name]}" for path, name in names.items() if owners.get(name, str(path)) != str(path)]
+    if taken:
+        raise DataError(
+            f"{output}: has results of other inputs under the same names: {first_few(taken)}. Give another output "
+            "folder, or existing: 'overwrite'."
+        )
+
+
 def _done(names: dict[Path, str], output: str | Path | None, result: str) -> dict[Path, str]:
     """The inputs that have a row in predictions.json, and the file that it names where it names one."""
+    known = {row["file"] for row in _rows(output) if not row.get(result) or Path(str(output), row[result]).is_file()}
+    return {path: name for path, name in names.items() if str(path) in known}
+
+
+def _rows(output: str | Path | None) -> list[dict]:
+    """The rows of predictions.json in a folder; none where there is no such file."""
     record = Path(output) / "predictions.json" if output else None
     if record is None or not record.is_file():
-        return {}
+        return []
     try:
         rows = json.loads(record.read_text(encoding="utf-8"))["results"]
-        known = {row["file"] for row in rows if not row.get(result) or Path(record.parent, row[result]).is_file()}
+        return [{**row, "file": row["file"]} for row in rows]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{record}: is no record of an inference ({error}); remove it or use another folder") from error
-    return {path: name for path, name in names.items() if str(path) in known}
 
 
 def _check(path: Path, channels: int) -> Sequence[int]:

@@ -35,6 +35,24 @@ def split_record(
     }
 
 
+def split_of(checkpoint: str | Path, given: str | Path | bool | None = None) -> str | None:
+    """The split's file of the training that weights come from, so that no picture of it is tested.
+
+    Args:
+        checkpoint: best.pt and the like in a run directory, or a published model.pt with model.json beside it.
+        given: another file instead, if any.
+
+    Returns:
+        None where there is no such file (any more).
+    """
+    if given:
+        return str(given)
+    runs, about = [Path(checkpoint).resolve().parent.parent], Path(checkpoint).with_name("model.json")
+    if about.is_file():
+        runs += [Path(run) for run in [json.loads(about.read_text(encoding="utf-8")).get("run_directory")] if run]
+    return next((str(run / "config/split.json") for run in runs if (run / "config/split.json").is_file()), None)
+
+
 def read_split(file: str | Path) -> tuple[list[dict], dict[str, np.ndarray]]:
     """Items of the training and validation part in a split's file, and path -> thumbnail; the images may be gone.
 

@@ -79,7 +79,11 @@ def _fill_empty(parts: dict[str, list[str]], shares: dict[str, float]) -> None:
             parts[part].append(largest.pop())
 
 
-def check_no_leak(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = ()) -> None:
+def check_no_leak(
+    parts: Mapping[str, Sequence[dict]],
+    pairs: Iterable[Pair] = (),
+    advice: str = "Split again by patient: 'python -m tools prepare ...'.",
+) -> None:
     """Make sure that no patient, no byte-identical and no near-identical image is in two sets.
 
     A patient counts within its source. An image that is a patient only by its own name (no patient folder, no patient
@@ -88,6 +92,7 @@ def check_no_leak(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = (
     Args:
         parts: name of a set -> datalist.
         pairs: items that show one picture, see `near_identical`.
+        advice: what would be right, for the error.
 
     Raises:
         DataError: leaks, all listed.
@@ -111,16 +116,16 @@ def check_no_leak(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = (
         if len(set().union(*(homes[path] for path in group))) > 1:
             shown = ", ".join(f"{path} {where}" for path, where in zip(group[1:], others, strict=True))
             problems.add(group[0], f"{first} is byte-identical to {shown}")
-    advice = ""
+    different = ""
     for one, other, likeness in pairs:
         path, twin = (str(item["image"]) for item in (one, other))
         where, elsewhere = homes.get(path, set()), homes.get(twin, set())
         if where and elsewhere and len(where | elsewhere) > 1 and equal.get(path, path) != equal.get(twin, twin):
             shown = f"{twin} ({', '.join(sorted(elsewhere))}), likeness {likeness:.2f}"
             problems.add(path, f"({', '.join(sorted(where))}) shows the same picture as {shown}")
-            advice = "\nWhere two are different pictures all the same, name them in different_pictures."
+            different = "\nWhere two are different pictures all the same, name them in different_pictures."
     if problems:
         raise DataError(
             f"{len(problems)} leak(s) between {', '.join(parts)}; results would be too good to be true:\n"
-            f"{problems.text()}\nSplit again by patient: 'python -m tools prepare ...'.{advice}"
+            f"{problems.text()}\n{advice}{different}"
         )

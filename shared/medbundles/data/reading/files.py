@@ -58,10 +58,23 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """All images below `folder`, sorted; links to folders are followed, hidden folders are not entered."""
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    """All images below `folder`, sorted; links to folders are followed, hidden folders are not entered.
+
+    A folder that is there several times, by links, is entered once.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: the folder cannot be read ({error.strerror})") from error
+
+    found, seen = [], set[str]()
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        seen.add(os.path.realpath(parent))
+        places = {name: os.path.realpath(os.path.join(parent, name)) for name in sorted(folders)}
+        folders[:] = [n for n, place in places.items() if not n.startswith(".") and place not in seen]
+        seen |= {places[name] for name in folders}
         found += [Path(parent, name) for name in names if is_image(name)]
     return sorted(found)
 

@@ -64,6 +64,8 @@ class Latent:
             low, high = (float(value) for value in arrays["value_range"])
             size = tuple(int(side) for side in arrays["size"])
             found = cls(mean, std, size, (low, high), ImageForm.from_arrays(arrays))
+            if arrays["mean"].dtype.kind != "f" or arrays["std"].dtype.kind != "f" or min(size, default=0) < 1:
+                raise ValueError("mean and std must be floats, and its size at least 1")
         except KeyError as error:
             raise DataError(f"{path}: lacks {error}; a latent that inference has written is wanted") from error
         except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:

@@ -66,12 +66,13 @@ def test_draws_and_what_lies_between_two_images(folder):
         autoencoder_inputs("", interpolate=[pair[0], folder / "gone.png"])
 
 
-def test_images_that_are_there_are_made_again_skipped_or_refused(folder):
+def test_images_that_are_there_are_made_again_or_refused_but_never_taken_for_the_same(folder):
     picture(folder / "out/decoded/a/1.tif")
     picture(folder / "out/decoded/2.x.png")  # that of another latent
     common = {"decode": folder / "latents", "output": folder / "out"}
     assert names(autoencoder_inputs("", **common)) == ["2", "a/1"]
-    assert names(autoencoder_inputs("", existing="skip", **common)) == ["2"]
+    with pytest.raises(ConfigError, match="'skip' goes on with reconstructions alone"):
+        autoencoder_inputs("", existing="skip", **common)
     with pytest.raises(DataError, match="already has 1 of the 2 images in decoded/, a/1"):
         autoencoder_inputs("", existing="error", **common)
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from medbundles.data import image_parts
+from medbundles.data import image_parts, split_of
 from medbundles.errors import ConfigError, DataError
 
 
@@ -53,6 +53,13 @@ def test_each_source_gives_its_share_and_copies_stay_together(folder, caplog):
                     assert abs(count - share) <= 1
     assert "1 pair(s) of near-identical pictures count as one patient each: " in caplog.text
     assert "edente/03" in caplog.text
+
+
+def test_copies_are_one_patient_in_every_interval(folder):
+    parts = image_parts(folder, "both", test_split=0.25)
+    patients = {item["name"]: item["patient"] for items in parts.values() for item in items}
+    assert patients["edente/03"] == patients["dente/copy"]
+    assert len(set(patients.values())) == len(patients) - 1
 
 
 def test_another_train_split_leaves_the_test_part(folder):
@@ -112,7 +119,7 @@ def test_the_split_is_kept_and_a_later_test_set_is_compared_with_it(folder, tmp_
         path.unlink()  # the pictures of the training are gone, their thumbnails are not
     with pytest.raises(
         DataError,
-        match=r"later/copy\.jpg: \(test\) shows the same picture as .* \(training of .*\), likeness 0\.9",
+        match=r"later/copy\.jpg: \(test\) shows the same picture as .* \(the training\), likeness 0\.9",
     ):
         image_parts(folder, "fresh", test_dir=folder / "later", earlier_split=file)
     assert image_parts(folder, "fresh").record() is None
@@ -126,10 +133,9 @@ def test_a_patient_in_file_names(folder):
         picture(folder / f"named/p{n % 3}_{n}.png", 400 + n)
     parts = image_parts(folder, "named", patient_pattern=r"(p\d)_", train_split=0.67)
     assert len({item["patient"] for item in parts["train"]} & {item["patient"] for item in parts["val"]}) == 0
-    with pytest.raises(
-        DataError, match=r"edente: 12 bad files:\n.*patient_pattern '\(p.*' finds no patient in its name"
-    ):
-        image_parts(folder, "edente", patient_pattern=r"(p\d)_")
+    for pattern in (r"(p\d)_", r"0(x)?0"):  # not there; there, but its group is not
+        with pytest.raises(ConfigError, match=r"finds no patient in 00\.png; change it"):
+            image_parts(folder, "edente", patient_pattern=pattern)
 
 
 def test_a_bad_picture_is_named_or_left_out(folder):
@@ -164,3 +170,32 @@ def test_one_clear_error_each(folder, change, error, line):
     picture(folder / "twins/b.jpg", 0, size=(90, 60))
     with pytest.raises(error, match=line):
         image_parts(folder, **change)
+
+
+def test_a_test_set_is_needed_to_evaluate():
+    [rule] = [rule for rule in image_parts.rules if "test_split" in rule.settings]
+    for share, place, refused in ((0.0, None, True), (0.0, False, True), (0.2, None, False), (0.0, "x", False)):
+        assert bool(rule.line({"test_split": share, "test_dir": place}, "evaluate")) == refused
+    assert rule.line({"test_split": 0.0, "test_dir": None}, "train") is None
+
+
+def test_weights_know_the_split_of_their_training(tmp_path):
+    for name in ("run/checkpoints/best.pt", "run/config/split.json", "models/model.pt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    split, model = str(tmp_path / "run/config/split.json"), tmp_path / "models/model.pt"
+    assert split_of(tmp_path / "run/checkpoints/best.pt") == split
+    assert split_of(model) is None
+    (tmp_path / "models/model.json").write_text(json.dumps({"run_directory": str(tmp_path / "run")}))
+    assert split_of(model) == split
+    assert split_of(model, "mine.json") == "mine.json"
+
+
+def test_pictures_of_the_training_cannot_be_tested(folder, tmp_path_factory):
+    parts = image_parts(folder, "edente", test_split=0.25, run_dir=(run := SimpleNamespace(folder=lambda _: None)))
+    split = tmp_path_factory.mktemp("run") / "split.json"
+    run.folder = lambda _: split.parent
+    split.write_text(json.dumps(parts.record()[1]))
+    assert names(image_parts(folder, "edente", test_split=0.25, earlier_split=split)) == names(parts)
+    with pytest.raises(DataError, match=r"Give all settings of the split that the training had"):
+        image_parts(folder, "edente", test_split=0.5, earlier_split=split)

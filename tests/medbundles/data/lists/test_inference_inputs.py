@@ -136,3 +136,15 @@ def test_real_folder_with_a_4d_file_is_refused(real_data):
     with pytest.raises(DataError, match=r"dmri_dmri.nii.gz: is 4D \(40, 42, 5, 7\)"):
         inference_datalist(real_data / "spinal_cord")
     assert len(inference_datalist(real_data / "kaggle_yesno")) == 170
+
+
+def test_results_of_others_of_the_same_name_stay(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(tmp_path / folder / "1.png")
+    (tmp_path / "out").mkdir()
+    row = {"file": str(tmp_path / "a/1.png"), "name": "1"}
+    (tmp_path / "out/predictions.json").write_text(json.dumps({"results": [row]}))
+    assert inference_datalist(tmp_path / "a", output=tmp_path / "out", existing="skip") == []
+    with pytest.raises(DataError, match=r"has results of other inputs under the same names: 1 of .*/a/1\.png"):
+        inference_datalist(tmp_path / "b", output=tmp_path / "out", existing="skip")

@@ -37,6 +37,8 @@ CHANGES = {
     "frame": lambda x: np.pad(np.pad(x, 30), 12, constant_values=255),
     "cut left": lambda x: x[:, x.shape[1] // 10 :],
     "cut bottom": lambda x: x[: -x.shape[0] // 10],
+    "cut corner": lambda x: x[x.shape[0] // 10 :, : -x.shape[1] // 10],
+    "cut a little at a corner": lambda x: x[x.shape[0] // 20 :, x.shape[1] // 20 :],
     "flipped": lambda x: x[:, ::-1],
     "inverted": lambda x: 255 - x,
 }

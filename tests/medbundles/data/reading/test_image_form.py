@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medbundles.data.reading.files import list_images
 from medbundles.data.reading.image_form import ImageForm
 from medbundles.errors import DataError
 from medbundles.transforms import LoadWholeImage
@@ -158,3 +159,11 @@ def test_a_nifti_of_one_plane_is_a_picture_and_comes_back_in_its_place(tmp_path,
     nibabel.save(nibabel.Nifti1Image(array, np.diag([1, -1, 2, 1])), tmp_path / "p.nii")
     made = there_and_back(tmp_path / "p.nii", tmp_path)
     np.testing.assert_array_equal(np.asarray(nibabel.load(made).dataobj), array)
+
+
+def test_a_folder_that_links_lead_to_again_is_listed_once(tmp_path):
+    (tmp_path / "a/b").mkdir(parents=True)
+    (tmp_path / "a/b/1.png").touch()
+    (tmp_path / "a/b/again").symlink_to(tmp_path / "a")
+    (tmp_path / "other").symlink_to(tmp_path / "a/b")
+    assert [path.name for path in list_images(tmp_path)] == ["1.png"]
