@@ -27,3 +27,11 @@ def bench_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Cas
 def brain_tumor(bench_of: Callable[[Case], Bench]) -> Bench:
     """The bench of the brain tumour bundle."""
     return bench_of(BRAIN)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is slow
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of a bundle that stands on the ladder twice, what several processes do is tried once, the rest by name."""
+    for item in items:
+        if "dental-3d" in item.name and any(word in item.name for word in ("processes", "stopped", "finished", "exit")):
+            item.add_marker(pytest.mark.slow)

@@ -138,12 +138,14 @@ class Evaluation:
 
     def table(self) -> str:
         """The metrics as text: a line each with value, interval and numbers; then what is wrong."""
-        lines = [f"{'metric':<24}{'value':>8}   {'95 % interval':<18}{'images':>7}{'patients':>10}"]
+        names = [n if g == "all" else f"{n} ({g})" for g, metrics in self.metrics.items() for n in metrics]
+        width = max([23, *map(len, names)]) + 1
+        lines = [f"{'metric':<{width}}{'value':>8}   {'95 % interval':<18}{'images':>7}{'patients':>10}"]
         for group, metrics in self.metrics.items():
             for name, m in metrics.items():
                 interval = "-" if m["low"] is None else f"{number(m['low'])} to {number(m['high'])}"
                 full = name if group == "all" else f"{name} ({group})"
-                line = f"{full:<24}{number(m['value']):>8}   {interval:<18}{m['n_images']:>7}{m['n_patients']:>10}"
+                line = f"{full:<{width}}{number(m['value']):>8}   {interval:<18}{m['n_images']:>7}{m['n_patients']:>10}"
                 lines.append(f"{line}  {m['reason']}".rstrip())
         return "\n".join([*lines, *self.against_baselines(), *self._error_lines()])
 
