@@ -22,9 +22,9 @@ demo: install
 lint: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-# two processes, each with whole files of tests; one thread each, or on two cores they get in each other's way
+# two processes, each with whole files of tests (see tests/conftest.py); one thread each, or on two cores they get in each other's way
 test: install lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 clean:
 	rm -rf $(VENV) $(DEMO)

@@ -15,3 +15,12 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images in {folder} (set MEDBUNDLES_DATA)")
     return folder
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist shares the tests out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Processes side by side get whole files of tests; of those that each bundle goes through, a bundle at a time."""
+    for item in items:
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        bundle = params.get("bundle", params.get("case"))
+        item.add_marker(pytest.mark.xdist_group(f"{item.path} {getattr(bundle, 'name', '')}"))

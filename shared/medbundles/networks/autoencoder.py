@@ -1,5 +1,6 @@
 """MONAI's AutoencoderKL with named outputs, for images of any size."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -10,6 +11,7 @@ from torch import nn
 from medbundles.errors import refuse
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 
+logger = logging.getLogger("medbundles")
 _GROUPS = "network_def#norm_num_groups"
 _LEVELS = "network_def#attention_levels"
 _CHANNELS = "network_def#channels"
@@ -150,6 +152,12 @@ class Autoencoder(AutoencoderKL):
             use_checkpoint=use_checkpoint,
             include_fc=include_fc,
         )
+        if norm_num_groups == min(channels):
+            logger.warning(
+                "%s: %d groups on %d channels normalise each channel alone, and what is learnt on patches then hardly "
+                "holds for whole images; use fewer, such as %d.",
+                _GROUPS, norm_num_groups, min(channels), max(1, norm_num_groups // 4),
+            )  # fmt: skip
         self.include_fc = include_fc
         self.factor = 2 ** (len(channels) - 1)
 

@@ -117,6 +117,8 @@ class SeededDataset(Dataset):
 
     def __getitem__(self, key: int | Key) -> Any:  # type: ignore[override]
         epoch, index = key if isinstance(key, tuple) else (0, key)
+        if not -len(self) <= index < len(self):  # a loop over the dataset ends by it
+            raise IndexError(f"item {index} of {len(self)}")
         place = index % len(self.data)
         item = self.prepared[place] if self.prepared is not None else self.read(self.data[place])
         if self.augmentation is None:

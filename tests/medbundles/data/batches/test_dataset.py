@@ -168,4 +168,5 @@ def test_an_item_that_is_drawn_several_times_is_read_once_and_differs(data):
     drawn = [dataset[(1, index)] for index in (2, 8, 14)]
     assert [item["name"] for item in drawn] == ["2"] * 3
     assert len({float(item["image"].sum()) for item in drawn}) == 3
+    assert len([item for item in dataset]) == 18  # noqa: C416  # a loop ends
     assert reads(data) == [1] * 6
