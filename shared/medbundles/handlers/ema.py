@@ -80,7 +80,7 @@ class Ema:
     @torch.no_grad()
     def take_out(self, engine: Engine | None = None) -> None:
         """The network gets the training's weights again."""
-        if self.raw:
+        if self.raw and self.weights:  # none yet where a run is stopped between resuming and its start
             _copy(self.raw, self.weights)
         self.raw = []
 

@@ -138,3 +138,9 @@ def test_with_decay_0_nothing_happens_and_nothing_is_written(training):
 def test_a_decay_of_1_is_refused():
     with pytest.raises(ConfigError, match=r"ema_decay: 1 is not allowed; it must be at least 0 and below 1"):
         Ema(1)
+
+
+def test_a_run_that_is_stopped_between_resuming_and_its_start_ends_well():
+    ema = Ema(0.9)
+    ema.load_state_dict({"steps": 3, "raw": [torch.zeros(2)]})
+    ema.close(KeyboardInterrupt())
