@@ -19,8 +19,10 @@ def real_data() -> Path:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist shares the tests out
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Processes side by side get whole files of tests; of those that each bundle goes through, a bundle at a time."""
+    """Processes side by side get whole files of tests, and the checks of settings a bundle at a time.
+
+    The ladder stays whole: its tests start processes of their own, two of them beside each other are slow.
+    """
     for item in items:
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        bundle = params.get("bundle", params.get("case"))
-        item.add_marker(pytest.mark.xdist_group(f"{item.path} {getattr(bundle, 'name', '')}"))
+        case = item.callspec.params.get("case", "") if hasattr(item, "callspec") else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.path} {case}"))
