@@ -18,7 +18,7 @@ from tools.phantoms.graded import make_graded_phantoms
 from tools.phantoms.slices import make_phantoms
 
 TINY = {"image_size": 32, "base_filters": 4, "depth": 3, "batch_size": 4}
-BRAIN, GLIOMA = BUNDLES
+BRAIN, GLIOMA, DENTAL = BUNDLES
 TINY_VOLUMES = {"spatial_size": [16, 16, 16], "batch_size": 2, "head": "linear"}
 
 
@@ -167,3 +167,14 @@ def test_what_cannot_be_measured_is_refused(arguments, message, tmp_path):
         bench(BRAIN, out=str(tmp_path / "b.json"), **arguments)
     assert message in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_autoencoder_trains_on_patches_of_jaws(tmp_path):
+    settings = {"patch_size": [16, 16], "network_def#channels": [4, 8, 8], "network_def#norm_num_groups": 4}
+    measured = BUNDLES[DENTAL](bundle_folder(DENTAL), tmp_path, settings, "", "", 1, 1.0)
+    measured.write_phantoms(tmp_path / "jaws", 8)
+    training = measured.training({"dataset_dir": str(tmp_path / "jaws")})
+    batches = training.batches()
+    assert sum(len(image) for image, _ in batches) >= 8
+    assert batches[0][0].shape[1:] == (1, 16, 16)
+    assert training.epoch(batches[:1]) > 0
