@@ -14,6 +14,18 @@ SYNTHETIC = "SYNTHETIC.txt"
 WARNING = "**SYNTHETIC DATA: these numbers say nothing about any disease.**"  # in the reports of phantoms
 
 
+def new_folder(path: str | Path) -> Path:
+    """The folder as a Path.
+
+    Raises:
+        DataError: it holds something, or is a file.
+    """
+    out = Path(path)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise DataError(f"{out}: already holds something; give a new folder")
+    return out
+
+
 @contextmanager
 def staged(out: str | Path, entries: Sequence[str], overwrite: bool) -> Iterator[Path]:
     """An empty folder beside `out`; when the block ends well, what is in it moves into `out`.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medbundles.data.lists.modalities import wanted_modalities
-from medbundles.errors import DataError
+from tools.staging import new_folder
 
 GRADES = ("HGG", "LGG")
 FIELD_OF_VIEW = 200.0  # mm, side of the cube
@@ -101,9 +101,7 @@ def make_graded_phantoms(
         >>> make_graded_phantoms("/tmp/grades", cases=(2, 1), size=32)  # doctest: +SKIP
         {'HGG': {'cases': 2}, 'LGG': {'cases': 1}}
     """
-    out = Path(out_dir)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out}: already holds something; give a new folder")
+    out = new_folder(out_dir)
     modalities = wanted_modalities(modalities)
     lesions, number = {}, 0
     for grade, count in zip(GRADES, cases, strict=True):

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from medbundles.data.lists.image_parts import BOTH
-from medbundles.errors import DataError
+from tools.staging import new_folder
 
 RECORD = "split_synthetic.json"
 NOTE = """\
@@ -39,9 +39,7 @@ def make_jaws(
     Raises:
         DataError: the folder is not empty.
     """
-    out = Path(out_dir)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out}: already holds something; give a new folder")
+    out = new_folder(out_dir)
     number = 0
     for folder, count in zip(BOTH, jaws, strict=True):
         for _ in range(count):

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from medbundles.data.lists.splits import PARTS
-from medbundles.errors import DataError
 from tools.phantoms.heads import Head, draw_slice, random_head
+from tools.staging import new_folder
 
 NOTE = """\
 SYNTHETIC DATA: drawn by python -m tools sample-data, not measured on anybody.
@@ -48,9 +48,7 @@ def make_phantoms(
     Raises:
         DataError: the folder is not empty.
     """
-    out = Path(out_dir)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise DataError(f"{out}: already holds something; give a new folder")
+    out = new_folder(out_dir)
     counts: dict[str, dict[str, int]] = {}
     members: dict[str, list[str]] = {}
     first = 1

@@ -11,6 +11,7 @@ from medbundles.errors import refuse
 from medbundles.inferers.autocast import AutocastInferer
 from medbundles.losses.per_image import at_least_float32
 from medbundles.networks import bare_network
+from medbundles.networks.padding import cropped
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 
 Sides = int | Sequence[int]
@@ -106,7 +107,7 @@ class AutoencoderInferer(AutocastInferer):
     def decode(self, mean: torch.Tensor, network: Any, size: Sequence[int]) -> torch.Tensor:
         """Means of latents (B, L, ...) -> images (B, C, *size)."""
         made = self._run(network.decode, mean, size, network.factor, network.factor)
-        return network.cropped(made, size)
+        return cropped(made, list(size))
 
     def _run(
         self, part: Callable[[torch.Tensor], Any], inputs: torch.Tensor, size: Sequence[int], factor: int, shrunk: int

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from einops import rearrange
 
+from medbundles.networks.padding import padded
+
 BLOCKS = {2: ("c (h i) (w j)", "(h w) (c i j)", "ij"), 3: ("c (h i) (w j) (d k)", "(h w d) (c i j k)", "ijk")}
 
 
@@ -28,9 +30,7 @@ class BlockPCA:
             count, total, squares = count + len(blocks), total + blocks.sum(0), squares + blocks.T @ blocks
         self.mean = total / count
         covariance = squares / count - torch.outer(self.mean, self.mean)
-        self.components = torch.linalg.eigh(covariance).eigenvectors.flip(1)[
-            :, :numbers
-        ]  # (values of a block, numbers)
+        self.components = torch.linalg.eigh(covariance).eigenvectors[:, -numbers:]  # (values of a block, numbers)
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """The image (C, ...) as its components give it back, clipped to 0 to 1."""
@@ -44,7 +44,6 @@ class BlockPCA:
 
     def _blocks(self, image: torch.Tensor) -> torch.Tensor:
         """Blocks (n, values) float64 of an image (C, ...), whose border is repeated up to whole ones."""
-        padding = [n for side in reversed(image.shape[1:]) for n in (0, -side % self.side)]
-        padded = torch.nn.functional.pad(image[None].double(), padding, mode="replicate")[0]
         whole, blocks, axes = BLOCKS[image.ndim - 1]
-        return rearrange(padded, f"{whole} -> {blocks}", **dict.fromkeys(axes, self.side))
+        image = padded(image[None].double(), self.side)[0]
+        return rearrange(image, f"{whole} -> {blocks}", **dict.fromkeys(axes, self.side))

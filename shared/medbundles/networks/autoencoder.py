@@ -6,9 +6,9 @@ from functools import partial
 
 import torch
 from monai.networks.nets import AutoencoderKL
-from torch import nn
 
 from medbundles.errors import refuse
+from medbundles.networks.padding import cropped, padded
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 
 logger = logging.getLogger("medbundles")
@@ -165,14 +165,11 @@ class Autoencoder(AutoencoderKL):
         """Image (B, C, ...) -> {"reconstruction": (B, C, ...), "mean" and "sigma": (B, L, ...) of the latent}."""
         mean, sigma = self.encode(self.padded(image))
         latent = self.sampling(mean, sigma) if self.training else mean
-        return {"reconstruction": self.cropped(self.decode(latent), image.shape[2:]), "mean": mean, "sigma": sigma}
+        return {"reconstruction": cropped(self.decode(latent), list(image.shape[2:])), "mean": mean, "sigma": sigma}
 
     def padded(self, image: torch.Tensor) -> torch.Tensor:
-        """The image (B, C, ...) with its last row, column (and plane) repeated up to a multiple of the factor."""
-        padding: list[int] = []
-        for dim in range(image.dim() - 1, 1, -1):
-            padding += [0, -image.shape[dim] % self.factor]
-        return nn.functional.pad(image, padding, mode="replicate")
+        """The image (B, C, ...) as the encoder takes it, see `medbundles.networks.padding`."""
+        return padded(image, self.factor)
 
     def renamed(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The weights of an AutoencoderKL under this network's names; what has them already stays as it is.
@@ -193,10 +190,3 @@ class Autoencoder(AutoencoderKL):
             elif kind and f"{block}.attn.to_q.weight" in made:
                 made[name] = torch.eye(len(value)) if kind == "weight" else torch.zeros(len(value))
         return {name: value for name, value in made.items() if self.include_fc or ".proj_attn." not in name}
-
-    @staticmethod
-    def cropped(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-        """The image (B, C, ...) without what `padded` added to one of this size."""
-        for dim, side in enumerate(size, start=2):
-            image = image.narrow(dim, 0, side)
-        return image

@@ -10,6 +10,7 @@ from monai.networks.nets.basic_unet import Down, TwoConv, UpCat
 from torch import nn
 
 from medbundles.errors import one_of
+from medbundles.networks.padding import cropped, padded
 from medbundles.rules import Rule, has_rules
 
 ACT = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
@@ -176,12 +177,5 @@ class MultitaskUNet(nn.Module):
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """Image (B, C, H, W) -> {"seg": logits (B, K, H, W), "cls": logits (B, N)}."""
-        # Arithmetic instead of an `if` on the shape: a trace or an export then works for other sizes too.
-        padding: list[int] = []
-        for dim in range(x.dim() - 1, 1, -1):
-            padding += [0, (self.multiple - x.shape[dim] % self.multiple) % self.multiple]
-        levels = self.encoder(nn.functional.pad(x, padding, mode="replicate"))
-        seg = self.decoder(levels)
-        for dim in range(2, x.dim()):
-            seg = seg.narrow(dim, 0, x.shape[dim])
-        return {"seg": seg, "cls": self.head(levels[-1])}
+        levels = self.encoder(padded(x, self.multiple))
+        return {"seg": cropped(self.decoder(levels), list(x.shape[2:])), "cls": self.head(levels[-1])}

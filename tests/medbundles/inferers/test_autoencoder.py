@@ -15,7 +15,7 @@ class BlockMeans(nn.Module):
     """A network whose parts see one block of pixels at a time, so that windows change nothing where they fit."""
 
     factor = 4
-    padded, cropped = Autoencoder.padded, staticmethod(Autoencoder.cropped)
+    padded = Autoencoder.padded
 
     def __init__(self):
         super().__init__()

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from medbundles.data.lists.inference_inputs import check_existing, input_root, unfinished, unique_names
+from medbundles.data.lists.inference_inputs import check_existing, named_inputs, unfinished
 from medbundles.data.problems import Problems
-from medbundles.data.reading.case_files import check_case_files
-from medbundles.data.reading.files import VOLUME_ENDINGS, check_file, is_image, is_volume, list_images, name_below, stem
-from medbundles.data.reading.images import check_header
+from medbundles.data.reading.case_files import check_image_file
+from medbundles.data.reading.files import IMAGE_ENDINGS, VOLUME_ENDINGS, check_file, is_image, name_below, stem
 from medbundles.errors import ConfigError, DataError, refuse
 from medbundles.rules import Rule, has_rules
 
@@ -72,7 +71,7 @@ def autoencoder_inputs(
     if sample:
         width = len(str(sample - 1))
         items = [{"sample": i, "name": f"sample_{i:0{width}}", "sheet": "samples"} for i in range(sample)]
-        return _without_results(items, SAMPLES, output, existing)
+        return _into(items, SAMPLES, output, existing)
     if interpolate:
         first, last = (Path(path) for path in interpolate)
         _checked({first: "", last: ""}, "interpolate", spatial_dims, channels, False)
@@ -80,36 +79,21 @@ def autoencoder_inputs(
         pair = {"image": str(first), "other": str(last), "sheet": sheet}
         weights = [i / (interpolate_steps - 1) for i in range(interpolate_steps)]
         items = [{**pair, "weight": weight, "name": f"{sheet}/{i:02d}"} for i, weight in enumerate(weights)]
-        return _without_results(items, BETWEEN, output, existing)
+        return _into(items, BETWEEN, output, existing)
     if decode:
-        return _without_results(_latents(Path(str(decode)), skip_bad_files), DECODED, output, existing)
-    names = unfinished(_images(inputs, spatial_dims, output), output, existing, result="reconstruction")
+        return _into(_latents(Path(str(decode)), skip_bad_files), DECODED, output, existing)
+    endings = IMAGE_ENDINGS if spatial_dims == 2 else VOLUME_ENDINGS
+    names = named_inputs(inputs, output, FOLDERS, endings)
+    names = unfinished(names, output, existing, result="reconstruction")
     items = _checked(names, inputs, spatial_dims, channels, skip_bad_files) if names else []
     return [{**item, "folder": RECONSTRUCTIONS, "sheet": ""} for item in items]
-
-
-def _images(inputs: str | Path, dims: int, output: str | Path | None) -> dict[Path, str]:
-    """Every input image and its name."""
-    root = input_root(inputs)
-    wanted = is_image if dims == 2 else is_volume
-    own = [Path(output).resolve() / folder for folder in FOLDERS] if output else []
-    paths = [root] if root.is_file() else list_images(root)
-    found = [p for p in paths if wanted(p) and not any(folder in p.resolve().parents for folder in own)]
-    if not found:
-        kind = "images" if dims == 2 else f"volumes ({', '.join(VOLUME_ENDINGS)}; spatial_dims is 3)"
-        raise DataError(f"input: no {kind} in {root}")
-    return unique_names({path: name_below(path, root) if path != root else stem(path) for path in found})
 
 
 def _checked(names: dict[Path, str], root: Any, dims: int, channels: int, skip_bad_files: bool) -> list[dict]:
     """Items of the images whose headers are fine."""
     problems, items = Problems(), []
     for path, name in names.items():
-        with problems.noted(path):
-            if dims == 2:
-                check_header(path, channels)
-            elif not check_case_files([path], problems):
-                continue
+        if check_image_file(path, dims, channels, problems):
             items.append({"image": str(path), "name": name})
     return problems.good(items, root, skip_bad_files)
 
@@ -127,21 +111,23 @@ def _latents(root: Path, skip_bad_files: bool) -> list[dict]:
     return problems.good(items, root, skip_bad_files)
 
 
-def _without_results(items: list[dict], folder: str, output: str | Path | None, existing: str) -> list[dict]:
-    """The items, with their folder; an image that is there already is refused where `existing` says so.
+def _into(items: list[dict], folder: str, output: str | Path | None, existing: str) -> list[dict]:
+    """The items, with the folder of their results.
 
     A result here hangs on more than its name (weights, seed, the other image), so none is skipped.
+
+    Raises:
+        ConfigError: `existing` is "skip".
+        DataError: `existing` is "error", and one is there.
     """
     if existing == "skip":
         raise ConfigError("existing: 'skip' goes on with reconstructions alone; give 'overwrite' or another output.")
-    there = set[str]()
-    if output and existing != "overwrite":
-        place = Path(output, folder)
-        there = {name_below(path, place) for path in place.rglob("*") if is_image(path)}
-    done = [item for item in items if item["name"] in there]
+    place = Path(output or "", folder)
+    there = {name_below(path, place) for path in place.rglob("*") if is_image(path)} if output else set()
+    done = [item["name"] for item in items if item["name"] in there]
     if done and existing == "error":
         raise DataError(
-            f"{output}: already has {len(done)} of the {len(items)} images in {folder}/, {done[0]['name']} for one. "
-            "Give another output folder, or existing: 'skip' or 'overwrite'."
+            f"{output}: already has {len(done)} of the {len(items)} images in {folder}/, {done[0]} for one. "
+            "Give another output folder, or existing 'overwrite'."
         )
     return [{**item, "folder": folder} for item in items]

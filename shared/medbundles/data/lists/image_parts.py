@@ -19,9 +19,8 @@ from medbundles.data.lists.near_identical import (
 from medbundles.data.lists.split_file import read_split, split_record
 from medbundles.data.lists.splits import check_no_leak, split_by_patient
 from medbundles.data.problems import Problems
-from medbundles.data.reading.case_files import check_case_files
+from medbundles.data.reading.case_files import check_image_file
 from medbundles.data.reading.files import existing_folder, is_volume, list_images, name_below
-from medbundles.data.reading.images import check_header
 from medbundles.data.reading.thumbnails import read_thumbnails
 from medbundles.errors import ConfigError, DataError, in_range, refuse
 from medbundles.rules import EVERYWHERE, Rule, has_rules
@@ -206,11 +205,7 @@ def _images(
     problems, items = Problems(), []
     for path in paths:
         name = f"{folder.name}/{name_below(path, folder)}"
-        with problems.noted(path):
-            if dims == 2:
-                check_header(path, channels)
-            elif not check_case_files([path], problems):
-                continue
+        if check_image_file(path, dims, channels, problems):
             patient = _patient(path, pattern) if pattern else name
             items.append({"image": str(path), "name": name, "patient": patient, "source": folder.name})
     if dims == 2:

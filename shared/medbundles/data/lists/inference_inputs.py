@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import IMAGE_ENDINGS, is_image, is_volume, list_images, name_below, stem
+from medbundles.data.reading.files import IMAGE_ENDINGS, is_volume, list_images, name_below, stem
 from medbundles.data.reading.images import check_header
 from medbundles.data.reading.nifti import read_header
 from medbundles.data.reading.volumes import plane_axis
@@ -47,7 +47,7 @@ def inference_datalist(
         DataError: nothing there, no images, bad files (all listed), or results that are already there.
     """
     check_existing(existing)
-    names = unfinished(_names(inputs, output), output, existing)
+    names = unfinished(named_inputs(inputs, output, OUTPUT_FOLDERS), output, existing)
     problems, items = Problems(), []
     for path, name in names.items():
         with problems.noted(path):
@@ -106,18 +106,30 @@ def input_root(inputs: str | Path) -> Path:
     return root
 
 
-def _names(inputs: str | Path, output: str | Path | None) -> dict[Path, str]:
-    """Every input and its name."""
+def named_inputs(
+    inputs: str | Path, output: str | Path | None, folders: Sequence[str], endings: Sequence[str] = IMAGE_ENDINGS
+) -> dict[Path, str]:
+    """Every input (a file, or all below a folder) and its name, which no other has.
+
+    Args:
+        inputs: see `inference_datalist`.
+        output: folder of the results, which are no inputs; None: there are none.
+        folders: the folders in it that hold them.
+        endings: of the files that count.
+
+    Raises:
+        ConfigError: none is given.
+        DataError: it does not exist, or there is no such file.
+    """
     root = input_root(inputs)
-    if root.is_file():
-        if not is_image(root):
-            raise DataError(f"input: {root} is not an image; the endings are: {', '.join(IMAGE_ENDINGS)}")
-        return {root: stem(root)}
-    own = [Path(output).resolve() / folder for folder in OUTPUT_FOLDERS] if output else []
-    found = [p for p in list_images(root) if not any(folder in p.resolve().parents for folder in own)]
+    own = [Path(output).resolve() / folder for folder in folders] if output else []
+    paths = [root] if root.is_file() else list_images(root)
+    found = [p for p in paths if p.name.lower().endswith(tuple(endings)) and not set(own) & set(p.resolve().parents)]
     if not found:
-        raise DataError(f"input: no images in {root}; the endings are: {', '.join(IMAGE_ENDINGS)}")
-    return unique_names({path: name_below(path, root) for path in found})
+        kind = "image" if endings == IMAGE_ENDINGS else "volume"
+        what = f"{root} is not {'an' if kind == 'image' else 'a'} {kind}" if root.is_file() else f"no {kind}s in {root}"
+        raise DataError(f"input: {what}; the endings are: {', '.join(endings)}")
+    return unique_names({path: stem(path) if path == root else name_below(path, root) for path in found})
 
 
 def unique_names(bare: dict[Path, str]) -> dict[Path, str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from medbundles.data.problems import Problems
+from medbundles.data.reading.images import check_header
 from medbundles.data.reading.nifti import VolumeInfo, read_header
 from medbundles.errors import DataError
 
@@ -82,3 +83,17 @@ def _plausible(path: str | Path) -> VolumeInfo:
 
 def _by(numbers: np.ndarray) -> str:
     return " x ".join(f"{number:.3g}" for number in numbers)
+
+
+def check_image_file(path: str | Path, dims: int, channels: int, problems: Problems) -> bool:
+    """Check the header of a picture (`dims` 2, of so many channels) or of a volume (3), and note what is wrong.
+
+    Returns:
+        Whether all is well.
+    """
+    if dims == 3:
+        return check_case_files([path], problems)
+    count = len(problems)
+    with problems.noted(path):
+        check_header(path, channels)
+    return len(problems) == count
