@@ -12,17 +12,19 @@ from medbundles.atomic_files import replace_atomic, write_json_atomic, write_tex
 from medbundles.data.reading.files import content_id
 from medbundles.data.reading.image_form import ImageForm, volume_info
 from medbundles.data.reading.latents import Latent
-from medbundles.losses.autoencoder import kl_divergence
 from medbundles.metrics.baselines import Baselines
+from medbundles.metrics.latent import Latent as LatentMeasure
 from medbundles.metrics.measures import Reconstruction
 from medbundles.metrics.overlap import with_case_scores
+from medbundles.metrics.scores import score
+from medbundles.metrics.weighted import value_of
 from medbundles.reports.contact_sheet import ContactSheet
 from medbundles.reports.result_writer import ResultWriter
 from medbundles.reports.tables import csv_text
 
 logger = logging.getLogger("medbundles")
-SCORES = ("l1", "mse", "psnr", "ssim", "psnr_bicubic")
-COLUMNS = ("file", "name", *SCORES, "kl", "reconstruction", "latent")
+SCORES = ("l1", "mse", "psnr", "ssim", "psnr_bicubic", "kl")
+COLUMNS = ("file", "name", *SCORES, "reconstruction", "latent")
 
 
 class ReconstructionWriter(ResultWriter):
@@ -86,10 +88,12 @@ class ReconstructionWriter(ResultWriter):
         low, high = form.value_range or (low, high)
         path = Path(batch["folder"][i], f"{name}{form.ending}")
         is_reconstruction = output["label"] is not None
+        columns = self._measured(output, i) if is_reconstruction else {}
         latent = Path("latents", f"{name}.npz") if is_reconstruction and self.latents else None
         if latent:
+            scale = value_of(score("latent_scale", columns), 1)
             mean, std = (output["pred"][key][i].cpu().numpy() for key in ("mean", "sigma"))
-            Latent(mean, std, made.shape[1:], (low, high), form).write(self.output / latent)
+            Latent(mean, std, made.shape[1:], (low, high), form, scale).write(self.output / latent)
         with replace_atomic(self.output / path) as temporary:
             form.write(temporary, made, (low, high))
         self.images += 1
@@ -97,19 +101,19 @@ class ReconstructionWriter(ResultWriter):
             sheet = self.output / path.parts[0] / f"{batch['sheet'][i]}.png"
             self.sheets.setdefault(sheet, ContactSheet()).add(made)
         if is_reconstruction:
-            row = {"file": source, "name": name, **self._scores(output, i), "reconstruction": path.as_posix()}
-            self.add({**row, "latent": latent.as_posix() if latent else None})
+            scores = {measured: float(columns[measured][0]) for measured in SCORES}
+            files = {"reconstruction": path.as_posix(), "latent": latent.as_posix() if latent else None}
+            self.add({"file": source, "name": name, **scores, **files})
 
-    def _scores(self, output: Any, i: int) -> dict[str, float]:
+    def _measured(self, output: Any, i: int) -> dict[str, np.ndarray]:
+        """What is measured of the reconstruction of item `i`, (1,) or (1, L) each."""
         pred = {name: value[i : i + 1] for name, value in output["pred"].items()}
-        one = {"pred": pred, "label": output["label"][i : i + 1]}
-        image = one["label"].float().cpu()
-        bicubic = Baselines(self.factor, pred["mean"].shape[1]).bicubic(image[0])[None]
-        beside = self.measure({"pred": bicubic, "label": image})
-        measured = self.measure(one) | {f"{name}_bicubic": value for name, value in beside.items()}
-        columns = with_case_scores({name: value.cpu().numpy() for name, value in measured.items()})
-        scores = {name: float(columns[name][0]) for name in SCORES}
-        return {**scores, "kl": float(kl_divergence(pred["mean"], pred["sigma"])[0])}
+        image = output["label"][i : i + 1]
+        bicubic = Baselines(self.factor, pred["mean"].shape[1]).bicubic(image[0].float().cpu())[None]
+        beside = self.measure({"pred": bicubic, "label": image.float().cpu()})
+        measured = self.measure({"pred": pred, "label": image}) | LatentMeasure()({"pred": pred})
+        measured |= {f"{name}_bicubic": value for name, value in beside.items()}
+        return with_case_scores({name: value.cpu().numpy() for name, value in measured.items()})
 
     def save(self) -> None:
         """Write the table and the record of all reconstructions."""

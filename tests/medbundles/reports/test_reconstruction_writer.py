@@ -89,6 +89,9 @@ def test_reconstructions_latents_and_a_table_with_the_worst_first(pictures, tmp_
     pair = [np.asarray(Image.open(p), float) for p in (pictures / "sub/deep.tif", out / "reconstructions/sub/deep.tif")]
     difference = (pair[0] - pair[1]) / (pair[0].max() - pair[0].min())
     latent = np.load(out / "latents/sub/deep.npz")
+    # a draw of the latent, divided by its spread: that of the means, and of each number around its mean
+    variance = np.var(latent["mean"].astype(float)) + np.mean(latent["std"].astype(float) ** 2)
+    assert latent["scale_factor"] == pytest.approx(1 / np.sqrt(variance))
     mean, std = latent["mean"].astype(float), latent["std"].astype(float)
     assert float(row["kl"]) == pytest.approx(0.5 * (mean**2 + std**2 - np.log(std**2) - 1).sum(), rel=1e-4)
     assert float(row["l1"]) >= np.abs(difference).mean() - 1e-4  # what is beyond black and white is cut in the file

@@ -33,13 +33,6 @@ def test_a_latent_is_read_as_it_was_written(tmp_path):
     assert (item["size"].tolist(), item["value_range"].tolist()) == ([10, 13], [7.0, 900.0])
 
 
-def test_the_scale_factor_makes_a_draw_of_the_latent_one_wide(tmp_path):
-    latent = a_latent(mean=RNG.normal(5, 3, (2, 3, 4)).astype(np.float32))
-    latent.write(tmp_path / "a.npz")
-    variance = np.var(latent.mean.astype(float)) + 0.25  # of the means, and of each number around its mean
-    assert np.load(tmp_path / "a.npz")["scale_factor"] == pytest.approx(1 / np.sqrt(variance))
-
-
 def changed(path, **changes):
     with np.load(path) as file:
         arrays = {**file, **changes}

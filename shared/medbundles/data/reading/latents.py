@@ -23,6 +23,7 @@ class Latent:
         size: of the image as the network saw it, (H, W) or (X, Y, Z).
         value_range: what 0 and 1 of the image mean.
         form: how the image's file held it.
+        scale_factor: 1 / standard deviation of a draw of this latent, see `medbundles.metrics.latent`; not read again.
     """
 
     mean: np.ndarray
@@ -30,12 +31,7 @@ class Latent:
     size: tuple[int, ...]
     value_range: tuple[float, float]
     form: ImageForm
-
-    @property
-    def scale_factor(self) -> float:
-        """1 / standard deviation of a draw of this latent (Rombach et al. 2022, appendix G, for one image)."""
-        variance = float(self.mean.var(dtype=np.float64) + np.square(self.std, dtype=np.float64).mean())
-        return variance**-0.5
+    scale_factor: float = float("nan")
 
     def write(self, path: str | Path) -> None:
         """Write it as .npz (mean, std, scale_factor, size, value_range, and the form), whole or not at all."""
