@@ -122,6 +122,36 @@ def refusal(workflow: ConfigWorkflow) -> str:
     return readable(error.value) or ""
 
 
+OTHER = {
+    "_target_": "AutoencoderKL",
+    **{"spatial_dims": 2, "in_channels": 1, "out_channels": 1, "latent_channels": 4, "channels": [8, 8, 8]},
+    **{"num_res_blocks": 1, "norm_num_groups": 4, "norm_eps": 1e-6, "attention_levels": [False] * 3},
+    **{"with_encoder_nonlocal_attn": False, "with_decoder_nonlocal_attn": False, "include_fc": True},
+}
+MISFITS: list[tuple[Case, dict[str, Any], str]] = [
+    (BRAIN, {"loss": {"_target_": "torch.nn.L1Loss"}}, "loss: L1Loss does not take what the network gives, {seg: "),
+    (
+        GLIOMA,
+        {"loss": {"_target_": "torch.nn.BCEWithLogitsLoss"}, **PLAIN},
+        "loss: BCEWithLogitsLoss does not take what the network gives, (2, 2), with the target (2,): ValueError in",
+    ),
+    (DENTAL, {"loss": {"_target_": "torch.nn.L1Loss"}}, "L1Loss does not take what the network gives, {reconstruction"),
+    (DENTAL, {"network_def": OTHER}, "network_def: AutoencoderKL has no padded, factor; use medbundles.networks.Autoe"),
+    (
+        DENTAL,
+        {"network_def": {"_target_": "AutoencoderKL", "spatial_dims": 2}},
+        "trained#network_def#in_channels, data#channels, preprocessing#transforms#0#channels: refer(s) to "
+        "'network_def#in_channels', which is not there",
+    ),
+]
+
+
+@pytest.mark.parametrize(("case", "overlay", "message"), MISFITS, ids=lambda x: str(x)[:60])
+def test_what_does_not_fit_is_named(case, overlay, message, bench_of, tmp_path):
+    with quick():
+        assert message in refusal(started(bench_of(case), overlay, tmp_path))
+
+
 def test_a_metric_that_is_not_measured_cannot_be_followed(bench_of, tmp_path):
     workflow = started(bench_of(GLIOMA), {"scheduler#monitor": "val_dice"}, tmp_path)
     assert "scheduler#monitor: 'val_dice' is no metric; validate#metrics has: val_acc" in refusal(workflow)

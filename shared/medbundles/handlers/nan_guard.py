@@ -1,15 +1,22 @@
-"""Stops a run at the first loss that is not a number."""
+"""Stops a run whose loss does not fit the network, and at the first loss that is not a number."""
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from ignite.engine import Engine
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 
-from medbundles.errors import MedbundlesError
+from medbundles.errors import ConfigError, MedbundlesError
 
 
 class NanGuard:
     """Stops before the weights are changed, and names the iteration, the batch's files and what to try.
+
+    On the first batch the loss is tried once more than needed: one of someone else's that does not take what the
+    network gives is then an error that says so, with the shapes, instead of a stack trace.
 
     Ignite's TerminateOnNan is not used: it cannot stand in a config's handlers (it has no `attach`), and it ends the
     run as if it had succeeded.
@@ -19,7 +26,27 @@ class NanGuard:
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer; LOSS_COMPLETED comes before the backward pass."""
+        self.is_tried = False
+        engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self.try_loss)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self)
+
+    def try_loss(self, engine: SupervisedTrainer) -> None:
+        """Refuse a loss that does not work on the first batch."""
+        if self.is_tried:
+            return
+        self.is_tried = True
+        pred, target = engine.state.output["pred"], engine.state.output["label"]
+        try:
+            with torch.no_grad(), torch.random.fork_rng():  # a loss may draw numbers: the training draws its own
+                engine.loss_function(pred, target).mean()
+        except (MedbundlesError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # whatever a loss raises that does not take these
+            *_, where = traceback.extract_tb(error.__traceback__)
+            raise ConfigError(
+                f"loss: {type(engine.loss_function).__name__} does not take what the network gives, {shapes(pred)}, "
+                f"with the target {shapes(target)}: {type(error).__name__} in {where.filename}:{where.lineno}: {error}"
+            ) from error
 
     def __call__(self, engine: SupervisedTrainer) -> None:
         loss = engine.state.output["loss"].detach()
@@ -32,3 +59,19 @@ class NanGuard:
             f"Its batch: {', '.join(map(str, files)) or 'unknown'}. The last good checkpoint is kept. "
             "Try a lower lr, grad_clip 1.0, amp False, and `python -m tools check-data` on the data."
         )
+
+
+def shapes(value: Any) -> str:
+    """What a network or a batch gives, for a message: the shape of a tensor, entries of a dict or tuple, or the type.
+
+    Example:
+        >>> shapes({"seg": torch.zeros(2, 1, 8, 8), "cls": torch.zeros(2, 2)})
+        '{seg: (2, 1, 8, 8), cls: (2, 2)}'
+    """
+    if isinstance(value, torch.Tensor):
+        return str(tuple(value.shape))
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {shapes(entry)}" for name, entry in value.items()) + "}"
+    if isinstance(value, (tuple, list)):
+        return f"a {type(value).__name__} of " + " and ".join(map(shapes, value))
+    return type(value).__name__

@@ -45,7 +45,8 @@ class Baselines:
 
     Example::
 
-        {"_target_": "medbundles.metrics.Baselines", "factor": "$@network_def.factor",
+        {"_target_": "medbundles.metrics.Baselines",
+         "factor": {"_target_": "medbundles.networks.latent_factor", "network": "@network_def"},
          "latent_channels": "@network_def#latent_channels", "dataset": "@train#dataset"}
     """
 

@@ -1,6 +1,6 @@
 """Networks, and how their weights are loaded and laid out."""
 
-from medbundles.networks.autoencoder import Autoencoder
+from medbundles.networks.autoencoder import Autoencoder, latent_factor
 from medbundles.networks.bare import bare_network
 from medbundles.networks.grading_resnet import GradingResNet
 from medbundles.networks.loading import load_weights, read_weights

@@ -6,8 +6,9 @@ from functools import partial
 
 import torch
 from monai.networks.nets import AutoencoderKL
+from torch import nn
 
-from medbundles.errors import refuse
+from medbundles.errors import ConfigError, refuse
 from medbundles.networks.padding import cropped, padded
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 
@@ -68,6 +69,21 @@ def _fits(name: str, patch: Sequence[int] | None, dims: int, channels: Sequence[
             f"({len(channels)} levels)."
         )
     return None
+
+
+def latent_factor(network: nn.Module) -> int:
+    """How many times an autoencoder shrinks each side of an image.
+
+    Raises:
+        ConfigError: the network has not what inferers and baselines use of an `Autoencoder`.
+    """
+    missing = [name for name in ("encode", "decode", "padded", "factor") if not hasattr(network, name)]
+    if missing:
+        raise ConfigError(
+            f"network_def: {type(network).__name__} has no {', '.join(missing)}; use medbundles.networks.Autoencoder, "
+            "which is MONAI's AutoencoderKL, or a class that has all of its encode, decode, padded and factor."
+        )
+    return int(network.factor)  # type: ignore[arg-type]
 
 
 @has_rules(

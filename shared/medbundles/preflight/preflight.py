@@ -14,6 +14,7 @@ from medbundles.preflight.rules import broken_rules
 from medbundles.preflight.schema import WORDS, Setting, check_value, metric_names, off_advice, read_settings
 from medbundles.preflight.workflow import (
     bundle_configs,
+    dangling_references,
     foreign_components,
     idle_ids,
     ids,
@@ -60,6 +61,7 @@ class Preflight:
         refuse(idle_ids(config, [k.id for k in every if k.id in other - own], own, known))
         refuse(_belong_elsewhere(settings, workflow))
         refuse(lost_ids(config, [k.id for k in every if k.id in own], known))
+        refuse(dangling_references(config))
         refuse(_texts_that_mean_values(config, known, settings))
         values: dict[str, Any] = {}
         # what follows another setting ("@epochs") is wrong only because that one is: the setting itself is named first

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydoc import locate
 from typing import Any
 
-from monai.bundle import ComponentLocator, ConfigComponent, ConfigWorkflow
+from monai.bundle import ComponentLocator, ConfigComponent, ConfigWorkflow, ReferenceResolver
 
 from medbundles.errors import ConfigError, first_few
 
@@ -175,6 +175,22 @@ def lost_ids(config: dict[str, Any], settings: Iterable[str], known: dict[str, l
         f"{name}: was replaced as a whole and now lacks {first_few(missing, 4)}. "
         f"Give its ids one by one, as in --{missing[0]} VALUE."
         for name, missing in lost.items()
+    ]
+
+
+def dangling_references(config: dict[str, Any]) -> list[str]:
+    """One line for each id that something refers to and that is not there, such as an argument that a component of
+    someone else's was not given."""
+    there = dict(ids(config))
+    missing: dict[str, list[str]] = {}
+    for name, value in there.items():
+        for reference in ReferenceResolver.match_refs_pattern(value) if isinstance(value, str) else ():
+            wanted = reference.replace("::", "#")
+            if wanted not in there:
+                missing.setdefault(wanted, []).append(name)
+    return [
+        f"{first_few(names, 3)}: refer(s) to {wanted!r}, which is not there; give it, or correct the name."
+        for wanted, names in missing.items()
     ]
 
 

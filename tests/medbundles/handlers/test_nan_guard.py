@@ -1,12 +1,27 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from monai.engines import SupervisedTrainer
 from torch import nn
 
-from medbundles.errors import MedbundlesError
+from medbundles.errors import ConfigError, MedbundlesError
 from medbundles.handlers import NanGuard
+
+
+def trained(network: nn.Module, batches: list[dict], loss: Any) -> None:
+    SupervisedTrainer(
+        device=torch.device("cpu"),
+        max_epochs=2,
+        train_data_loader=batches,
+        network=network,
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.0),
+        loss_function=loss,
+        decollate=False,
+        train_handlers=[NanGuard()],
+    ).run()
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -16,20 +31,48 @@ def test_it_stops_before_the_weights_change_and_names_the_batch(bad):
         network.weight.fill_(1.0)
     batches = [{"image": torch.full((2, 1), v), "label": torch.ones(2, 1), "image_path": [f"{v}a", f"{v}b"]}
                for v in (0.0, bad, 0.0)]  # fmt: skip
-    trainer = SupervisedTrainer(
-        device=torch.device("cpu"),
-        max_epochs=2,
-        train_data_loader=batches,
-        network=network,
-        optimizer=torch.optim.SGD(network.parameters(), lr=0.0),
-        loss_function=lambda pred, label: (pred - label).abs().mean(),
-        decollate=False,
-        train_handlers=[NanGuard()],
-    )
     with pytest.raises(MedbundlesError) as caught:
-        trainer.run()
+        trained(network, batches, lambda pred, label: (pred - label).abs().mean())
     message = str(caught.value)
     assert message.startswith(f"the loss is {bad} in epoch 1, iteration 2. Its batch: {bad}a, {bad}b.")
     assert "Try a lower lr" in message
     assert torch.isfinite(network.weight).all()
     assert network.weight.grad is None or torch.isfinite(network.weight.grad).all()
+
+
+class Draws(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.drawn: list[float] = []
+
+    def forward(self, pred: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            self.drawn.append(torch.rand(()).item())
+        else:
+            torch.rand(7)
+        return (pred - label).abs().mean()
+
+
+def test_trying_the_loss_takes_no_random_number_from_the_training():
+    batch, loss = {"image": torch.zeros(2, 1), "label": torch.ones(2, 1)}, Draws()
+    network = nn.Linear(1, 1)
+    torch.manual_seed(5)
+    trained(network, [batch, batch], loss)
+    torch.manual_seed(5)
+    assert loss.drawn == [torch.rand(()).item() for _ in range(4)]
+
+
+def test_a_loss_that_does_not_take_what_the_network_gives_is_named_with_the_shapes_and_the_place():
+    class TwoTasks(nn.Linear):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"seg": super().forward(x), "cls": x}
+
+    batch = {"image": torch.zeros(2, 1), "label": torch.ones(2, 1)}
+    with pytest.raises(ConfigError) as caught:
+        trained(TwoTasks(1, 3), [batch], nn.L1Loss())
+    message = str(caught.value)
+    assert message.startswith(
+        "loss: L1Loss does not take what the network gives, {seg: (2, 3), cls: (2, 1)}, with the target (2, 1): "
+        "AttributeError in "
+    )
+    assert "functional.py:" in message

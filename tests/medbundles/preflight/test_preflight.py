@@ -106,7 +106,7 @@ REFUSED = [
     ({"experiment#name": "a/b"}, "experiment#name: 'a/b' is not allowed"),
     ({"experiment#name": ".."}, "experiment#name: '..' is not allowed"),
     ({"dataset_dir": "/scans#1"}, "dataset_dir: '/scans::1' is what MONAI makes of a text with '#'."),
-    ({"lr": "@learning"}, "lr: '@learning' cannot be worked out"),
+    ({"lr": "@learning"}, "lr: refer(s) to 'learning', which is not there; give it, or correct"),
     ({"lr": "$1/0"}, "lr: '$1/0' cannot be worked out: ZeroDivisionError: division by zero"),
     ({"mixing#brats_ratio": 0.5}, "add up to 1.2; they must add up to 1."),
     ({"early_stopping#patience": 2, "val_interval": 3}, "2 epochs are less than one validation (val_interval 3)"),
