@@ -140,6 +140,12 @@ def test_defaults_are_allowed(case, defaults):
         assert not wrong + [line for setting in settings if (line := check_value(setting, values[setting.id]))]
 
 
+def test_only_descriptions_and_notes_may_be_empty(case):
+    """An empty path was taken for "not given": inference ran with random weights."""
+    may = {name for name, setting in case.settings.items() if check_value(setting, "") is None}
+    assert {name.rpartition("#")[2] for name in may} == {"description", "notes"}
+
+
 @pytest.mark.parametrize("file", ["train", "evaluate", "inference"])
 def test_no_setting_is_undocumented(case, file):
     """A plain value at the top, or in a group with a setting, that stands for itself and not for another id."""

@@ -27,6 +27,7 @@ class Setting:
             Beside the standard keywords it may hold `trained` (weights depend on it), `resume: "free"` (may change when
             a run is resumed), `workflows` (the only ones that use it), `path` (workflows that need the path, and the
             command that makes it), and `metric` (a text is the name of a metric in the config's `validate#metrics`).
+            A text may be empty only where there is a `minLength`.
     """
 
     id: str
@@ -154,6 +155,8 @@ def check_value(setting: Setting, value: Any) -> str | None:
             f"{setting.id}: {value!r} is what MONAI makes of a text with '#'. "
             "A '#' cannot be passed: rename the file or folder."
         )
+    if _is_empty(value) and "minLength" not in setting.schema:
+        return f"{setting.id}: a text is empty; allowed: {setting.allowed()}. ({setting.schema['description']})"
     if not _validator(setting.schema).is_valid(value):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if is_number and _validator(setting.schema).is_valid(str(value)):
@@ -162,6 +165,11 @@ def check_value(setting: Setting, value: Any) -> str | None:
             f"{setting.id}: {value!r} is not allowed; allowed: {setting.allowed()}. ({setting.schema['description']})"
         )
     return None
+
+
+def _is_empty(value: Any) -> bool:
+    """Whether it is a text without a sign, or a list with one: taken for "not given", it would be silently ignored."""
+    return not value.strip() if isinstance(value, str) else isinstance(value, list) and any(map(_is_empty, value))
 
 
 def off_advice(setting: Setting) -> str:
