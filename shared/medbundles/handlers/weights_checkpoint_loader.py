@@ -35,7 +35,7 @@ def trained_with(path: Path) -> tuple[dict[str, Any], str]:
 
 @dataclass(eq=False)
 class WeightsCheckpointLoader:
-    """Loads `checkpoint` when the evaluator starts and says which run the weights come from.
+    """Loads `checkpoint`, every tensor of the network, when the evaluator starts, and says of which run it is.
 
     The name holds "CheckpointLoader" because a federated client disables handlers by that. Decision thresholds that
     are "auto" get the values that were chosen on the validation set and stored with the weights.
@@ -48,8 +48,8 @@ class WeightsCheckpointLoader:
         config: name of the config file for the advice in messages, such as configs/inference.json.
 
     Raises:
-        CheckpointError: there is no such file (with the command that makes one), it is damaged, or the weights belong
-            to other settings (with the command that uses theirs).
+        CheckpointError: there is no such file (with the command that makes one), it is damaged, it lacks a tensor of
+            the network, or the weights belong to other settings (with the command that uses theirs).
     """
 
     phase = "load"
@@ -75,7 +75,7 @@ class WeightsCheckpointLoader:
             raise CheckpointError(f"checkpoint: {path} does not exist: there are no weights yet. {self.made_by}")
         settings, source = trained_with(path)
         self._compare(settings, path)
-        load_weights(bare_network(engine.network), path)
+        load_weights(bare_network(engine.network), path, min_share=1)
         for name, value in settings.items():
             if self.trained.get(name) == AUTO and hasattr(self.postprocessing, name):
                 setattr(self.postprocessing, name, value)

@@ -96,6 +96,19 @@ def test_nothing_is_loaded_without_a_file_to_load():
     assert start(None) == 0.0
 
 
+def test_a_single_missing_tensor_is_refused(tmp_path):
+    """Of a large network one is less than a hundredth; its output layer would then stay random."""
+    network = nn.Sequential(*[nn.Linear(1, 1) for _ in range(100)])
+    weights = network.state_dict()
+    del weights["99.weight"]
+    torch.save(weights, tmp_path / "weights.pt")
+    engine = Engine(lambda *_: None)
+    engine.network = network
+    WeightsCheckpointLoader(str(tmp_path / "weights.pt"), {}).attach(engine)
+    with pytest.raises(CheckpointError, match=r"199 of 200 tensors .* 100% must. Not matching: 99.weight \(missing\)"):
+        engine.run([0])
+
+
 def test_a_damaged_file_is_refused(best):
     best.write_bytes(best.read_bytes()[:200])
     with pytest.raises(CheckpointError, match="broken"):
