@@ -94,6 +94,7 @@ REFUSED = [
     ({"lr": "abc"}, "lr: 'abc' is not allowed; allowed: number above 0."),
     ({"lr": float("nan")}, "lr: nan is not allowed"),
     ({"lr": {"_target_": "a.b"}}, "lr: is a value, not a group; allowed: number above 0."),
+    ({"seed": "abc"}, "seed: 'abc' is not allowed; allowed: integer at least 0."),
     ({"epochs": 2.5}, "epochs: 2.5 is not allowed; allowed: integer at least 1."),
     ({"epochs": True}, "epochs: True is not allowed"),
     ({"image_size": (256, 256)}, "image_size: (256, 256) is not allowed; allowed: integer at least 16."),
