@@ -82,7 +82,8 @@ def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str
     """One line for each id of the merged config that no file of the bundle has, with the nearest that it has.
 
     Below the components that the bundle does not know any id may stand (see `foreign_components`), and a component may
-    be given any argument that it has. A plain value in the place of a group (`--wandb False`) gets a line, too.
+    be given any argument that it has, and MONAI's own keys (`_disabled_`, `_mode_` ...). A plain value in the place of
+    a group (`--wandb False`) gets a line, too.
     """
     lines, there, foreign = [], dict(ids(config)), foreign_components(config, known)
     free = foreign
@@ -94,7 +95,8 @@ def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str
             near = difflib.get_close_matches(argument, takes, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it has: {', '.join(sorted(takes))}."
             lines.append(f"{group}: {there[group]['_target_']} has no argument {argument!r}{hint}")
-        if f"{name}#".startswith(free) or name.split("#")[0] in HOST_IDS:
+        is_monais = argument in ConfigComponent.non_arg_keys and "_target_" in (there.get(group) or {})
+        if is_monais or f"{name}#".startswith(free) or name.split("#")[0] in HOST_IDS:
             continue
         if name not in known and (name in NEVER_GIVEN or argument not in takes):
             lines.append(f"unknown id {name!r}{_nearest(name, [*known, *(f'{group}#{a}' for a in takes)])}")

@@ -77,6 +77,8 @@ def accepted(workflow):
 REFUSED = [
     ({"batchsize": 4}, "unknown id 'batchsize'; did you mean 'batch_size'?"),
     ({"early_stopping#patiense": 4}, "unknown id 'early_stopping#patiense'; did you mean 'early_stopping#patience'?"),
+    ({"train#handlers#0#_disable_": True}, "unknown id 'train#handlers#0#_disable_'"),
+    ({"train#_disabled_": True}, "unknown id 'train#_disabled_'"),
     ({"train#dataloader#num_worker": 1}, "unknown id 'train#dataloader#num_worker'; did you mean"),
     ({"preprocessing#transforms#0#chanels": 1}, "did you mean 'preprocessing#transforms#0#channels'?"),
     ({"wandb": False}, "wandb: is a group of ids, not a value; give one of them, such as wandb#enabled."),
@@ -176,6 +178,7 @@ ACCEPTED = [
     {"kaggle_train_dir": False, "kaggle_val_dir": False},
     {"experiment#name": "2024"},
     {"optimizer#betas": (0.9, 0.99)},
+    {"train#handlers#0#_disabled_": True, "loss#_desc_": "as in the paper", "loss#_mode_": "default"},
     {"mask_threshold": 0.5},
     {"early_stopping#monitor": "val_loss", "early_stopping#mode": "min"},
     {"optimizer": {"_target_": "torch.optim.SGD", "params": "$@network.parameters()", "lr": "@lr"}},
