@@ -1,7 +1,9 @@
 """Copies the best weights of a finished run to the bundle's models folder."""
 
+import json
 import logging
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +11,25 @@ import torch
 from ignite.engine import Engine, Events
 
 from medbundles.atomic_files import replace_atomic, write_json_atomic
+from medbundles.data.reading.files import content_id
 from medbundles.handlers.resume import how_finished
 from medbundles.handlers.run import run_of
 from medbundles.ranks import is_rank_0
 from medbundles.runs.checkpoints import load_checkpoint
 
 logger = logging.getLogger("medbundles")
+PUBLISHED = (
+    "model.pt",
+    "trained.json",
+    "model.json",
+)  # in the order of writing; the last names the first's content
 
 
 class Publish:
     """Writes models/model.pt (a plain state dict), model.json (where it comes from) and trained.json (its settings).
+
+    What was published before is kept in models/earlier/<its run>_epoch_<its epoch>/, and can be used from there. The
+    three belong together: model.json holds the checksum of model.pt, so that a publishing that was killed is noticed.
 
     The live network is not touched. A run that was ended before its last epoch, other than by early stopping, publishes
     nothing.
@@ -56,11 +67,14 @@ class Publish:
             return
         checkpoint = load_checkpoint(best)
         folder = Path(self.models_dir)
+        kept = keep_earlier(folder, (checkpoint["run"], checkpoint["epoch"]))
         with replace_atomic(folder / "model.pt") as temporary:
             torch.save(checkpoint["network"], temporary)
         write_json_atomic(folder / "trained.json", checkpoint["trained"])
-        write_json_atomic(folder / "model.json", self.about(checkpoint, directory.path))
-        logger.info("published the weights of epoch %d as %s", checkpoint["epoch"], folder / "model.pt")
+        about = self.about(checkpoint, directory.path) | {"model_id": content_id(folder / "model.pt")}
+        write_json_atomic(folder / "model.json", about)
+        replaced = f"; what was there is kept in {kept}" if kept else ""
+        logger.info("published the weights of epoch %d as %s%s", checkpoint["epoch"], folder / "model.pt", replaced)
 
     def about(self, checkpoint: dict[str, Any], directory: Path) -> dict[str, Any]:
         """What model.json holds."""
@@ -74,3 +88,30 @@ class Publish:
             "data_fingerprint": checkpoint["data"],
             "data_license": Path(self.data_license).read_text(encoding="utf-8") if is_file else self.data_license,
         }
+
+
+def keep_earlier(folder: Path, new: tuple[str, int]) -> Path | None:
+    """Copy a published model to a folder of its own below `folder`.
+
+    Args:
+        folder: that of model.pt.
+        new: run and epoch of what takes its place.
+
+    Returns:
+        Where the copy is; None where nothing is published, or the same.
+    """
+    if not (folder / "model.pt").is_file():
+        return None
+    try:
+        about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        there = (str(about["run"]), about["epoch"])
+    except (OSError, ValueError, LookupError, TypeError):  # not written by us, or broken
+        there = (content_id(folder / "model.pt").replace(":", "_"), 0)
+    if there == new:
+        return None
+    kept = folder / "earlier" / f"{Path(there[0]).name}_epoch_{there[1]}"
+    for file in (folder / name for name in PUBLISHED):
+        if file.is_file():
+            with replace_atomic(kept / file.name) as temporary:
+                shutil.copyfile(file, temporary)
+    return kept

@@ -8,6 +8,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+from medbundles.data.reading.files import content_id
 from medbundles.errors import CheckpointError
 from medbundles.handlers.phases import check_order
 from medbundles.networks import bare_network, load_weights
@@ -25,6 +26,11 @@ def trained_with(path: Path) -> tuple[dict[str, Any], str]:
     beside = [path.with_name(name) for name in ("trained.json", "model.json")]
     if path.name == "model.pt" and all(file.is_file() for file in beside):
         trained, about = (json.loads(file.read_text(encoding="utf-8")) for file in beside)
+        if about.get("model_id", content_id(path)) != content_id(path):  # older ones have none
+            raise CheckpointError(
+                f"{path}: is not the file that {beside[1]} describes: publishing was broken off, or a file was "
+                f"exchanged. Give the weights of the run itself, checkpoints/best.pt in {about['run_directory']}."
+            )
         return trained, f"run {about['run']}, epoch {about['epoch']}"
     try:
         checkpoint = load_checkpoint(path)

@@ -8,9 +8,13 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
+from medbundles.atomic_files import write_json_atomic
+from medbundles.data.reading.files import content_id
+from medbundles.errors import CheckpointError
 from medbundles.handlers import Publish, publish
+from medbundles.handlers.weights_checkpoint_loader import trained_with
 from medbundles.runs import RunDirectory
-from medbundles.runs.checkpoints import save_checkpoint
+from medbundles.runs.checkpoints import load_checkpoint, save_checkpoint
 from tests.medbundles.handlers.sharing import share
 
 
@@ -56,6 +60,7 @@ def test_the_best_weights_their_origin_and_their_settings_are_published(run_dir,
         "data": {"train_dir": "/d/train", "kaggle_train_dir": False},
         "data_fingerprint": {"training": "abc"},
         "data_license": "research only",
+        "model_id": content_id(tmp_path / "models/model.pt"),
     }
     assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["model.json", "model.pt", "trained.json"]
 
@@ -98,3 +103,58 @@ def test_a_run_that_a_time_limit_ended_publishes_nothing(run_dir, tmp_path, capl
         engine.run([0], max_epochs=3)
         assert "the run is not finished" in caplog.text
     assert not (tmp_path / "models").exists()
+
+
+def another_run(tmp_path, run_dir, epoch):
+    """A run of a later epoch, with other weights."""
+    directory = RunDirectory(str(tmp_path / "runs"), f"exp_{epoch}")
+    directory.start()
+    content = load_checkpoint(run_dir.folder("checkpoints") / "best.pt") | {"run": f"run_{epoch}", "epoch": epoch}
+    content["network"] = {name: value + epoch for name, value in run_dir.weights.items()}
+    save_checkpoint(directory.folder("checkpoints") / "best.pt", content)
+    return directory
+
+
+def test_what_was_published_before_is_kept_and_can_be_used(run_dir, tmp_path, caplog):
+    end(run_dir, tmp_path / "models")
+    end(run_dir, tmp_path / "models")  # the same again: nothing to keep
+    assert not (tmp_path / "models/earlier").exists()
+    before = (tmp_path / "models/model.pt").read_bytes()
+    with caplog.at_level(logging.INFO, "medbundles"):
+        for epoch in (7, 8):
+            end(another_run(tmp_path, run_dir, epoch), tmp_path / "models")
+    kept = tmp_path / "models/earlier" / f"{run_dir.path.name}_epoch_4"
+    assert f"what was there is kept in {kept}" in caplog.text
+    assert (kept / "model.pt").read_bytes() == before
+    assert trained_with(kept / "model.pt") == (
+        {"image_size": 8, "mask_threshold": 0.4}, f"run {run_dir.path.name}, epoch 4"
+    )  # fmt: skip
+    assert trained_with(tmp_path / "models/model.pt")[1] == "run run_8, epoch 8"
+    assert len(list((tmp_path / "models/earlier").iterdir())) == 2
+
+
+def test_weights_without_a_description_are_kept_too(run_dir, tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/model.pt").write_bytes(b"somebody's")
+    end(run_dir, tmp_path / "models")
+    [kept] = (tmp_path / "models/earlier").glob("sha256_*/*")
+    assert kept.read_bytes() == b"somebody's"
+
+
+@pytest.mark.parametrize("written", [1, 2])
+def test_a_publishing_that_was_killed_is_noticed(run_dir, tmp_path, monkeypatch, written):
+    end(run_dir, tmp_path / "models")
+    done = []
+
+    def killed(*args):
+        if len(done) == written - 1:
+            raise KeyboardInterrupt
+        done.append(write_json_atomic(*args))
+
+    monkeypatch.setattr(publish, "write_json_atomic", killed)
+    with pytest.raises(KeyboardInterrupt):
+        end(another_run(tmp_path, run_dir, 7), tmp_path / "models")
+    with pytest.raises(
+        CheckpointError, match=r"is not the file that .*model.json describes: publishing was broken off"
+    ):
+        trained_with(tmp_path / "models/model.pt")
