@@ -113,7 +113,8 @@ def test_a_metric_of_ones_own_may_be_followed(bench_of, tmp_path):
 
 def test_another_loss_needs_the_networks_scale(bench_of, tmp_path):
     overlay = {"loss": {"_target_": "torch.nn.CrossEntropyLoss"}}
-    assert "logit_scale: refer(s) to 'loss#s', which is not there" in refusal(started(bench_of(GLIOMA), overlay, tmp_path))
+    message = refusal(started(bench_of(GLIOMA), overlay, tmp_path))
+    assert "logit_scale: refer(s) to 'loss#s', which is not there" in message
 
 
 def refusal(workflow: ConfigWorkflow) -> str:
