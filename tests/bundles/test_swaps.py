@@ -114,7 +114,7 @@ def test_a_metric_of_ones_own_may_be_followed(bench_of, tmp_path):
 def test_another_loss_needs_the_networks_scale(bench_of, tmp_path):
     overlay = {"loss": {"_target_": "torch.nn.CrossEntropyLoss"}}
     message = refusal(started(bench_of(GLIOMA), overlay, tmp_path))
-    assert "logit_scale: refer(s) to 'loss#s', which is not there" in message
+    assert "unknown id 'loss#s', referred to by logit_scale" in message
 
 
 def refusal(workflow: ConfigWorkflow) -> str:
@@ -141,8 +141,7 @@ MISFITS: list[tuple[Case, dict[str, Any], str]] = [
     (
         DENTAL,
         {"network_def": {"_target_": "AutoencoderKL", "spatial_dims": 2}},
-        "trained#network_def#in_channels, data#channels, preprocessing#transforms#0#channels: refer(s) to "
-        "'network_def#in_channels', which is not there",
+        "unknown id 'network_def#in_channels', referred to by trained#network_def#in_channels, data#channels, prepro",
     ),
 ]
 

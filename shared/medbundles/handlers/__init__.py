@@ -12,9 +12,9 @@ from medbundles.handlers.initial_weights import InitialWeights
 from medbundles.handlers.interrupts import Interrupts
 from medbundles.handlers.latent_warning import LatentWarning
 from medbundles.handlers.listed_output import ListedOutput
+from medbundles.handlers.loss_guard import LossGuard
 from medbundles.handlers.lr_schedule import LrSchedule
 from medbundles.handlers.monitor import Monitor
-from medbundles.handlers.nan_guard import NanGuard
 from medbundles.handlers.on_event import OnEvent
 from medbundles.handlers.precise_batch_norm import PreciseBatchNorm
 from medbundles.handlers.pretrained_backbone import PretrainedBackbone

@@ -18,11 +18,7 @@ from medbundles.ranks import is_rank_0
 from medbundles.runs.checkpoints import load_checkpoint
 
 logger = logging.getLogger("medbundles")
-PUBLISHED = (
-    "model.pt",
-    "trained.json",
-    "model.json",
-)  # in the order of writing; the last names the first's content
+PUBLISHED = ("model.pt", "trained.json", "model.json")
 
 
 class Publish:

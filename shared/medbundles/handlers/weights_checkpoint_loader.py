@@ -26,7 +26,7 @@ def trained_with(path: Path) -> tuple[dict[str, Any], str]:
     beside = [path.with_name(name) for name in ("trained.json", "model.json")]
     if path.name == "model.pt" and all(file.is_file() for file in beside):
         trained, about = (json.loads(file.read_text(encoding="utf-8")) for file in beside)
-        if about.get("model_id", content_id(path)) != content_id(path):  # older ones have none
+        if "model_id" in about and about["model_id"] != content_id(path):  # those of 0.1.0 have none
             raise CheckpointError(
                 f"{path}: is not the file that {beside[1]} describes: publishing was broken off, or a file was "
                 f"exchanged. Give the weights of the run itself, checkpoints/best.pt in {about['run_directory']}."
@@ -41,7 +41,9 @@ def trained_with(path: Path) -> tuple[dict[str, Any], str]:
 
 @dataclass(eq=False)
 class WeightsCheckpointLoader:
-    """Loads `checkpoint`, every tensor of the network, when the evaluator starts, and says of which run it is.
+    """Loads `checkpoint` when the evaluator starts and says which run the weights come from.
+
+    Every tensor of the network must be in the file: for an evaluation a part of the weights is of no use.
 
     The name holds "CheckpointLoader" because a federated client disables handlers by that. Decision thresholds that
     are "auto" get the values that were chosen on the validation set and stored with the weights.

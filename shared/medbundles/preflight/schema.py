@@ -169,7 +169,9 @@ def check_value(setting: Setting, value: Any) -> str | None:
 
 def _is_empty(value: Any) -> bool:
     """Whether it is a text without a sign, or a list with one: taken for "not given", it would be silently ignored."""
-    return not value.strip() if isinstance(value, str) else isinstance(value, list) and any(map(_is_empty, value))
+    if isinstance(value, str):
+        return not value.strip()
+    return isinstance(value, (list, tuple)) and any(map(_is_empty, value))
 
 
 def off_advice(setting: Setting) -> str:

@@ -16,6 +16,7 @@ from medbundles.errors import ConfigError, first_few
 
 # ids that MONAI's tracking and federated client add, and what it keeps in the parser itself
 HOST_IDS = {"_meta_", "run_name", "experiment_name", "tracking_uri", "save_execute_config", "is_not_rank0"}
+MONAIS = ConfigComponent.non_arg_keys - {"_target_"}  # what MONAI itself reads of a component
 NEVER_GIVEN = {"validate#dataset#augmentation"}  # what is measured are the images themselves
 
 
@@ -95,7 +96,7 @@ def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str
             near = difflib.get_close_matches(argument, takes, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; it has: {', '.join(sorted(takes))}."
             lines.append(f"{group}: {there[group]['_target_']} has no argument {argument!r}{hint}")
-        is_monais = argument in ConfigComponent.non_arg_keys and "_target_" in (there.get(group) or {})
+        is_monais = argument in MONAIS and "_target_" in there[group]
         if is_monais or f"{name}#".startswith(free) or name.split("#")[0] in HOST_IDS:
             continue
         if name not in known and (name in NEVER_GIVEN or argument not in takes):
@@ -181,17 +182,16 @@ def lost_ids(config: dict[str, Any], settings: Iterable[str], known: dict[str, l
 
 
 def dangling_references(config: dict[str, Any]) -> list[str]:
-    """One line for each id that something refers to and that is not there, such as an argument that a component of
-    someone else's was not given."""
+    """One line for each id that is referred to and not there, such as an argument that another component lacks."""
     there = dict(ids(config))
     missing: dict[str, list[str]] = {}
     for name, value in there.items():
         for reference in ReferenceResolver.match_refs_pattern(value) if isinstance(value, str) else ():
             wanted = reference.replace("::", "#")
-            if wanted not in there:
+            if wanted not in there and not wanted.startswith("_meta_"):
                 missing.setdefault(wanted, []).append(name)
     return [
-        f"{first_few(names, 3)}: refer(s) to {wanted!r}, which is not there; give it, or correct the name."
+        f"unknown id {wanted!r}, referred to by {first_few(names, 3)}; give it, or correct the name."
         for wanted, names in missing.items()
     ]
 

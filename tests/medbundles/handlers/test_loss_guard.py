@@ -8,7 +8,7 @@ from monai.engines import SupervisedTrainer
 from torch import nn
 
 from medbundles.errors import ConfigError, MedbundlesError
-from medbundles.handlers import NanGuard
+from medbundles.handlers import LossGuard
 
 
 def trained(network: nn.Module, batches: list[dict], loss: Any) -> None:
@@ -20,7 +20,7 @@ def trained(network: nn.Module, batches: list[dict], loss: Any) -> None:
         optimizer=torch.optim.SGD(network.parameters(), lr=0.0),
         loss_function=loss,
         decollate=False,
-        train_handlers=[NanGuard()],
+        train_handlers=[LossGuard()],
     ).run()
 
 

@@ -12,7 +12,7 @@ from monai.engines.utils import IterationEvents
 from medbundles.errors import ConfigError, MedbundlesError
 
 
-class NanGuard:
+class LossGuard:
     """Stops before the weights are changed, and names the iteration, the batch's files and what to try.
 
     On the first batch the loss is tried once more than needed: one of someone else's that does not take what the
