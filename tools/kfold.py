@@ -183,7 +183,8 @@ class Places:
             return cls([{}], {}, False)
         import torch
 
-        from medbundles.data.batches.loader import core_count, worker_count
+        from medbundles.cores import core_count
+        from medbundles.data.batches.loader import worker_count
 
         share = max(1, core_count() // processes)
         environments: list[dict[str, str]] = [{} for _ in range(processes)]

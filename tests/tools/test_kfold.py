@@ -207,7 +207,7 @@ def test_a_cross_validation_of_version_0_1_is_resumed(children, data, tmp_path):
 
 def test_several_processes_run_side_by_side_each_with_its_log_and_share(children, data, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("medbundles.data.batches.loader.core_count", _twelve)
+    monkeypatch.setattr("medbundles.cores.core_count", _twelve)
     children.plan(seconds={"train 0": 1.0, "train 1": 1.0})
     run(data, tmp_path, processes=2)
     told = children.told()

@@ -1,19 +1,14 @@
 """The loader of all bundles: works with 0 workers, reproducible, prepares its dataset's cache before it starts."""
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from monai.data import DataLoader
 
+from medbundles.cores import core_count
 from medbundles.data.batches.dataset import SeededDataset
 from medbundles.data.batches.samplers import EpochBatches, MixedBatches
-
-
-def core_count() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def worker_count(num_workers: int | str = "auto", cores: int | None = None) -> int:

@@ -15,6 +15,8 @@ LEAST = 0.87  # likeness from which two pictures are one; what was measured stan
 NEIGHBOURS = 3  # so many of a picture's most similar ones are looked at closely
 _CANDIDATE = 0.4  # correlation of coarse maps from which two pictures are laid on each other
 _PROMISING = 0.6  # and from which, after that, they are compared in detail
+_DIMENSIONS = 256  # principal components of coarse maps in which the most similar ones are looked for
+_NEAREST = 8  # so many of those are then compared by their maps themselves
 _OVERLAP = 0.6  # share of the picture that both must show
 _CUT = 0.12  # part of a side that is left out where the search begins with a cut picture
 
@@ -93,21 +95,26 @@ def _blurred(maps: Tensor, sigma: float) -> Tensor:
 
 def _candidates(maps: Tensor, owners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Pairs to look at closely: index, index of the other, and with which of the starts the other is laid on it."""
-    seen = [_unit(_warped(maps, start.expand(len(maps), 4))[0]) for start in _STARTS]
+    seen = torch.stack([_unit(_warped(maps, start[None])[0]) for start in _STARTS])
+    # Among fewer pictures than components this is exact, because the first of each pair lies within them.
+    components = torch.linalg.eigh(seen[0].T @ seen[0]).eigenvectors[:, -_DIMENSIONS:]
+    short = seen @ components
     found: list[tuple[Tensor, Tensor, Tensor]] = []
-    most = min(NEIGHBOURS, len(maps))
     for rows in torch.arange(len(maps)).split(256):
         best = torch.zeros(len(rows), len(maps))
         start = torch.zeros(len(rows), len(maps), dtype=torch.uint8)
-        for number, others in enumerate(seen):
-            value = (seen[0][rows] @ others.T).abs_()
+        for number, others in enumerate(short):
+            value = (short[0][rows] @ others.T).abs_()
             start.masked_fill_(value > best, number)
             torch.maximum(best, value, out=best)
         best[owners[rows, None] == owners[None]] = 0
-        value, other = best.topk(most, dim=1)
-        row, place = torch.nonzero(value > _CANDIDATE, as_tuple=True)
-        other = other[row, place]
-        found.append((rows[row], other, start[row, other].long()))
+        other = best.topk(min(_NEAREST, len(maps)), dim=1).indices
+        start = start.gather(1, other).long()
+        value = (seen[0][rows][:, None] * seen[start, other]).sum(dim=2).abs() * (best.gather(1, other) > 0)
+        value, place = value.topk(min(NEIGHBOURS, len(maps)), dim=1)
+        row, column = torch.nonzero(value > _CANDIDATE, as_tuple=True)
+        place = place[row, column]
+        found.append((rows[row], other[row, place], start[row, place]))
     a, b, start = (torch.cat(column) for column in zip(*found, strict=True))
     # Two pictures that name each other with a start that is its own opposite are looked at once.
     mutual = (start == 0) | (start == len(_STARTS) - 1)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
 
+from medbundles.cores import core_count
 from medbundles.data.problems import Problems
 from medbundles.data.reading.images import read_image
 from medbundles.errors import DataError
@@ -81,7 +82,7 @@ def read_thumbnails(paths: Sequence[str], channels: int, problems: Problems) -> 
         except DataError as error:
             return error
 
-    with ThreadPoolExecutor() as threads:
+    with ThreadPoolExecutor(core_count()) as threads:  # more of them only wait for each other
         found = dict(zip(paths, threads.map(read, paths), strict=True))
     for path, result in found.items():
         if isinstance(result, DataError):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -88,6 +90,6 @@ def test_options_of_workers_mean_nothing_without_them(recwarn):
 
 @pytest.mark.parametrize(("cores", "wanted"), [(1, 0), (2, 0), (3, 3), (16, 8)])
 def test_auto_is_one_worker_per_core_but_none_on_a_small_machine(monkeypatch, cores, wanted):
-    monkeypatch.setattr(loader.os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
     assert loader.worker_count("auto") == wanted
     assert loader.worker_count(5) == 5

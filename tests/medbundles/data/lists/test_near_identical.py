@@ -56,6 +56,13 @@ def test_a_changed_copy_is_found_among_others(change):
     assert found[0][2] > 0.87
 
 
+def test_changed_copies_are_found_among_more_pictures_than_components():
+    originals = [picture(seed, 80, 120) for seed in range(300)]
+    copies = [change(originals[number]) for number, change in enumerate(CHANGES.values())]
+    found = {pair[:2] for pair in alike(small(*originals, *copies), range(300 + len(copies)))}
+    assert found == {(number, 300 + number) for number in range(len(copies))}
+
+
 def test_pictures_of_one_owner_are_not_compared():
     assert alike(small(picture(0), picture(0)), [5, 5]) == []
     assert [pair[:2] for pair in alike(small(picture(0), picture(0)), [5, 6])] == [(0, 1)]
