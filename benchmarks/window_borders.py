@@ -1,9 +1,10 @@
 """Whether the windows of an autoencoder show: the error at their borders against that elsewhere.
 
-    python -m benchmarks.window_borders FOLDER_OF_PICTURES CHECKPOINT [CONFIG_OVERLAY] [--window 256] [--overlap 0.25]
+    python -m benchmarks.window_borders FOLDER_OF_PICTURES CHECKPOINT [--window 256] [--overlap 0.25]
 
-What lies at the borders may be harder by chance, so each image is measured with its windows in several places: then
-every part of it is at a border at times, and elsewhere at others.
+The network's settings are those in the trained.json beside the checkpoint. What lies at the borders may be harder by
+chance, so each image is measured with its windows in several places: then every part of it is at a border at times,
+and elsewhere at others.
 """
 
 import argparse
@@ -77,14 +78,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("checkpoint")
-    parser.add_argument("overlay", nargs="?", help="JSON with the network's settings")
     parser.add_argument("--window", type=int, default=256)
     parser.add_argument("--overlap", type=float, default=0.25)
     parser.add_argument("--images", type=int, default=6)
     parser.add_argument("--shifts", type=int, default=4, help="places of the windows")
     parser.add_argument("--side", type=int, default=0, help="only the middle of this size, in pixels; 0: all of it")
     options = parser.parse_args()
-    config = ConfigParser.load_config_files([INFERENCE, *([options.overlay] if options.overlay else [])])
+    config = ConfigParser.load_config_files([INFERENCE, Path(options.checkpoint).with_name("trained.json")])
     network = ConfigParser(config).get_parsed_content("network_def").eval()
     load_weights(network, Path(options.checkpoint))
     load = LoadWholeImage(2, network.encoder.in_channels)

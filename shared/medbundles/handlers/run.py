@@ -91,7 +91,10 @@ class Run:
         )
         for content in filter(None, [other.record() for other in self.records]):
             write_json_atomic(*content)
-        for line in (f"run directory: {self.directory.path}", *effective(engine, self.scheduler)):
+        precision = getattr(getattr(engine, "inferer", None), "precision", "that of the engine")
+        for line in (
+            f"run directory: {self.directory.path}", f"precision: {precision}", *effective(engine, self.scheduler)
+        ):  # fmt: skip
             logging.getLogger("medbundles").info(line)
 
     def close_last(self, engine: Engine) -> None:

@@ -1,6 +1,5 @@
 """Mixed precision on a CPU, where MONAI's engines have none."""
 
-import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -12,11 +11,9 @@ from monai.inferers import Inferer
 from medbundles.errors import ConfigError
 from medbundles.losses.per_image import at_least_float32
 
-logger = logging.getLogger(__name__)
 
-
-def resolve_amp(amp: bool | str, device: str | torch.device) -> bool:
-    """Whether to use mixed precision on `device`; what was picked and why is logged.
+def resolve_amp(amp: bool | str, device: str | torch.device) -> tuple[bool, str]:
+    """Whether to use mixed precision on `device`, and why.
 
     Args:
         amp: True, False, or "auto": what the machine is good at. On a GPU that is mixed precision; on a CPU bfloat16
@@ -29,18 +26,13 @@ def resolve_amp(amp: bool | str, device: str | torch.device) -> bool:
     kind = torch.device(device).type
     named = {True: True, False: False, "bf16": True, "fp32": False}
     if amp in named:
-        chosen, why = named[amp], f"amp is {amp}"
-    elif amp == "auto" and kind == "cpu":
+        return named[amp], f"amp is {amp}"
+    if amp == "auto" and kind == "cpu":
         units = ["AMX"] * torch.cpu._is_amx_tile_supported() + ["AVX512-BF16"] * torch.cpu._is_avx512_bf16_supported()
-        chosen = bool(units)
-        why = f"auto: the CPU has {' and '.join(units)}" if units else "auto: the CPU has neither AMX nor AVX512-BF16"
-    elif amp == "auto":
-        chosen, why = True, f"auto: the device is {kind}"
-    else:
-        raise ConfigError(f'amp is {amp!r}; it must be True, False or "auto"')
-    precision = ("bfloat16 autocast" if kind == "cpu" else "mixed precision") if chosen else "float32"
-    logger.info("Precision on %s: %s (%s)", device, precision, why)
-    return chosen
+        return bool(units), f"auto: the CPU has {' and '.join(units) or 'neither AMX nor AVX512-BF16'}"
+    if amp == "auto":
+        return True, f"auto: the device is {kind}"
+    raise ConfigError(f'amp is {amp!r}; it must be True, False or "auto"')
 
 
 class AutocastInferer(Inferer):
@@ -57,6 +49,7 @@ class AutocastInferer(Inferer):
 
     Attributes:
         engine_amp: what the engine's own `amp` should be: on on a GPU only.
+        precision: the number format, the device and why, for the log.
 
     Raises:
         ConfigError: for an unknown `amp`.
@@ -68,9 +61,11 @@ class AutocastInferer(Inferer):
 
     def __init__(self, amp: bool | str = "auto", device: str | torch.device = "cpu"):
         super().__init__()
-        self.amp = resolve_amp(amp, device)
+        self.amp, why = resolve_amp(amp, device)
         self.enabled = self.amp and torch.device(device).type == "cpu"
         self.engine_amp = self.amp and torch.device(device).type == "cuda"
+        name = ("bfloat16 autocast" if self.enabled else "mixed precision") if self.amp else "float32"
+        self.precision = f"{name} on {device} ({why})"
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Image (B, C, H, W) -> what the network returns."""

@@ -20,7 +20,8 @@ from medbundles.metrics.classification import confusion_counts
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c6bb1")  # Okabe & Ito
 DPI = 130
-ERRORS = ("l1", "mse", "lpips", "l1_gap", "active_channels")  # in 0..1 too, but too small, or of another kind
+# In 0..1 too, but too small, or of another kind.
+ERRORS = ("l1", "mse", "lpips", "l1_gap", "active_channels", "latent_mean", "latent_std", "latent_scale")
 NO_CURVE = ("epoch", "epoch_seconds", "samples_per_second")
 
 
@@ -82,7 +83,9 @@ def _panels(epochs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[st
             group = ("Gradient norm", "norm before clipping")
         elif "threshold" in name:
             group = ("Decision thresholds", "probability")
-        elif bare.endswith("loss") and bare != "kl_loss":  # a sum over the latent: beside it the others would be 0
+        elif bare == "kl_loss":  # a sum over the latent: far larger than other losses, in whole images than in patches
+            group = (name, name)
+        elif bare.endswith("loss"):
             group = ("Loss", "loss")
         elif min(values) >= 0 and max(values) <= 1 and "area" not in name and bare not in ERRORS:
             group = ("Scores", "score")

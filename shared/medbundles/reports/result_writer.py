@@ -117,6 +117,7 @@ class ResultWriter:
         earlier = self._earlier_rows((*WEIGHTS, *self.threshold_names)) if self.existing == "skip" else []
         self.rows = {row["file"]: row for row in earlier}
         self.done, self.saved = 0, time.monotonic()
+        logger.info("precision: %s", getattr(getattr(engine, "inferer", None), "precision", "that of the engine"))
         logger.info("results go to %s; inputs that have results there: %s", self.output, self.existing)
 
     def _batch(self, engine: Engine) -> None:

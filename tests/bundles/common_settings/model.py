@@ -102,7 +102,7 @@ def amp_check(infer: Callable[[Any, Any], Any]) -> Check:
             hook.remove()
         return seen
 
-    return Check(see, lambda bench: not resolve_amp("auto", "cpu"))
+    return Check(see, lambda bench: not resolve_amp("auto", "cpu")[0])
 
 
 def threshold_check(setting: str, pred: Any) -> Check:

@@ -47,13 +47,14 @@ def test_learning_curves_have_a_panel_per_kind():
 def test_a_reconstruction_shares_its_panels_with_what_costs_nothing():
     record = {"epoch": 1, "val_l1": 0.01, "val_l1_patch": 0.02, "val_l1_gap": 0.005, "val_psnr": 30.0, "val_kl": 9e4,
               "val_psnr_bicubic": 36.0, "val_psnr_pca": 39.0, "val_psnr_over_pca": -9.0, "val_ssim": 0.9,
-              "val_loss": 0.1, "val_kl_loss": 9e4}  # fmt: skip
+              "val_loss": 0.1, "val_kl_loss": 9e4, "train_kl_loss": 9e3, "val_latent_scale": 0.8}  # fmt: skip
     panels = {title: curves for title, _, curves in _panels([record])}
     assert panels["l1"] == ["val_l1", "val_l1_patch"]
     assert panels["psnr"] == ["val_psnr", "val_psnr_bicubic", "val_psnr_pca"]
     assert panels["psnr_over_pca"] == ["val_psnr_over_pca"]
     assert (panels["l1_gap"], panels["Scores"]) == (["val_l1_gap"], ["val_ssim"])
-    assert (panels["Loss"], panels["kl_loss"]) == (["val_loss"], ["val_kl_loss"])
+    kl = [panels[name] for name in ("train_kl_loss", "val_kl_loss")]  # of patches and of whole images
+    assert (panels["Loss"], kl) == (["val_loss"], [["train_kl_loss"], ["val_kl_loss"]])
 
 
 @pytest.mark.parametrize("records", [epochs(), epochs()[:1], [{"epoch": 1}], []])
