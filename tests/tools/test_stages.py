@@ -173,7 +173,7 @@ def test_what_cannot_work_is_refused_before_anything_starts(children, data, tmp_
 def test_three_stages_on_phantoms(data, tmp_path, capfd):
     report = stages.run("brain_tumor_multitask_unet", str(data), str(tmp_path), quick_test=True, infer=True, **TINY)
     monitors = [training["monitor"] for training in report["training"].values()]
-    assert monitors == ["val_dice", "val_acc", "val_combined"]
+    assert monitors == ["val_dice", "val_balanced_acc", "val_combined"]
     scores = report["parts"]["test"]["phases"]["2.3"]
     assert scores["combined"]["value"] == pytest.approx((scores["dice"]["value"] + scores["acc"]["value"]) / 2)
     pictures = [line.split("  ")[1].strip() for line in capfd.readouterr().out.splitlines() if "Dice 0." in line]

@@ -69,13 +69,19 @@ class Problems:
             return
         raise DataError(f"{where}: {count}:\n{self.text()}" + (f"\n{advice}" if advice else ""))
 
-    def good(self, items: list[dict], where: str | PathLike, skip: bool) -> list[dict]:
+    def good(self, items: list[dict], where: str | PathLike, skip: bool, instead: str = "") -> list[dict]:
         """The items that are left, after `settle`.
+
+        Args:
+            items: what is usable.
+            where: folder the files are in, for the message.
+            skip: the bad files are left out.
+            instead: the advice where no item is left, so that leaving the others out is no choice.
 
         Raises:
             DataError: there are problems and `skip` is False, or nothing is left.
         """
-        self.settle(where, skip)
+        self.settle(where, skip, ADVICE if items else instead or "None of its files can be used.")
         if not items:
             raise DataError(f"{where}: no usable image is left")
         return items

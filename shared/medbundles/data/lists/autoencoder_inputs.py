@@ -4,10 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from medbundles.data.lists.image_parts import VOLUMES
 from medbundles.data.lists.inference_inputs import check_existing, named_inputs, unfinished
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_image_file
-from medbundles.data.reading.files import IMAGE_ENDINGS, VOLUME_ENDINGS, check_file, is_image, name_below, stem
+from medbundles.data.reading.files import (
+    IMAGE_ENDINGS,
+    VOLUME_ENDINGS,
+    check_file,
+    is_image,
+    is_volume,
+    name_below,
+    stem,
+)
 from medbundles.errors import ConfigError, DataError, refuse
 from medbundles.rules import Rule, has_rules
 
@@ -95,7 +104,7 @@ def _checked(names: dict[Path, str], root: Any, dims: int, channels: int, skip_b
     for path, name in names.items():
         if check_image_file(path, dims, channels, problems):
             items.append({"image": str(path), "name": name})
-    return problems.good(items, root, skip_bad_files)
+    return problems.good(items, root, skip_bad_files, VOLUMES if dims == 2 and all(map(is_volume, names)) else "")
 
 
 def _latents(root: Path, skip_bad_files: bool) -> list[dict]:

@@ -26,6 +26,7 @@ from medbundles.errors import ConfigError, DataError, in_range, refuse
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 
 BOTH = ("edente", "dente")
+VOLUMES = "Volumes need --spatial_dims 3 and what goes with it; see configs/volumes.json."
 
 
 def _usable_pattern(pattern: str | None) -> str | None:
@@ -211,7 +212,7 @@ def _images(
     if dims == 2:
         thumbnails |= read_thumbnails([item["image"] for item in items], channels, problems)
         items = [item for item in items if item["image"] in thumbnails]
-    return problems.good(items, folder, skip_bad_files)
+    return problems.good(items, folder, skip_bad_files, VOLUMES if dims == 2 and all(map(is_volume, paths)) else "")
 
 
 def _patient(path: Path, pattern: str) -> str:

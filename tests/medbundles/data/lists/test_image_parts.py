@@ -4,6 +4,7 @@ import json
 import logging
 from types import SimpleNamespace
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -159,6 +160,8 @@ def test_a_bad_picture_is_named_or_left_out(folder):
         ({"data_source": "two", "test_split": 0.4}, DataError, r"of 2 image\(s\) none is left for val"),
         ({"data_source": "twins"}, DataError, "copies of one picture count once"),
         ({"patient_pattern": "(a)(b)"}, ConfigError, "has 2 groups"),
+        ({"data_source": "volumes"}, DataError, r"is a 3D volume \(4, 5, 6\), .*\nVolumes need --spatial_dims 3"),
+        ({"data_source": "broken"}, DataError, r"not a readable image .*\nNone of its files can be used\.$"),
     ],
 )
 def test_one_clear_error_each(folder, change, error, line):
@@ -168,6 +171,10 @@ def test_one_clear_error_each(folder, change, error, line):
     picture(folder / "two/b.png", 1)
     picture(folder / "twins/a.png", 0)
     picture(folder / "twins/b.jpg", 0, size=(90, 60))
+    for name in ("volumes", "broken"):
+        (folder / name).mkdir()
+    nibabel.save(nibabel.Nifti1Image(np.arange(120.0).reshape(4, 5, 6), np.eye(4)), folder / "volumes/a.nii")
+    (folder / "broken/a.png").write_bytes(b"x")
     with pytest.raises(error, match=line):
         image_parts(folder, **change)
 
