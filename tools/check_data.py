@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from medbundles.data import check_no_leak, read_image, read_mask, read_volume
+from medbundles.data import checked_parts, read_image, read_mask, read_volume
 from medbundles.data.lists.brats import brats_cases, check_cases
 from medbundles.data.lists.class_folders import find_class_images
 from medbundles.data.lists.slices import find_slices
@@ -30,7 +30,9 @@ from tools.prepare.prepared import progress
 _LABEL_WORDS = ("mask", "seg", "label", "multiclass")
 
 
-def check_data(folder: str, channels: int = 1, classes: int = 1, limit: int = 100) -> dict[str, Any]:
+def check_data(
+    folder: str, channels: int = 1, classes: int = 1, different_pictures: str = "", limit: int = 100
+) -> dict[str, Any]:
     """Read every file of a dataset, pixels too, and list what is wrong: bad files, wrong pairs, leaks between sets.
 
     A prepared dataset (train, val, test, kaggle) is checked as a training would see it; so are volumes with a grade
@@ -41,6 +43,8 @@ def check_data(folder: str, channels: int = 1, classes: int = 1, limit: int = 10
         folder: a prepared dataset, a folder of raw data, or a .csv with the columns path,label[,patient] of volumes.
         channels: channels that the images must give (in_channels); only for prepared datasets.
         classes: segmentation channels that the masks must fit (seg_out_channels).
+        different_pictures: CSV file with the columns first and second: names of pictures that look alike and are
+            different ones; only for prepared datasets.
         limit: lines shown per list.
 
     Returns:
@@ -55,7 +59,7 @@ def check_data(folder: str, channels: int = 1, classes: int = 1, limit: int = 10
         counts, files = check_graded(root, problems)
         root = root.parent
     else:
-        layout, counts = _structure(existing_folder(folder), problems)
+        layout, counts = _structure(existing_folder(folder), problems, channels, different_pictures)
         files = _every_file(root)
     if not files and not problems:
         raise DataError(f"{folder}: no image files in it")
@@ -76,10 +80,10 @@ def check_data(folder: str, channels: int = 1, classes: int = 1, limit: int = 10
     return {"layout": layout, "files": len(files), "copies": len(copies), **counts}
 
 
-def _structure(root: Path, problems: Problems) -> tuple[str, dict[str, int]]:
+def _structure(root: Path, problems: Problems, channels: int, different: str) -> tuple[str, dict[str, int]]:
     """Name of the layout and counts; what does not fit together goes to `problems`."""
     if any((root / part / "images").is_dir() for part in PARTS) or (root / "kaggle").is_dir():
-        return "prepared", _prepared(root, problems)
+        return "prepared", _prepared(root, problems, channels, different)
     place = graded_place(root)
     if place is not None:
         return "graded cases", check_graded(place, problems)[0]
@@ -93,11 +97,14 @@ def _structure(root: Path, problems: Problems) -> tuple[str, dict[str, int]]:
         return "kaggle_3m", {"patients": len({item.patient for item in slices}), "slices": len(slices)}
     folders = subfolders(root)
     if {"yes", "no"} == {path.name.lower() for path in folders}:
+        pictures = _listed(find_class_images, problems, root, [path.name for path in folders])
+        with problems.noted(root):
+            checked_parts(channels=channels, different_pictures=different or None, all=pictures)
         return "class folders", {path.name: len(list_images(path)) for path in folders}
     return "unknown", {}
 
 
-def _prepared(root: Path, problems: Problems) -> dict[str, int]:
+def _prepared(root: Path, problems: Problems, channels: int, different: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     slices: dict[str, list[dict]] = {}
     pictures: dict[str, list[dict]] = {}
@@ -110,9 +117,10 @@ def _prepared(root: Path, problems: Problems) -> dict[str, int]:
             names = [path.name for path in subfolders(root / "kaggle" / part)]
             pictures[part] = _listed(find_class_images, problems, root / "kaggle" / part, names)
             counts[f"{part} pictures"] = len(pictures[part])
-    for parts in (slices, pictures):
-        with problems.noted(root):
-            check_no_leak(parts)
+    both = {part: [*slices.get(part, []), *pictures.get(part, [])] for part in {**slices, **pictures}}
+    with problems.noted(root):
+        found = checked_parts(channels=channels, different_pictures=different or None, **both)
+        counts["pairs of near-identical pictures inside a set"] = len(found.pairs)
     return counts
 
 

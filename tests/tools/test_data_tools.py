@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medbundles.data import check_no_leak, class_folder_datalist, read_image, read_mask, slice_datalist
+from medbundles.data import check_no_leak, checked_parts, class_folder_datalist, read_image, read_mask, slice_datalist
+from tests.medbundles.data.lists.test_image_parts import picture
 from tools.cli import main
 
 
@@ -148,6 +149,30 @@ def test_overwrite_only_deletes_what_the_tools_wrote(tmp_path, capsys):
     assert "holds synthetic sample data" in capsys.readouterr().err
 
 
+def test_near_identical_pictures_are_kept_together_and_found_in_two_sets(tmp_path, capsys):
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    for n in range(12):
+        picture(raw / f"{('no', 'yes')[n % 2]}/{n}.png", n)
+    picture(raw / "yes/copy.jpg", 3, size=(90, 60))
+    picture(raw / "no/torn.jpg", 5, size=(90, 60))  # of yes/5.png
+    assert main(words("prepare yesno --input IN --out OUT", IN=raw, OUT=out)) == 0
+    assert "left out" in capsys.readouterr().out
+    split = json.loads((out / "split_yesno.json").read_text())
+    groups = [names for part in split["parts"].values() for names in part]
+    assert ["yes/3.png", "yes/copy.jpg"] in [sorted(names) for names in groups]
+    assert not {"no/torn.jpg", "yes/5.png"} & {name for names in groups for name in names}
+    (train,) = out.rglob("3.png")
+    other = next(part for part in ("val", "test") if part not in train.parts)
+    picture(out / f"kaggle/{other}/yes/again.jpg", 3, size=(100, 70))
+    assert main(words("check-data OUT", OUT=out)) == 1
+    assert "shows the same picture as" in capsys.readouterr().err
+    assert main(words("check-data IN", IN=raw)) == 1
+    assert "pair(s) of copies have different classes" in capsys.readouterr().err
+    (tmp_path / "different.csv").write_text("first,second\nyes/5.png,no/torn.jpg\n")
+    command = "check-data IN --different_pictures CSV"
+    assert main(words(command, IN=raw, CSV=tmp_path / "different.csv")) == 0
+
+
 def test_real_lgg_and_yesno_share_a_folder(real_data, tmp_path, capsys):
     out = tmp_path / "brain2d"
     assert main(words("prepare lgg --input IN --out OUT", IN=real_data / "lgg_kaggle3m", OUT=out)) == 0
@@ -158,7 +183,11 @@ def test_real_lgg_and_yesno_share_a_folder(real_data, tmp_path, capsys):
     assert (len(items), len({item["patient"] for item in items})) == (286, 24)
     assert sum(bool(read_mask(item["mask"], 1).any()) for item in items) == 166
     pictures = {part: class_folder_datalist(out / "kaggle" / part, ["no", "yes"]) for part in slices}
-    check_no_leak(pictures)
+    checked_parts(**{part: slices[part] + pictures[part] for part in slices})
+    split = json.loads((out / "split_yesno.json").read_text())
+    assert {"first": "yes/Y20.jpg", "second": "yes/Y92.png"}.items() <= {
+        key: value for pair in split["near_identical"] if "Y92" in pair["second"] for key, value in pair.items()
+    }.items()
     assert sorted(item["label"] for item in chain(*pictures.values())) == [0] * 64 + [1] * 106
     item = slices["train"][0]
     source = Path(real_data / "lgg_kaggle3m" / item["patient"] / f"{Path(item['image']).stem}.tif")

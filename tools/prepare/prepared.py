@@ -131,10 +131,10 @@ def prepared(
 
 
 def progress(items: Iterable[T], what: str) -> Iterable[T]:
-    """The items with a progress bar on stderr."""
+    """The items with a progress bar on stderr, where that is a terminal."""
     from tqdm import tqdm
 
-    return tqdm(items, desc=what, file=sys.stderr)
+    return tqdm(items, desc=what, file=sys.stderr, disable=None)
 
 
 def print_counts(counts: Mapping[str, Mapping[str, int]], where: str | Path) -> None:

@@ -6,6 +6,7 @@ from medbundles.data.batches.dataset import SeededDataset
 from medbundles.data.batches.loader import SeededLoader
 from medbundles.data.batches.samplers import EpochBatches, MixedBatches, training_batches
 from medbundles.data.lists.autoencoder_inputs import autoencoder_inputs
+from medbundles.data.lists.checked_parts import checked_parts
 from medbundles.data.lists.class_folders import class_folder_datalist
 from medbundles.data.lists.folds import GradedFolds
 from medbundles.data.lists.graded_cases import graded_cases
@@ -13,7 +14,7 @@ from medbundles.data.lists.image_parts import image_parts
 from medbundles.data.lists.inference_cases import inference_cases
 from medbundles.data.lists.inference_inputs import inference_datalist
 from medbundles.data.lists.modalities import channel_count, wanted_modalities
-from medbundles.data.lists.multitask import checked_parts, multitask_datalist
+from medbundles.data.lists.multitask import multitask_datalist
 from medbundles.data.lists.slices import slice_datalist
 from medbundles.data.lists.split_file import split_of
 from medbundles.data.lists.splits import check_no_leak, split_by_patient

@@ -85,10 +85,15 @@ def test_lgg_pairs(tmp_path):
 
 def test_groups_with_both_labels_are_left_out_and_listed():
     found = [("g", 0, "no/1"), ("g", 1, "yes/1"), ("h", 1, "yes/2")]
-    items = [{"patient": patient, "label": label, "name": name} for patient, label, name in found]
+    items = [{"patient": patient, "label": label, "name": name, "has_mask": False} for patient, label, name in found]
+    of_a_slice = {"patient": "p", "label": 1, "name": "yes/3", "has_mask": False}
+    items += [of_a_slice, {"patient": "p", "label": -1, "name": "p/0", "has_mask": True}]
+    items += [{"patient": "q", "label": -1, "name": "q/0", "has_mask": True}]
     groups, torn = image_groups(items)
     assert list(groups) == ["h"]
     assert "no/1, yes/1" in torn.text()
+    assert "shows the same picture as a slice, left out: yes/3 = p/0" in torn.text()
+    assert len(torn) == 2
 
 
 def test_real_layouts(real_data):

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from medbundles.data.lists.near_identical import (
     owner_of,
     without_different,
 )
-from medbundles.data.lists.split_file import read_split, split_record
+from medbundles.data.lists.parts import ImageParts, with_joined_patients
+from medbundles.data.lists.split_file import read_split
 from medbundles.data.lists.splits import check_no_leak, split_by_patient
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_image_file
@@ -38,33 +39,6 @@ def _usable_pattern(pattern: str | None) -> str | None:
         if groups != 1:
             return f"patient_pattern: {pattern!r} has {groups} groups; one in brackets is wanted, the patient."
     return None
-
-
-class ImageParts(dict[str, list[dict]]):
-    """The sets of a split ("train", "val", "test" -> datalist), with the pictures by which copies were found.
-
-    Args:
-        parts: the sets.
-        pairs: pictures that count as one, see `near_identical`.
-        thumbnails: path -> thumbnail of each picture.
-        run_dir: the run directory in whose config/split.json all this is kept; None: nowhere.
-    """
-
-    def __init__(
-        self,
-        parts: Mapping[str, list[dict]],
-        pairs: Sequence[Pair] = (),
-        thumbnails: Mapping[str, np.ndarray] | None = None,
-        run_dir: Any = None,
-    ):
-        super().__init__(parts)
-        self.pairs, self.thumbnails, self.run_dir = list(pairs), dict(thumbnails or {}), run_dir
-
-    def record(self) -> tuple[Path, dict[str, Any]] | None:
-        """The split's file and what belongs in it: asked by one process when a run starts (see `handlers.Run`)."""
-        if self.run_dir is None:
-            return None
-        return self.run_dir.folder("config") / "split.json", split_record(self, self.pairs, self.thumbnails)
 
 
 def _is_tested(share: float, folder: str | Path | bool | None) -> str | None:
@@ -134,7 +108,8 @@ def image_parts(
     more = (spatial_dims, channels, patient_pattern, skip_bad_files, thumbnails)
     items = [item for folder in dict.fromkeys(folders) for item in _images(Path(dataset_dir) / folder, *more)]
     val, test = (_images(Path(folder), *more) if folder else [] for folder in (val_dir, test_dir))
-    earlier, before = read_split(earlier_split) if earlier_split else ([], {})
+    split, before = read_split(earlier_split) if earlier_split else ({}, {})
+    earlier = [item for part in split.values() for item in part]
     present = [*items, *val, *test]
     paths = {item["image"] for item in present}
     gone = [item for item in earlier if item["image"] not in paths]  # or in another place now
@@ -155,18 +130,7 @@ def image_parts(
     if earlier:
         advice = f"Give all settings of the split that the training had (its config is beside {earlier_split})."
         check_no_leak({"the training": earlier, "test": parts["test"]}, pairs, advice)
-    return ImageParts(_with_joined_patients(parts, ours), ours, thumbnails, run_dir)
-
-
-def _with_joined_patients(parts: Mapping[str, list[dict]], pairs: Sequence[Pair]) -> dict[str, list[dict]]:
-    """The sets, with one patient for all pictures that count as one: intervals draw patients."""
-    heads = joined(pairs, (owner_of(item) for items in parts.values() for item in items))
-    patients: dict[str, str] = {}
-    for item in sorted((item for items in parts.values() for item in items), key=lambda item: item["name"]):
-        patients.setdefault(heads[owner_of(item)], item["patient"])
-    return {
-        part: [{**item, "patient": patients[heads[owner_of(item)]]} for item in items] for part, items in parts.items()
-    }
+    return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir)
 
 
 def _shared_out(

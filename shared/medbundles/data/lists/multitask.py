@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from medbundles.data.lists.class_folders import class_folder_datalist
 from medbundles.data.lists.slices import slice_datalist
-from medbundles.data.lists.splits import check_no_leak
 from medbundles.errors import DataError
 
 
@@ -26,13 +25,3 @@ def multitask_datalist(
         raise DataError("there is no data: the folders of both sources, slices and pictures, are switched off.")
     items = slice_datalist(slices, skip_bad_files=skip_bad_files) if slices else []
     return items + class_folder_datalist(images or None, class_names, skip_bad_files=skip_bad_files)
-
-
-def checked_parts(**parts: list[dict]) -> dict[str, list[dict]]:
-    """The sets of a split as they are, once it is certain that no patient is in two of them.
-
-    Raises:
-        DataError: a patient, or byte-identical images, in two sets; all listed.
-    """
-    check_no_leak(parts)
-    return parts

@@ -53,16 +53,16 @@ def split_of(checkpoint: str | Path, given: str | Path | bool | None = None) -> 
     return next((str(run / "config/split.json") for run in runs if (run / "config/split.json").is_file()), None)
 
 
-def read_split(file: str | Path) -> tuple[list[dict], dict[str, np.ndarray]]:
-    """Items of the training and validation part in a split's file, and path -> thumbnail; the images may be gone.
+def read_split(file: str | Path) -> tuple[dict[str, list[dict]], dict[str, np.ndarray]]:
+    """ "train" and "val" -> items in a split's file, and path -> thumbnail; the images may be gone.
 
     Raises:
         DataError: the file is missing, or no file of a split.
     """
     try:
         parts = json.loads(Path(file).read_text(encoding="utf-8"))["parts"]
+        items = {part: [{key: row[key] for key in ROW} for row in parts[part]] for part in ("train", "val")}
         rows = [*parts["train"], *parts["val"]]
-        items = [{key: row[key] for key in ROW} for row in rows]
         return items, {row["image"]: unpacked(row["thumbnail"]) for row in rows if "thumbnail" in row}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(

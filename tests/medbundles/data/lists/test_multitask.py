@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medbundles.data import checked_parts, multitask_datalist
+from medbundles.data import multitask_datalist
 from medbundles.errors import DataError
 
 CLASSES = ["no", "yes"]
@@ -34,10 +34,3 @@ def test_both_sources_one_after_the_other_and_each_alone(folders):
 def test_no_source_at_all_is_an_error(off):
     with pytest.raises(DataError, match="folders of both sources, slices and pictures, are switched off"):
         multitask_datalist(*off, CLASSES)
-
-
-def test_parts_come_back_as_they_are_unless_a_patient_is_in_two(folders):
-    items = multitask_datalist(*folders, CLASSES)
-    assert checked_parts(train=items[:1], val=items[1:]) == {"train": items[:1], "val": items[1:]}
-    with pytest.raises(DataError):
-        checked_parts(train=items, val=items[:1])

@@ -1,0 +1,82 @@
+"""The sets of a split that stands already: no patient and no picture may be in two of them."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from medbundles.data.lists.near_identical import Pair, log_pairs, near_identical, without_different
+from medbundles.data.lists.parts import ImageParts, with_joined_patients
+from medbundles.data.lists.split_file import read_split
+from medbundles.data.lists.splits import check_no_leak
+from medbundles.data.problems import Problems
+from medbundles.data.reading.thumbnails import read_thumbnails
+from medbundles.errors import DataError
+
+logger = logging.getLogger("medbundles")
+
+
+def checked_parts(
+    *,
+    channels: int = 1,
+    different_pictures: Sequence[Sequence[str]] | str | None = None,
+    earlier_split: str | Path | None = None,
+    run_dir: Any = None,
+    **parts: list[dict],
+) -> ImageParts:
+    """The sets of a split as they are, once it is certain that no patient and no picture is in two of them.
+
+    Pictures are compared as `near_identical` does. Those of one set that are copies count as one patient, as intervals
+    draw patients. Pictures that cannot be read are not compared; the dataset says what is wrong with them.
+
+    Args:
+        channels: C that pictures give.
+        different_pictures: pairs of names that are different pictures although they look alike, or a CSV file of them
+            with the columns first and second.
+        earlier_split: split.json of a training: what it trained on must not be in these sets, and what it was
+            validated on is said.
+        run_dir: the run directory, in which the split is kept (`records` of `medbundles.handlers.Run`).
+        **parts: name of a set -> datalist of pictures.
+
+    Raises:
+        ConfigError: an unusable pair in different_pictures.
+        DataError: a patient or a picture in two sets, or copies of one picture with different labels; all listed.
+    """
+    earlier, before = read_split(earlier_split) if earlier_split else ({}, {})
+    present = [item for items in parts.values() for item in items]
+    paths = {item["image"] for item in present}
+    gone = [item for items in earlier.values() for item in items if item["image"] not in paths]
+    thumbnails = read_thumbnails(sorted(paths), channels, Problems())
+    pairs = near_identical([*present, *gone], {**before, **thumbnails})
+    pairs = without_different(pairs, different_pictures, (item["name"] for item in [*present, *gone]))
+    ours = [pair for pair in pairs if {pair.first["image"], pair.second["image"]} <= paths]
+    log_pairs(ours)
+    check_no_leak(parts, ours)
+    _check_labels(ours)
+    if earlier:
+        check_no_leak({"the training": earlier["train"], **parts}, pairs, "Test other pictures.")
+        _say_validated(earlier["val"], parts, pairs)
+    return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir)
+
+
+def _check_labels(pairs: Iterable[Pair]) -> None:
+    problems = Problems()
+    for first, second, likeness in pairs:
+        labels = [item.get("label", -1) for item in (first, second)]
+        if min(labels) >= 0 and labels[0] != labels[1]:
+            problems.add(first["image"], f"shows the same picture as {second['image']} (likeness {likeness:.2f})")
+    if problems:
+        raise DataError(
+            f"{len(problems)} pair(s) of copies have different classes; one of each pair is wrong:\n{problems.text()}\n"
+            "Remove the wrong ones. Where two are different pictures all the same, name them in different_pictures."
+        )
+
+
+def _say_validated(validated: list[dict], parts: Mapping[str, list[dict]], pairs: Iterable[Pair]) -> None:
+    try:
+        check_no_leak({"validation": validated, **parts}, pairs)
+    except DataError as error:
+        logger.warning(
+            "Epoch and thresholds of these weights were chosen on pictures or patients that are tested here, so that "
+            "the figures flatter: %s", str(error).splitlines()[1].strip(),
+        )  # fmt: skip
