@@ -33,7 +33,8 @@ BRAIN = Bundle(
             *(f"checkpoints/{name}" for name in ("best.pt", "last.pt", "epoch_002.pt", "trained.json")),
             *(f"metrics/{name}" for name in ("metrics.json", "val_metrics.json", "val_metrics.csv")),
             *(f"predictions/val_{name}" for name in ("probs.npy", "preds.npy", "labels.npy", "names.json")),
-            *("config/config.json", "config/environment.json", "logs/train.log", "predictions/predictions.csv"),
+            *("config/config.json", "config/environment.json", "config/split.json"),
+            *("logs/train.log", "predictions/predictions.csv"),
         }
     ),
     inputs=tuple(f"phantom_{patient:03d}/slice_{number:02d}" for patient in (8, 9, 10) for number in (0, 1)),

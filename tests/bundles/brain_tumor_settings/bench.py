@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+from PIL import Image
 
+from medbundles.data import checked_parts, multitask_datalist
 from tests.bundles.setting_bench import Bench
 from tools.phantoms.slices import make_phantoms
 
@@ -28,7 +32,7 @@ class BrainTumorBench(Bench):
             for part in ("train", "val", "test"):  # a third class, for --cls_num_classes 3
                 picture = next((path / "kaggle" / part / "no").iterdir())
                 (path / "kaggle" / part / "maybe").mkdir()
-                _darkened(picture, path / "kaggle" / part / "maybe" / f"{seed}.npy")
+                _turned(picture, path / "kaggle" / part / "maybe" / f"{seed}.npy")
         self._spoil()
         self._files()
 
@@ -51,9 +55,20 @@ class BrainTumorBench(Bench):
         np.save(self.three_valued_mask, values)
         self.weights = self.save_weights("weights.pt")
         self.save_result(mask="masks/a_mask.png")
+        # a picture that is there twice, as PNG and as BMP
+        self.copies = self.folder / "copies"
+        shutil.copytree(self.data, self.copies)
+        picture = sorted((self.copies / "kaggle/train/no").iterdir())[0]
+        Image.open(picture).save(picture.with_name("again.bmp"))
+        self.pair = [f"no/{picture.name}", "no/again.bmp"]
+        # what a training had that saw the test part
+        self.split = self.folder / "split.json"
+        places = SimpleNamespace(folder=lambda name: self.folder)
+        seen = multitask_datalist(str(self.data / "test"), False, ["no", "yes"])
+        record = checked_parts(train=seen, val=[], run_dir=places).record()
+        assert record is not None
+        self.split.write_text(json.dumps(record[1]))
 
 
-def _darkened(picture: Path, target: Path) -> None:
-    from PIL import Image
-
-    np.save(target, np.asarray(Image.open(picture).convert("L")) // 2)
+def _turned(picture: Path, target: Path) -> None:
+    np.save(target, np.rot90(np.asarray(Image.open(picture).convert("L"))))

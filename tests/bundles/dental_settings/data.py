@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from medbundles.errors import causes
 from tests.bundles.common_settings.data import (
     LOADING,
     batch_sizes,
     below_output_dir,
     elsewhere,
+    found_twice,
     left_over,
+    may_be_tested,
     reads,
     root_check,
     told,
@@ -70,20 +71,6 @@ def number_tested(bench: Bench, **turned: Any) -> dict[str, Any]:
 def patients(bench: Bench, **turned: Any) -> set[str]:
     parts = bench.get("data", **turned)
     return {item["patient"] for items in parts.values() for item in items}
-
-
-def may_be_tested(bench: Bench, **turned: Any) -> bool:
-    """Whether the test set is not refused for a picture of an earlier training."""
-    try:
-        bench.get("data", "evaluate", **turned)
-    except RuntimeError as error:  # MONAI's around ours
-        return "split.json" not in str([*causes(error)][-1])
-    return True
-
-
-def found_twice(bench: Any, **turned: Any) -> int:
-    """How many pairs of pictures count as one, where one picture is there twice."""
-    return len(bench.get("data", **turned, dataset_dir=str(bench.copies)).pairs)
 
 
 def sides(bench: Bench, **turned: Any) -> list[list[int]]:

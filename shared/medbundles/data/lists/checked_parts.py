@@ -54,7 +54,9 @@ def checked_parts(
     check_no_leak(parts, ours)
     _check_labels(ours)
     if earlier:
-        check_no_leak({"the training": earlier["train"], **parts}, pairs, "Test other pictures.")
+        check_no_leak(
+            {"the training": earlier["train"], **parts}, pairs, f"Test pictures that {earlier_split} does not hold."
+        )
         _say_validated(earlier["val"], parts, pairs)
     return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir)
 
