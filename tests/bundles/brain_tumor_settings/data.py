@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from medbundles.errors import causes
 from tests.bundles.common_settings.data import (
     LOADING,
     augmentation_checks,
@@ -120,6 +121,15 @@ def all_homes(bench: Bench) -> dict[str, str]:
     return found | {"input": str(bench.other_data)}
 
 
+def patient_in_two_sets(bench: Bench, **turned: Any) -> bool:
+    """Whether training is refused because the pictures' names give one patient to two sets."""
+    try:
+        bench.get("data", **turned)
+    except RuntimeError as error:  # MONAI's around ours
+        return "patient Y (images): is in train and val" in str([*causes(error)][-1])
+    return False
+
+
 DATA = {
     **LOADING,
     "bundle_root": root_check(),
@@ -136,6 +146,7 @@ DATA = {
     "cache (in memory)": Check(reads, "memory", {"train": (16, 0), "validate": (12, 0)}),
     "skip_bad_files": Check(left_over("test/images"), True, {"train": 14, "val": 10, "test": 10, "input": 4}),
     "class_names": Check(labels, ["yes", "no"]),
+    "patient_pattern": Check(patient_in_two_sets, "^(.)", True),
     "earlier_split": Check(may_be_tested, lambda bench: str(bench.split), False),
     "different_pictures": Check(found_twice, lambda bench: [bench.pair], 0),
     "mixing#mix_datasets": Check(sources, False),

@@ -7,18 +7,22 @@ from typing import Any
 
 from medbundles.data.lists.near_identical import Pair, log_pairs, near_identical, without_different
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
+from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
 from medbundles.data.lists.split_file import read_split
 from medbundles.data.lists.splits import check_no_leak
 from medbundles.data.problems import Problems
 from medbundles.data.reading.thumbnails import read_thumbnails
-from medbundles.errors import DataError
+from medbundles.errors import DataError, refuse
+from medbundles.rules import EVERYWHERE, Rule, has_rules
 
 logger = logging.getLogger("medbundles")
 
 
+@has_rules(Rule(("patient_pattern",), usable_pattern, EVERYWHERE))
 def checked_parts(
     *,
     channels: int = 1,
+    patient_pattern: str | None = None,
     different_pictures: Sequence[Sequence[str]] | str | None = None,
     earlier_split: str | Path | None = None,
     run_dir: Any = None,
@@ -31,6 +35,8 @@ def checked_parts(
 
     Args:
         channels: C that pictures give.
+        patient_pattern: regular expression with one group, the patient, found in the name of a file whose patient is
+            not known; None: such a file is a patient of its own.
         different_pictures: pairs of names that are different pictures although they look alike, or a CSV file of them
             with the columns first and second.
         earlier_split: split.json of a training: what it trained on must not be in these sets, and what it was
@@ -39,13 +45,16 @@ def checked_parts(
         **parts: name of a set -> datalist of pictures.
 
     Raises:
-        ConfigError: an unusable pair in different_pictures.
+        ConfigError: an unusable pattern, or pair in different_pictures.
         DataError: a patient or a picture in two sets, or copies of one picture with different labels; all listed.
     """
+    refuse([usable_pattern(patient_pattern)])
+    parts = {part: with_patients(items, patient_pattern) for part, items in parts.items()}
     earlier, before = read_split(earlier_split) if earlier_split else ({}, {})
     present = [item for items in parts.values() for item in items]
     paths = {item["image"] for item in present}
     gone = [item for items in earlier.values() for item in items if item["image"] not in paths]
+    warn_of_patients(present, PATTERN_ADVICE)
     thumbnails = read_thumbnails(sorted(paths), channels, Problems())
     pairs = near_identical([*present, *gone], {**before, **thumbnails})
     pairs = without_different(pairs, different_pictures, (item["name"] for item in [*present, *gone]))

@@ -12,6 +12,7 @@ from medbundles.data.lists.brats import BratsCase, brats_cases, is_mask, modalit
 from medbundles.data.lists.classes import class_folders, labelled_rows
 from medbundles.data.lists.copies import of_one_class
 from medbundles.data.lists.modalities import wanted_modalities
+from medbundles.data.lists.patients import warn_of_patients
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_case_files
 from medbundles.data.reading.files import VOLUME_ENDINGS, is_image, is_volume, stem, subfolders
@@ -86,6 +87,7 @@ def find_graded_cases(
             items.append(volume_item(case.name, paths, case.patient, label=label, grade=case.grade))
     items = of_one_class(items, class_names, problems)
     _warn_of_several_grades(items)
+    warn_of_patients(items, "Add a column 'patient' to the table.")
     return items, problems
 
 

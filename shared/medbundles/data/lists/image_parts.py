@@ -1,6 +1,5 @@
 """Datalists of plain images in folders, such as edente/ and dente/, shared among training, validation and test."""
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from medbundles.data.lists.near_identical import (
     without_different,
 )
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
+from medbundles.data.lists.patients import PATTERN_ADVICE, patient_of, usable_pattern, warn_of_patients
 from medbundles.data.lists.split_file import read_split
 from medbundles.data.lists.splits import check_no_leak, split_by_patient
 from medbundles.data.problems import Problems
@@ -30,17 +30,6 @@ BOTH = ("edente", "dente")
 VOLUMES = "Volumes need --spatial_dims 3 and what goes with it; see configs/volumes.json."
 
 
-def _usable_pattern(pattern: str | None) -> str | None:
-    if pattern:
-        try:
-            groups = re.compile(pattern).groups
-        except re.error as error:
-            return f"patient_pattern: {pattern!r} is no regular expression ({error})."
-        if groups != 1:
-            return f"patient_pattern: {pattern!r} has {groups} groups; one in brackets is wanted, the patient."
-    return None
-
-
 def _is_tested(share: float, folder: str | Path | bool | None) -> str | None:
     if not share and not folder:
         return "test_split: nothing is tested; give the --test_split of the training, or a folder as --test_dir."
@@ -48,7 +37,7 @@ def _is_tested(share: float, folder: str | Path | bool | None) -> str | None:
 
 
 @has_rules(
-    Rule(("patient_pattern",), _usable_pattern, EVERYWHERE),
+    Rule(("patient_pattern",), usable_pattern, EVERYWHERE),
     Rule(("test_split", "test_dir"), _is_tested, ("evaluate",)),
 )
 def image_parts(
@@ -100,7 +89,7 @@ def image_parts(
     """
     in_range("train_split", train_split, above=0, maximum=1)
     in_range("test_split", test_split, minimum=0, below=1)
-    refuse([_usable_pattern(patient_pattern)])
+    refuse([usable_pattern(patient_pattern)])
     folders = BOTH if data_source == "both" else (data_source,) if isinstance(data_source, str) else tuple(data_source)
     if not folders or not all(folders):
         raise ConfigError("data_source: names no folder; use edente, dente, both, or a list of folders' names.")
@@ -115,6 +104,7 @@ def image_parts(
     gone = [item for item in earlier if item["image"] not in paths]  # or in another place now
     pairs = near_identical([*present, *gone], {**before, **thumbnails})
     pairs = without_different(pairs, different_pictures, (item["name"] for item in [*present, *gone]))
+    warn_of_patients(present, PATTERN_ADVICE)
     ours = [pair for pair in pairs if {pair.first["image"], pair.second["image"]} <= paths]
     log_pairs(ours)
     of_test, of_val = 0.0 if test_dir else test_split, 0.0 if val_dir else 1 - train_split
@@ -171,16 +161,9 @@ def _images(
     for path in paths:
         name = f"{folder.name}/{name_below(path, folder)}"
         if check_image_file(path, dims, channels, problems):
-            patient = _patient(path, pattern) if pattern else name
+            patient = patient_of(path, pattern) if pattern else name
             items.append({"image": str(path), "name": name, "patient": patient, "source": folder.name})
     if dims == 2:
         thumbnails |= read_thumbnails([item["image"] for item in items], channels, problems)
         items = [item for item in items if item["image"] in thumbnails]
     return problems.good(items, folder, skip_bad_files, VOLUMES if dims == 2 and all(map(is_volume, paths)) else "")
-
-
-def _patient(path: Path, pattern: str) -> str:
-    found = re.search(pattern, path.name)
-    if not found or not found[1]:
-        raise ConfigError(f"patient_pattern: {pattern!r} finds no patient in {path.name}; change it, or give False.")
-    return found[1]

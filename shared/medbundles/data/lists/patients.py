@@ -1,0 +1,93 @@
+"""Whose an image is, as far as its name shows."""
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+from medbundles.data.reading.files import stem
+from medbundles.errors import ConfigError, first_few
+
+logger = logging.getLogger("medbundles")
+NUMBERED = r"(.*\d[^_-]*)[_-]z?\d+"  # TCGA_CS_4941_19960909_15 and _16: slices of TCGA_CS_4941_19960909
+
+
+PATTERN_ADVICE = "Give the rule that finds the patient in a file's name: --patient_pattern '(.+)_'"
+
+
+def usable_pattern(pattern: str | None) -> str | None:
+    """What is wrong with a patient_pattern, or None."""
+    if pattern:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            return f"patient_pattern: {pattern!r} is no regular expression ({error})."
+        if groups != 1:
+            return f"patient_pattern: {pattern!r} has {groups} groups; one in brackets is wanted, the patient."
+    return None
+
+
+def patient_of(path: str | Path, pattern: str) -> str:
+    """The patient in a file's name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    found = re.search(pattern, Path(path).name)
+    if not found or not found[1]:
+        raise ConfigError(
+            f"patient_pattern: {pattern!r} finds no patient in {Path(path).name}; change it, or give False."
+        )
+    return found[1]
+
+
+def with_patients(items: Sequence[dict], pattern: str | None) -> list[dict]:
+    """The items; those of which no patient is known get the one in their file's name.
+
+    Raises:
+        ConfigError: a name has none.
+    """
+    if not pattern:
+        return list(items)
+    found = []
+    for item in items:
+        is_known = item["patient"] != item["name"]
+        found.append(item if is_known else {**item, "patient": patient_of(_first_file(item), pattern)})
+    return found
+
+
+def warn_of_patients(items: Sequence[dict], advice: str) -> None:
+    """Warn where names or folders show that several images, each taken for a patient, belong to one.
+
+    Such names end in a number behind another one (`NUMBERED`), such folders have a number in their name; there must be
+    several patients, because one beginning that all have says nothing.
+
+    Args:
+        items: datalist; those with a known patient are left alone.
+        advice: how the patient is given.
+    """
+    lone = [Path(_first_file(item)) for item in items if item["patient"] == item["name"]]
+    names, folders = defaultdict[tuple[Path, str], list[str]](list), defaultdict[Path, list[str]](list)
+    for path in lone:
+        if found := re.fullmatch(NUMBERED, stem(path)):
+            names[path.parent, found[1]].append(path.name)
+        folders[path.parent].append(path.name)
+    by_name = [group for group in names.values() if len(group) > 1]
+    by_folder = [
+        [f"{folder.name}/{name}" for name in group]
+        for folder, group in folders.items()
+        if len(group) > 1 and re.search(r"\d", folder.name)
+    ]
+    for groups, what in ((by_name, "names"), (by_folder, "folders")):
+        if len(groups) > 1:
+            logger.warning(
+                "By their %s %d images seem to be of %d patients, such as %s; each counts as a patient of its own, so "
+                "that one patient may be in two sets and intervals are too narrow. %s",
+                what, sum(map(len, groups)), len(groups), first_few(groups[0], 3), advice,
+            )  # fmt: skip
+            return
+
+
+def _first_file(item: dict) -> str:
+    return item["image"] if isinstance(item["image"], str) else item["image"][0]
