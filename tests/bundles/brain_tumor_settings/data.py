@@ -86,7 +86,7 @@ def sources(bench: Bench, **turned: Any) -> list[dict[str, int]]:
     workflow = bench.workflow(**turned)
     data = workflow.parser.get_parsed_content("train::dataset").data
     sampler = workflow.parser.get_parsed_content("train::sampler")
-    return [dict(sorted(Counter(data[i]["source"] for _, i in batch).items())) for batch in sampler]
+    return [dict(sorted(Counter(data[i]["source"] for _, i, _ in batch).items())) for batch in sampler]
 
 
 def mixed(slices: int, images: int) -> Any:

@@ -176,7 +176,7 @@ def seeded(bench: Bench, **turned: Any) -> dict[str, Any]:
     turned = {**bench.own_folds(), **turned}
     workflow, test = bench.workflow(**turned), bench.workflow("evaluate", **turned)
     parse = workflow.parser.get_parsed_content
-    found = {"weights": torch.rand(1).item(), "order": [i for batch in parse("train::sampler") for _, i in batch]}
+    found = {"weights": torch.rand(1).item(), "order": [i for batch in parse("train::sampler") for _, i, _ in batch]}
     found["augmentation"] = float(parse("train::dataset")[(1, 0)]["image"].sum())
     engine = SimpleNamespace(state=SimpleNamespace(epoch=1), data_loader=None)
     handler(workflow, "Seeding").seed_epoch(engine)

@@ -90,7 +90,7 @@ def patches_of_an_image(bench: Bench, **turned: Any) -> int:
     """How often each picture is drawn in an epoch."""
     workflow = bench.workflow(**turned)
     pictures = len(workflow.parser.get_parsed_content("train::dataset").data)
-    drawn = [index for batch in workflow.parser.get_parsed_content("train::sampler") for _, index in batch]
+    drawn = [index for batch in workflow.parser.get_parsed_content("train::sampler") for _, index, _ in batch]
     return len(set(drawn)) // pictures
 
 

@@ -104,7 +104,7 @@ def everything(bench: Any) -> dict[str, Any]:
 
 
 def training_batches(bench: Bench, **turned: Any) -> list[list[int]]:
-    return [[i for _, i in batch] for batch in bench.get("train#sampler", **turned)]
+    return [[i for _, i, _ in batch] for batch in bench.get("train#sampler", **turned)]
 
 
 def repeats(bench: Bench, **turned: Any) -> bool:

@@ -66,7 +66,7 @@ def test_the_loader_gets_each_epoch_before_it_gives_its_first_batch():
     engine.run(loader, max_epochs=3)
     for epoch in (1, 2, 3):
         batches.set_epoch(epoch)
-        assert seen[epoch] == [[str(i) for _, i in batch] for batch in batches]
+        assert seen[epoch] == [[str(i) for _, i, _ in batch] for batch in batches]
 
 
 def test_flags_are_set_for_the_run_and_tf32_only_when_asked_for():

@@ -1,4 +1,4 @@
-"""The dataset of all bundles: deterministic steps cached, random ones seeded by (seed, epoch, item)."""
+"""The dataset of all bundles: deterministic steps cached, random ones seeded by (seed, epoch, item, draw)."""
 
 import logging
 from collections import Counter
@@ -8,27 +8,40 @@ from typing import Any
 
 import numpy as np
 from monai.data import Dataset
+from monai.transforms import Compose, Randomizable, RandomizableTrait
 
 from medbundles.data.batches.cache import DiskCache, recipe_hash
 from medbundles.data.batches.samplers import Key
 from medbundles.errors import DataError, MedbundlesError, causes, one_of
 
 logger = logging.getLogger("medbundles")
+RANDOM = (Randomizable, RandomizableTrait)
 ADVICE = "\nMend or remove it, or leave out such files: --skip_bad_files True. `python -m tools check-data` lists all."
 
 
-class SeededDataset(Dataset):
-    """Items by (epoch, index): the preprocessing is cached, the augmentation is seeded by (seed, epoch, index).
+def split_at_random(transform: Callable) -> tuple[Callable, tuple[Callable, ...]]:
+    """The steps of a Compose before its first random one, and that one with those after it."""
+    if not isinstance(transform, Compose):
+        return (lambda item: item, (transform,)) if isinstance(transform, RANDOM) else (transform, ())
+    steps = transform.flatten().transforms
+    first = next((i for i, step in enumerate(steps) if isinstance(step, RANDOM)), len(steps))
+    return (transform, ()) if first == len(steps) else (Compose(steps[:first]), tuple(steps[first:]))
 
-    So an item's augmentation depends neither on the number of workers nor on what was drawn before it. A plain index
-    is epoch 0. Nothing is read before `prepare`, which the loader calls when it starts.
+
+class SeededDataset(Dataset):
+    """Items by (epoch, index, draw): the preprocessing is cached, the augmentation is seeded by these and the seed.
+
+    So an item's augmentation depends neither on the number of workers nor on what was drawn before it, and an item that
+    comes several times in an epoch is each time augmented otherwise. A draw that is not given is 0; a plain index is
+    epoch 0. Nothing is read before `prepare`, which the loader calls when it starts.
 
     MONAI's CacheDataset is not used: it reads all files while the config is built, and its random transforms go on from
     the worker's state, so that a resumed run would see other images.
 
     Args:
         data: MONAI datalist; each item has an "image" path.
-        transform: deterministic preprocessing.
+        transform: preprocessing. Of a Compose what stands before the first random step is cached; that step and those
+            after it are done each time, seeded as the augmentation is.
         augmentation: a MONAI Randomizable that is applied after it (training), or None. In the items that it gets,
             "epoch" is the epoch, counted from 1.
         cache: "none", "memory" (each image is decoded once per run) or "disk" (once for all runs; the key holds the
@@ -57,6 +70,9 @@ class SeededDataset(Dataset):
         draws: int = 1,
     ):
         one_of("cache", cache, ("none", "memory", "disk"))
+        transform, random = split_at_random(transform)
+        if random:
+            augmentation = Compose([*random, *([augmentation] if augmentation else [])])
         super().__init__(list(data), transform)
         self.augmentation, self.cache, self.cache_workers, self.seed = augmentation, cache, cache_workers, seed
         self.draws = draws
@@ -115,14 +131,14 @@ class SeededDataset(Dataset):
     def __len__(self) -> int:
         return len(self.data) * self.draws
 
-    def __getitem__(self, key: int | Key) -> Any:  # type: ignore[override]
-        epoch, index = key if isinstance(key, tuple) else (0, key)
+    def __getitem__(self, key: int | tuple[int, int] | Key) -> Any:  # type: ignore[override]
+        epoch, index, *draw = key if isinstance(key, tuple) else (0, key)
         if not -len(self) <= index < len(self):  # a loop over the dataset ends by it
             raise IndexError(f"item {index} of {len(self)}")
         place = index % len(self.data)
         item = self.prepared[place] if self.prepared is not None else self.read(self.data[place])
         if self.augmentation is None:
             return dict(item)
-        state = np.random.SeedSequence([self.seed, epoch, index]).generate_state(1)
+        state = np.random.SeedSequence([self.seed, epoch, index, *draw]).generate_state(1)
         self.augmentation.set_random_state(seed=int(state[0]))
         return self.augmentation({**item, "epoch": epoch})

@@ -24,7 +24,7 @@ class SeededLoader(DataLoader):
 
     Args:
         dataset: what to load.
-        batches: yields lists of (epoch, index).
+        batches: yields lists of keys (epoch, index, draw).
         num_workers: worker processes, or "auto".
         pin_memory: page-locked batches; only done where there is CUDA, so that nothing warns elsewhere.
         persistent_workers: keep the workers from epoch to epoch; means nothing with 0 workers.

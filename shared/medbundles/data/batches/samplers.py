@@ -10,7 +10,25 @@ from medbundles.errors import ConfigError, one_of, refuse
 from medbundles.ranks import rank_and_world
 from medbundles.rules import Rule, has_rules
 
-Key = tuple[int, int]  # (epoch, index): the dataset seeds an item's augmentation from both
+# (epoch, index, draw): the dataset seeds an item's augmentation from them. The draw counts how often the item came
+# before in this epoch, on all ranks: an item that is repeated is each time another one.
+Key = tuple[int, int, int]
+
+
+def draws_of(order: np.ndarray) -> np.ndarray:
+    """How often each number stands earlier in an order (any shape, read row by row); the same shape.
+
+    Example:
+        >>> draws_of(np.array([3, 1, 3, 3])).tolist()
+        [0, 0, 1, 2]
+    """
+    flat = order.ravel()
+    place = np.argsort(flat, kind="stable")
+    number = np.arange(len(flat))
+    is_first = np.r_[True, flat[place][1:] != flat[place][:-1]][: len(flat)]
+    draws = np.empty_like(number)
+    draws[place] = number - np.maximum.accumulate(np.where(is_first, number, 0))
+    return draws.reshape(order.shape)
 
 
 class _Batches(Sampler[list[Key]]):
@@ -31,9 +49,12 @@ class _Batches(Sampler[list[Key]]):
     def _random(self) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.epoch])
 
+    def _keys(self, order: np.ndarray, draws: np.ndarray) -> list[Key]:
+        return [(self.epoch, *numbers) for numbers in zip(order.tolist(), draws.tolist(), strict=True)]
+
 
 class EpochBatches(_Batches):
-    """Batches of (epoch, index) keys over a whole set; under torchrun each rank gets its share.
+    """Batches of keys (see `Key`) over a whole set; under torchrun each rank gets its share.
 
     Args:
         size: number of items.
@@ -69,7 +90,7 @@ class EpochBatches(_Batches):
     def __iter__(self) -> Iterator[list[Key]]:
         order = self._random().permutation(self.size) if self.shuffle else np.arange(self.size)
         order = np.resize(order, self.given)
-        mine = [(self.epoch, int(i)) for i in order[self.rank :: self.world]]
+        mine = self._keys(order[self.rank :: self.world], draws_of(order)[self.rank :: self.world])
         for b in range(len(self)):
             yield mine[b * self.batch_size : (b + 1) * self.batch_size]
 
@@ -142,21 +163,22 @@ class MixedBatches(_Batches):
     def __iter__(self) -> Iterator[list[Key]]:
         rng = self._random()
         batches = self._balanced(rng) if self.sampling == "balanced" else self._weighted(rng)
-        for batch in batches[self.rank :: self.world]:
-            yield [(self.epoch, int(i)) for i in batch]
+        for mine in zip(batches[self.rank :: self.world], draws_of(batches)[self.rank :: self.world], strict=True):
+            yield self._keys(*mine)
 
-    def _balanced(self, rng: np.random.Generator) -> list[np.ndarray]:
+    def _balanced(self, rng: np.random.Generator) -> np.ndarray:
+        """(all ranks' batches, batch_size)."""
         parts = []
         for name, items in self.items.items():
             needed = self.steps * self.world * self.counts[name]
             rounds = [rng.permutation(items) for _ in range(math.ceil(needed / len(items)))]
             parts.append(np.concatenate(rounds)[:needed].reshape(-1, self.counts[name]))
-        return [rng.permutation(batch) for batch in np.concatenate(parts, axis=1)]
+        return np.stack([rng.permutation(batch) for batch in np.concatenate(parts, axis=1)])
 
-    def _weighted(self, rng: np.random.Generator) -> list[np.ndarray]:
+    def _weighted(self, rng: np.random.Generator) -> np.ndarray:
         items = np.concatenate(list(self.items.values()))
         weights = np.concatenate([np.full(len(i), self.ratios[n] / len(i)) for n, i in self.items.items()])
-        return list(rng.choice(items, size=(self.steps * self.world, self.batch_size), p=weights))
+        return rng.choice(items, size=(self.steps * self.world, self.batch_size), p=weights)
 
 
 @has_rules(Rule(("mixing#brats_ratio", "mixing#kaggle_ratio"), _whole_batch))

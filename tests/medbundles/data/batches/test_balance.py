@@ -23,7 +23,7 @@ def test_natural_batches_hold_every_item_once():
     batches.set_epoch(1)
     assert [len(batch) for batch in batches] == [4, 4]
     whole = class_batches(items(*[1] * 8, 0, 0), 4, seed=3)
-    assert sorted(i for batch in whole for _, i in batch) == list(range(10))
+    assert sorted(i for batch in whole for _, i, _ in batch) == list(range(10))
 
 
 def test_balanced_batches_hold_the_classes_equally_often():
@@ -32,7 +32,7 @@ def test_balanced_batches_hold_the_classes_equally_often():
     drawn: Counter = Counter()
     for epoch in range(1, 21):
         batches.set_epoch(epoch)
-        drawn.update(data[i]["label"] for batch in batches for _, i in batch)
+        drawn.update(data[i]["label"] for batch in batches for _, i, _ in batch)
     assert sum(drawn.values()) == 2000
     assert 900 < drawn[0] < 1100
 

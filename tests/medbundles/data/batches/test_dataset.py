@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from monai.transforms import Compose, Randomizable
+from monai.transforms import Compose, Randomizable, RandScaleIntensityd
 
 from medbundles.data import SeededDataset
 from medbundles.errors import DataError
@@ -159,6 +159,34 @@ def test_no_thread_goes_on_reading_when_the_filling_of_the_cache_is_broken_off()
     with pytest.raises(DataError):
         dataset.prepare()
     assert threading.active_count() == before
+
+
+def test_each_draw_of_an_item_in_an_epoch_differs_and_comes_again(data):
+    dataset = SeededDataset(data, Compose([Read()]), Noise(), seed=3)
+    sums = [float(dataset[key]["image"].sum()) for key in ((1, 2, 0), (1, 2, 1), (1, 2, 2), (2, 2, 1))]
+    assert len(set(sums)) == 4
+    assert float(dataset[(1, 2, 1)]["image"].sum()) == sums[1]
+    assert float(dataset[(1, 2)]["image"].sum()) == sums[0]
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk", "none"])
+@pytest.mark.parametrize("augmentation", [None, Noise()])
+def test_the_cache_stops_at_the_first_random_step(data, tmp_path, cache, augmentation):
+    """Whatever is cached, a random step of the preprocessing and what follows it are done anew, seeded by the key."""
+
+    def twice(item):
+        return {**item, "image": item["image"] * 2}
+
+    steps = Compose([Read(), RandScaleIntensityd("image", factors=0.5, prob=1.0), twice])
+    dataset = SeededDataset(data, steps, augmentation, cache, str(tmp_path / "cache"), seed=3)
+    dataset.prepare()
+    keys = [(1, 5, 0), (1, 5, 1), (2, 5, 0), (1, 5, 0)]
+    first, other, later, again = (dataset[key]["image"] for key in keys)
+    assert torch.equal(first, again)
+    assert len({float(image.sum()) for image in (first, other, later)}) == 3
+    if augmentation is None:
+        assert 5 * 2 * 0.5 <= float(first.mean()) <= 5 * 2 * 1.5
+    assert reads(data)[5] == (4 if cache == "none" else 1)
 
 
 def test_an_item_that_is_drawn_several_times_is_read_once_and_differs(data):

@@ -13,7 +13,7 @@ RATIOS = {"slices": 0.3, "images": 0.7}
 
 
 def indices(sampler):
-    return [[index for _, index in batch] for batch in sampler]
+    return [[index for _, index, _ in batch] for batch in sampler]
 
 
 def mixed(slices=60, images=200, **options):
@@ -77,12 +77,29 @@ def test_order_depends_on_seed_and_epoch_alone(build):
     list(second)
     second.set_epoch(4)
     assert list(second) == wanted
-    assert {epoch for batch in wanted for epoch, _ in batch} == {4}
+    assert {epoch for batch in wanted for epoch, *_ in batch} == {4}
     second.set_epoch(5)
     assert indices(second) != indices(first)
     other = build(seed=6)
     other.set_epoch(4)
     assert indices(other) != indices(first)
+
+
+@pytest.mark.parametrize("world", [1, 3])
+@pytest.mark.parametrize("sampling", ["balanced", "weighted"])
+def test_an_item_that_comes_again_in_an_epoch_is_another_draw_on_whatever_rank(monkeypatch, world, sampling):
+    keys = []
+    for rank in range(world):
+        monkeypatch.setattr(samplers, "rank_and_world", lambda rank=rank: (rank, world))
+        sampler = mixed(13, 440, sampling=sampling)
+        sampler.set_epoch(3)
+        keys += [key for batch in sampler for key in batch]
+    assert len(set(keys)) == len(keys)
+    assert {epoch for epoch, *_ in keys} == {3}
+    for index in range(13):
+        draws = sorted(draw for _, i, draw in keys if i == index)
+        assert draws == list(range(len(draws)))
+        assert len(draws) > 1
 
 
 @pytest.mark.parametrize("world", [2, 3])
