@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from medbundles.errors import CheckpointError, ConfigError
 from medbundles.ranks import done_by_rank_0
+from medbundles.rules import EVERYWHERE, Rule, has_rules
 
 RUN_NAME = re.compile(r"run_(\d{8}_\d{6})(?:_(\d+))?")
 LOCK = ".lock"
@@ -30,6 +31,17 @@ def run_order(folder: Path) -> tuple[str, int]:
     return (match[1], int(match[2] or 1)) if match else ("", 0)
 
 
+def _in_the_run(checkpoint_dir: str, log_dir: str) -> str | None:
+    for name, folder in (("checkpoint_dir", checkpoint_dir), ("log_dir", log_dir)):
+        if os.path.normpath(folder).split(os.sep)[0] == os.pardir:
+            return (
+                f"{name}: {folder} leads out of the run's folder, where other runs would share it; "
+                "give a folder in it, or an absolute one."
+            )
+    return None
+
+
+@has_rules(Rule(("checkpoint_dir", "log_dir"), _in_the_run, EVERYWHERE))
 @dataclass(eq=False)
 class RunDirectory:
     """`<output_dir>/<name>[/fold_K]/run_YYYYMMDD_HHMMSS/` and its subfolders.
@@ -115,14 +127,16 @@ class RunDirectory:
         if not self.resume:
             return None
         is_shared = Path(self.checkpoint_dir).is_absolute()  # then it lies in no run, and pathlib takes it as it is
-        for folder in [self.parent] if is_shared else reversed(self.runs()):
-            path = folder / self.checkpoint_dir / "last.pt"
-            if path.is_file():
-                return path
-        raise CheckpointError(
-            f"resume: no last.pt in any run below {self.parent}. "
-            "Start without --resume, or name a checkpoint with --resume_from FILE."
-        )
+        folders = [self.parent] if is_shared else self.runs()[-1:]
+        if not folders:
+            raise CheckpointError(f"resume: there is no run below {self.parent}. Start without --resume.")
+        path = folders[0] / self.checkpoint_dir / "last.pt"
+        if not path.is_file():
+            raise CheckpointError(
+                f"resume: the newest run has no {path}: it ended within its first epoch, or checkpointing#save_last "
+                "was off. Start without --resume, or name a checkpoint with --resume_from FILE."
+            )
+        return path
 
     @cached_property
     def stamp(self) -> str:
@@ -141,10 +155,27 @@ class RunDirectory:
 
         Raises:
             ConfigError: the folder cannot be made, or another process still writes to it.
+            CheckpointError: `run_name` is none, or not that of the folder in which the checkpoint lies.
         """
+        if run_name:
+            self._check_name(run_name)
         if self._path is None:
             self._path = done_by_rank_0(lambda: self._made(run_name))
         return self.path
+
+    def _check_name(self, run_name: str) -> None:
+        """A checkpoint says to which run it belongs; it may not lead anywhere else."""
+        if not RUN_NAME.fullmatch(run_name):
+            raise CheckpointError(
+                f"the checkpoint belongs to {run_name!r}, which is no run's name; it was not written here."
+            )
+        file = Path(self.resume_from).resolve() if self.resume_from else None
+        around = next((p for p in file.parents if (p / "config" / "config.json").is_file()), None) if file else None
+        if around and around.name != run_name:
+            raise CheckpointError(
+                f"resume_from: {file} lies in the run folder {around.name!r} and belongs to {run_name}: the folder was "
+                "renamed, or the file copied from another run. Give the folder its name again."
+            )
 
     def _made(self, run_name: str | None) -> Path:
         try:

@@ -132,7 +132,7 @@ def test_an_interrupted_run_ends_with_the_same_bits_as_one_that_was_not(build, k
     stopped = build()
     stop_in(stopped, kills[0])
     if kills[0] == 1:  # nothing was saved yet
-        with pytest.raises(CheckpointError, match=r"no last\.pt in any run below .*exp\."):
+        with pytest.raises(CheckpointError, match=r"the newest run has no .*/checkpoints/last\.pt"):
             build(resume=True).run()
         stop_in(build(), kills[1])
     for epoch in kills[1:] if kills[0] > 1 else ():

@@ -82,16 +82,48 @@ def test_the_newest_run_is_resumed(tmp_path, names, newest):
     assert run.start(newest) == tmp_path / "exp" / newest
 
 
-def test_a_run_that_never_completed_an_epoch_is_passed_over(tmp_path):
+def test_the_newest_run_decides_though_it_never_completed_an_epoch(tmp_path):
     make_run(tmp_path / "exp", "run_20260101_000000", "run_20260101_000001")
     (tmp_path / "exp/run_20260101_000001/checkpoints/last.pt").unlink()
-    assert RunDirectory(str(tmp_path), "exp", resume=True).resume_file().read_text() == "run_20260101_000000"
+    with pytest.raises(CheckpointError, match=r"newest run has no .*000001/checkpoints/last.pt: .* --resume_from FILE"):
+        RunDirectory(str(tmp_path), "exp", resume=True).resume_file()
+
+
+@pytest.mark.parametrize("name", ["../..", "/tmp/elsewhere", "best", "run_20260101_000000/../x"])
+def test_a_checkpoint_cannot_name_another_folder(tmp_path, name):
+    (tmp_path / "last.pt").touch()
+    run = RunDirectory(str(tmp_path / "runs"), "exp", resume_from=str(tmp_path / "last.pt"))
+    with pytest.raises(CheckpointError, match="which is no run's name"):
+        run.start(name)
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+@pytest.mark.parametrize("renamed", ["best_run", "run_20260101_000009"])
+def test_a_run_folder_that_was_renamed_is_not_resumed(tmp_path, renamed):
+    make_run(tmp_path / "exp", "run_20260101_000000")
+    folder = (tmp_path / "exp/run_20260101_000000").rename(tmp_path / "exp" / renamed)
+    (folder / "config").mkdir(exist_ok=True)
+    (folder / "config/config.json").write_text("{}")
+    run = RunDirectory(str(tmp_path), "exp", resume_from=str(folder / "checkpoints/last.pt"))
+    with pytest.raises(CheckpointError, match=rf"lies in the run folder '{renamed}' and belongs to run_20260101"):
+        run.start("run_20260101_000000")
+
+
+@pytest.mark.parametrize(
+    ("folder", "is_wrong"), [("../shared", True), ("..", True), ("a/../../b", True), ("a/../b", False), ("/abs", False)]
+)
+def test_a_relative_folder_lies_in_the_run(folder, is_wrong):
+    (rule,) = RunDirectory.rules
+    for checkpoints, logs in ((folder, "logs"), ("checkpoints", folder)):
+        line = rule.line({"checkpoint_dir": checkpoints, "log_dir": logs}, "train")
+        assert bool(line) == is_wrong
+        assert not line or f"{folder} leads out of the run's folder" in line
 
 
 def test_a_checkpoint_that_lies_in_no_run_is_not_resumed(tmp_path):
     (tmp_path / "e" / "checkpoints").mkdir(parents=True)
     (tmp_path / "e" / "checkpoints" / "last.pt").touch()
-    with pytest.raises(CheckpointError, match=r"no last.pt in any run"):
+    with pytest.raises(CheckpointError, match=r"there is no run below"):
         RunDirectory(str(tmp_path), "e", resume=True).resume_file()
 
 
@@ -99,7 +131,7 @@ def test_only_runs_of_the_same_experiment_and_fold_are_resumed(tmp_path):
     make_run(tmp_path / "other", "run_20260101_000000")
     make_run(tmp_path / "exp/fold_1", "run_20260101_000000")
     for fold in (None, 0):
-        with pytest.raises(CheckpointError, match=r"resume: no last\.pt in any run below .* Start without --resume"):
+        with pytest.raises(CheckpointError, match=r"resume: there is no run below .* Start without --resume"):
             RunDirectory(str(tmp_path), "exp", fold=fold, resume=True).resume_file()
     assert RunDirectory(str(tmp_path), "exp", fold=1, resume=True).resume_file()
 
