@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from medbundles.preflight.workflow import (
     running_workflow,
     unknown_ids,
 )
+from medbundles.ranks import is_distributed
 from medbundles.rules import TRAINING
 
 
@@ -47,6 +49,7 @@ class Preflight:
 
     def __init__(self, workflow: str):
         show_errors_plainly()
+        refuse(_each_on_its_own(workflow))
         running = running_workflow()
         folder, parser = bundle_configs(running), running.parser
         config = {k: v for k, v in parser.get().items() if k != "_meta_"}
@@ -76,6 +79,17 @@ class Preflight:
         if "run_dir" in config:
             free = {k.id for k in settings if k.schema.get("resume") == "free"}
             parser.get_parsed_content("run_dir").record(config, values, free)
+
+
+def _each_on_its_own(workflow: str) -> list[str]:
+    """A line when torchrun started several processes and the config has not joined them: all would do the same."""
+    started = int(os.environ.get("WORLD_SIZE", 1)) if "RANK" in os.environ else 1
+    if started == 1 or is_distributed():
+        return []
+    advice = "train with ['configs/train.json','configs/multi_gpu_train.json']."
+    if workflow != "train":
+        advice = f"the workflow {workflow!r} runs in one process: start it without torchrun."
+    return [f"torchrun: {started} processes were started, and each would do the whole work on its own; {advice}"]
 
 
 def _belong_elsewhere(settings: list[Setting], workflow: str) -> list[str]:

@@ -232,6 +232,13 @@ def test_inference_refuses_the_settings_of_training(monkeypatch, tmp_path, chang
         assert message in (readable(caught.value) or "")
 
 
+def test_processes_that_would_each_train_on_their_own_are_refused(refused, monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "2 processes were started" in refused({})
+    assert "multi_gpu_train.json" in refused({})
+
+
 @pytest.mark.parametrize(
     "overlay", ["quick_test", "stage1_seg_warmup", "stage2_cls_head", "stage3_joint", "multi_gpu_train"]
 )
