@@ -11,6 +11,7 @@ from ignite.engine import Engine, Events
 from medbundles.data.reading.files import content_id
 from medbundles.errors import CheckpointError
 from medbundles.handlers.phases import check_order
+from medbundles.json_files import read_json
 from medbundles.networks import bare_network, load_weights
 from medbundles.runs.checkpoints import by_id, load_checkpoint
 
@@ -25,11 +26,13 @@ def trained_with(path: Path) -> tuple[dict[str, Any], str]:
     """
     beside = [path.with_name(name) for name in ("trained.json", "model.json")]
     if path.name == "model.pt" and all(file.is_file() for file in beside):
-        trained, about = (json.loads(file.read_text(encoding="utf-8")) for file in beside)
+        advice = f"It belongs to {path}; publish again, or give the weights of a run, checkpoints/best.pt."
+        keys = ((), ("run", "epoch"))
+        trained, about = (read_json(file, CheckpointError, k, advice) for file, k in zip(beside, keys, strict=True))
         if "model_id" in about and about["model_id"] != content_id(path):  # those of 0.1.0 have none
             raise CheckpointError(
                 f"{path}: is not the file that {beside[1]} describes: publishing was broken off, or a file was "
-                f"exchanged. Give the weights of the run itself, checkpoints/best.pt in {about['run_directory']}."
+                f"exchanged. Give the weights of the run itself, checkpoints/best.pt in {about.get('run_directory', about['run'])}."
             )
         return trained, f"run {about['run']}, epoch {about['epoch']}"
     try:

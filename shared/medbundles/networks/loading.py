@@ -1,6 +1,7 @@
 """Weights from files: only tensors are read, and a load that does not fit is an error."""
 
 import logging
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,10 @@ def read_file(path: str | Path) -> Any:
     if not Path(path).is_file():
         raise CheckpointError(f"{path}: there is no such file of weights.")
     try:
+        _check_sums(Path(path))
         return torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except Exception as error:  # a broken file makes the reader raise almost anything, struct.error for one
         what = "is cut off or broken, or is no file of weights"
         if any(words in str(error).lower() for words in ("unsupported global", "unsupported class")):
@@ -37,6 +41,19 @@ def read_file(path: str | Path) -> Any:
         elif "TorchScript" in str(error):
             what = "is a TorchScript archive; give the weights file (.pt) instead"
         raise CheckpointError(f"{path}: {what}.") from error
+
+
+def _check_sums(path: Path) -> None:
+    """torch.load does not look at the checksums that torch.save writes into its zip.
+
+    Raises:
+        CheckpointError: a part of the file does not have its checksum.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+        if broken:
+            raise CheckpointError(f"{path}: was damaged ({broken} in it does not have its checksum); copy it again.")
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:

@@ -12,7 +12,7 @@ from torch.nn.functional import batch_norm
 
 from medbundles.errors import one_of
 from medbundles.networks.padding import cropped, padded
-from medbundles.rules import Rule, has_rules
+from medbundles.rules import EVERYWHERE, Rule, has_rules
 
 ACT = ("LeakyReLU", {"negative_slope": 0.1, "inplace": True})
 NORM = ("instance", {"affine": True})
@@ -112,7 +112,16 @@ def _something_to_train(frozen: Sequence[str]) -> str | None:
     return f"frozen: {frozen} leaves nothing to train." if set(MultitaskUNet.PARTS) <= set(frozen) else None
 
 
-@has_rules(Rule(("frozen",), _something_to_train))
+def _large_enough(image_size: int, depth: int) -> str | None:
+    if image_size < 2 ** (depth + 1):
+        return (
+            f"image_size: {image_size} is too small for depth {depth}: the bottleneck would have one pixel, which "
+            f"instance normalisation makes 0; give at least {2 ** (depth + 1)}."
+        )
+    return None
+
+
+@has_rules(Rule(("frozen",), _something_to_train), Rule(("image_size", "depth"), _large_enough, EVERYWHERE))
 class MultitaskUNet(nn.Module):
     """U-Net that segments and classifies: the head looks at the bottleneck of MONAI's BasicUNet.
 

@@ -9,10 +9,18 @@ from torch import nn
 from medbundles.errors import ConfigError, one_of
 from medbundles.networks.loading import plain_name
 from medbundles.ranks import rank_and_world
+from medbundles.rules import Rule, has_rules
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
 
 
+def _nesterov_has_momentum(name: str, momentum: float, nesterov: bool) -> str | None:
+    if name == "sgd" and nesterov and not momentum:
+        return "optimizer#nesterov: needs momentum; give --optimizer#nesterov False with momentum 0."
+    return None
+
+
+@has_rules(Rule(("optimizer#name", "optimizer#momentum", "optimizer#nesterov"), _nesterov_has_momentum))
 def build_optimizer(
     network: nn.Module,
     name: str,

@@ -28,7 +28,16 @@ def _ends_after_warm_up(warmup_epochs: int, epochs: int, name: str, T_max: int |
     return None
 
 
-@has_rules(Rule(("scheduler#warmup_epochs", "epochs", "scheduler#name", "scheduler#T_max"), _ends_after_warm_up))
+def _falls(name: str, eta_min: float, lr: float) -> str | None:
+    if name == "cosine" and eta_min > lr:
+        return f"scheduler#eta_min: {eta_min:g} is above lr {lr:g}, so that the rate would rise; give less than lr."
+    return None
+
+
+@has_rules(
+    Rule(("scheduler#warmup_epochs", "epochs", "scheduler#name", "scheduler#T_max"), _ends_after_warm_up),
+    Rule(("scheduler#name", "scheduler#eta_min", "lr"), _falls),
+)
 def build_scheduler(
     optimizer: torch.optim.Optimizer,
     name: str,

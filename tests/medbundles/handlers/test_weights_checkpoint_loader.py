@@ -11,6 +11,7 @@ from torch import nn
 
 from medbundles.errors import CheckpointError
 from medbundles.handlers import WeightsCheckpointLoader
+from medbundles.handlers.weights_checkpoint_loader import trained_with
 from medbundles.runs.checkpoints import save_checkpoint
 
 SETTINGS = {"image_size": 8, "class_names": ["no", "yes"], "mask_threshold": 0.4, "class_threshold": "auto"}
@@ -55,6 +56,17 @@ def test_weights_are_loaded_and_their_run_is_told(request, kind, caplog):
     with caplog.at_level(logging.INFO, "medbundles"):
         assert start(path) == 5.0
     assert f"weights: {path}, from run run_1, epoch 7" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["trained.json", "model.json"])
+@pytest.mark.parametrize(("text", "what"), [("{", "cannot be read as JSON"), ("[]", "lacks an object")])
+def test_a_broken_file_beside_the_weights_is_named(tmp_path, name, text, what):
+    (tmp_path / "model.pt").touch()
+    for other in ("trained.json", "model.json"):
+        (tmp_path / other).write_text(json.dumps({"run": "run_1", "epoch": 7}))
+    (tmp_path / name).write_text(text)
+    with pytest.raises(CheckpointError, match=rf"{name}: {what}.*checkpoints/best\.pt"):
+        trained_with(tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize("missing", ["trained.json", "model.json"])

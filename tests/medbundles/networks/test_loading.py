@@ -105,6 +105,18 @@ def test_broken_files_are_named(tmp_path):
         assert str(path) in str(error.value)
 
 
+def test_a_flipped_bit_is_found(tmp_path):
+    path = tmp_path / "w.pt"
+    torch.save(small().state_dict(), path)
+    content = bytearray(path.read_bytes())
+    place = bytes(content).index(small().state_dict()["decoder.final_conv.weight"].numpy().tobytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    assert torch.load(path, weights_only=True)  # torch itself does not look
+    with pytest.raises(CheckpointError, match=r"w\.pt: was damaged \(.*data/\d+ in it does not have its checksum"):
+        read_weights(path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match=r"none\.pt: there is no such file of weights"):
         read_weights(tmp_path / "none.pt")

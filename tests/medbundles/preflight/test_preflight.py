@@ -118,6 +118,10 @@ REFUSED = [
     ({"mixing#brats_ratio": 0.5}, "add up to 1.2; they must add up to 1."),
     ({"early_stopping#patience": 2, "val_interval": 3}, "2 epochs are less than one validation (val_interval 3)"),
     ({"early_stopping#monitor": "val_loss"}, "use --early_stopping#mode min"),
+    ({"optimizer#name": "sgd", "optimizer#momentum": 0}, "give --optimizer#nesterov False with momentum 0."),
+    ({"scheduler#eta_min": 0.5}, "scheduler#eta_min: 0.5 is above lr 0.0003"),
+    ({"image_size": 16}, "image_size: 16 is too small for depth 4"),
+    ({"checkpoint_dir": "../shared"}, "checkpoint_dir: ../shared leads out of the run's folder"),
     ({"device": "cuda:99"}, "device: 'cuda:99' is not in this machine"),
     ({"bundle_root": "/nowhere"}, "bundle_root: /nowhere is not a bundle's folder (no configs/schema.json)."),
 ]  # fmt: skip

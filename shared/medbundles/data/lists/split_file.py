@@ -9,7 +9,8 @@ import numpy as np
 
 from medbundles.data.lists.near_identical import Pair, table_of
 from medbundles.data.reading.thumbnails import packed, unpacked
-from medbundles.errors import DataError
+from medbundles.errors import CheckpointError, DataError
+from medbundles.json_files import read_json
 
 ROW = ("name", "patient", "source", "image")
 
@@ -49,7 +50,9 @@ def split_of(checkpoint: str | Path, given: str | Path | bool | None = None) -> 
         return str(given)
     runs, about = [Path(checkpoint).resolve().parent.parent], Path(checkpoint).with_name("model.json")
     if about.is_file():
-        runs += [Path(run) for run in [json.loads(about.read_text(encoding="utf-8")).get("run_directory")] if run]
+        advice = "It says which run the weights come from; publish again, or give --earlier_split FILE."
+        run = read_json(about, CheckpointError, (), advice).get("run_directory")
+        runs += [Path(run)] if run else []  # those of 0.1.0 have none
     return next((str(run / "config/split.json") for run in runs if (run / "config/split.json").is_file()), None)
 
 
