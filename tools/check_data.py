@@ -117,7 +117,7 @@ def _prepared(root: Path, problems: Problems, channels: int, different: str) -> 
             names = [path.name for path in subfolders(root / "kaggle" / part)]
             pictures[part] = _listed(find_class_images, problems, root / "kaggle" / part, names)
             counts[f"{part} pictures"] = len(pictures[part])
-    both = {part: [*slices.get(part, []), *pictures.get(part, [])] for part in {**slices, **pictures}}
+    both: dict[str, Any] = {part: [*slices.get(part, []), *pictures.get(part, [])] for part in {**slices, **pictures}}
     with problems.noted(root):
         found = checked_parts(channels=channels, different_pictures=different or None, **both)
         counts["pairs of near-identical pictures inside a set"] = len(found.pairs)

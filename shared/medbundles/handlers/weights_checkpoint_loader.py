@@ -30,9 +30,10 @@ def trained_with(path: Path) -> tuple[dict[str, Any], str]:
         keys = ((), ("run", "epoch"))
         trained, about = (read_json(file, CheckpointError, k, advice) for file, k in zip(beside, keys, strict=True))
         if "model_id" in about and about["model_id"] != content_id(path):  # those of 0.1.0 have none
+            run = about.get("run_directory", about["run"])
             raise CheckpointError(
                 f"{path}: is not the file that {beside[1]} describes: publishing was broken off, or a file was "
-                f"exchanged. Give the weights of the run itself, checkpoints/best.pt in {about.get('run_directory', about['run'])}."
+                f"exchanged. Give the weights of the run itself, checkpoints/best.pt in {run}."
             )
         return trained, f"run {about['run']}, epoch {about['epoch']}"
     try:
