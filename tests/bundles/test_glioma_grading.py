@@ -142,7 +142,13 @@ def test_a_training_starts_from_pretrained_weights(
     train: Train, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     backbone = medicalnet_file(tmp_path / "resnet_10.pth", 10)
-    folder = train(pretrained_path=str(tmp_path / "resnet_10.pth"), epochs=1, drw_start_epoch=1, lr=1e-9)
+    folder = train(
+        pretrained_path=str(tmp_path / "resnet_10.pth"),
+        epochs=1,
+        drw_start_epoch=1,
+        lr=1e-9,
+        **{"scheduler#eta_min": 0.0},
+    )
     assert f"loaded {len(backbone)} of {len(backbone)} tensors of the backbone" in caplog.text
     trained = torch.load(folder / "checkpoints/last.pt", weights_only=True)["network"]
     for name, value in backbone.items():
