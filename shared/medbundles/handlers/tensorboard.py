@@ -41,6 +41,7 @@ class TensorBoard:
     Args:
         enabled: False switches it off.
         images: how many pictures per validation; 0: none.
+        image_interval: epochs between two validations whose pictures are written; 0: none.
         histograms: of all weights and of the gradients of the epoch's last step (after clipping), each epoch.
 
     Example::
@@ -50,8 +51,9 @@ class TensorBoard:
 
     phase = "watch"
 
-    def __init__(self, enabled: bool = True, images: int = 4, histograms: bool = False):
+    def __init__(self, enabled: bool = True, images: int = 4, histograms: bool = False, image_interval: int = 1):
         self.enabled, self.images, self.histograms = enabled, images, histograms
+        self.image_interval = image_interval
         self.writer: Any = None
 
     def attach(self, engine: Engine) -> None:
@@ -70,7 +72,8 @@ class TensorBoard:
         for name, value in state.epoch_record.items():
             if name != "epoch":
                 self.writer.add_scalar(tag_of(name), value, epoch)
-        if run.validation(engine) is not None:
+        is_due = self.image_interval and epoch % self.image_interval == 0
+        if is_due and run.validation(engine) is not None:
             for number, picture in enumerate(prediction_pictures(run.validator.state.output, self.images)):
                 self.writer.add_image(f"predictions/{number}", picture, epoch)
         if self.histograms:

@@ -79,6 +79,7 @@ RUN = {
     "seed (inference)": Check(drawn, 7),
     "ema_decay": Check(of_handler("Ema", "decay"), 0.9, 0.9),
     "picture_interval": Check(of_handler("ReconstructionPictures", "every"), 2, 2),
+    "picture_interval (TensorBoard)": Check(of_handler("TensorBoard", "image_interval"), 2, 2),
     "latents": Check(writes_latents, False, False),
     "decode": Check(made_of("latent"), lambda bench: str(bench.latent), lambda bench: [str(bench.latent)]),
     "sample": Check(number, 3, 3),

@@ -72,6 +72,15 @@ def test_pictures_are_those_of_the_last_validation_batch(tiny_training):
     assert output["pred"]["mask"].any()
 
 
+@pytest.mark.parametrize(("interval", "steps"), [(2, [2, 4]), (3, [3]), (0, [])])
+def test_pictures_every_so_many_epochs(tiny_training, interval, steps):
+    trainer = tiny_training(epochs=4, after_history=boards(image_interval=interval))
+    trainer.run()
+    events = read(trainer.run_dir.folder("logs"))
+    assert [s.step for s in (events.Images("predictions/0") if steps else [])] == steps
+    assert bool(events.Tags()["images"]) == bool(steps)
+
+
 def test_no_pictures_by_choice(tiny_training):
     trainer = tiny_training(after_history=boards(images=0))
     trainer.run()
