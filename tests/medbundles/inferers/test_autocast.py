@@ -62,6 +62,8 @@ def test_autocast_is_on_only_on_a_cpu_and_what_it_gives_is_float32(amp, device, 
 def test_gradients_through_autocast_are_those_of_float32_up_to_rounding():
     torch.manual_seed(0)
     network = MultitaskUNet(base_filters=4, depth=3, cls_dropout=0.0)
+    # pooled features of four images of noise hardly differ: divided by their spread, rounding would be all that is left
+    network.head.norm.eval()
     loss = MultitaskLoss(SegmentationLoss(), ClassificationLoss())
     image, mask = torch.randn(4, 1, 32, 32), torch.randint(0, 2, (4, 1, 32, 32))
     target = {"mask": mask, "cls": torch.tensor([0, 1, 0, 1]), "has_mask": torch.tensor([True, True, False, True])}
