@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from medbundles.data import Problems, class_folder_datalist, read_image, slice_datalist, split_by_patient
-from medbundles.data.lists.near_identical import log_pairs, near_identical, table_of, without_different
+from medbundles.data.lists.near_identical import same_pictures, table_of
 from medbundles.data.lists.parts import with_joined_patients
 from medbundles.data.reading.files import existing_folder, subfolders
 from medbundles.data.reading.thumbnails import read_thumbnails
@@ -51,9 +51,7 @@ def prepare_yesno(
     items = class_folder_datalist(folder, classes, skip_bad_files=skip_bad_files)
     slices = [item for part in SLICES if Path(out, part).is_dir() for item in slice_datalist(Path(out, part))]
     thumbnails = read_thumbnails([item["image"] for item in [*items, *slices]], 1, Problems())
-    pairs = near_identical([*items, *slices], thumbnails)
-    pairs = without_different(pairs, different_pictures or None, [item["name"] for item in items])
-    log_pairs(pairs)
+    pairs, _ = same_pictures([*items, *slices], thumbnails, different_pictures or None)
     groups, torn = image_groups(with_joined_patients({"all": [*items, *slices]}, pairs)["all"])
     if torn:
         print(f"note: {len(torn)} picture(s) left out:\n{torn.text()}")

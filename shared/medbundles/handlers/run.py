@@ -12,6 +12,7 @@ from medbundles.errors import ConfigError
 from medbundles.handlers.effective import effective
 from medbundles.handlers.monitor import Monitor
 from medbundles.handlers.phases import check_order
+from medbundles.inferers.autocast import precision_of
 from medbundles.ranks import is_rank_0
 from medbundles.runs.directory import RunDirectory
 from medbundles.runs.environment import environment
@@ -91,10 +92,8 @@ class Run:
         )
         for content in filter(None, [other.record() for other in self.records]):
             write_json_atomic(*content)
-        precision = getattr(getattr(engine, "inferer", None), "precision", "that of the engine")
-        for line in (
-            f"run directory: {self.directory.path}", f"precision: {precision}", *effective(engine, self.scheduler)
-        ):  # fmt: skip
+        first = [f"run directory: {self.directory.path}", f"precision: {precision_of(engine)}"]
+        for line in (*first, *effective(engine, self.scheduler)):
             logging.getLogger("medbundles").info(line)
 
     def close_last(self, engine: Engine) -> None:

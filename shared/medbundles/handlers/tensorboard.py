@@ -41,8 +41,8 @@ class TensorBoard:
     Args:
         enabled: False switches it off.
         images: how many pictures per validation; 0: none.
-        image_interval: epochs between two validations whose pictures are written; 0: none.
         histograms: of all weights and of the gradients of the epoch's last step (after clipping), each epoch.
+        image_interval: pictures of every so many-th epoch, if it is validated; 0: none.
 
     Example::
 

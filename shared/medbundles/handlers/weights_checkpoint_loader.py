@@ -27,8 +27,8 @@ def trained_with(path: Path) -> tuple[dict[str, Any], str]:
     beside = [path.with_name(name) for name in ("trained.json", "model.json")]
     if path.name == "model.pt" and all(file.is_file() for file in beside):
         advice = f"It belongs to {path}; publish again, or give the weights of a run, checkpoints/best.pt."
-        keys = ((), ("run", "epoch"))
-        trained, about = (read_json(file, CheckpointError, k, advice) for file, k in zip(beside, keys, strict=True))
+        trained = read_json(beside[0], CheckpointError, (), advice)
+        about = read_json(beside[1], CheckpointError, ("run", "epoch"), advice)
         if "model_id" in about and about["model_id"] != content_id(path):  # those of 0.1.0 have none
             run = about.get("run_directory", about["run"])
             raise CheckpointError(

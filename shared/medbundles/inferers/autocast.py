@@ -35,6 +35,11 @@ def resolve_amp(amp: bool | str, device: str | torch.device) -> tuple[bool, str]
     raise ConfigError(f'amp is {amp!r}; it must be True, False or "auto"')
 
 
+def precision_of(engine: Any) -> str:
+    """What an engine computes in, as its inferer says it; those of others say nothing."""
+    return getattr(getattr(engine, "inferer", None), "precision", "that of the engine")
+
+
 class AutocastInferer(Inferer):
     """Runs the whole image through the network, on a CPU under bfloat16 autocast if wanted.
 

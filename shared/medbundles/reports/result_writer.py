@@ -15,6 +15,7 @@ from ignite.engine import Engine, Events
 from medbundles.atomic_files import write_json_atomic, write_text_atomic
 from medbundles.data.reading.files import content_id
 from medbundles.errors import ConfigError, DataError
+from medbundles.inferers.autocast import precision_of
 from medbundles.ranks import rank_and_world
 from medbundles.reports.evaluation import check_class_names
 from medbundles.reports.tables import csv_text
@@ -117,7 +118,7 @@ class ResultWriter:
         earlier = self._earlier_rows((*WEIGHTS, *self.threshold_names)) if self.existing == "skip" else []
         self.rows = {row["file"]: row for row in earlier}
         self.done, self.saved = 0, time.monotonic()
-        logger.info("precision: %s", getattr(getattr(engine, "inferer", None), "precision", "that of the engine"))
+        logger.info("precision: %s", precision_of(engine))
         logger.info("results go to %s; inputs that have results there: %s", self.output, self.existing)
 
     def _batch(self, engine: Engine) -> None:

@@ -21,9 +21,8 @@ ADVICE = "\nMend or remove it, or leave out such files: --skip_bad_files True. `
 
 def split_at_random(transform: Callable) -> tuple[Callable, tuple[Callable, ...]]:
     """The steps of a Compose before its first random one, and that one with those after it."""
-    if not isinstance(transform, Compose):
-        return (lambda item: item, (transform,)) if isinstance(transform, RANDOM) else (transform, ())
-    steps = transform.flatten().transforms
+    # OneOf and its like are composed, too, and random as a whole
+    steps = transform.flatten().transforms if type(transform) is Compose else (transform,)
     first = next((i for i, step in enumerate(steps) if isinstance(step, RANDOM)), len(steps))
     return (transform, ()) if first == len(steps) else (Compose(steps[:first]), tuple(steps[first:]))
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from medbundles.data.lists.image_parts import VOLUMES
+from medbundles.data.lists.image_parts import volumes_advice
 from medbundles.data.lists.inference_inputs import check_existing, named_inputs, unfinished
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_image_file
@@ -13,7 +13,6 @@ from medbundles.data.reading.files import (
     VOLUME_ENDINGS,
     check_file,
     is_image,
-    is_volume,
     name_below,
     stem,
 )
@@ -104,7 +103,7 @@ def _checked(names: dict[Path, str], root: Any, dims: int, channels: int, skip_b
     for path, name in names.items():
         if check_image_file(path, dims, channels, problems):
             items.append({"image": str(path), "name": name})
-    return problems.good(items, root, skip_bad_files, VOLUMES if dims == 2 and all(map(is_volume, names)) else "")
+    return problems.good(items, root, skip_bad_files, volumes_advice(dims, names))
 
 
 def _latents(root: Path, skip_bad_files: bool) -> list[dict]:

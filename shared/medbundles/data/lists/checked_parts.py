@@ -1,15 +1,15 @@
 """The sets of a split that stands already: no patient and no picture may be in two of them."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from medbundles.data.lists.near_identical import Pair, log_pairs, near_identical, without_different
+from medbundles.data.lists.near_identical import Pair, same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
 from medbundles.data.lists.split_file import read_split
-from medbundles.data.lists.splits import check_no_leak
+from medbundles.data.lists.splits import check_no_leak, leaks
 from medbundles.data.problems import Problems
 from medbundles.data.reading.thumbnails import read_thumbnails
 from medbundles.errors import DataError, refuse
@@ -50,23 +50,18 @@ def checked_parts(
     """
     refuse([usable_pattern(patient_pattern)])
     parts = {part: with_patients(items, patient_pattern) for part, items in parts.items()}
-    earlier, before = read_split(earlier_split) if earlier_split else ({}, {})
     present = [item for items in parts.values() for item in items]
-    paths = {item["image"] for item in present}
-    gone = [item for items in earlier.values() for item in items if item["image"] not in paths]
     warn_of_patients(present, PATTERN_ADVICE)
-    thumbnails = read_thumbnails(sorted(paths), channels, Problems())
-    pairs = near_identical([*present, *gone], {**before, **thumbnails})
-    pairs = without_different(pairs, different_pictures, (item["name"] for item in [*present, *gone]))
-    ours = [pair for pair in pairs if {pair.first["image"], pair.second["image"]} <= paths]
-    log_pairs(ours)
+    earlier, before = read_split(earlier_split) if earlier_split else ({}, {})
+    gone = [item for items in earlier.values() for item in items]
+    thumbnails = read_thumbnails(sorted({item["image"] for item in present}), channels, Problems())
+    ours, pairs = same_pictures(present, {**before, **thumbnails}, different_pictures, gone)
     check_no_leak(parts, ours)
     _check_labels(ours)
     if earlier:
-        check_no_leak(
-            {"the training": earlier["train"], **parts}, pairs, f"Test pictures that {earlier_split} does not hold."
-        )
-        _say_validated(earlier["val"], parts, pairs)
+        advice = f"Test pictures that {earlier_split} does not hold."
+        check_no_leak({"the training": earlier["train"], **parts}, pairs, advice)
+        _say_validated(leaks({"validation": earlier["val"], **parts}, pairs))
     return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir)
 
 
@@ -83,11 +78,9 @@ def _check_labels(pairs: Iterable[Pair]) -> None:
         )
 
 
-def _say_validated(validated: list[dict], parts: Mapping[str, list[dict]], pairs: Iterable[Pair]) -> None:
-    try:
-        check_no_leak({"validation": validated, **parts}, pairs)
-    except DataError as error:
+def _say_validated(found: Problems) -> None:
+    if found:
         logger.warning(
-            "Epoch and thresholds of these weights were chosen on pictures or patients that are tested here, so that "
-            "the figures flatter: %s", str(error).splitlines()[1].strip(),
+            "Epoch and thresholds of these weights were chosen on %d picture(s) or patient(s) that are tested here, so "
+            "that the figures flatter, such as %s: %s", len(found), *found.found[0],
         )  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 from medbundles.data.lists.classes import class_folders, labelled_rows
 from medbundles.data.lists.slices import slice_item
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import IMAGE_ENDINGS, content_id, identical_files, list_images
+from medbundles.data.reading.files import IMAGE_ENDINGS, list_images
 from medbundles.data.reading.images import check_header
 from medbundles.errors import DataError
 
@@ -26,8 +26,7 @@ def class_folder_datalist(
 
     Returns:
         One dict per image, sorted by name: image (path), mask "", label, has_mask False, patient, source "images",
-        name "<class>/<file>". Byte-identical files share their patient; where no patient is known, each other image
-        is one of its own.
+        name "<class>/<file>". Where no patient is known, each image is one of its own; `checked_parts` joins copies.
 
     Raises:
         DataError: the folder or a class in it is missing or empty, or bad files, all listed.
@@ -52,12 +51,8 @@ def find_class_images(folder: str | Path, class_names: Sequence[str]) -> tuple[l
         with problems.noted(row[1]):
             check_header(row[1])
             good.append(row)
-    # A content hash, not a name, so that copies have one patient in whatever folder they lie.
-    twins: dict[str, str] = {}
-    for group in identical_files(path for _, path, _, patient in good if not patient):
-        twins.update(dict.fromkeys(group, content_id(group[0])))
     items = [
-        slice_item(name, path, label=label, patient=patient or twins.get(str(path), name), source="images")
+        slice_item(name, path, label=label, patient=patient or name, source="images")
         for name, path, label, patient in good
     ]
     return items, problems

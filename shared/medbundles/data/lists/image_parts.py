@@ -1,22 +1,15 @@
 """Datalists of plain images in folders, such as edente/ and dente/, shared among training, validation and test."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from medbundles.data.lists.near_identical import (
-    Pair,
-    joined,
-    log_pairs,
-    near_identical,
-    owner_of,
-    without_different,
-)
+from medbundles.data.lists.near_identical import Pair, joined, owner_of, same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
-from medbundles.data.lists.patients import PATTERN_ADVICE, patient_of, usable_pattern, warn_of_patients
+from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
 from medbundles.data.lists.split_file import read_split
 from medbundles.data.lists.splits import check_no_leak, split_by_patient
 from medbundles.data.problems import Problems
@@ -27,7 +20,6 @@ from medbundles.errors import ConfigError, DataError, in_range, refuse
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 
 BOTH = ("edente", "dente")
-VOLUMES = "Volumes need --spatial_dims 3 and what goes with it; see configs/volumes.json."
 
 
 def _is_tested(share: float, folder: str | Path | bool | None) -> str | None:
@@ -94,19 +86,15 @@ def image_parts(
     if not folders or not all(folders):
         raise ConfigError("data_source: names no folder; use edente, dente, both, or a list of folders' names.")
     thumbnails: dict[str, np.ndarray] = {}
-    more = (spatial_dims, channels, patient_pattern, skip_bad_files, thumbnails)
+    more = (spatial_dims, channels, skip_bad_files, thumbnails)
     items = [item for folder in dict.fromkeys(folders) for item in _images(Path(dataset_dir) / folder, *more)]
     val, test = (_images(Path(folder), *more) if folder else [] for folder in (val_dir, test_dir))
+    items, val, test = (with_patients(some, patient_pattern) for some in (items, val, test))
     split, before = read_split(earlier_split) if earlier_split else ({}, {})
     earlier = [item for part in split.values() for item in part]
     present = [*items, *val, *test]
-    paths = {item["image"] for item in present}
-    gone = [item for item in earlier if item["image"] not in paths]  # or in another place now
-    pairs = near_identical([*present, *gone], {**before, **thumbnails})
-    pairs = without_different(pairs, different_pictures, (item["name"] for item in [*present, *gone]))
     warn_of_patients(present, PATTERN_ADVICE)
-    ours = [pair for pair in pairs if {pair.first["image"], pair.second["image"]} <= paths]
-    log_pairs(ours)
+    ours, pairs = same_pictures(present, {**before, **thumbnails}, different_pictures, earlier)
     of_test, of_val = 0.0 if test_dir else test_split, 0.0 if val_dir else 1 - train_split
     parts = _shared_out(items, ours, of_test, of_val, seed)
     parts = {"train": parts["train"], "val": val or parts["val"], "test": test or parts["test"]}
@@ -148,7 +136,6 @@ def _images(
     folder: Path,
     dims: int,
     channels: int,
-    pattern: str | None,
     skip_bad_files: bool,
     thumbnails: dict[str, np.ndarray],
 ) -> list[dict]:
@@ -161,9 +148,14 @@ def _images(
     for path in paths:
         name = f"{folder.name}/{name_below(path, folder)}"
         if check_image_file(path, dims, channels, problems):
-            patient = patient_of(path, pattern) if pattern else name
-            items.append({"image": str(path), "name": name, "patient": patient, "source": folder.name})
+            items.append({"image": str(path), "name": name, "patient": name, "source": folder.name})
     if dims == 2:
         thumbnails |= read_thumbnails([item["image"] for item in items], channels, problems)
         items = [item for item in items if item["image"] in thumbnails]
-    return problems.good(items, folder, skip_bad_files, VOLUMES if dims == 2 and all(map(is_volume, paths)) else "")
+    return problems.good(items, folder, skip_bad_files, volumes_advice(dims, paths))
+
+
+def volumes_advice(dims: int, paths: Iterable[Path]) -> str:
+    """What would be right where none of the files can be used, as all are volumes and pictures are wanted."""
+    is_wrong = dims == 2 and all(map(is_volume, paths))
+    return "Volumes need --spatial_dims 3 and what goes with it; see configs/volumes.json." if is_wrong else ""

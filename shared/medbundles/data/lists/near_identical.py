@@ -69,6 +69,36 @@ def near_identical(items: Sequence[dict], thumbnails: Mapping[str, np.ndarray]) 
     return sorted(pairs, key=lambda pair: (-pair.likeness, pair.first["name"], pair.second["name"]))
 
 
+def same_pictures(
+    items: Sequence[dict],
+    thumbnails: Mapping[str, np.ndarray],
+    different: Sequence[Sequence[str]] | str | Path | None,
+    gone: Sequence[dict] = (),
+) -> tuple[list[Pair], list[Pair]]:
+    """The pairs of `near_identical` without those of `without_different`; those among the items are logged.
+
+    Args:
+        items: datalist.
+        thumbnails: path -> thumbnail, those of `gone` included.
+        different: see `without_different`.
+        gone: items of an earlier split, whose files may be gone; of files that are items, too, the item counts.
+
+    Returns:
+        The pairs among the items, and all pairs.
+
+    Raises:
+        ConfigError: an unusable entry in `different`.
+    """
+    paths = {item["image"] for item in items if isinstance(item["image"], str)}
+    every = [*items, *(item for item in gone if item["image"] not in paths)]
+    pairs = without_different(near_identical(every, thumbnails), different, [item["name"] for item in every])
+    ours = [pair for pair in pairs if {pair.first["image"], pair.second["image"]} <= paths] if gone else pairs
+    if ours:
+        shown = first_few((f"{a['name']} = {b['name']} ({value:.2f})" for a, b, value in ours), 5)
+        logger.info("%d pair(s) of near-identical pictures count as one patient each: %s", len(ours), shown)
+    return ours, pairs
+
+
 def joined(pairs: Iterable[Pair], owners: Iterable[str]) -> dict[str, str]:
     """Owner of an item (see `owner_of`) -> one of all the owners that pairs join to it, the same for all of them."""
     heads = {owner: owner for owner in owners}
@@ -127,10 +157,3 @@ def without_different(
 def table_of(pairs: Iterable[Pair]) -> list[dict]:
     """One row for each pair: first, second (names), likeness."""
     return [{"first": a["name"], "second": b["name"], "likeness": round(value, 3)} for a, b, value in pairs]
-
-
-def log_pairs(pairs: Sequence[Pair]) -> None:
-    """Say how many near-identical pictures there are, and the first few."""
-    if pairs:
-        shown = first_few((f"{a['name']} = {b['name']} ({value:.2f})" for a, b, value in pairs), 5)
-        logger.info("%d pair(s) of near-identical pictures count as one patient each: %s", len(pairs), shown)

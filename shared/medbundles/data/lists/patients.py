@@ -11,8 +11,6 @@ from medbundles.errors import ConfigError, first_few
 
 logger = logging.getLogger("medbundles")
 NUMBERED = r"(.*\d[^_-]*)[_-]z?\d+"  # TCGA_CS_4941_19960909_15 and _16: slices of TCGA_CS_4941_19960909
-
-
 PATTERN_ADVICE = "Give the rule that finds the patient in a file's name: --patient_pattern '(.+)_'"
 
 

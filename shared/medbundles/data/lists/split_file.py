@@ -57,7 +57,7 @@ def split_of(checkpoint: str | Path, given: str | Path | bool | None = None) -> 
 
 
 def read_split(file: str | Path) -> tuple[dict[str, list[dict]], dict[str, np.ndarray]]:
-    """ "train" and "val" -> items in a split's file, and path -> thumbnail; the images may be gone.
+    """Items of the parts "train" and "val" in a split's file, and path -> thumbnail; the images may be gone.
 
     Raises:
         DataError: the file is missing, or no file of a split.

@@ -84,10 +84,7 @@ def check_no_leak(
     pairs: Iterable[Pair] = (),
     advice: str = "Split again by patient: 'python -m tools prepare ...'.",
 ) -> None:
-    """Make sure that no patient, no byte-identical and no near-identical image is in two sets.
-
-    A patient counts within its source. An image that is a patient only by its own name (no patient folder, no patient
-    column) is compared by its bytes: the same file name in two folders says nothing.
+    """Make sure that no patient and no picture is in two sets; see `leaks`.
 
     Args:
         parts: name of a set -> datalist.
@@ -96,6 +93,26 @@ def check_no_leak(
 
     Raises:
         DataError: leaks, all listed.
+    """
+    found = leaks(parts, pairs)
+    if found:
+        different = any("shows the same picture" in what for _, what in found.found)
+        more = "\nWhere two are different pictures all the same, name them in different_pictures." if different else ""
+        raise DataError(
+            f"{len(found)} leak(s) between {', '.join(parts)}; results would be too good to be true:\n"
+            f"{found.text()}\n{advice}{more}"
+        )
+
+
+def leaks(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = ()) -> Problems:
+    """The patients, the byte-identical and the near-identical images that are in two sets.
+
+    A patient counts within its source. An image that is a patient only by its own name (no patient folder, no patient
+    column) is compared by its bytes: the same file name in two folders says nothing.
+
+    Args:
+        parts: name of a set -> datalist.
+        pairs: items that show one picture, see `near_identical`.
     """
     problems, files = Problems(), set[str]()
     homes: dict[str, set[str]] = defaultdict(set)  # a patient or a file -> the sets it is in
@@ -116,16 +133,10 @@ def check_no_leak(
         if len(set().union(*(homes[path] for path in group))) > 1:
             shown = ", ".join(f"{path} {where}" for path, where in zip(group[1:], others, strict=True))
             problems.add(group[0], f"{first} is byte-identical to {shown}")
-    different = ""
     for one, other, likeness in pairs:
         path, twin = (str(item["image"]) for item in (one, other))
         where, elsewhere = homes.get(path, set()), homes.get(twin, set())
         if where and elsewhere and len(where | elsewhere) > 1 and equal.get(path, path) != equal.get(twin, twin):
             shown = f"{twin} ({', '.join(sorted(elsewhere))}), likeness {likeness:.2f}"
             problems.add(path, f"({', '.join(sorted(where))}) shows the same picture as {shown}")
-            different = "\nWhere two are different pictures all the same, name them in different_pictures."
-    if problems:
-        raise DataError(
-            f"{len(problems)} leak(s) between {', '.join(parts)}; results would be too good to be true:\n"
-            f"{problems.text()}\n{advice}{different}"
-        )
+    return problems

@@ -93,7 +93,7 @@ def test_what_was_trained_on_is_not_tested_and_what_was_validated_is_said(folder
         parts(folder, "test", earlier_split=split)
         assert not caplog.records
         parts(folder, "val", earlier_split=split)
-    assert "the figures flatter: " in caplog.text
+    assert "the figures flatter, such as " in caplog.text
     assert "kaggle/val/no/val0.png: is in val and validation" in caplog.text
     with pytest.raises(DataError, match=r"leak\(s\) between the training, train"):
         parts(folder, "train", earlier_split=split)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medbundles.data import class_folder_datalist
+from medbundles.data import checked_parts, class_folder_datalist
+from medbundles.data.lists.copies import copies
 from medbundles.errors import DataError
 
 
@@ -33,8 +34,10 @@ def test_items(folder):
         ("yes/c.png", 1),
         ("yes/copy of a b.jpeg", 1),
     ]
-    assert items[1]["patient"] == items[3]["patient"]
-    assert len({item["patient"] for item in items}) == 3
+    assert [item["patient"] for item in items] == [item["name"] for item in items]
+    joined = checked_parts(all=items)["all"]
+    assert joined[1]["patient"] == joined[3]["patient"]
+    assert len({item["patient"] for item in joined}) == 3
     assert (items[0]["mask"], items[0]["has_mask"], items[0]["source"]) == ("", False, "images")
     assert [item["label"] for item in class_folder_datalist(folder, ["yes", "no"])] == [1, 0, 0, 0]
 
@@ -98,5 +101,7 @@ def test_the_real_yes_no_set(real_data):
     items = class_folder_datalist(real_data / "kaggle_yesno", ["no", "yes"])
     assert Counter(item["label"] for item in items) == {0: 64, 1: 106}
     assert len({item["name"] for item in items}) == 170
-    groups = Counter(item["patient"] for item in items)
-    assert sum(count > 1 for count in groups.values()) == 17  # as sha256sum counts them
+    assert len(copies(items)) == 17  # as sha256sum counts them
+    patient = {item["name"]: item["patient"] for item in checked_parts(all=items)["all"]}
+    for group in copies(items):
+        assert len({patient[item["name"]] for item in group.values()}) == 1
