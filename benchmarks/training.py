@@ -26,6 +26,8 @@ class Training:
     def __init__(self, config: Any):
         get = config.get_parsed_content
         self.config, self.network, self.loss, self.optimizer = config, get("network"), get("loss"), get("optimizer")
+        if get("compile_model"):
+            self.network = torch.compile(self.network)
         self.inferer, self.loader = get("train#inferer"), get("train#dataloader")
         self.device = torch.device(get("device"))
         self.prepare: Any = get("prepare_batch") if "prepare_batch" in config else default_prepare_batch

@@ -12,6 +12,7 @@ Variants = Mapping[str, Mapping[str, Any]]
 AMP: Variants = {"auto": {"amp": "auto"}, "float32": {"amp": False}}
 LAYOUTS: Variants = {name: {"layout": name} for name in ("medicalnet", "strided")}
 MEMORY_FORMATS: Variants = {"channels_last": {"channels_last": True}, "channels_first": {"channels_last": False}}
+COMPILED: Variants = {"compiled": {"compile_model": True}, "eager": {"compile_model": False}}
 ATTENTION: Variants = {name: {"network_def#use_flash_attention": name == "flash"} for name in ("flash", "plain")}
 AUGMENTATION: Variants = {"off": {"augmentation#enabled": False}, "on": {"augmentation#enabled": True}}
 WORKERS = (0, 2)
@@ -34,6 +35,11 @@ def layout(bundle: MeasuredBundle) -> dict[str, Any]:
 def channels_last(bundle: MeasuredBundle) -> dict[str, Any]:
     """Channels-last weights against the usual order of axes."""
     return compare(bundle, "weights", MEMORY_FORMATS, "channels_first", memory=True)
+
+
+def compiled(bundle: MeasuredBundle) -> dict[str, Any]:
+    """What torch.compile gains an epoch, once it has compiled."""
+    return compare(bundle, "network", COMPILED, "eager")
 
 
 def attention(bundle: MeasuredBundle) -> dict[str, Any]:
@@ -63,7 +69,7 @@ def cache(bundle: MeasuredBundle) -> dict[str, Any]:
     return compare(bundle, "cache", variants, "none", loading=True, rounds=CACHE_ROUNDS)
 
 
-MEASUREMENTS = (augmentation, amp, cache, layout, attention, channels_last)
+MEASUREMENTS = (augmentation, amp, cache, compiled, layout, attention, channels_last)
 
 
 def compare(

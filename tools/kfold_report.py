@@ -11,17 +11,23 @@ import numpy as np
 
 from medbundles.atomic_files import write_json_atomic, write_text_atomic
 from medbundles.errors import DataError
+from medbundles.metrics.patient_bootstrap import PatientBootstrap
+from medbundles.metrics.scores import score
+from medbundles.metrics.weighted import mean_of_defined, value_of
 from medbundles.reports import figures
 from medbundles.reports.evaluation import Evaluation, area_text
 from medbundles.reports.predictions_table import read_predictions
 from medbundles.reports.tables import csv_text, markdown_table, number, with_interval
 from tools.staging import WARNING
 
-SCORES = ("auc", "balanced_acc", "sensitivity", "specificity", "acc", "f1_macro", "brier", "ece")
+FREE = {"acc_constant": "constant", "acc_logistic": "logistic", "auc_logistic": "logistic"}  # score -> its column
+SCORES = ("auc", "balanced_acc", "sensitivity", "specificity", "acc", "f1_macro", "brier", "ece", *FREE)
 TITLES = {
     "auc": "AUC", "balanced_acc": "balanced accuracy", "sensitivity": "sensitivity", "specificity": "specificity",
     "acc": "accuracy", "f1_macro": "F1 (macro)", "brier": "Brier score (0 is best)",
-    "ece": "calibration error (0 is best)",
+    "ece": "calibration error (0 is best)", "acc_constant": "accuracy of always the most frequent class",
+    "acc_logistic": "accuracy of a logistic regression on mean, spread and size",
+    "auc_logistic": "AUC of that regression",
 }  # fmt: skip
 CHOSEN = {
     "inner": (
@@ -33,8 +39,47 @@ CHOSEN = {
         "flatter.** Use --selection inner for figures that do not."
     ),
 }
-ALL = "all, out of fold"
+ALL = "all, pooled"
 COLUMNS = ("name", "patient", "source", "file", "label", "predicted", "prob")
+POOLED = (
+    "Mean over folds [95 % interval, patients drawn within each fold]. Pooled: all cases together; for the AUC that "
+    "ranks the probabilities of different networks among each other, so it may be far from the folds' own."
+)
+
+
+class MeanOverFolds:
+    """Mean of a score over the folds in which it is defined, as a function of weights (R, n) -> (R,).
+
+    Args:
+        name: of the score.
+        columns: of all cases, with their "fold" (n,).
+    """
+
+    def __init__(self, name: str, columns: Mapping[str, np.ndarray]):
+        self.each, self.groups = [], []
+        for fold in np.unique(columns["fold"]):
+            chosen = columns["fold"] == fold
+            found: Any = score(name, {key: values[chosen] for key, values in columns.items()})
+            self.bounds, self.least, self.undefined = found.bounds, found.least, getattr(found, "undefined", "")
+            if not np.isnan(value_of(found, int(chosen.sum()))):
+                self.each.append((chosen, found))
+        label = columns["label"]
+        self.groups = [label == c for c in np.unique(label)] if name.startswith("auc") else []
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        values = [found(weights[:, chosen]) for chosen, found in self.each]
+        return mean_of_defined(values) if values else np.full(len(weights), np.nan)
+
+
+def over_folds(name: str, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The mean of a score over the folds with its interval, standard deviation (n - 1) and number of folds."""
+    mean = MeanOverFolds(name, columns)
+    found = PatientBootstrap(columns["patient"], strata=columns["fold"]).measure(mean)
+    values = [value_of(each, int(chosen.sum())) for chosen, each in mean.each]
+    return {
+        "mean": found["value"], "low": found["low"], "high": found["high"], "reason": found["reason"],
+        "std": statistics.stdev(values) if len(values) > 1 else None, "n": len(values),
+    }  # fmt: skip
 
 
 def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,10 +103,12 @@ def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[s
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"kfold: tested in more than one fold: {', '.join(twice[:8])}")
-    cases = {key: np.concatenate([columns[key] for columns in of_fold.values()]) for key in COLUMNS}
+    free = [c for c in ("constant", "logistic") if all(c in columns for columns in of_fold.values())]
+    scores = [name for name in SCORES if FREE.get(name, "prob") in (*COLUMNS, *free)]
+    cases = {key: np.concatenate([columns[key] for columns in of_fold.values()]) for key in (*COLUMNS, *free)}
     cases["fold"] = np.repeat(list(of_fold), [len(columns["name"]) for columns in of_fold.values()])
-    whole = Evaluation(cases, class_names, scores=SCORES)
-    folds = {fold: Evaluation(columns, class_names, scores=SCORES, bootstrap=1) for fold, columns in of_fold.items()}
+    whole = Evaluation(cases, class_names, scores=scores)
+    folds = {fold: Evaluation(columns, class_names, scores=scores, bootstrap=1) for fold, columns in of_fold.items()}
     report = {
         **about,
         "evaluations": {str(fold): str(run) for fold, run in evaluations.items()},
@@ -69,8 +116,8 @@ def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[s
         "n_cases": whole.n,
         "n_patients": len(set(cases["patient"])),
         "thresholds": {str(fold): test.get("class_threshold") for fold, test in tests.items()},
-        "folds": {str(f): {name: e.metrics["all"][name]["value"] for name in SCORES} for f, e in folds.items()},
-        "over_folds": {name: _mean([e.metrics["all"][name]["value"] for e in folds.values()]) for name in SCORES},
+        "folds": {str(f): {name: e.metrics["all"][name]["value"] for name in scores} for f, e in folds.items()},
+        "over_folds": {name: over_folds(name, cases) for name in scores},
         "out_of_fold": whole.metrics["all"],
         **whole.classes(),
         "errors": _errors(whole, dict(zip(names, cases["fold"].tolist(), strict=True)), tests),
@@ -82,16 +129,6 @@ def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[s
     write_text_atomic(folder / "kfold.md", text)
     print(f"\n{text}\nwritten to {folder}")
     return report
-
-
-def _mean(values: Sequence[float | None]) -> dict[str, Any]:
-    """Mean and standard deviation (n - 1) over the folds where the value is defined."""
-    known = [value for value in values if value is not None]
-    return {
-        "mean": statistics.mean(known) if known else None,
-        "std": statistics.stdev(known) if len(known) > 1 else None,
-        "n": len(known),
-    }
 
 
 def _errors(whole: Evaluation, folds: Mapping[str, int], tests: Mapping[int, Mapping[str, Any]]) -> list[dict]:
@@ -145,14 +182,13 @@ def in_markdown(report: Mapping[str, Any]) -> str:
         f"{report['n_cases']} cases of {report['n_patients']} patients in {count} folds. "
         f"{CHOSEN[report['settings']['selection']]}", "", f"    {report['command']}", "",
     ]  # fmt: skip
-    header = ["score", "mean ± std over folds", "out of fold [95 % interval, patients resampled]"]
+    header = ["score", "mean over folds", "std over folds", "pooled"]
     rows = []
-    for name in SCORES:
-        mean, std, defined = (report["over_folds"][name][key] for key in ("mean", "std", "n"))
-        over = "undefined" if mean is None else number(mean) + ("" if std is None else f" ± {std:.4f}")
-        over += f" ({defined} folds)" if defined < count else ""
+    for name, mean in report["over_folds"].items():
+        over = _with_interval({**mean, "value": mean["mean"]}) + (f" ({mean['n']} folds)" if mean["n"] < count else "")
         each = [_short(fold[name]) for fold in report["folds"].values()]
-        rows.append([TITLES[name], over, _with_interval(report["out_of_fold"][name]), *each])
+        rows.append([TITLES[name], over, number(mean["std"]), _with_interval(report["out_of_fold"][name]), *each])
+    lines += [POOLED, ""]
     lines += markdown_table([*header, *(f"fold {fold}" for fold in report["folds"])], rows)
     classes = [
         [name, *(number(rates[k]) for k in ("precision", "recall", "f1")), rates["support"]]

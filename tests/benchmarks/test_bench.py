@@ -132,12 +132,13 @@ def test_amp_cache_and_startup(data, real_data, tmp_path, monkeypatch):
     monkeypatch.setattr("benchmarks.amp_score.SEEDS", (0,))
     monkeypatch.setattr("benchmarks.startup.ROUNDS", 1)
     lgg = real_data / "lgg_kaggle3m"
-    only = ("amp", "amp_score", "cache", "startup")
+    only = ("amp", "amp_score", "cache", "compiled", "startup")
     result = bench(BRAIN, data, str(lgg), only=only, pairs=1, out=str(tmp_path / "b.json"), **TINY)
     assert {len(dice) for dice in result["amp_score"]["dice"].values()} == {1}
     assert set(result["cache"]["waiting"]) == {"none", "disk", "memory"}
     assert all(0 < waiting["median"] < 1 for waiting in result["cache"]["waiting"].values())
     assert result["startup"]["training_over_imports"]["n"] == 1
+    assert result["compiled"]["compiled_over_eager"]["n"] == 1
 
 
 @pytest.mark.slow

@@ -41,7 +41,18 @@ def test_scores_of_the_three_stages():
     assert phases["2.2"]["dice"] == SEG.metrics["dice"]  # encoder and decoder are frozen
     assert phases["2.2"]["combined"]["value"] == pytest.approx((1.4 / 3 + 0.8) / 2)
     assert phases["2.3"]["combined"]["value"] == pytest.approx((1.7 / 3 + 1.0) / 2)
-    assert phases["2.3"]["combined"]["low"] <= phases["2.3"]["combined"]["value"] <= phases["2.3"]["combined"]["high"]
+    assert phases["2.3"]["combined"]["reason"] == "interval from 20 patients on"
+
+
+def test_what_costs_nothing_stands_below():
+    joint = result([0.5, 0.5, 0.7, None, None], [1, 1, 1, 1, 1], acc_constant=0.6, acc_logistic=0.7, auc_logistic=0.8)
+    joint.columns["constant"] = np.array([1, 1, 1, 0, 0])
+    free = compare_on_set({"2.1": SEG, "2.2": CLS, "2.3": joint})["free"]
+    values = {title: {n: m["value"] for n, m in row.items() if m} for title, row in free.items()}
+    assert values == {
+        "always the most frequent class": {"acc": 0.6, "combined": pytest.approx((1.7 / 3 + 3 / 5) / 2)},
+        "logistic regression on mean, spread and size": {"acc": 0.7, "auc": 0.8},
+    }
 
 
 def test_the_change_is_paired():
@@ -102,7 +113,10 @@ def test_the_page_says_synthetic_only_when_it_is():
     assert page.count("SYNTHETIC") == 4  # above, below, and in the title of each part
     assert "SYNTHETIC" not in in_markdown({**report, "synthetic": False})
     assert page.count("flatters") == 1  # only the validation part chose anything
-    assert "| stage 1, segmentation warm-up | 0.4667 [0.1000, 0.9000] | 0.5000 [0.1000, 0.9000] | N/A " in page
+    assert (
+        "| stage 1, segmentation warm-up                | 0.4667 [0.1000, 0.9000] | 0.5000 [0.1000, 0.9000] | N/A "
+        in page
+    )
     assert "| joint combined score > 0.75       | met | 0.7833 against 0.7500 |" in page
 
 

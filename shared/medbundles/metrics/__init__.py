@@ -3,6 +3,7 @@
 from medbundles.metrics.baselines import Baselines as Baselines
 from medbundles.metrics.calibration import CalibrationError as CalibrationError
 from medbundles.metrics.cases import Cases as Cases
+from medbundles.metrics.class_baselines import ClassBaselines as ClassBaselines
 from medbundles.metrics.classification import class_report as class_report
 from medbundles.metrics.epoch_score import Score as Score
 from medbundles.metrics.key import key_metric as key_metric

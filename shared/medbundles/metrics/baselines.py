@@ -1,15 +1,14 @@
 """What costs nothing beside every reconstruction: baselines that store as many numbers as the latent has."""
 
-import copy
 import hashlib
 import logging
 import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import torch
 
+from medbundles.data.batches.dataset import plain_items
 from medbundles.metrics.block_pca import BlockPCA
 from medbundles.metrics.jpeg import best_jpeg
 from medbundles.metrics.measures import Output, Reconstruction, reconstruction
@@ -108,13 +107,11 @@ class Baselines:
             logger.info("Baseline: no PCA, as a block has %d values, more than %d.", values, MOST_VALUES)
             return None
         numbers = int(self.latent_channels * (side / self.factor) ** dims)
-        plain = copy.copy(self.dataset)
-        plain.augmentation, plain.draws = None, 1
-        chosen = np.linspace(0, len(plain) - 1, min(self.most, len(plain))).round().astype(int).tolist()
-        images = (torch.as_tensor(plain[i]["image"]).as_subclass(torch.Tensor) for i in chosen)  # MetaTensors are slow
+        items = plain_items(self.dataset, self.most)
+        images = (torch.as_tensor(item["image"]).as_subclass(torch.Tensor) for item in items)  # MetaTensors are slow
         found = BlockPCA(images, side, numbers)
         logger.info(
             "Baseline: PCA of %s blocks with %d numbers each, fitted on %d training images.",
-            "x".join([str(side)] * dims), numbers, len(chosen),
+            "x".join([str(side)] * dims), numbers, min(self.most, len(self.dataset)),
         )  # fmt: skip
         return found

@@ -91,14 +91,15 @@ class AreaUnderCurve:
     Args:
         label: (n,) true classes.
         prob: (n, N) probabilities.
+        nan: why a probability may be NaN, for the report.
     """
 
     undefined = "needs images of both classes"
 
-    def __init__(self, label: np.ndarray, prob: np.ndarray):
-        self.ranked = []
+    def __init__(self, label: np.ndarray, prob: np.ndarray, nan: str = NAN):
+        self.ranked, self.groups = [], [label == c for c in np.unique(label)]
         if np.isnan(prob).any():  # it would rank as the highest
-            self.undefined = NAN
+            self.undefined = nan
             return
         two = prob.shape[1] == 2
         for c in [1] if two else range(prob.shape[1]):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from medbundles.metrics.interval import LEAST
 from medbundles.metrics.weighted import ScoreOf
 
 Columns = Mapping[str, np.ndarray]
@@ -18,9 +19,13 @@ class Definition(NamedTuple):
         make: columns -> function of weights.
         meaning: in words; empty: it is for epochs, not for reports.
         per_channel: of masks with several channels there is one for each channel, and their mean.
+        bounds: smallest and largest possible value; None: there are none.
+        least: from how many patients on an interval is given, see `medbundles.metrics.interval`; None: never.
     """
 
     needs: tuple[str, ...]
     make: Callable[[Columns], ScoreOf]
     meaning: str = ""
     per_channel: bool = False
+    bounds: tuple[float, float] | None = (0.0, 1.0)
+    least: int | None = LEAST

@@ -4,24 +4,26 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from medbundles.metrics.interval import LEAST, interval
 from medbundles.metrics.weighted import ScoreOf, value_of
 
 CHUNK = 2_000_000  # weights held at once
-LEVEL = 0.95  # coverage of the intervals
 
 
 class PatientBootstrap:
-    """Values of metrics, and 95 % percentile intervals from drawing patients, not images, with replacement.
+    """Values of metrics, and 95 % intervals from drawing patients, not images, with replacement.
 
     Images of one patient are alike, so that drawing images would make the intervals too narrow (Efron & Tibshirani,
     An Introduction to the Bootstrap, 1993, chapters 8 and 13). A patient that is drawn twice counts twice: a metric
-    is a function of weights, whole numbers >= 0, one per image. (scipy.stats.bootstrap draws single images, and calls
-    the metric once per draw.)
+    is a function of weights, whole numbers >= 0, one per image. The draws give the standard error over patients (times
+    sqrt(n / (n - 1)), as they vary by that much too little), and `medbundles.metrics.interval` the interval.
+    (scipy.stats.bootstrap draws single images, and calls the metric once per draw.)
 
     Args:
         patients: the patient of each of the n images.
         samples: how often patients are drawn.
         seed: seed of the drawing.
+        strata: of each image, such as its fold; as many patients as each has are drawn within it. None: from all.
 
     Example:
         >>> bootstrap = PatientBootstrap(["a", "a", "b"], samples=200)
@@ -29,16 +31,28 @@ class PatientBootstrap:
         0.5
     """
 
-    def __init__(self, patients: Sequence[str] | np.ndarray, samples: int = 2000, seed: int = 0):
-        self.names, self.place = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    def __init__(
+        self,
+        patients: Sequence[str] | np.ndarray,
+        samples: int = 2000,
+        seed: int = 0,
+        strata: Sequence | np.ndarray | None = None,
+    ):
+        stratum = np.zeros(len(patients), dtype=int) if strata is None else np.unique(strata, return_inverse=True)[1]
+        pairs = np.stack([stratum.astype(str), np.asarray(patients, dtype=str)], axis=1).reshape(-1, 2)
+        names, self.place = np.unique(pairs, axis=0, return_inverse=True)
+        self.place = self.place.reshape(-1)
+        self.sizes = [int((names[:, 0] == each).sum()) for each in np.unique(names[:, 0])]  # patients of each stratum
         self.samples, self.seed = samples, seed
 
     def measure(self, metric: ScoreOf) -> dict[str, float | int | str | None]:
         """Value and interval of a metric.
 
         Args:
-            metric: weights (R, n) -> values (R,), NaN where it is not defined. Its attribute `counts`, if any, says
-                which images (n,) have a say in it.
+            metric: weights (R, n) -> values (R,), NaN where it is not defined. Its attributes, if any: `counts`, which
+                images (n,) have a say in it; `groups`, of which (such as the two classes of an AUC) each must be there;
+                `bounds`, its smallest and largest value, or None (0 and 1 if it has no such attribute); `least`, from
+                how many patients on there is an interval (None: never).
 
         Returns:
             value, low, high (None when not defined), n_images, n_patients, and `reason` when something is None or
@@ -55,25 +69,35 @@ class PatientBootstrap:
             result["reason"] = getattr(metric, "undefined", "not defined on these data")
             return result
         result["value"] = value
-        if patients < 2:
-            result["reason"] = "an interval over patients needs at least 2"
+        bounds, least = getattr(metric, "bounds", (0.0, 1.0)), getattr(metric, "least", LEAST)
+        if least is None or patients < least:
+            result["reason"] = f"interval from {least} patients on" if least else "too skewed for an interval"
             return result
         drawn = np.concatenate([metric(weights) for weights in self._weights()])
         defined = drawn[~np.isnan(drawn)]
         if len(defined) < self.samples / 2:
             result["reason"] = f"no interval: defined in {len(defined)} of {self.samples} draws only"
             return result
-        tail = (1 - LEVEL) / 2
-        result["low"], result["high"] = (float(v) for v in np.quantile(defined, [tail, 1 - tail]))
+        error = float(defined.std()) * (patients / (patients - 1)) ** 0.5
+        rarest = min((len(np.unique(self.place[g])) for g in getattr(metric, "groups", ())), default=patients)
+        result["low"], result["high"] = interval(value, error, patients, bounds, rarest)
         if len(defined) < self.samples:
             result["reason"] = f"interval from the {len(defined)} of {self.samples} draws in which it is defined"
         return result
 
     def _weights(self) -> Iterator[np.ndarray]:
         """How often each image was drawn, (R, n) at a time; the same draws for every metric."""
-        rng, patients, left = np.random.default_rng(self.seed), len(self.names), self.samples
+        rng, patients, left = np.random.default_rng(self.seed), sum(self.sizes), self.samples
         while left > 0:
             rows = min(left, max(1, CHUNK // len(self.place)))
-            drawn = rng.integers(0, patients, (rows, patients)) + patients * np.arange(rows)[:, None]
+            before = np.cumsum([0, *self.sizes[:-1]])
+            drawn = np.concatenate(
+                [
+                    rng.integers(first, first + size, (rows, size))
+                    for first, size in zip(before, self.sizes, strict=True)
+                ],
+                axis=1,
+            )
+            drawn += patients * np.arange(rows)[:, None]
             yield np.bincount(drawn.ravel(), minlength=rows * patients).reshape(rows, patients)[:, self.place]
             left -= rows

@@ -18,12 +18,14 @@ BASELINES = {  # at as many stored numbers as the latent has; see `medbundles.me
 
 def _mean(column: str, meaning: str) -> Definition:
     """Of a column in which every NaN is a diverged network's."""
-    return Definition((column,), lambda columns: WeightedMean(columns[column], NAN, own_weights=1), meaning)
+    return Definition(
+        (column,), lambda columns: WeightedMean(columns[column], NAN, own_weights=1), meaning, bounds=None
+    )
 
 
 def _defined(column: str, undefined: str, meaning: str) -> Definition:
     """Of a column that an image may not have."""
-    return Definition((column,), lambda columns: WeightedMean(columns[column], undefined), meaning)
+    return Definition((column,), lambda columns: WeightedMean(columns[column], undefined), meaning, bounds=None)
 
 
 def _similarity_of(column: str, columns: Columns) -> ScoreOf:
@@ -34,7 +36,7 @@ def _similarity_of(column: str, columns: Columns) -> ScoreOf:
 
 
 def _similarity(column: str, meaning: str) -> Definition:
-    return Definition((column,), partial(_similarity_of, column), meaning)
+    return Definition((column,), partial(_similarity_of, column), meaning, bounds=None)
 
 
 def _over(name: str) -> Definition:
@@ -42,11 +44,11 @@ def _over(name: str) -> Definition:
         return WeightedMean(columns["psnr"] - columns[f"psnr_{name}"], NAN, own_weights=1)
 
     meaning = f"PSNR minus that of the baseline {name} per image in dB, mean over images (above 0: better than it)"
-    return Definition(("psnr", f"psnr_{name}"), mean, meaning)
+    return Definition(("psnr", f"psnr_{name}"), mean, meaning, bounds=None)
 
 
 def _latent(kind: str, meaning: str) -> Definition:
-    return Definition(LatentScore.needs, partial(LatentScore, kind), meaning)
+    return Definition(LatentScore.needs, partial(LatentScore, kind), meaning, bounds=None)
 
 
 _JPEG = "the best JPEG (8 bit) that has no more bytes than the latent has numbers, over images that have one"

@@ -5,13 +5,17 @@ the value and the interval of a report come from the same function, and so do th
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from medbundles.errors import ConfigError
 from medbundles.metrics.calibration import CalibrationError, brier_scores
+from medbundles.metrics.class_baseline_scores import CLASS_BASELINE_SCORES, CONSTANT, UNKNOWN, right
 from medbundles.metrics.classification import NAN, AreaUnderCurve, ClassificationScore
 from medbundles.metrics.definition import Columns, Definition
+from medbundles.metrics.interval import LEAST_OF_ERRORS, LEAST_OF_MEANS
 from medbundles.metrics.overlap import PatientDice, with_case_scores
 from medbundles.metrics.reconstruction_scores import RECONSTRUCTION_SCORES
 from medbundles.metrics.thresholds import best_class_threshold, best_mask_threshold
@@ -22,8 +26,11 @@ MASK_COUNTS = ("overlap", "predicted_pixels", "true_pixels")
 CLASS_COLUMNS = ("label", "predicted", "prob")
 
 
-def _of_masks(column: str, undefined: str, meaning: str) -> Definition:
-    return Definition((column,), lambda columns: WeightedMean(columns[column], undefined), meaning, per_channel=True)
+def _of_masks(column: str, undefined: str, meaning: str, least: int | None = LEAST_OF_MEANS) -> Definition:
+    def mean(columns: Columns) -> ScoreOf:
+        return WeightedMean(columns[column], undefined)
+
+    return Definition((column,), mean, meaning, per_channel=True, least=least)
 
 
 def _classification(kind: str, meaning: str) -> Definition:
@@ -37,10 +44,9 @@ def _patient_dice(columns: Columns) -> ScoreOf:
     return PatientDice(columns["patient"], *counts)
 
 
-def _combined(columns: Columns) -> ScoreOf:
+def _combined(answer: str, columns: Columns) -> ScoreOf:
     # not "$(@a + @b) / 2" in a config: that knows no epoch's values, and an interval needs both on the same draws
-    right = (columns["label"] == columns["predicted"]).astype(float)
-    return MeanOfScores([score("dice", columns), WeightedMean(right)])
+    return MeanOfScores([score("dice", columns), WeightedMean(right(columns["label"], columns[answer]), UNKNOWN)])
 
 
 class _Threshold:
@@ -88,6 +94,7 @@ SCORES = {
     "dice_patient": Definition(
         ("patient", "overlap"), _patient_dice,
         "Dice over all slices of a patient together, mean over patients whose masks are not all empty", True,
+        least=LEAST_OF_MEANS,
     ),
     "iou": _of_masks(
         "iou", ALL_EMPTY, "intersection over union per image, mean over images whose true mask is not empty"
@@ -95,6 +102,7 @@ SCORES = {
     "fp_area": _of_masks(
         "fp_area", NO_EMPTY,
         "share of the image wrongly marked, mean over images whose true mask is empty (0 is best)",
+        least=None,
     ),
     "acc": _classification("acc", "share of images with the right class"),
     "sensitivity": _classification(
@@ -123,24 +131,32 @@ SCORES = {
     "brier": Definition(
         CLASS_COLUMNS, lambda c: WeightedMean(brier_scores(c["label"], c["prob"]), NAN, own_weights=1),
         "Brier score: mean of (probability of class 1 - truth)^2 (more classes: summed over them; 0 is best)",
+        bounds=(0.0, 2.0), least=LEAST_OF_ERRORS,
     ),
     "ece": Definition(
         CLASS_COLUMNS, lambda c: CalibrationError(c["label"], c["predicted"], c["prob"]),
         "expected calibration error: confidence against share of right classes in 10 equally wide bins (0 is best)",
+        least=LEAST_OF_ERRORS,
     ),
     "combined": Definition(
-        ("dice", "label", "predicted"), _combined, "mean of the Dice per image and the share of right classes"
+        ("dice", "label", "predicted"), partial(_combined, "predicted"),
+        "mean of the Dice per image and the share of right classes", least=LEAST_OF_MEANS,
     ),
+    "combined_constant": Definition(
+        ("dice", "label", "constant"), partial(_combined, "constant"),
+        f"the same with these masks and always {CONSTANT}", least=LEAST_OF_MEANS,
+    ),
+    **CLASS_BASELINE_SCORES,
     **RECONSTRUCTION_SCORES,
-    "loss": Definition((), _loss),
+    "loss": Definition((), _loss, bounds=None),
     "mask_threshold": Definition(
         ("dice_at_thresholds",), lambda c: _Threshold(best_mask_threshold, c["dice_at_thresholds"])
     ),
     "class_threshold": Definition(("label", "prob"), _class_threshold),
 }  # fmt: skip
 CASE_SCORES = tuple(name for name, definition in SCORES.items() if definition.needs == (name,))  # have a value per case
-IN_REPORTS = ("dice", "dice_patient", "iou", "fp_area", "acc", "sensitivity", "specificity", "auc", "f1",
-              *RECONSTRUCTION_SCORES)  # fmt: skip
+IN_REPORTS = ("dice", "dice_patient", "iou", "fp_area", "acc", "balanced_acc", "sensitivity", "specificity", "auc",
+              "f1", *CLASS_BASELINE_SCORES, *RECONSTRUCTION_SCORES)  # fmt: skip
 
 
 def known_score(name: str) -> str:
@@ -200,15 +216,16 @@ def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:
             raise ConfigError(
                 f"channel {channel} of score {name!r}: the masks have {channel_count(columns)}, from 0 on"
             )
-        return definition.make(of_channel(columns, channel))
-    count = channel_count(columns) if definition.per_channel else 1
-    if count == 1:
-        return definition.make(columns)
-    each = [definition.make(of_channel(columns, c)) for c in range(count)]
-    there = [one for one in each if not np.isnan(value_of(one, _count(columns)))]
-    mean = MeanOfScores(there or each)
-    mean.counts = np.any([one.counts for one in each], axis=0)  # type: ignore[attr-defined]
-    return mean
+        columns = of_channel(columns, channel)
+    count = channel_count(columns) if definition.per_channel and channel is None else 1
+    each: list[Any] = [definition.make(of_channel(columns, c) if count > 1 else columns) for c in range(count)]
+    found: Any = each[0]
+    if count > 1:
+        there = [one for one in each if not np.isnan(value_of(one, _count(columns)))]
+        found = MeanOfScores(there or each)
+        found.counts = np.any([one.counts for one in each], axis=0)
+    found.bounds, found.least = definition.bounds, definition.least
+    return found
 
 
 def channel_count(columns: Columns) -> int:

@@ -1,12 +1,15 @@
 """Scores are functions of weights, one per case: (R, n) -> (R,), NaN where not defined. These are the simple ones.
 
 At weight 1 such a function gives the value; with the weights of a bootstrap it gives a value per draw in a few matrix
-products. Its attribute `counts` (n,) says which cases have a say in it, `undefined` why it may not be defined.
+products. Its attribute `counts` (n,) says which cases have a say in it, `undefined` why it may not be defined, `bounds`
+its smallest and largest possible value (None: it has none), `least` from how many patients on there is an interval.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
+from medbundles.metrics.interval import LEAST_OF_MEANS
 
 ScoreOf = Callable[[np.ndarray], np.ndarray]
 
@@ -19,9 +22,19 @@ class WeightedMean:
         undefined: why it can be that there is none, for the report.
         own_weights: (n,) of the cases, or one number for all; 0: does not count. A NaN that counts is a diverged
             network's and makes the mean NaN. None: those that are not NaN count 1 each.
+        bounds: smallest and largest possible value; None: there are none.
+        least: from how many patients on there is an interval, see `medbundles.metrics.interval`.
     """
 
-    def __init__(self, values: np.ndarray, undefined: str = "no values", own_weights: np.ndarray | float | None = None):
+    def __init__(
+        self,
+        values: np.ndarray,
+        undefined: str = "no values",
+        own_weights: np.ndarray | float | None = None,
+        bounds: tuple[float, float] | None = (0.0, 1.0),
+        least: int | None = LEAST_OF_MEANS,
+    ):
+        self.bounds, self.least = bounds, least
         own = ~np.isnan(values) if own_weights is None else np.broadcast_to(own_weights, values.shape)
         self.own_weights, self.counts, self.undefined = own.astype(float), own > 0, undefined
         self.sums = self.own_weights * np.where(self.counts, values, 0.0)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Self
+from typing import Any, Self
 
 import torch
 from monai.networks.layers.factories import Conv
@@ -72,8 +72,9 @@ class Decoder(nn.Module):
     def forward(self, levels: list[torch.Tensor]) -> torch.Tensor:
         """The encoder's features -> logits (B, K, H, W)."""
         x = levels[-1]
-        for i, up in enumerate(self.ups):
-            x = up(x, levels[-2 - i])
+        ups: Any = self.ups
+        for i, up in enumerate(ups):  # not up(x, skip): that asks torch.jit, at which torch.compile breaks off
+            x = up.convs(torch.cat([levels[-2 - i], up.upsample(x)], dim=1))
         return self.final_conv(x)
 
 
@@ -85,15 +86,19 @@ class PooledNorm(nn.BatchNorm1d):
     no spread and is normalised as in evaluation.
     """
 
+    running_mean: torch.Tensor  # type: ignore[assignment]
+    running_var: torch.Tensor  # type: ignore[assignment]
+    num_batches_tracked: torch.Tensor  # type: ignore[assignment]
+
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Features (B, C) -> the same shape."""
-        training, momentum, batches = self.training and len(input) > 1, 0.0, self.num_batches_tracked
-        if training and batches is not None:
-            batches.add_(1)
-            momentum = max(0.1, 1.0 / float(batches))
-        return batch_norm(
-            input, self.running_mean, self.running_var, self.weight, self.bias, training, momentum, self.eps
-        )
+        if not self.training or len(input) == 1:
+            return batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        with torch.no_grad():  # tensors throughout: a number would make a GPU wait, and torch.compile compile again
+            share = (1 / self.num_batches_tracked.add_(1)).clamp(min=0.1)
+            self.running_mean.lerp_(input.mean(0), share)
+            self.running_var.lerp_(input.var(0), share)
+        return batch_norm(input, None, None, self.weight, self.bias, True, 0.0, self.eps)
 
 
 class ClassificationHead(nn.Module):

@@ -183,7 +183,8 @@ class Evaluation:
             **({"class_names": self.class_names} if self.has_classes else {}),
             **({"channel_names": self.channel_names} if self.channels > 1 else {}),
             "interval": {
-                "level": 0.95, "method": "percentile bootstrap over patients",
+                "level": 0.95,
+                "method": "standard error by a bootstrap over patients, in Wilson's or Student's interval",
                 "samples": self.bootstrap, "seed": self.seed,
             },
             "meaning": self._meanings(),

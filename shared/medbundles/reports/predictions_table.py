@@ -12,6 +12,7 @@ from medbundles.atomic_files import write_text_atomic
 from medbundles.metrics.scores import CASE_SCORES
 from medbundles.reports.tables import csv_text
 
+PER_CLASS = ("prob", "logistic")
 ITEM = ("name", "patient", "source", "file")
 
 
@@ -20,10 +21,10 @@ def write_predictions(
 ) -> None:
     """Write those of the columns that say what was found; a score that a case does not have is left empty."""
     table: dict[str, Sequence[Any]] = {}
-    for name in (*ITEM, "has_mask", "label", "predicted", "prob", *CASE_SCORES):
+    for name in (*ITEM, "has_mask", "label", "predicted", "prob", "constant", "logistic", *CASE_SCORES):
         values = columns.get(name, np.empty(0))
         if values.ndim == 2:
-            parts = class_names if name == "prob" else channel_names
+            parts = class_names if name in PER_CLASS else channel_names
             table |= {f"{name}_{part}": part_values for part, part_values in zip(parts, values.T.tolist(), strict=True)}
         elif name in columns:
             table[name] = values.tolist()
@@ -31,8 +32,8 @@ def write_predictions(
 
 
 def read_predictions(path: Path) -> dict[str, np.ndarray]:
-    """The columns of a predictions.csv, sorted by source and name: text, whole numbers, and prob (n, N) and scores as
-    floats, NaN where the cell is empty."""
+    """The columns of a predictions.csv, sorted by source and name: text, whole numbers, and prob and
+    logistic (n, N), constant and scores as floats, NaN where the cell is empty."""
     with open(path, encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     lines.sort(key=itemgetter("source", "name"))
@@ -45,5 +46,7 @@ def read_predictions(path: Path) -> dict[str, np.ndarray]:
             columns[name] = np.array(cells, dtype=int)
         else:
             columns[name] = np.array([float(cell) if cell else np.nan for cell in cells])
-    prob = [columns.pop(name) for name in list(columns) if name.startswith("prob_")]
-    return {**columns, "prob": np.stack(prob, axis=1)} if prob else columns
+    for several in PER_CLASS:
+        parts = [columns.pop(name) for name in list(columns) if name.startswith(f"{several}_")]
+        columns |= {several: np.stack(parts, axis=1)} if parts else {}
+    return columns

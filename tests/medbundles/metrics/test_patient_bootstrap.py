@@ -74,19 +74,21 @@ def test_a_macro_score_is_not_defined_in_a_draw_without_one_of_the_classes(kind)
 def test_interval_draws_patients():
     values = np.array([0.1, 0.2, 0.3, 0.9, 0.8, 0.5])
     patients = ["a", "a", "a", "b", "b", "c"]
-    result = PatientBootstrap(patients, samples=400, seed=3).measure(WeightedMean(values))
+    result = PatientBootstrap(patients, samples=400, seed=3).measure(WeightedMean(values, bounds=None, least=3))
     rng, means = np.random.default_rng(3), []
     groups = [values[:3], values[3:5], values[5:]]
     for _ in range(400):
         means.append(np.concatenate([groups[i] for i in rng.integers(0, 3, 3)]).mean())
     assert result["value"] == pytest.approx(values.mean())
-    assert (result["low"], result["high"]) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+    error = np.std(means) * np.sqrt(3 / 2)  # of three patients; 4.3027 is Student's quantile for two degrees of freedom
+    wanted = (values.mean() - 4.3027 * error, values.mean() + 4.3027 * error)
+    assert (result["low"], result["high"]) == pytest.approx(wanted, rel=1e-4)
     assert (result["n_images"], result["n_patients"]) == (6, 3)
 
 
 def test_images_of_few_patients_give_a_wider_interval_than_as_many_patients():
     values = np.repeat(np.random.default_rng(0).random(10), 10)
-    wide = PatientBootstrap([f"{i // 10}" for i in range(100)]).measure(WeightedMean(values))
+    wide = PatientBootstrap([f"{i // 10}" for i in range(100)]).measure(WeightedMean(values, least=10))
     narrow = PatientBootstrap([f"{i}" for i in range(100)]).measure(WeightedMean(values))
     assert wide["high"] - wide["low"] > 2 * (narrow["high"] - narrow["low"])
 
@@ -117,11 +119,13 @@ def test_what_is_not_defined_has_a_reason():
     one = PatientBootstrap(["a", "a"]).measure(WeightedMean(np.array([0.0, 1.0])))
     assert one["value"] == 0.5
     assert one["low"] is None
-    assert "at least 2" in one["reason"]
+    assert one["reason"] == "interval from 20 patients on"
 
 
 def test_draws_in_which_it_is_not_defined_are_told():
     label = np.array([0, 1, 1, 1])
-    result = PatientBootstrap(list("abcd"), samples=300).measure(AreaUnderCurve(label, np.eye(2)[label]))
-    assert result["low"] == result["high"] == 1.0
+    area = AreaUnderCurve(label, np.eye(2)[label])
+    area.least = 4
+    result = PatientBootstrap(list("abcd"), samples=300).measure(area)
+    assert 0 < result["low"] < result["high"] == 1.0
     assert "of 300 draws in which it is defined" in result["reason"]

@@ -77,6 +77,7 @@ def table(channels: int = 3, n: int = 24) -> dict[str, np.ndarray]:
         "has_mask": has_mask, "pixels": np.full(n, 100), "dice_at_thresholds": grid,
         "patient": np.array([f"p{i // 3}" for i in range(n)]),
         "label": rng.integers(0, 2, n), "predicted": (prob[:, 1] > 0.4).astype(int), "prob": prob,
+        "constant": np.ones(n), "logistic": np.round(rng.dirichlet([1, 1], n), 2),
         "absolute_error": rng.random(n), "squared_error": rng.random(n), "ssim": rng.random(n),
         "size": np.full(n, 50), "data_range": np.full(n, 2.0),
         **{f"{name}_{of}": rng.random(n) for of in ("bicubic", "pca", "jpeg")
@@ -178,7 +179,7 @@ def test_what_is_measured_decides_about_the_scores_of_a_report():
     classes = {name: columns[name] for name in ("label", "predicted", "prob")}
     masks = {n: columns[n] for n in ("overlap", "predicted_pixels", "true_pixels", "has_mask", "pixels", "patient")}
     errors = {name: columns[name] for name in ("absolute_error", "squared_error", "ssim", "size", "data_range")}
-    assert scores_of(classes) == ["acc", "sensitivity", "specificity", "auc", "f1"]
+    assert scores_of(classes) == ["acc", "balanced_acc", "sensitivity", "specificity", "auc", "f1"]
     assert scores_of(masks) == ["dice", "dice_patient", "iou", "fp_area"]
     assert scores_of(errors) == ["l1", "mse", "psnr", "ssim"]
     assert scores_of(errors | {"ms_ssim": errors["ssim"]}) == ["l1", "mse", "psnr", "ssim", "ms_ssim"]

@@ -36,8 +36,22 @@ def test_in_words(bicubic, pca, wanted):
     assert against_baselines(metrics) == wanted
 
 
+def test_classes_in_words():
+    metrics = {
+        "acc": over(0.8),
+        "acc_over_constant": over(0.25, 0.1, 0.375),
+        "auc_over_logistic": over(0.125, -0.25, 0.5),
+    }
+    assert against_baselines(metrics) == [
+        "The model is better than always answering the most frequent class (accuracy of the model minus its: "
+        "+0.250 [+0.100, +0.375]).",
+        "The model is not better than a logistic regression on mean, spread and size (AUC of the model minus its: "
+        "+0.125 [-0.250, +0.500]).",
+    ]
+
+
 def test_the_report_has_their_rows_the_difference_of_each_image_and_the_sentences(tmp_path):
-    rng, n = np.random.default_rng(0), 12
+    rng, n = np.random.default_rng(0), 20
     columns = {"name": np.array([f"c{i:02d}" for i in range(n)]), "patient": np.array([f"p{i // 2}" for i in range(n)]),
                "source": np.full(n, "edente"), "file": np.full(n, "")}  # fmt: skip
     hard = rng.random(n)  # some images are hard for all: only pairs show so small a difference

@@ -1,8 +1,9 @@
 """The dataset of all bundles: deterministic steps cached, random ones seeded by (seed, epoch, item, draw)."""
 
+import copy
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,6 +26,14 @@ def split_at_random(transform: Callable) -> tuple[Callable, tuple[Callable, ...]
     steps = transform.flatten().transforms if type(transform) is Compose else (transform,)
     first = next((i for i, step in enumerate(steps) if isinstance(step, RANDOM)), len(steps))
     return (transform, ()) if first == len(steps) else (Compose(steps[:first]), tuple(steps[first:]))
+
+
+def plain_items(dataset: Any, most: int) -> Iterator[dict]:
+    """At most so many items of a dataset, evenly spread, each once and without a `SeededDataset`'s augmentation."""
+    plain = copy.copy(dataset)
+    plain.augmentation, plain.draws = None, 1
+    for i in np.linspace(0, len(plain) - 1, min(most, len(plain))).round().astype(int).tolist():
+        yield plain[i]
 
 
 class SeededDataset(Dataset):

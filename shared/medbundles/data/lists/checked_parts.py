@@ -1,7 +1,7 @@
 """The sets of a split that stands already: no patient and no picture may be in two of them."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ def checked_parts(
     different_pictures: Sequence[Sequence[str]] | str | None = None,
     earlier_split: str | Path | None = None,
     run_dir: Any = None,
+    later: Mapping[str, Callable[[], list[dict]]] | None = None,
     **parts: list[dict],
 ) -> ImageParts:
     """The sets of a split as they are, once it is certain that no patient and no picture is in two of them.
@@ -42,6 +43,8 @@ def checked_parts(
         earlier_split: split.json of a training: what it trained on must not be in these sets, and what it was
             validated on is said.
         run_dir: the run directory, in which the split is kept (`records` of `medbundles.handlers.Run`).
+        later: sets that are neither read nor compared unless someone asks for them: a host that looks at the training
+            part of an evaluation.
         **parts: name of a set -> datalist of pictures.
 
     Raises:
@@ -62,7 +65,7 @@ def checked_parts(
         advice = f"Test pictures that {earlier_split} does not hold."
         check_no_leak({"the training": earlier["train"], **parts}, pairs, advice)
         _say_validated(leaks({"validation": earlier["val"], **parts}, pairs))
-    return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir)
+    return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir, later)
 
 
 def _check_labels(pairs: Iterable[Pair]) -> None:

@@ -1,6 +1,6 @@
 """The sets of a split, with the pictures by which copies are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ class ImageParts(dict[str, list[dict]]):
         pairs: pictures that count as one, see `near_identical`.
         thumbnails: path -> thumbnail of each picture.
         run_dir: the run directory in whose config/split.json all this is kept; None: nowhere.
+        later: further sets, which are only read when someone asks for them.
     """
 
     def __init__(
@@ -26,9 +27,17 @@ class ImageParts(dict[str, list[dict]]):
         pairs: Sequence[Pair] = (),
         thumbnails: Mapping[str, np.ndarray] | None = None,
         run_dir: Any = None,
+        later: Mapping[str, Callable[[], list[dict]]] | None = None,
     ):
         super().__init__(parts)
         self.pairs, self.thumbnails, self.run_dir = list(pairs), dict(thumbnails or {}), run_dir
+        self.later = dict(later or {})
+
+    def __missing__(self, part: str) -> list[dict]:
+        if part not in self.later:
+            raise KeyError(part)
+        self[part] = self.later.pop(part)()
+        return self[part]
 
     def record(self) -> tuple[Path, dict[str, Any]] | None:
         """The split's file and what belongs in it: asked by one process when a run starts (see `handlers.Run`)."""

@@ -40,20 +40,31 @@ def split_of(checkpoint: str | Path, given: str | Path | bool | None = None) -> 
     """The split's file of the training that weights come from, so that no picture of it is tested.
 
     Args:
-        checkpoint: best.pt and the like in a run directory, or a published model.pt with model.json beside it.
+        checkpoint: see `config_of`.
         given: another file instead, if any.
 
     Returns:
         None where there is no such file (any more).
     """
-    if given:
-        return str(given)
+    return str(given) if given else config_of(checkpoint, "split.json")
+
+
+def config_of(checkpoint: str | Path, name: str) -> str | None:
+    """A file in the config folder of the training that weights come from; None where there is none (any more).
+
+    Args:
+        checkpoint: best.pt and the like in a run directory, or a published model.pt with model.json beside it.
+        name: of the file, such as "split.json".
+
+    Raises:
+        CheckpointError: a broken model.json.
+    """
     runs, about = [Path(checkpoint).resolve().parent.parent], Path(checkpoint).with_name("model.json")
     if about.is_file():
         advice = "It says which run the weights come from; publish again, or give --earlier_split FILE."
         run = read_json(about, CheckpointError, (), advice).get("run_directory")
         runs += [Path(run)] if run else []  # those of 0.1.0 have none
-    return next((str(run / "config/split.json") for run in runs if (run / "config/split.json").is_file()), None)
+    return next((str(run / "config" / name) for run in runs if (run / "config" / name).is_file()), None)
 
 
 def read_split(file: str | Path) -> tuple[dict[str, list[dict]], dict[str, np.ndarray]]:
