@@ -31,8 +31,8 @@ def bench(
         dataset_dir: prepared data; empty: phantoms, as many as an epoch of --epoch_seconds needs.
         slices_dir: a raw kaggle_3m folder for the cache of slices; empty: $MEDBUNDLES_DATA/lgg_kaggle3m, else
             ../shared/data. Volumes need none.
-        only: which of trainer, augmentation, amp, amp_score, cache, compiled, startup, for volumes layout, channels_last, and for
-            the autoencoder attention, channels_last; empty: all.
+        only: which of trainer, augmentation, amp, amp_score, cache, compiled, startup, for volumes layout,
+            channels_last, and for the autoencoder attention, channels_last; empty: all.
         pairs: how often each comparison is repeated.
         epoch_seconds: how long an epoch on phantoms should take; by default 3, for volumes 14 (some 60 batches on two
             cores, about as many as 228 cases make).

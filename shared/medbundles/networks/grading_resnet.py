@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from monai.networks.nets.resnet import ResNet
 from torch import nn
-from torch.nn.functional import conv3d, normalize, pad
+from torch.nn.functional import normalize, pad
 
 from medbundles.errors import one_of
 from medbundles.rules import Rule, has_rules
@@ -34,21 +34,6 @@ class PaddedShortcut(nn.Module):
         """(B, C, X, Y, Z) -> (B, channels, X / stride, Y / stride, Z / stride)."""
         x = x[:, :, :: self.stride, :: self.stride, :: self.stride]
         return pad(x, [0, 0, 0, 0, 0, 0, 0, self.channels - x.shape[1]])
-
-
-class PaddingConv3d(nn.Conv3d):
-    """A 3x3x3 convolution that pads small inputs itself; the result is the same.
-
-    With torch 2.13 on a CPU the weight gradient of a padding bfloat16 convolution is read from memory that nobody wrote
-    where a side of the input is 2, or 1 with stride 2 (found here as sudden NaN; float32 is right). Volumes get that
-    small in the last layers of the strided layout.
-    """
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """(B, C, X, Y, Z) -> (B, C', X', Y', Z')."""
-        if min(input.shape[2], input.shape[3], input.shape[4]) < 3:
-            return conv3d(pad(input, [1, 1, 1, 1, 1, 1]), self.weight, None, self.stride)
-        return self._conv_forward(input, self.weight, self.bias)
 
 
 class LinearHead(nn.Linear):
@@ -154,9 +139,6 @@ class GradingResNet(nn.Module):
             block, layers, [64, 128, 256, 512], n_input_channels=in_channels, conv1_t_stride=2, feed_forward=False,
             bias_downsample=False, shortcut_type="A" if medicalnet and depth in PADDED else "B",
         )  # fmt: skip
-        for module in self.backbone.modules():
-            if isinstance(module, nn.Conv3d) and module.kernel_size == (3, 3, 3):
-                module.__class__ = PaddingConv3d
         if medicalnet:
             _dilate(self.backbone.layer3, 2)
             _dilate(self.backbone.layer4, 4)
@@ -177,5 +159,4 @@ def _dilate(layer: nn.Module, dilation: int) -> None:
         if isinstance(module, nn.Conv3d):
             module.stride = (1, 1, 1)
             if module.kernel_size == (3, 3, 3):
-                module.__class__ = nn.Conv3d  # dilated ones are right as they are
                 module.dilation = module.padding = (dilation,) * 3

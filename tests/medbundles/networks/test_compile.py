@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from medbundles.networks import Autoencoder, GradingResNet, MultitaskUNet
+from medbundles.networks import Autoencoder, GradingResNet, MultitaskUNet, to_device
 
 NETWORKS = {
     "multitask_unet": (MultitaskUNet, {"base_filters": 4, "depth": 3}, (2, 1, 24, 20)),
@@ -27,7 +27,7 @@ def test_a_training_compiles_each_network_once(name, bf16):
     torch._dynamo.reset()
     network, arguments, size = NETWORKS[name]
     counter = CompileCounter()
-    compiled = torch.compile(network(**arguments), backend=counter, fullgraph=True)
+    compiled = torch.compile(to_device(network(**arguments), "cpu"), backend=counter, fullgraph=True)
     for step in range(12):
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             out = compiled(torch.rand(size) + step)

@@ -1,0 +1,41 @@
+"""Convolutions of inputs smaller than their kernel, which torch's CPU build gets wrong in bfloat16."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class _SmallInFloat32:
+    """Before a convolution class: computes in float32 where a side of the input is smaller than the kernel.
+
+    With torch 2.13 on a CPU the weight gradient of a padding bfloat16 convolution is read from memory that nobody wrote
+    there, which shows as sudden NaN or huge values, of a kernel of 7 as a crash. Networks get that small at their
+    bottleneck. Float32 is right, and such inputs take hardly any time.
+    """
+
+    kernel_size: tuple[int, ...]
+
+    def forward(self, input: torch.Tensor, *args: Any) -> torch.Tensor:
+        """As the convolution itself."""
+        own: Any = super()
+        fits = all(side >= kernel for side, kernel in zip(input.shape[2:], self.kernel_size, strict=True))
+        if fits or not torch.is_autocast_enabled("cpu"):
+            return own.forward(input, *args)
+        with torch.autocast("cpu", enabled=False):
+            return own.forward(input.float(), *args)
+
+
+CAREFUL: dict[type, type] = {
+    kind: type(kind.__name__, (_SmallInFloat32, kind), {})
+    for kind in (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+}
+
+
+def with_small_inputs_right(network: nn.Module) -> nn.Module:
+    """The same network, changed in place: its convolutions compute small inputs in float32 under autocast on a CPU."""
+    for module in network.modules():
+        kind = CAREFUL.get(type(module))  # a convolution that someone has changed already stays as it is
+        if kind is not None:
+            module.__class__ = kind
+    return network
