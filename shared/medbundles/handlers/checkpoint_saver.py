@@ -37,7 +37,8 @@ class CheckpointSaver:
     Args:
         trained: the settings that the weights depend on, by id; those of a group in a dict of their own.
         thresholds: ids of decision thresholds and the validation metrics that choose them where they are "auto"; none
-            given: those of `trained` that are named x_threshold, each chosen by the metric val_x_threshold.
+            given: those of `trained` that are named x_threshold, each chosen by the metric val_x_threshold; of
+            x_threshold and x_logit_threshold the latter.
         save_best: write best.pt.
         save_last: write last.pt after each epoch.
         save_frequency: write epoch_NNN.pt every so many epochs; 0: never.
@@ -66,6 +67,7 @@ class CheckpointSaver:
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
         names = [setting for setting in self.trained if setting.endswith("_threshold")]
+        names = [setting for setting in names if setting.replace("_threshold", "_logit_threshold") not in names]
         self.thresholds = self.thresholds or {setting: f"val_{setting}" for setting in names}
         stateful(engine)["best"] = self
         engine.add_event_handler(Events.STARTED, self.start)

@@ -9,6 +9,7 @@ from ignite.engine import Engine
 
 from medbundles.errors import ConfigError
 from medbundles.losses.per_image import at_least_float32
+from medbundles.metrics.chosen import at_chosen_thresholds
 from medbundles.ranks import gathered
 
 Columns = Mapping[str, np.ndarray]
@@ -25,6 +26,12 @@ class Cases:
 
     Args:
         measures: see `medbundles.metrics.measures`; each gives other columns.
+        choose_for: the postprocessing (`medbundles.transforms.Predictions`): thresholds of it that are "auto" are
+            chosen on the cases, whose masks and classes are then decided by them. None: as the network's output says.
+            Only for validation: what chooses is not to be tested.
+
+    Attributes:
+        thresholds: mask_threshold and class_threshold as chosen on the cases, once their columns were asked for.
 
     Raises:
         ConfigError: without a measure.
@@ -35,10 +42,12 @@ class Cases:
                   "measures": [{"_target_": "medbundles.metrics.Classes"}, {"_target_": "medbundles.metrics.Masks"}]}
     """
 
-    def __init__(self, measures: Sequence[Callable[[Mapping[str, Any]], dict[str, torch.Tensor]]]):
+    def __init__(
+        self, measures: Sequence[Callable[[Mapping[str, Any]], dict[str, torch.Tensor]]], choose_for: Any = None
+    ):
         if not measures:
             raise ConfigError("Cases needs at least one measure, such as medbundles.metrics.Classes")
-        self.measures = list(measures)
+        self.measures, self.choose_for = list(measures), choose_for
         self.latest: dict[str, torch.Tensor] = {}
         self.start()
 
@@ -48,6 +57,8 @@ class Cases:
         self._unreported: set[str] = set()
         self._seen: tuple[int, int] | None = None
         self._columns: dict[str, np.ndarray] | None = None
+        self._chosen: dict[str, np.ndarray] | None = None
+        self.thresholds: dict[str, float] = {}
 
     @torch.no_grad()
     def collect(self, engine: Engine) -> None:
@@ -55,7 +66,7 @@ class Cases:
         now = (id(engine), engine.state.iteration)
         if now == self._seen:
             return
-        self._seen, self._columns, self.latest = now, None, {}
+        self._seen, self._columns, self._chosen, self.latest = now, None, None, {}
         output: Any = engine.state.output
         for measure in self.measures:
             columns = measure(output)
@@ -69,7 +80,15 @@ class Cases:
         self._batches.append({**items, **self.latest})
 
     def columns(self) -> dict[str, np.ndarray]:
-        """name -> (n,) or (n, K) of all cases of all ranks, in the order of the ranks; all ranks must call it."""
+        """name -> (n,) or (n, K) of all cases of all ranks, at the chosen thresholds; all ranks must call it."""
+        if self.choose_for is None:
+            return self.measured()
+        if self._chosen is None:
+            self._chosen, self.thresholds = at_chosen_thresholds(self.measured(), self.choose_for.undecided())
+        return self._chosen
+
+    def measured(self) -> dict[str, np.ndarray]:
+        """The same as the network's output says, in the order of the ranks; all ranks must call it."""
         if self._columns is None:
             names = self._batches[0] if self._batches else {}
             mine = {name: _joined([batch[name] for batch in self._batches]) for name in names}

@@ -22,6 +22,8 @@ class Score(Metric):
             "val_dice" is "dice".
         cases: what measures the cases, see `Cases`.
         channel: of masks with several channels this one alone, counted from 0; None: their mean.
+        chosen: at the thresholds that the cases choose, if they do; False: at those of the postprocessing, which are
+            0.5 while a training chooses.
 
     Raises:
         ConfigError: for an unknown name, when it is built or attached; without cases.
@@ -32,10 +34,11 @@ class Score(Metric):
         "val_recall": {"_target_": "medbundles.metrics.Score", "name": "recall_macro", "cases": "@validate#cases"}
     """
 
-    def __init__(self, name: str = "", cases: Cases | None = None, channel: int | None = None):
+    def __init__(self, name: str = "", cases: Cases | None = None, channel: int | None = None, chosen: bool = True):
         if cases is None:
             raise ConfigError('Score needs "cases", such as "@validate#cases"')
         self.name, self.cases, self.channel = known_score(name) if name else "", cases, channel
+        self.chosen = chosen
         super().__init__()
 
     def attach(self, engine: Engine, name: str, *args: Any, **options: Any) -> None:
@@ -66,7 +69,7 @@ class Score(Metric):
         return self._value(self.name)
 
     def _value(self, name: str) -> float:
-        columns = self.cases.columns()
+        columns = self.cases.columns() if self.chosen else self.cases.measured()
         return value_of(score(name, columns, self.channel), len(next(iter(columns.values()), ())))
 
     def completed(self, engine: Engine, name: str) -> None:

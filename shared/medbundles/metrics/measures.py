@@ -14,9 +14,10 @@ from monai.metrics import MultiScaleSSIMMetric, SSIMMetric
 from medbundles.errors import ConfigError, one_of
 from medbundles.losses.per_image import per_sample
 from medbundles.metrics.pick import Pick
-from medbundles.metrics.thresholds import dice_at_thresholds
+from medbundles.metrics.thresholds import counts_at_thresholds
 
 Output = Mapping[str, Any]
+AT_THRESHOLDS = ("overlap_at_thresholds", "predicted_at_thresholds")
 SMALLEST_IN_WINDOWS = {"ssim": 1, "ms_ssim": 16}  # side of the smallest image, in windows: MONAI refuses less
 
 
@@ -53,10 +54,10 @@ class Masks:
 
 
 class MaskThresholds:
-    """dice_at_thresholds (B, T): Dice of each image at every mask threshold, NaN where it has no tumour or no mask.
+    """overlap_at_thresholds, predicted_at_thresholds (B, T) or (B, K, T): as `Masks`, at every mask threshold.
 
-    With several channels it is the mean over those that are there. Reads pred["mask_prob"] (B, K, ...) and the labels
-    as `Masks` does. It only serves to choose the threshold, so it is in no report.
+    Reads pred["mask_prob"] (B, K, ...) and the labels as `Masks` does, which must be measured, too. It serves to choose
+    the threshold (`medbundles.metrics.chosen`), so it is in no report.
     """
 
     in_reports = False
@@ -64,9 +65,9 @@ class MaskThresholds:
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch."""
         prob, truth = _channels(Pick("pred.mask_prob")(output), entry_of(output, "label", "mask"))
-        truth = truth & _has_mask(output, truth)[:, None, None]
-        dice = dice_at_thresholds(prob.flatten(0, 1), truth.flatten(0, 1))
-        return {"dice_at_thresholds": dice.unflatten(0, prob.shape[:2]).nanmean(dim=1)}
+        found = counts_at_thresholds(prob.flatten(0, 1), truth.flatten(0, 1))
+        each = {name: counts.unflatten(0, prob.shape[:2]) for name, counts in zip(AT_THRESHOLDS, found, strict=True)}
+        return {name: values[:, 0] if values.shape[1] == 1 else values for name, values in each.items()}
 
 
 class Reconstruction:

@@ -9,13 +9,16 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy.special import expit
 
 from medbundles.errors import ConfigError
 from medbundles.metrics.calibration import CalibrationError, brier_scores
+from medbundles.metrics.chosen import dice_at_thresholds, log_odds_of, volume_threshold
 from medbundles.metrics.class_baseline_scores import CLASS_BASELINE_SCORES, CONSTANT, UNKNOWN, right
 from medbundles.metrics.classification import NAN, AreaUnderCurve, ClassificationScore
 from medbundles.metrics.definition import Columns, Definition
 from medbundles.metrics.interval import LEAST_OF_ERRORS, LEAST_OF_MEANS
+from medbundles.metrics.measures import AT_THRESHOLDS
 from medbundles.metrics.overlap import PatientDice, with_case_scores
 from medbundles.metrics.reconstruction_scores import RECONSTRUCTION_SCORES
 from medbundles.metrics.thresholds import best_class_threshold, best_mask_threshold
@@ -59,10 +62,17 @@ class _Threshold:
         return np.array([self.best(*self.columns, row)[0] for row in weights])
 
 
+def _mask_threshold(columns: Columns) -> ScoreOf:
+    return _Threshold(best_mask_threshold, dice_at_thresholds(columns))
+
+
+def _class_logit_threshold(columns: Columns) -> ScoreOf:
+    return _Threshold(best_class_threshold, log_odds_of(columns["prob"]), columns["label"])
+
+
 def _class_threshold(columns: Columns) -> ScoreOf:
-    prob, label = columns["prob"], columns["label"]
-    positive = prob[:, 1] if prob.shape[1] == 2 else np.zeros(len(prob))  # more classes: there is nothing to choose
-    return _Threshold(best_class_threshold, positive, label)
+    chosen = _class_logit_threshold(columns)
+    return lambda weights: expit(chosen(weights))
 
 
 def loss_terms(columns: Columns) -> list[str]:
@@ -149,10 +159,12 @@ SCORES = {
     **CLASS_BASELINE_SCORES,
     **RECONSTRUCTION_SCORES,
     "loss": Definition((), _loss, bounds=None),
-    "mask_threshold": Definition(
-        ("dice_at_thresholds",), lambda c: _Threshold(best_mask_threshold, c["dice_at_thresholds"])
-    ),
+    "mask_threshold": Definition((*AT_THRESHOLDS, "true_pixels", "has_mask"), _mask_threshold),
     "class_threshold": Definition(("label", "prob"), _class_threshold),
+    "class_logit_threshold": Definition(("label", "prob"), _class_logit_threshold, bounds=None),
+    "volume_threshold": Definition(
+        ("label", "prob", "has_mask", "patient"), lambda c: lambda weights: np.full(len(weights), volume_threshold(c))
+    ),
 }  # fmt: skip
 CASE_SCORES = tuple(name for name, definition in SCORES.items() if definition.needs == (name,))  # have a value per case
 IN_REPORTS = ("dice", "dice_patient", "iou", "fp_area", "acc", "balanced_acc", "sensitivity", "specificity", "auc",

@@ -8,11 +8,12 @@ import torch
 
 from medbundles.metrics.weighted import ratio
 
+LARGEST = 745.0  # log-odds whose probability float64 tells from 0
 MASK_GRID = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
 
-def dice_at_thresholds(prob: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Dice of every image at each of the T thresholds of MASK_GRID, in one pass.
+def counts_at_thresholds(prob: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels in both masks, and in the predicted one, at each of the T thresholds of MASK_GRID, in one pass.
 
     Pixels between thresholds are counted, then the counts summed.
 
@@ -21,7 +22,7 @@ def dice_at_thresholds(prob: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         mask: (B, ...), tumour where it is not 0; the prediction is it where `prob >= threshold`.
 
     Returns:
-        (B, T), NaN for images whose mask is empty.
+        Two of (B, T).
     """
     grid = _on_device(prob.device)
     images, bins = prob.shape[0], len(MASK_GRID) + 1
@@ -30,9 +31,8 @@ def dice_at_thresholds(prob: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     place += bins * (mask.reshape(images, -1) != 0)
     place += 2 * bins * torch.arange(images, device=prob.device)[:, None]
     counts = _how_often(place.flatten(), 2 * bins * images).reshape(images, 2, bins)
-    reached = counts.flip(-1).cumsum(-1).flip(-1).double()
-    truth, predicted, both = reached[:, 1, :1], reached[:, :, 1:].sum(1), reached[:, 1, 1:]
-    return torch.where(truth > 0, 2 * both / (predicted + truth), torch.nan)
+    reached = counts.flip(-1).cumsum(-1).flip(-1)[:, :, 1:]
+    return reached[:, 1], reached.sum(1)
 
 
 @functools.lru_cache(maxsize=8)
@@ -52,7 +52,7 @@ def best_mask_threshold(dice: np.ndarray, weights: np.ndarray | None = None) -> 
     """The threshold with the largest mean Dice, and that Dice; of equal ones that nearest to 0.5.
 
     Args:
-        dice: (n, T) as `dice_at_thresholds` gives it; rows of NaN (empty masks) do not count.
+        dice: (n, T) of each image at each threshold; rows of NaN (empty masks) do not count.
         weights: (n,) of the rows; None: 1 each.
 
     Returns:
@@ -60,40 +60,42 @@ def best_mask_threshold(dice: np.ndarray, weights: np.ndarray | None = None) -> 
     """
     counts = np.where(np.isnan(dice).any(axis=1), 0.0, 1.0 if weights is None else weights)
     mean = ratio(counts @ np.nan_to_num(dice), np.full(dice.shape[1], counts.sum()))
-    return _best(np.asarray(MASK_GRID), mean)
+    return _best(np.asarray(MASK_GRID), mean, 0.5)
 
 
-def best_class_threshold(prob: np.ndarray, label: np.ndarray, weights: np.ndarray | None = None) -> tuple[float, float]:
-    """The probability from which an image counts as positive that gives the largest balanced accuracy.
+def best_class_threshold(
+    logits: np.ndarray, label: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[float, float]:
+    """The log-odds from which an image counts as positive that give the largest balanced accuracy.
 
     This is Youden's J: (sensitivity + specificity) / 2. Candidates are the midpoints between neighbouring observed
-    probabilities; of equal ones that nearest to 0.5.
+    log-odds, in which probabilities that are 1.0 in print still differ; of equal ones that nearest to 0.
 
     Args:
-        prob: (n,), probability of the positive class.
+        logits: (n,), log-odds of the positive class.
         label: (n,), 1 positive, 0 negative.
         weights: (n,) of the images; None: 1 each.
 
     Returns:
-        (threshold, balanced accuracy), both NaN when only one class is there, all probabilities are equal, or one is
-        NaN.
+        (threshold, balanced accuracy), both NaN when only one class is there, all log-odds are equal, or one is NaN.
     """
-    counts = np.ones(len(prob)) if weights is None else np.asarray(weights, dtype=float)
+    counts = np.ones(len(logits)) if weights is None else np.asarray(weights, dtype=float)
     used = counts > 0
-    observed, place = np.unique(np.asarray(prob, dtype=np.float64)[used], return_inverse=True)
+    finite = np.clip(np.asarray(logits, dtype=np.float64)[used], -LARGEST, LARGEST)
+    observed, place = np.unique(finite, return_inverse=True)
     positive = np.asarray(label)[used] == 1
     if positive.all() or not positive.any() or len(observed) < 2 or np.isnan(observed).any():
         return math.nan, math.nan
-    # share of the positives, and of the negatives, at or below each observed probability
+    # share of the positives, and of the negatives, at or below each observed value
     sums = (np.bincount(place, counts[used] * kind, len(observed)) for kind in (positive, ~positive))
     missed, spared = (np.cumsum(each) / each.sum() for each in sums)
     middles = (observed[1:] + observed[:-1]) / 2
-    middles = np.where(middles > observed[:-1], middles, observed[1:])  # next to 1 there is no number between them
-    return _best(middles, (1 - missed[:-1] + spared[:-1]) / 2)
+    middles = np.where(middles > observed[:-1], middles, observed[1:])  # where there is no number between them
+    return _best(middles, (1 - missed[:-1] + spared[:-1]) / 2, 0.0)
 
 
-def _best(thresholds: np.ndarray, score: np.ndarray) -> tuple[float, float]:
+def _best(thresholds: np.ndarray, score: np.ndarray, middle: float) -> tuple[float, float]:
     if np.isnan(score).any():
         return math.nan, math.nan
     equal = thresholds[score >= score.max() - 1e-12]
-    return float(equal[np.abs(equal - 0.5).argmin()]), float(score.max())
+    return float(equal[np.abs(equal - middle).argmin()]), float(score.max())

@@ -76,6 +76,7 @@ class EvaluationReport:
             raise ConfigError(f"prefix: {prefix!r} is unknown; use 'test' or 'val'")
         self.cases, self.class_names, self.prefix = cases, list(class_names), prefix
         self.directory: Any = None  # of the run
+        self.chosen: dict[str, float] = {}  # thresholds by which the cases were decided, in place of the predictions'
         self.predictions, self.channel_names = predictions, list(channel_names)
         self.bootstrap, self.seed, self.on_completed = bootstrap, seed, on_completed
         self.about, self.scores = about or {}, None if scores is None else check_scores(scores)
@@ -144,7 +145,7 @@ class EvaluationReport:
     def evaluation(self, columns: Mapping[str, np.ndarray], scores: Sequence[str] | None = None) -> Evaluation:
         """What is measured of given columns."""
         decided = {"mask_threshold": "overlap", "class_threshold": "prob"}
-        known = self.predictions.thresholds() if self.predictions else {}
+        known = (self.predictions.thresholds() if self.predictions else {}) | (self.chosen or self.cases.thresholds)
         thresholds = {name: value for name, value in known.items() if value is not None and decided[name] in columns}
         return Evaluation(
             columns, self.class_names, thresholds, self.bootstrap, self.seed, scores or self.scores, self.channel_names

@@ -14,28 +14,18 @@ from medbundles.data.reading.images import read_image
 from medbundles.data.reading.volumes import open_volume, write_volume
 from medbundles.errors import ConfigError, DataError
 from medbundles.metrics.measures import class_indices
+from medbundles.metrics.volumes import TOP, volume_probability
 from medbundles.reports.pictures import heat_map, overlay
 from medbundles.reports.result_writer import ResultWriter
 from medbundles.transforms.geometry import to_original
 
-TOP = 3
 RULE = (
     f"prob of a volume: mean over its {TOP} slices with the highest probability, each class for itself; with two "
     "classes the first one is 1 minus the second. prob_max: the highest of any slice. Empty slices (one value only) "
-    "have no probability. The class follows from prob."
+    "have no probability. positive_slices: slices of the second class. Of two classes a volume has the second one from "
+    "volume_threshold on, which is chosen on volumes; where that is not known, because the validation part had no "
+    "healthy volumes, it has none."
 )
-
-
-def volume_probability(prob: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
-    """Probabilities of a volume from those of its slices, (Z, N) -> mean of the highest three (N,), highest (N,).
-
-    The highest of many slices alone is high by chance; a lesion is seen in more than one.
-    """
-    table = np.sort(np.asarray(prob, dtype=float), axis=0)[::-1]
-    top, highest = table[:TOP].mean(axis=0), table[0].copy()
-    if table.shape[1] == 2:
-        top[0], highest[0] = 1 - top[1], 1 - highest[1]
-    return top.tolist(), highest.tolist()
 
 
 @dataclass
@@ -81,10 +71,10 @@ class InferenceWriter(ResultWriter):
 
     fields = (
         "file", "name", "kind", "slice", "class", "prob", "prob_max", "mask_area", "mask_area_unit", "mask",
-        "overlay", "grad_cam", "mask_threshold", "class_threshold", "checkpoint",
+        "overlay", "grad_cam", "mask_threshold", "class_threshold", "volume_threshold", "positive_slices", "checkpoint",
     )  # fmt: skip
     class_key = "class"
-    threshold_names = ("class_threshold", "mask_threshold")
+    threshold_names = ("class_threshold", "mask_threshold", "volume_threshold")
 
     def __init__(self, *args: Any, overlays: bool = True, **options: Any):
         super().__init__(*args, **options)
@@ -146,7 +136,8 @@ class InferenceWriter(ResultWriter):
         known = [prob for prob in found.probs.values() if prob is not None]
         if known:
             prob, highest = volume_probability(known)
-            row |= {**self.classified(prob), "prob_max": highest}
+            row |= {"prob": prob, "prob_max": highest}
+            row |= self._volume_class(prob, known)
         if found.masks:
             masks = np.stack([found.masks[z] for z in numbers])
             row |= {"mask_area": float((masks > 0).sum() * source.voxel_volume), "mask_area_unit": "mm3"}
@@ -161,22 +152,31 @@ class InferenceWriter(ResultWriter):
                 write_volume(temporary, source.whole(masks), source.info)
         self.add(row)
 
+    def _volume_class(self, prob: list[float], of_slices: Sequence[list[float]]) -> dict[str, Any]:
+        """The class of a volume, as far as it is known, and how many slices have the second of two classes."""
+        if len(prob) != 2:
+            return {self.class_key: self.class_names[int(np.argmax(prob))]}
+        found: dict[str, Any] = {"positive_slices": sum(map(self._class, of_slices))}
+        limit = self.thresholds["volume_threshold"]
+        return found if limit is None else {**found, self.class_key: self.class_names[int(prob[1] >= limit)]}
+
     def _pictures(
         self, row: dict[str, Any], pixels: np.ndarray, found: _Slices, size: torch.Tensor, shown: str
     ) -> None:
-        """The overlay and the heat map of the shown slice, pixels (H, W) or (C, H, W)."""
-        name, mask = row["name"], found.masks.get(found.shown)
+        """The overlay and the heat map of the shown slice, pixels (H, W) or (C, H, W), with the slice's own class."""
+        name, mask, prob = row["name"], found.masks.get(found.shown), found.probs[found.shown]
+        said = {**row, **self.classified(prob)}
         if self.overlays and mask is not None:
             row["overlay"] = f"overlays/{name}.png"
             limit = self.thresholds["mask_threshold"]
             about = f"mask {row['mask_area']:.0f} {row['mask_area_unit']}"
             about += "" if limit is None else f", from probability {limit:.2f} on"
-            overlay(pixels, self.output / row["overlay"], predicted=mask, caption=self.caption(shown, row, about))
-        heat = self.heat(found.image, row.get("prob"))
+            overlay(pixels, self.output / row["overlay"], predicted=mask, caption=self.caption(shown, said, about))
+        heat = self.heat(found.image, prob)
         if heat is not None:
             row["grad_cam"] = f"gradcam/{name}.png"
             whole = to_original(heat, found.crop, size).numpy()
-            heat_map(pixels, whole, self.output / row["grad_cam"], predicted=mask, caption=self.caption(shown, row))
+            heat_map(pixels, whole, self.output / row["grad_cam"], predicted=mask, caption=self.caption(shown, said))
 
 
 def _channels(path: str) -> int:

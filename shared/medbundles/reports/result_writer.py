@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
@@ -22,13 +21,6 @@ from medbundles.reports.tables import csv_text
 
 logger = logging.getLogger("medbundles")
 WEIGHTS = ("checkpoint", "checkpoint_id", "class_names")  # entries of predictions.json that say which weights
-
-
-def class_of(prob: Sequence[float], class_threshold: float) -> int:
-    """The class: with two, the second one from the threshold on; with more, the most probable."""
-    if len(prob) == 2:
-        return int(prob[1] >= class_threshold)
-    return int(np.argmax(prob))
 
 
 class ResultWriter:
@@ -155,7 +147,7 @@ class ResultWriter:
         return {} if prob is None else {self.class_key: self.class_names[self._class(prob)], "prob": prob}
 
     def _class(self, prob: list[float]) -> int:
-        return class_of(prob, self.thresholds["class_threshold"])
+        return int(self.predictions.classes(torch.tensor([prob], dtype=torch.float64))[0])
 
     def heat(self, image: torch.Tensor, prob: list[float] | None) -> torch.Tensor | None:
         """Heat map, shaped as the input (C, ...) without its channels, for the assigned class.

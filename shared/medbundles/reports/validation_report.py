@@ -47,6 +47,7 @@ class ValidationReport:
         )  # fmt: skip
         self.best: list[dict[str, Any]] = []
         self.best_epoch = 0
+        self.thresholds: dict[str, float] = {}
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
@@ -63,12 +64,13 @@ class ValidationReport:
             self.report.attach(run.validator)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best epoch's predictions."""
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        """The best epoch's predictions, and the thresholds that it chose."""
+        return {"best": self.best, "best_epoch": self.best_epoch, "thresholds": self.thresholds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with those of a checkpoint."""
         self.best, self.best_epoch = state["best"], state["best_epoch"]
+        self.thresholds = state.get("thresholds", {})  # runs of 0.1.0 took those of the postprocessing
 
     def __call__(self, engine: Engine) -> None:
         run, history, epoch = run_of(engine), history_of(engine), engine.state.epoch
@@ -80,7 +82,7 @@ class ValidationReport:
             return
         columns = self.report.cases.in_reports()  # by all ranks: they see the same metrics
         if is_best:
-            self.best, self.best_epoch = as_rows(columns), epoch
+            self.best, self.best_epoch, self.thresholds = as_rows(columns), epoch, dict(self.report.cases.thresholds)
             classes = self.report.evaluation(columns).classes()
             if classes:
                 history.sections["classes"] = {"epoch": epoch, **classes}
@@ -91,4 +93,5 @@ class ValidationReport:
     def write(self, engine: Engine) -> None:
         """Write the report of the best epoch, on rank 0."""
         if self.best:
+            self.report.chosen = self.thresholds
             self.report.write_columns(as_columns(self.best), {}, about={"epoch": self.best_epoch})

@@ -4,8 +4,10 @@ from typing import Any
 
 import torch
 from monai.transforms import Transform
+from scipy.special import expit
 
 from medbundles.errors import ConfigError, one_of
+from medbundles.metrics.log_odds import log_odds
 
 MASK_RULES = ("foreground", "classes", "regions")
 
@@ -23,7 +25,7 @@ class Predictions(Transform):
     {"cls": labels}, masks as {"seg": labels, "mask": labels}, so that all networks look the same to measures and
     reports.
 
-    Class: for N = 2 the second one from class_threshold on, otherwise the most probable. Masks of C logits:
+    Class: for N = 2 the second one from its threshold on, otherwise the most probable. Masks of C logits:
 
     - one: sigmoid, set from mask_threshold on (K = 1)
     - several, by mask_rule. "foreground": sigmoid(strongest foreground - background), so that a threshold of 0.5 is the
@@ -34,6 +36,9 @@ class Predictions(Transform):
     Args:
         mask_threshold: mask where mask_prob is at least this; "auto" is 0.5 until someone sets the attribute.
         class_threshold: the same for the probability of class 1.
+        class_logit_threshold: where class_threshold is "auto": class 1 where its log-odds are at least this, in which
+            probabilities near 1 differ; "auto" is 0.
+        volume_threshold: from which probability on a volume has class 1; "auto": not known.
         mask_rule: "foreground", "classes" or "regions".
 
     Raises:
@@ -46,8 +51,11 @@ class Predictions(Transform):
         mask_threshold: float | str = "auto",
         class_threshold: float | str = "auto",
         mask_rule: str = "foreground",
+        class_logit_threshold: float | str = "auto",
+        volume_threshold: float | str = "auto",
     ):
         self.mask_threshold, self.class_threshold = mask_threshold, class_threshold
+        self.class_logit_threshold, self.volume_threshold = class_logit_threshold, volume_threshold
         one_of("mask_rule", mask_rule, MASK_RULES)
         self.mask_rule = mask_rule
         if mask_rule == "classes" and mask_threshold != "auto":
@@ -67,17 +75,36 @@ class Predictions(Transform):
         if "cls" in pred:
             if pred["cls"].shape[1] < 2:
                 raise ConfigError("the network gives one class logit; it must give one for each class, two for yes/no")
-            prob = pred["prob"] = pred["cls"].detach().double().softmax(dim=1)
-            if prob.shape[1] == 2:
-                pred["class"] = (prob[:, 1] >= _number(self.class_threshold)).long()
-            else:
-                pred["class"] = prob.argmax(dim=1)
+            pred["prob"] = pred["cls"].detach().double().softmax(dim=1)
+            pred["class"] = self.classes(pred["prob"])
         return {**data, "pred": pred}
 
+    def classes(self, prob: torch.Tensor) -> torch.Tensor:
+        """Probabilities (B, N), float64 -> classes (B,)."""
+        if prob.shape[1] != 2:
+            return prob.argmax(dim=1)
+        if self._by_logit():
+            return (log_odds(prob) >= float(self.class_logit_threshold)).long()
+        return (prob[:, 1] >= _number(self.class_threshold)).long()
+
     def thresholds(self) -> dict[str, float | None]:
-        """The two thresholds as numbers, None for one that decides nothing."""
+        """Thresholds as probabilities, None for one that decides nothing or is not known."""
         mask = None if self.mask_rule == "classes" else _number(self.mask_threshold)
-        return {"mask_threshold": mask, "class_threshold": _number(self.class_threshold)}
+        in_class = float(expit(self.class_logit_threshold)) if self._by_logit() else _number(self.class_threshold)
+        volume = None if self.volume_threshold == "auto" else float(self.volume_threshold)
+        return {"mask_threshold": mask, "class_threshold": in_class, "volume_threshold": volume}
+
+    def undecided(self) -> list[str]:
+        """Which of "mask" and "class" has no threshold yet, so that a validation chooses it."""
+        is_open = {
+            "mask": self.mask_threshold == "auto" and self.mask_rule != "classes",
+            "class": self.class_threshold == self.class_logit_threshold == "auto",
+        }
+        return [kind for kind, open_ in is_open.items() if open_]
+
+    def _by_logit(self) -> bool:
+        """Whether the stored log-odds decide: a probability that the user gives wins."""
+        return self.class_threshold == "auto" and self.class_logit_threshold != "auto"
 
     def _mask_probabilities(self, seg: torch.Tensor) -> torch.Tensor:
         if seg.shape[1] > 1 and self.mask_rule == "classes":

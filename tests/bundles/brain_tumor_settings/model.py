@@ -133,6 +133,8 @@ MODEL = {
     "amp": common.amp_check(lambda inferer, net: inferer(IMAGE, net)),
     "mask_threshold": common.threshold_check("mask_threshold", PREDICTED),
     "class_threshold": common.threshold_check("class_threshold", PREDICTED),
+    "class_logit_threshold": common.threshold_check("class_logit_threshold", PREDICTED),
+    "volume_threshold": common.threshold_check("volume_threshold", PREDICTED),
     "loss#seg_loss#name": Check(losses, "dice"),
     "loss#seg_loss#dice_weight": Check(losses, 0.5),
     "loss#seg_loss#bce_weight": Check(losses, 0.5),

@@ -110,16 +110,24 @@ def threshold_check(setting: str, pred: Any) -> Check:
 
     def see(bench: Bench, **turned: Any) -> dict[str, Any]:
         _, test, new = bench.workflows(**turned)
-        choosing, kind = bench.parts("postprocessing", **turned), setting.removesuffix("_threshold")
-        later = {"val_mask_threshold": 0.9, "val_class_threshold": 0.9}
+        choosing = bench.parts("postprocessing", **turned)
+        later = {f"val_{kind}_threshold": 0.9 for kind in ("mask", "class", "class_logit", "volume")}
         return {
-            **{name: int(choose({"pred": pred})["pred"][kind]) for name, choose in choosing.items()},
+            **{name: decided(choose, setting, pred) for name, choose in choosing.items()},
             "stored": bench.run({**bench.metrics(0.5), **later}, **turned).json("checkpoints/trained.json")[setting],
             **told_by_loaders(setting, test, new),
         }
 
-    from_03 = dict.fromkeys(("stored", "by evaluation", "by inference"), 0.3)
-    return Check(see, 0.3, {"train": 1, "validate": 1, "inference": 1, **from_03})
+    low = -0.6 if setting == "class_logit_threshold" else 0.3  # log-odds of 0.4 are -0.41
+    from_low = dict.fromkeys(("stored", "by evaluation", "by inference"), low)
+    return Check(see, low, {"train": 1, "validate": 1, "inference": 1, **from_low})
+
+
+def decided(choose: Any, setting: str, pred: Any) -> int:
+    """What the postprocessing makes of a probability of 0.4; of a volume, whether its own threshold is at most that."""
+    if setting == "volume_threshold":
+        return int((choose.thresholds()[setting] or 1) <= 0.4)
+    return int(choose({"pred": pred})["pred"]["mask" if setting == "mask_threshold" else "class"])
 
 
 def three_steps(bench: Bench, **turned: Any) -> list[float]:

@@ -14,6 +14,7 @@ from tests.bundles.glioma_settings.bench import REAL
 from tests.bundles.setting_bench import Bench, handler, network
 from tests.bundles.setting_check import Check
 
+PREDICTED = torch.tensor([[0.0, torch.tensor(0.4).logit()]])
 VOLUME = torch.linspace(-1, 1, 2 * 16**3).reshape(2, 1, 16, 16, 16).sin()
 LOGITS, LABELS = torch.tensor([[0.3, -0.2], [0.5, 0.1], [-0.1, 0.4]]), torch.tensor([0, 1, 1])
 
@@ -142,7 +143,8 @@ MODEL = {
     "channels_last": common.channels_last_check(lambda n: n.backbone.layer4.weight, torch.channels_last_3d, False),
     "compile_model": Check(common.compiled, True, 1),
     "amp": common.amp_check(lambda inferer, net: inferer(VOLUME, net.backbone)),
-    "class_threshold": common.threshold_check("class_threshold", torch.tensor([[0.0, torch.tensor(0.4).logit()]])),
+    "class_threshold": common.threshold_check("class_threshold", PREDICTED),
+    "class_logit_threshold": common.threshold_check("class_logit_threshold", PREDICTED),
     "drw_start_epoch": Check(reweighted_from, 3, {"loss": [3], "trained": [1, 2, 3, 4]}),
     "drw_start_epoch (which loss it takes)": Check(any_loss_may_train, 3, False),
     "loss#name": Check(losses, "cross_entropy"),

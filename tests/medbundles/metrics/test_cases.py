@@ -82,7 +82,7 @@ def test_reports_are_sorted_and_see_nothing_of_the_training():
     data[0]["source"] = ["b", "a", "a", "b", "b", "a", "a", "a", "b"]
     cases, _ = epoch(data, [Classes(), Masks(), MaskThresholds(), loss])
     shown, every = cases.in_reports(), cases.columns()
-    assert {"loss", "loss_weight", "dice_at_thresholds"} == set(every) - set(shown)
+    assert {"loss", "loss_weight", "overlap_at_thresholds", "predicted_at_thresholds"} == set(every) - set(shown)
     assert list(zip(shown["source"], shown["name"], strict=True)) == sorted(
         zip(data[0]["source"], data[0]["name"], strict=True)
     )

@@ -70,11 +70,12 @@ def table(channels: int = 3, n: int = 24) -> dict[str, np.ndarray]:
     found = overlap + rng.integers(0, 20, (n, channels))
     prob = np.round(rng.dirichlet([1, 1], n), 2)
     has_mask = rng.random(n) > 0.2
-    grid = np.where((has_mask & (rng.random(n) > 0.3))[:, None], rng.random((n, 19)), np.nan)
+    at = {f"{name}_at_thresholds": rng.integers(0, 9, (n, channels, 19)) for name in ("overlap", "predicted")}
     masks = {"overlap": overlap, "predicted_pixels": found, "true_pixels": true}
     return {
         **{name: values[:, 0] if channels == 1 else values for name, values in masks.items()},
-        "has_mask": has_mask, "pixels": np.full(n, 100), "dice_at_thresholds": grid,
+        "has_mask": has_mask, "pixels": np.full(n, 100),
+        **{name: values[:, 0] if channels == 1 else values for name, values in at.items()},
         "patient": np.array([f"p{i // 3}" for i in range(n)]),
         "label": rng.integers(0, 2, n), "predicted": (prob[:, 1] > 0.4).astype(int), "prob": prob,
         "constant": np.ones(n), "logistic": np.round(rng.dirichlet([1, 1], n), 2),
@@ -93,7 +94,8 @@ def table(channels: int = 3, n: int = 24) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", [*SCORES, "seg_loss", "cls_loss"])
+# a threshold of volumes is of an epoch, not of draws
+@pytest.mark.parametrize("name", [*(name for name in SCORES if name != "volume_threshold"), "seg_loss", "cls_loss"])
 def test_a_weight_counts_as_repeated_cases(name, channels):
     """What an interval draws is what an epoch would give of these cases."""
     columns = table(channels)

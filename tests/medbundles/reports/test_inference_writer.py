@@ -18,11 +18,10 @@ from torch import nn
 
 from medbundles.data import EpochBatches, SeededDataset, SeededLoader, inference_datalist, read_volume
 from medbundles.errors import ConfigError, DataError, MedbundlesError
+from medbundles.metrics.volumes import volume_probability
 from medbundles.networks import MultitaskUNet
 from medbundles.reports import InferenceWriter
 from medbundles.reports.grad_cam import GradCam
-from medbundles.reports.inference_writer import volume_probability
-from medbundles.reports.result_writer import class_of
 from medbundles.transforms import (
     CropToHead,
     HeadNormalise,
@@ -48,12 +47,12 @@ class Bright(nn.Module):
 
 def infer(
     inputs, output, network=None, existing="overwrite", grad_cam=True, size=64, thresholds=(0.5, 0.5),
-    rule="foreground", **options,
+    rule="foreground", volume_threshold="auto", **options,
 ):  # fmt: skip
     network = network or Bright()
     items = inference_datalist(inputs, output=output, existing=existing, skip_bad_files=True)
     pre = Compose([LoadInferenceSlice(), HeadNormalise(), CropToHead(), ResizeSquare(size)])
-    predictions = Predictions(*thresholds, mask_rule=rule)
+    predictions = Predictions(*thresholds, mask_rule=rule, volume_threshold=volume_threshold)
     layer = "layer" if isinstance(network, Bright) else "encoder.downs.1"
     writer = InferenceWriter(
         output, predictions, ["no", "yes"], "models/model.pt",
@@ -179,7 +178,8 @@ def test_volume_comes_back_as_a_volume_with_its_affine(tmp_path, axes):
     known = sorted((part["prob"][1] for part in slices if part["prob"]), reverse=True)
     assert row["prob"][1] == pytest.approx(np.mean(known[:3]))
     assert row["prob_max"][1] == known[0]
-    assert row["class"] == "yes"
+    assert row["positive_slices"] == 3
+    assert "class" not in row  # no threshold of a volume is known
     assert row["shown_slice"] in (4, 5, 6)
     assert row["mask_area"] == pytest.approx(found.sum() * 3.0)
     assert row["mask_area_unit"] == "mm3"
@@ -190,6 +190,17 @@ def test_volume_comes_back_as_a_volume_with_its_affine(tmp_path, axes):
     assert lines[0]["prob_max_yes"] != ""
     assert (tmp_path / "out/overlays/flair.png").is_file()
     assert (tmp_path / "out/gradcam/flair.png").is_file()
+
+
+@pytest.mark.parametrize(("threshold", "wanted"), [(0.1, "yes"), (0.999, "no")])
+def test_a_volume_has_a_class_where_its_threshold_is_known(tmp_path, threshold, wanted):
+    make_volume(tmp_path / "flair.nii.gz")
+    infer(tmp_path / "flair.nii.gz", tmp_path / "out", grad_cam=False, volume_threshold=threshold)
+    content = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert content["volume_threshold"] == threshold
+    assert content["results"][0]["class"] == wanted
+    line = next(csv.DictReader((tmp_path / "out/predictions.csv").open()))
+    assert (line["class"], line["positive_slices"], line["volume_threshold"]) == (wanted, "3", str(threshold))
 
 
 def test_pictures_can_be_switched_off(tmp_path):
@@ -246,9 +257,9 @@ def test_class_names_that_do_not_fit_the_network(tmp_path):
 
 
 def test_rules_of_probabilities():
-    assert class_of([0.3, 0.7], 0.8) == 0
-    assert class_of([0.2, 0.8], 0.8) == 1
-    assert class_of([0.3, 0.4, 0.3], 0.9) == 1
+    decide = Predictions(class_threshold=0.8).classes
+    assert decide(torch.tensor([[0.3, 0.7], [0.2, 0.8]], dtype=torch.float64)).tolist() == [0, 1]
+    assert decide(torch.tensor([[0.3, 0.4, 0.3]], dtype=torch.float64)).tolist() == [1]
     top, highest = volume_probability([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]])
     assert top == pytest.approx([0.3, 0.7])
     assert highest == pytest.approx([0.2, 0.8])

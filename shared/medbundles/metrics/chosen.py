@@ -1,0 +1,74 @@
+"""The cases of a validation at the thresholds that this validation chooses."""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import torch
+from scipy.special import expit
+
+from medbundles.metrics.log_odds import log_odds
+from medbundles.metrics.measures import AT_THRESHOLDS
+from medbundles.metrics.thresholds import MASK_GRID, best_class_threshold, best_mask_threshold
+from medbundles.metrics.volumes import volumes_of
+
+Columns = Mapping[str, np.ndarray]
+
+
+def log_odds_of(prob: np.ndarray) -> np.ndarray:
+    """Log-odds of the second of two classes, (n, 2) -> (n,); 0 with more, where there is nothing to choose."""
+    return log_odds(torch.from_numpy(prob)).numpy() if prob.shape[1] == 2 else np.zeros(len(prob))
+
+
+def dice_at_thresholds(columns: Columns) -> np.ndarray:
+    """Dice of each image at every mask threshold (n, T), NaN where it has no tumour or no mask.
+
+    With several channels it is the mean over those that are there.
+    """
+    overlap, predicted = (columns[name].astype(float) for name in AT_THRESHOLDS)
+    true = np.where(_like(columns["has_mask"], columns["true_pixels"]), columns["true_pixels"], 0)[..., None]
+    dice = np.where(true > 0, 2 * overlap / np.maximum(predicted + true, 1), np.nan)
+    if dice.ndim == 2:
+        return dice
+    there = ~np.isnan(dice)
+    return np.where(there.any(1), np.nansum(dice, axis=1) / np.maximum(there.sum(1), 1), np.nan)
+
+
+def _like(values: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    return values.astype(bool).reshape(-1, *[1] * (shape.ndim - 1))
+
+
+def volume_threshold(columns: Columns) -> float:
+    """Probability from which a volume counts as positive; NaN where the volumes are all healthy, or none is."""
+    if columns["prob"].shape[1] != 2 or not columns["has_mask"].any():
+        return float("nan")
+    prob, label = volumes_of(dict(columns))
+    return float(np.clip(expit(best_class_threshold(log_odds_of(prob), label)[0]), 1e-12, 1 - 1e-12))
+
+
+def at_chosen_thresholds(
+    columns: Columns, undecided: Collection[str]
+) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """The cases with masks and classes as decided by the thresholds that are best for them.
+
+    Args:
+        columns: what `Masks` and `MaskThresholds`, or `Classes`, measure; what is not there is not decided.
+        undecided: what to choose: "mask", "class" or both.
+
+    Returns:
+        The columns, and mask_threshold and class_threshold (probabilities) as far as they could be chosen.
+    """
+    found, thresholds = dict(columns), {}
+    if "mask" in undecided and all(name in columns for name in AT_THRESHOLDS):
+        threshold, _ = best_mask_threshold(dice_at_thresholds(columns))
+        if not np.isnan(threshold):
+            place = MASK_GRID.index(threshold)
+            found |= {n.replace("at_thresholds", "pixels"): columns[n][..., place] for n in AT_THRESHOLDS}
+            found["overlap"] = found.pop("overlap_pixels")
+            thresholds["mask_threshold"] = threshold
+    if "class" in undecided and "prob" in columns:
+        logits = log_odds_of(columns["prob"])
+        threshold, _ = best_class_threshold(logits, columns["label"])
+        if not np.isnan(threshold):
+            found["predicted"] = (logits >= threshold).astype(int)
+            thresholds["class_threshold"] = float(expit(threshold))
+    return found, thresholds
