@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from medbundles.data.batches.dataset import plain_items
+from medbundles.data.batches.dataset import PlainItems
 from medbundles.metrics.block_pca import BlockPCA
 from medbundles.metrics.jpeg import best_jpeg
 from medbundles.metrics.measures import Output, Reconstruction, reconstruction
@@ -107,11 +107,11 @@ class Baselines:
             logger.info("Baseline: no PCA, as a block has %d values, more than %d.", values, MOST_VALUES)
             return None
         numbers = int(self.latent_channels * (side / self.factor) ** dims)
-        items = plain_items(self.dataset, self.most)
+        items = PlainItems(self.dataset, self.most)
         images = (torch.as_tensor(item["image"]).as_subclass(torch.Tensor) for item in items)  # MetaTensors are slow
         found = BlockPCA(images, side, numbers)
         logger.info(
             "Baseline: PCA of %s blocks with %d numbers each, fitted on %d training images.",
-            "x".join([str(side)] * dims), numbers, min(self.most, len(self.dataset)),
+            "x".join([str(side)] * dims), numbers, len(items),
         )  # fmt: skip
         return found

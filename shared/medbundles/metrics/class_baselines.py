@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from medbundles.data.batches.dataset import plain_items
+from medbundles.data.batches.dataset import PlainItems
 from medbundles.errors import DataError
 from medbundles.json_files import read_json
 from medbundles.metrics.measures import Output
@@ -74,7 +74,7 @@ class ClassBaselines:
             return {}
         if hasattr(self.dataset, "prepare"):  # fills its cache, which the training then finds
             self.dataset.prepare()
-        items = list(plain_items(self.dataset, self.most))
+        items = PlainItems(self.dataset, self.most)
         features = torch.cat([simple_features(torch.as_tensor(item["image"])[None]) for item in items]).numpy()
         found = _fit(features, np.array([int(item["label"]) for item in items]))
         logger.info(

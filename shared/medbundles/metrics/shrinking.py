@@ -14,7 +14,7 @@ def shrunk_and_enlarged(image: torch.Tensor, numbers: int) -> torch.Tensor:
     Args:
         image: (C, H, W) or (C, X, Y, Z) float, 0 to 1.
         numbers: how many values, of all channels, the smaller one may have. Its sides have the image's proportions,
-            rounded up as far as that allows.
+            rounded up as far as that allows, and at least 1: an image thinner than the network's factor keeps more.
 
     Returns:
         The same shape, clipped to 0 to 1.

@@ -215,7 +215,7 @@ class MultitaskUNet(nn.Module):
         return self
 
     def renamed(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Weights whose head has no normalisation (version 0.1.0) get one that changes nothing."""
+        """Weights whose head has no normalisation (version 0.1.0) get one that changes nothing in evaluation."""
         if "head.layers.0.weight" not in weights or any(name.startswith("head.norm.") for name in weights):
             return weights
         norm = PooledNorm(weights["head.layers.0.weight"].shape[1]).state_dict()

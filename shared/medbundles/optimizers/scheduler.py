@@ -28,15 +28,25 @@ def _ends_after_warm_up(warmup_epochs: int, epochs: int, name: str, T_max: int |
     return None
 
 
-def _falls(name: str, eta_min: float, lr: float) -> str | None:
+def _falls(setting: str, name: str, eta_min: float, lr: float) -> str | None:
     if name == "cosine" and eta_min > lr:
-        return f"scheduler#eta_min: {eta_min:g} is above lr {lr:g}, so that the rate would rise; give less than lr."
+        return f"scheduler#eta_min: {eta_min:g} is above {setting} {lr:g}, so that the rate would rise; give less."
+    return None
+
+
+def _sees_validations(name: str, patience: int, interval: int) -> str | None:
+    if name == "plateau" and patience + 1 < interval:
+        return (
+            f"scheduler#patience: {patience} epochs are fewer than those between two validations (val_interval "
+            f"{interval}), so that the rate falls however much each is better; use at least {interval - 1}."
+        )
     return None
 
 
 @has_rules(
     Rule(("scheduler#warmup_epochs", "epochs", "scheduler#name", "scheduler#T_max"), _ends_after_warm_up),
-    Rule(("scheduler#name", "scheduler#eta_min", "lr"), _falls),
+    *(Rule(("scheduler#name", "scheduler#eta_min", lr), partial(_falls, lr)) for lr in ("lr", "encoder_lr")),
+    Rule(("scheduler#name", "scheduler#patience", "val_interval"), _sees_validations),
 )
 def build_scheduler(
     optimizer: torch.optim.Optimizer,

@@ -29,6 +29,8 @@ from medbundles.preflight.workflow import (
 from medbundles.ranks import is_distributed
 from medbundles.rules import TRAINING
 
+GIVE = "Give one that is there."
+
 
 class Preflight:
     """Checks the merged config of the running workflow: ids, types, ranges, combinations, paths.
@@ -138,7 +140,7 @@ def resolve(settings: list[Setting], parser: ConfigParser) -> tuple[dict[str, An
 def missing_paths(settings: list[Setting], values: dict[str, Any], workflow: str) -> list[str]:
     """A line for each path that this workflow needs and that is not there, with the command that makes it."""
     return [
-        f"{setting.id}: {value} does not exist. {need['made_by'].replace('{id}', setting.id)}"
+        f"{setting.id}: {value} does not exist. {need.get('made_by', GIVE).replace('{id}', setting.id)}"
         for setting in settings
         if (need := setting.schema.get("path")) and workflow in need["workflows"]
         if (value := values[setting.id]) and not Path(str(value)).exists()

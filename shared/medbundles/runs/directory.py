@@ -169,11 +169,12 @@ class RunDirectory:
             raise CheckpointError(
                 f"the checkpoint belongs to {run_name!r}, which is no run's name; it was not written here."
             )
-        file = Path(self.resume_from).resolve() if self.resume_from else None
-        around = next((p for p in file.parents if (p / "config" / "config.json").is_file()), None) if file else None
+        file = self.resume_file()
+        inside = Path(file).resolve().parents if file else ()
+        around = next((p for p in inside if (p / "config" / "config.json").is_file()), None)
         if around and around.name != run_name:
             raise CheckpointError(
-                f"resume_from: {file} lies in the run folder {around.name!r} and belongs to {run_name}: the folder was "
+                f"resume: {file} lies in the run folder {around.name!r} and belongs to {run_name}: the folder was "
                 "renamed, or the file copied from another run. Give the folder its name again."
             )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -106,6 +107,17 @@ def test_a_run_folder_that_was_renamed_is_not_resumed(tmp_path, renamed):
     (folder / "config/config.json").write_text("{}")
     run = RunDirectory(str(tmp_path), "exp", resume_from=str(folder / "checkpoints/last.pt"))
     with pytest.raises(CheckpointError, match=rf"lies in the run folder '{renamed}' and belongs to run_20260101"):
+        run.start("run_20260101_000000")
+
+
+def test_the_copy_of_a_run_does_not_lead_into_the_run(tmp_path):
+    make_run(tmp_path / "exp", "run_20260101_000000")
+    folder = tmp_path / "exp/run_20260101_000000"
+    (folder / "config").mkdir(exist_ok=True)
+    (folder / "config/config.json").write_text("{}")
+    shutil.copytree(folder, tmp_path / "exp/run_20270101_000000")
+    run = RunDirectory(str(tmp_path), "exp", resume=True)
+    with pytest.raises(CheckpointError, match="lies in the run folder 'run_20270101_000000' and belongs to run_2026"):
         run.start("run_20260101_000000")
 
 

@@ -3,7 +3,7 @@
 import copy
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,12 +28,20 @@ def split_at_random(transform: Callable) -> tuple[Callable, tuple[Callable, ...]
     return (transform, ()) if first == len(steps) else (Compose(steps[:first]), tuple(steps[first:]))
 
 
-def plain_items(dataset: Any, most: int) -> Iterator[dict]:
+class PlainItems(Sequence[dict]):
     """At most so many items of a dataset, evenly spread, each once and without a `SeededDataset`'s augmentation."""
-    plain = copy.copy(dataset)
-    plain.augmentation, plain.draws = None, 1
-    for i in np.linspace(0, len(plain) - 1, min(most, len(plain))).round().astype(int).tolist():
-        yield plain[i]
+
+    def __init__(self, dataset: Any, most: int):
+        self.plain = copy.copy(dataset)
+        self.plain.augmentation, self.plain.draws = None, 1
+        every = len(self.plain)
+        self.places = np.linspace(0, every - 1, min(most, every)).round().astype(int).tolist()
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.plain[self.places[index]]
 
 
 class SeededDataset(Dataset):
@@ -143,10 +151,11 @@ class SeededDataset(Dataset):
         epoch, index, *draw = key if isinstance(key, tuple) else (0, key)
         if not -len(self) <= index < len(self):  # a loop over the dataset ends by it
             raise IndexError(f"item {index} of {len(self)}")
+        index %= len(self)
         place = index % len(self.data)
         item = self.prepared[place] if self.prepared is not None else self.read(self.data[place])
         if self.augmentation is None:
             return dict(item)
-        state = np.random.SeedSequence([self.seed, epoch, index, *draw]).generate_state(1)
+        state = np.random.SeedSequence([self.seed, epoch, index, *(draw or [0])]).generate_state(1)
         self.augmentation.set_random_state(seed=int(state[0]))
         return self.augmentation({**item, "epoch": epoch})

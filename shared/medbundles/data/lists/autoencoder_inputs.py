@@ -82,7 +82,10 @@ def autoencoder_inputs(
         return _into(items, SAMPLES, output, existing)
     if interpolate:
         first, last = (Path(path) for path in interpolate)
-        _checked({first: "", last: ""}, "interpolate", spatial_dims, channels, False)
+        problems = Problems()
+        for path in (first, last):
+            check_image_file(path, spatial_dims, channels, problems)
+        problems.settle("interpolate", advice="")  # both are needed
         sheet = f"{stem(first)}_to_{stem(last)}"
         pair = {"image": str(first), "other": str(last), "sheet": sheet}
         weights = [i / (interpolate_steps - 1) for i in range(interpolate_steps)]

@@ -1,8 +1,9 @@
 """Datalists of plain images in folders, such as edente/ and dente/, shared among training, validation and test."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -72,11 +73,12 @@ def image_parts(
         run_dir: the run directory, in which the split is kept (`records` of `medbundles.handlers.Run`).
 
     Returns:
-        "train", "val", "test" -> one dict per image, sorted by name: image (path), patient, source (the folder's
-        name), name "<folder>/<file>".
+        "train", "val", "test" -> one dict per image, sorted by name: image (path), patient, source (the folder
+        as named in data_source), name "<source>/<file>".
 
     Raises:
-        ConfigError: a share outside 0 to 1, an empty data_source, an unusable pattern or pair.
+        ConfigError: a share outside 0 to 1, an empty data_source, sources that lie in each other, an unusable pattern
+            or pair.
         DataError: a folder is missing or empty, bad files (all listed), or a patient or picture in two sets.
     """
     in_range("train_split", train_split, above=0, maximum=1)
@@ -87,8 +89,11 @@ def image_parts(
         raise ConfigError("data_source: names no folder; use edente, dente, both, or a list of folders' names.")
     thumbnails: dict[str, np.ndarray] = {}
     more = (spatial_dims, channels, skip_bad_files, thumbnails)
-    items = [item for folder in dict.fromkeys(folders) for item in _images(Path(dataset_dir) / folder, *more)]
-    val, test = (_images(Path(folder), *more) if folder else [] for folder in (val_dir, test_dir))
+    named = {PurePath(folder).as_posix(): Path(dataset_dir) / folder for folder in folders}
+    items = [item for name, folder in named.items() for item in _images(folder, name, "data_source", *more)]
+    _check_apart(items)
+    own = {"val_dir": val_dir, "test_dir": test_dir}
+    val, test = (_images(Path(f), Path(f).name, setting, *more) if f else [] for setting, f in own.items())
     items, val, test = (with_patients(some, patient_pattern) for some in (items, val, test))
     split, before = read_split(earlier_split) if earlier_split else ({}, {})
     earlier = [item for part in split.values() for item in part]
@@ -104,10 +109,10 @@ def image_parts(
                 f"{dataset_dir}: of {len(items)} image(s) none is left for {part}; "
                 "change train_split or test_split, or give more images (copies of one picture count once)."
             )
-    check_no_leak(parts, ours, "Let val_dir and test_dir hold none of the other pictures.")
+    check_no_leak(parts, ours, "Let val_dir and test_dir hold none of the other pictures.", within_source=False)
     if earlier:
         advice = f"Give all settings of the split that the training had (its config is beside {earlier_split})."
-        check_no_leak({"the training": earlier, "test": parts["test"]}, pairs, advice)
+        check_no_leak({"the training": earlier, "test": parts["test"]}, pairs, advice, within_source=False)
     return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir)
 
 
@@ -132,23 +137,38 @@ def _shared_out(
     return {part: sorted(chosen, key=lambda item: order[item["image"]]) for part, chosen in parts.items()}
 
 
+def _check_apart(items: Iterable[dict]) -> None:
+    """Refuse sources that lie in each other: their pictures would count twice."""
+    sources: dict[str, str] = {}
+    for item in items:
+        first = sources.setdefault(os.path.realpath(item["image"]), item["source"])
+        if first != item["source"]:
+            raise ConfigError(
+                f"data_source: {item['image']} is in {first!r} and in {item['source']!r}; name folders that do not lie "
+                "in each other."
+            )
+
+
 def _images(
     folder: Path,
+    source: str,
+    setting: str,
     dims: int,
     channels: int,
     skip_bad_files: bool,
     thumbnails: dict[str, np.ndarray],
 ) -> list[dict]:
     """The items of one folder, sorted by name; `thumbnails` gets those of its pictures."""
-    existing_folder(folder, "Give another --dataset_dir, or the names of its folders as --data_source.")
+    others = "Give another --dataset_dir, or the names of its folders as --data_source."
+    existing_folder(folder, others if setting == "data_source" else f"Give a folder of images as --{setting}.")
     paths = [path for path in list_images(folder) if dims == 2 or is_volume(path)]
     if not paths:
         raise DataError(f"{folder}: no {'images' if dims == 2 else 'volumes (NIfTI)'} in it")
     problems, items = Problems(), []
     for path in paths:
-        name = f"{folder.name}/{name_below(path, folder)}"
+        name = f"{source}/{name_below(path, folder)}"
         if check_image_file(path, dims, channels, problems):
-            items.append({"image": str(path), "name": name, "patient": name, "source": folder.name})
+            items.append({"image": str(path), "name": name, "patient": name, "source": source})
     if dims == 2:
         thumbnails |= read_thumbnails([item["image"] for item in items], channels, problems)
         items = [item for item in items if item["image"] in thumbnails]

@@ -21,7 +21,7 @@ _OVERLAP = 0.6  # share of the picture that both must show
 _CUT = 0.12  # part of a side that is left out where the search begins with a cut picture
 
 # Where the search begins: scale and shift of the columns, scale and shift of the rows; whole, cut at one side, at two
-# that meet or at all, and left and right exchanged. A side goes from -1 to 1.
+# that meet, at two opposite ones or at all, and left and right exchanged. A side goes from -1 to 1.
 _SHORT = 1 - _CUT
 _STARTS = torch.tensor(
     [
@@ -31,6 +31,8 @@ _STARTS = torch.tensor(
         [1, 0, _SHORT, _CUT],
         [1, 0, _SHORT, -_CUT],
         *([1 - cut, x * cut, 1 - cut, y * cut] for cut in (_CUT, _CUT / 2) for x in (-1, 1) for y in (-1, 1)),
+        [_SHORT, 0, 1, 0],
+        [1, 0, _SHORT, 0],
         [_SHORT, 0, _SHORT, 0],
         [-1, 0, 1, 0],
     ]
@@ -115,13 +117,10 @@ def _candidates(maps: Tensor, owners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         row, column = torch.nonzero(value > _CANDIDATE, as_tuple=True)
         place = place[row, column]
         found.append((rows[row], other[row, place], start[row, place]))
+    # Two pictures that name each other are looked at twice: one laid on the other is not the other laid on the one,
+    # and looking once, from the first of them, would let the order of the files decide.
     a, b, start = (torch.cat(column) for column in zip(*found, strict=True))
-    # Two pictures that name each other with a start that is its own opposite are looked at once.
-    mutual = (start == 0) | (start == len(_STARTS) - 1)
-    keys = torch.stack(
-        [torch.where(mutual, torch.minimum(a, b), a), torch.where(mutual, torch.maximum(a, b), b), start]
-    )
-    return tuple(torch.unique(keys, dim=1))
+    return a, b, start
 
 
 def _unit(maps: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """A split as it is kept with a run: which picture is in which part, and by what copies of it are known."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from medbundles.data.lists.near_identical import Pair, table_of
+from medbundles.data.reading.files import content_id
 from medbundles.data.reading.thumbnails import packed, unpacked
 from medbundles.errors import CheckpointError, DataError
 from medbundles.json_files import read_json
 
 ROW = ("name", "patient", "source", "image")
+TRAINED = ("train", "val")
 
 
 def split_record(
@@ -21,14 +24,15 @@ def split_record(
     """What a split's file holds.
 
     Returns:
-        "parts": part -> one dict per image with name, patient, source, image and, of pictures, thumbnail (text);
+        "parts": part -> one dict per image with name, patient, source, image (absolute path) and thumbnail (text), or
+        of a volume content (see `content_id`);
         "near_identical": the table of pairs.
     """
 
     def row(item: dict) -> dict[str, Any]:
-        kept = {key: item[key] for key in ROW}
-        small = thumbnails.get(item["image"])
-        return kept if small is None else kept | {"thumbnail": packed(small)}
+        kept, small = {key: item[key] for key in ROW}, thumbnails.get(item["image"])
+        known = {"content": content_id(item["image"])} if small is None else {"thumbnail": packed(small)}
+        return kept | {"image": os.path.abspath(item["image"])} | known
 
     return {
         "parts": {part: [row(item) for item in items] for part, items in parts.items()},
@@ -75,7 +79,8 @@ def read_split(file: str | Path) -> tuple[dict[str, list[dict]], dict[str, np.nd
     """
     try:
         parts = json.loads(Path(file).read_text(encoding="utf-8"))["parts"]
-        items = {part: [{key: row[key] for key in ROW} for row in parts[part]] for part in ("train", "val")}
+        kept = (*ROW, "content")
+        items = {part: [{k: row[k] for k in kept if k in row or k in ROW} for row in parts[part]] for part in TRAINED}
         rows = [*parts["train"], *parts["val"]]
         return items, {row["image"]: unpacked(row["thumbnail"]) for row in rows if "thumbnail" in row}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

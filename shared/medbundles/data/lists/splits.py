@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from medbundles.data.lists.near_identical import Pair
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import identical_files
+from medbundles.data.reading.files import content_id, identical_files
 from medbundles.errors import DataError
 
 PARTS = ("train", "val", "test")
@@ -83,6 +83,7 @@ def check_no_leak(
     parts: Mapping[str, Sequence[dict]],
     pairs: Iterable[Pair] = (),
     advice: str = "Split again by patient: 'python -m tools prepare ...'.",
+    within_source: bool = True,
 ) -> None:
     """Make sure that no patient and no picture is in two sets; see `leaks`.
 
@@ -90,11 +91,12 @@ def check_no_leak(
         parts: name of a set -> datalist.
         pairs: items that show one picture, see `near_identical`.
         advice: what would be right, for the error.
+        within_source: whether a patient counts within its source alone.
 
     Raises:
         DataError: leaks, all listed.
     """
-    found = leaks(parts, pairs)
+    found = leaks(parts, pairs, within_source)
     if found:
         different = any("shows the same picture" in what for _, what in found.found)
         more = "\nWhere two are different pictures all the same, name them in different_pictures." if different else ""
@@ -104,25 +106,30 @@ def check_no_leak(
         )
 
 
-def leaks(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = ()) -> Problems:
+def leaks(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = (), within_source: bool = True) -> Problems:
     """The patients, the byte-identical and the near-identical images that are in two sets.
 
-    A patient counts within its source. An image that is a patient only by its own name (no patient folder, no patient
+    An image that is a patient only by its own name (no patient folder, no patient
     column) is compared by its bytes: the same file name in two folders says nothing.
 
     Args:
         parts: name of a set -> datalist.
         pairs: items that show one picture, see `near_identical`.
+        within_source: a patient of the same name in another source is another one.
     """
     problems, files = Problems(), set[str]()
     homes: dict[str, set[str]] = defaultdict(set)  # a patient or a file -> the sets it is in
+    recorded: dict[str, list[str]] = defaultdict(list)  # content -> the files of an earlier split that had it
     for part, items in parts.items():
         for item in items:
             paths = [item["image"]] if isinstance(item["image"], str) else item["image"]
             files.update(paths)
-            known = [f"patient {item['patient']} ({item['source']})"] if item["patient"] != item["name"] else []
+            patient = f"patient {item['patient']}" + (f" ({item['source']})" if within_source else "")
+            known = [patient] if item["patient"] != item["name"] else []
             for one in (*known, *paths):
                 homes[one].add(part)
+            if "content" in item:  # of an earlier split: the file may lie elsewhere today
+                recorded[item["content"]].append(item["image"])
     for one, where in sorted(homes.items()):
         if len(where) > 1:
             problems.add(one, f"is in {' and '.join(sorted(where))}")
@@ -133,6 +140,11 @@ def leaks(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = ()) -> Pr
         if len(set().union(*(homes[path] for path in group))) > 1:
             shown = ", ".join(f"{path} {where}" for path, where in zip(group[1:], others, strict=True))
             problems.add(group[0], f"{first} is byte-identical to {shown}")
+    for path in sorted(files) if recorded else ():
+        for before in recorded.get(content_id(path), ()) if os.path.isfile(path) else ():
+            if before != path and equal.get(path, path) != equal.get(before, before) and homes[path] != homes[before]:
+                shown = f"{before} ({', '.join(sorted(homes[before]))})"
+                problems.add(path, f"({', '.join(sorted(homes[path]))}) is byte-identical to what was {shown}")
     for one, other, likeness in pairs:
         path, twin = (str(item["image"]) for item in (one, other))
         where, elsewhere = homes.get(path, set()), homes.get(twin, set())

@@ -13,7 +13,6 @@ from medbundles.data.reading.files import is_volume
 from medbundles.data.reading.images import ONE_AT_A_TIME
 from medbundles.data.reading.nifti import VolumeInfo, read_header
 from medbundles.data.reading.volumes import from_axial_slices, plane_axis, write_volume
-from medbundles.errors import DataError
 
 PICTURES = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".bmp": "BMP"}  # without loss; a JPEG becomes a PNG
 GRAY = ("1", "L", "LA", "La", "F", "I")
@@ -40,9 +39,6 @@ class ImageForm:
         """The form of a file that `read_image` or `read_volume` reads.
 
         A format that loses something (JPEG) becomes PNG, and a NIfTI whose numbers are scaled becomes float32.
-
-        Raises:
-            DataError: colours of 16 bits, which Pillow would cut to 8.
         """
         name = Path(path).name.lower()
         if is_volume(path):
@@ -65,9 +61,6 @@ class ImageForm:
         if PICTURES.get(ending) != kind:  # the content decides, not the name
             ending = next((end for end, name in PICTURES.items() if name == kind), ".png")
         mode, is_deep = picture.mode, picture.mode.startswith("I;16")
-        raw = [str(tile[3]) for tile in getattr(picture, "tile", ())]  # how the pixels lie in the file
-        if not is_deep and mode != "I" and any(";16" in layout for layout in raw):
-            raise DataError(f"{path}: has colours of 16 bits, which would be cut to 8; save it as 16-bit gray or 8-bit")
         dtype = "uint16" if is_deep or (mode == "I" and kind == "PNG") else {"I": "int32", "F": "float32"}.get(mode)
         size = (picture.height, picture.width)
         return cls(ending, dtype or "uint8", size if is_deep or mode in GRAY else (3, *size))

@@ -154,6 +154,9 @@ def _open(path: str | Path) -> Image.Image:
         raise DataError(f"{path}: {_why_no_picture(path, error)}") from error
     if frames > 1 and image.format != "MPO":  # MPO: a JPEG with a preview behind it
         raise DataError(f"{path}: holds {frames} pages, one 2D image is wanted")
+    layouts = [str(tile[3]) for tile in getattr(image, "tile", ())]  # how the pixels lie in the file
+    if image.mode not in _DEEP and any(";16" in layout for layout in layouts):
+        raise DataError(f"{path}: has colours of 16 bits, which would be cut to 8; save it as 16-bit gray or 8-bit")
     return image
 
 

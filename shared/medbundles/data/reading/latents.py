@@ -53,6 +53,8 @@ class Latent:
             DataError: no such file, broken, incomplete, of another shape than its size says, or not finite.
         """
         check_file(path)
+        if not zipfile.is_zipfile(path):
+            raise DataError(f"{path}: is no latent of an inference; one ends in .npz and lies in its folder latents/")
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = dict(file)

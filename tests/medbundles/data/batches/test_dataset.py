@@ -66,6 +66,15 @@ def test_augmentation_depends_on_seed_epoch_and_index_but_not_on_the_order(data)
     assert len({tuple(n.flatten().tolist()) for n in noise}) == 8  # another index, epoch or seed: other noise
 
 
+def test_an_index_from_the_end_and_a_huge_seed_are_the_same_items(data):
+    items = SeededDataset(data, Compose([Read()]), Noise(), seed=2**40)
+    assert torch.equal(items[-1]["image"], items[5]["image"])
+    assert torch.equal(items[2, 3]["image"], items[2, 3, 0]["image"])  # draw 0 is meant, whatever the seed
+    assert not torch.equal(items[2, 3]["image"], items[2, 3, 1]["image"])
+    with pytest.raises(IndexError, match="item -7 of 6"):
+        items[-7]
+
+
 def test_a_plain_index_is_epoch_0_and_without_augmentation_nothing_is_random(data):
     noisy = SeededDataset(data, Compose([Read()]), Noise())
     assert torch.equal(noisy[2]["image"], noisy[0, 2]["image"])

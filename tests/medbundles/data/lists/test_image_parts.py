@@ -129,6 +129,53 @@ def test_the_split_is_kept_and_a_later_test_set_is_compared_with_it(folder, tmp_
         image_parts(folder, "fresh", earlier_split=file)
 
 
+def test_sources_whose_last_folders_have_one_name_are_told_apart(tmp_path):
+    for n in range(6):
+        picture(tmp_path / f"a/images/{n}.png", n)
+        picture(tmp_path / f"b/images/{n}.png", 50 + n)
+    parts = names(image_parts(tmp_path, ["a/images", "./b/images"], train_split=0.5))
+    assert sorted(name for part in parts.values() for name in part) == [
+        f"{source}/images/{n}" for source in "ab" for n in range(6)
+    ]
+
+
+@pytest.mark.parametrize("sources", [["all", "all/in"], ["all", "."]])
+def test_sources_that_lie_in_each_other_are_refused(tmp_path, sources):
+    for n in range(4):
+        picture(tmp_path / f"all/in/{n}.png", n)
+    with pytest.raises(ConfigError, match=r"data_source: .*0\.png is in '.*' and in '.*'; name folders that do not"):
+        image_parts(tmp_path, sources)
+
+
+def test_a_patient_of_the_training_cannot_be_tested_from_another_folder(tmp_path):
+    for n in range(6):
+        picture(tmp_path / f"rest/P{n:02}_a.png", n)
+    picture(tmp_path / "last/P03_b.png", 77)
+    picture(tmp_path / "last/P99_b.png", 78)
+    with pytest.raises(DataError, match=r"patient P03: is in test and (train|val)"):
+        image_parts(tmp_path, "rest", test_dir=tmp_path / "last", train_split=0.5, patient_pattern=r"(P\d+)_")
+    image_parts(tmp_path, "rest", test_dir=tmp_path / "last", train_split=0.5)  # names alone say nothing
+
+
+def test_a_volume_of_the_training_is_known_again_wherever_it_lies_today(tmp_path, monkeypatch):
+    for n in range(8):
+        path = tmp_path / f"data/vol/{n}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(np.random.default_rng(n).normal(size=(6, 7, 8)).astype("f4"), np.eye(4)), path)
+    monkeypatch.chdir(tmp_path / "data")
+    run = SimpleNamespace(folder=lambda name: tmp_path / name)
+    parts = image_parts(".", "vol", spatial_dims=3, test_split=0.25, run_dir=run)
+    file = tmp_path / "split.json"
+    file.write_text(json.dumps(parts.record()[1]))
+    again = {"spatial_dims": 3, "test_split": 0.25, "earlier_split": file}
+    monkeypatch.chdir(tmp_path)  # the paths that the training was given lead nowhere from here
+    assert names(image_parts("data", "vol", **again)) == names(parts)
+    (tmp_path / "data").rename(tmp_path / "moved")
+    assert names(image_parts("moved", "vol", **again)) == names(parts)
+    with pytest.raises(DataError, match=r"is byte-identical to what was .* \(the training\)"):
+        image_parts("moved", "vol", **{**again, "seed": 5})
+
+
 def test_a_patient_in_file_names(folder):
     for n in range(9):
         picture(folder / f"named/p{n % 3}_{n}.png", 400 + n)
@@ -159,6 +206,7 @@ def test_a_bad_picture_is_named_or_left_out(folder):
         ({"data_source": "one"}, DataError, r"of 1 image\(s\) none is left for val"),
         ({"data_source": "two", "test_split": 0.4}, DataError, r"of 2 image\(s\) none is left for val"),
         ({"data_source": "twins"}, DataError, "copies of one picture count once"),
+        ({"test_dir": "nowhere"}, DataError, "nowhere: folder not found.*Give a folder of images as --test_dir"),
         ({"patient_pattern": "(a)(b)"}, ConfigError, "has 2 groups"),
         ({"data_source": "volumes"}, DataError, r"is a 3D volume \(4, 5, 6\), .*\nVolumes need --spatial_dims 3"),
         ({"data_source": "broken"}, DataError, r"not a readable image .*\nNone of its files can be used\.$"),

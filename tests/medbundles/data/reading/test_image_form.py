@@ -9,6 +9,7 @@ from PIL import Image
 
 from medbundles.data.reading.files import list_images
 from medbundles.data.reading.image_form import ImageForm
+from medbundles.data.reading.images import check_header
 from medbundles.errors import DataError
 from medbundles.transforms import LoadWholeImage
 
@@ -108,6 +109,8 @@ def test_colours_of_16_bits_are_not_cut_to_8_without_a_word(tmp_path):
     png_of_deep_colours(tmp_path / "deep.png")
     with pytest.raises(DataError, match=r"deep\.png: has colours of 16 bits"):
         LoadWholeImage(2, 3)({"image": tmp_path / "deep.png"})
+    with pytest.raises(DataError, match=r"deep\.png: has colours of 16 bits"):  # by its header, before a run begins
+        check_header(tmp_path / "deep.png", 3)
 
 
 def volume(path, array, dtype, flip=False, slope=None):
