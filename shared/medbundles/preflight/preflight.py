@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 
 from medbundles.errors import causes, refuse
 from medbundles.preflight.command_line import show_errors_plainly
-from medbundles.preflight.rules import broken_rules
+from medbundles.preflight.rules import broken_rules, unknown_targets
 from medbundles.preflight.schema import WORDS, Setting, check_value, metric_names, off_advice, read_settings
 from medbundles.preflight.workflow import (
     bundle_configs,
@@ -76,6 +76,7 @@ class Preflight:
             refuse(wrong + [check_value(k, resolved[k.id]) for k in chosen if k.id in resolved])
             values |= resolved
         refuse(unknown_metrics(settings, values, config) if workflow in TRAINING else [])
+        refuse(unknown_targets(config))
         refuse(broken_rules(config, values, workflow))
         refuse(missing_paths(settings, values, workflow))
         if "run_dir" in config:

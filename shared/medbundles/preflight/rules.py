@@ -1,5 +1,6 @@
 """Combinations of settings that cannot work: those that all bundles share, and those of the config's components."""
 
+import difflib
 import pydoc
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from medbundles.rules import EVERYWHERE, Rule
 SMALL_IS_GOOD = ("_loss", "_fp_area", "_l1", "_mse", "_lpips", "_l1_patch")
 LARGE_IS_GOOD = (
     "_dice", "_iou", "_acc", "_auc", "_f1", "_precision", "_recall", "_sensitivity", "_specificity", "_combined",
-    "_psnr", "_psnr_over_bicubic", "_psnr_over_pca", "_ssim",
+    "_psnr", "_psnr_over_bicubic", "_psnr_over_pca", "_ssim", "_at_half",
 )  # fmt: skip
 
 
@@ -101,6 +102,25 @@ def targets(config: Any) -> Iterator[str]:
     elif isinstance(config, list):
         for value in config:
             yield from targets(value)
+
+
+def unknown_targets(config: Any) -> list[str]:
+    """A line for each `_target_` with dots that there is not, with the nearest name of its module."""
+    wrong = []
+    for target in dict.fromkeys(targets(config)):
+        module, _, name = target.rpartition(".")
+        if not module or target.startswith(("$", "@")):
+            continue
+        try:
+            there, home = pydoc.locate(target), pydoc.locate(module)
+        except pydoc.ErrorDuringImport as error:
+            wrong.append(f"_target_: {target} cannot be imported: {error.value}")
+            continue
+        if there is None:
+            near = difflib.get_close_matches(name, dir(home) if home else (), n=1)
+            hint = f"did you mean {module}.{near[0]}?" if near else "there is no such class or function."
+            wrong.append(f"_target_: {target} is unknown; {hint}")
+    return wrong
 
 
 def rules_of(config: Any) -> list[Rule]:

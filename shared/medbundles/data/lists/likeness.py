@@ -48,12 +48,12 @@ def alike(thumbnails: np.ndarray, owners: Sequence[int], least: float = LEAST) -
 
     Measured on heads (yes/no pictures, LGG slices), panoramic and chest X-rays: known copies reach .94 to 1, different
     patients at most .65 (yes/no), .61 (panoramic), .74 (chest), .82 (LGG). Of 18 to 60 artificial copies in each set at
-    least 90 % are found after JPEG at quality 30, half or double size, 2 to 10 % cut from one side, a black or white
-    frame, flip left-right, inversion, noise; of X-rays also after 5 to 15 % cut from two sides that meet, 5 % cut from
-    all sides, text, contrast, gamma 0.5 and 2. Of heads on an empty background 71 to 97 % are found after text with an
-    arrow, strong contrast or gamma, and of the yes/no pictures 80 % or more after cuts from two sides or from all. A
-    rotation by 2 degrees hides most of the pictures, one by 5 degrees all. Several changes at once, such as flipped and
-    cut, were not tried.
+    least 90 % are found after JPEG at quality 30, half or double size, 2 to 10 % cut from one side or two opposite
+    ones, a black or white frame, flip left-right, inversion, noise; of X-rays also after 5 to 15 % cut from two sides
+    that meet, 5 % cut from all sides, text, contrast, gamma 0.5 and 2. Of heads on an empty background about half are
+    found after text with an arrow or strong contrast, three quarters after gamma 2, and of the yes/no pictures 60 to
+    90 % after cuts from two sides that meet or from all. A rotation by 2 degrees hides most of the pictures; one by 5
+    degrees or a quarter, and upside down, all. Several changes at once, such as flipped and cut, were not tried.
 
     Args:
         thumbnails: uint8 (N, 64, 64), see `medbundles.data.reading.thumbnails`.
