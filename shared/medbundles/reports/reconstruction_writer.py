@@ -84,7 +84,8 @@ class ReconstructionWriter(ResultWriter):
         name, source = batch["name"][i], batch["image_path"][i]
         made = output["pred"]["reconstruction"][i].float().cpu().numpy()
         low, high = batch["value_range"][i].tolist()
-        form = Latent.read(source).form if source.endswith(".npz") else ImageForm.of(source) if source else drawn(made)
+        of_file = self._form_of_latent if source.endswith(".npz") else ImageForm.of
+        form = of_file(source) if source else drawn(made)
         low, high = form.value_range or (low, high)
         path = Path(batch["folder"][i], f"{name}{form.ending}")
         is_reconstruction = output["label"] is not None
@@ -93,7 +94,8 @@ class ReconstructionWriter(ResultWriter):
         if latent:
             scale = value_of(score("latent_scale", columns), 1)
             mean, std = (output["pred"][key][i].cpu().numpy() for key in ("mean", "sigma"))
-            Latent(mean, std, made.shape[1:], (low, high), form, scale).write(self.output / latent)
+            weights = self.head["checkpoint_id"]
+            Latent(mean, std, made.shape[1:], (low, high), form, scale, weights).write(self.output / latent)
         with replace_atomic(self.output / path) as temporary:
             form.write(temporary, made, (low, high))
         self.images += 1
@@ -104,6 +106,13 @@ class ReconstructionWriter(ResultWriter):
             scores = {measured: float(columns[measured][0]) for measured in SCORES}
             files = {"reconstruction": path.as_posix(), "latent": latent.as_posix() if latent else None}
             self.add({"file": source, "name": name, **scores, **files})
+
+    def _form_of_latent(self, source: str) -> ImageForm:
+        """The form in which a latent's image is written; says it when other weights made the latent."""
+        latent = Latent.read(source)
+        if latent.weights not in ("", self.head["checkpoint_id"]):
+            logger.warning("%s: was made by other weights than these, so its image becomes another.", source)
+        return latent.form
 
     def _measured(self, output: Any, i: int) -> dict[str, np.ndarray]:
         """What is measured of the reconstruction of item `i`, (1,) or (1, L) each."""

@@ -109,6 +109,16 @@ def test_a_saved_latent_decodes_to_the_very_file_that_was_written(pictures, tmp_
         assert again.read_bytes() == first.read_bytes()
 
 
+def test_a_latent_of_other_weights_is_said(pictures, tmp_path, caplog):
+    for name in "ab":
+        (tmp_path / name).write_bytes(name.encode())
+    infer(tmp_path / "out", pictures, checkpoint=tmp_path / "a")
+    infer(tmp_path / "same", decode=tmp_path / "out/latents", checkpoint=tmp_path / "a")
+    assert "other weights" not in caplog.text
+    infer(tmp_path / "other", decode=tmp_path / "out/latents", checkpoint=tmp_path / "b")
+    assert caplog.text.count("was made by other weights than these") == 4
+
+
 def test_volumes_come_back_in_their_own_geometry_also_from_latents(tmp_path):
     affine = np.array([[0, -2.0, 0, 5], [0, 0, 3.0, -7], [1.5, 0, 0, 9], [0, 0, 0, 1]])
     source = nibabel.Nifti1Image(scaled(smooth(13, 18, 15), 0, 900, np.int16), affine)

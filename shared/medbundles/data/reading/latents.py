@@ -24,6 +24,7 @@ class Latent:
         value_range: what 0 and 1 of the image mean.
         form: how the image's file held it.
         scale_factor: 1 / standard deviation of a draw of this latent, see `medbundles.metrics.latent`; not read again.
+        weights: name of the content of the weights that made it, see `content_id`; empty: not known.
     """
 
     mean: np.ndarray
@@ -32,16 +33,18 @@ class Latent:
     value_range: tuple[float, float]
     form: ImageForm
     scale_factor: float = float("nan")
+    weights: str = ""
 
     def write(self, path: str | Path) -> None:
-        """Write it as .npz (mean, std, scale_factor, size, value_range, and the form), whole or not at all."""
+        """Write it as .npz (mean, std, scale_factor, size, value_range, weights, and the form), whole or not at all."""
         content: dict[str, Any] = {
             "mean": self.mean,
             "std": self.std,
             "scale_factor": self.scale_factor,
             "size": self.size,
+            "value_range": self.value_range,
+            "weights": self.weights,
         }
-        content["value_range"] = self.value_range
         with replace_atomic(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **content, **self.form.arrays())
 
@@ -61,7 +64,8 @@ class Latent:
             mean, std = (np.asarray(arrays[name], dtype=np.float32) for name in ("mean", "std"))
             low, high = (float(value) for value in arrays["value_range"])
             size = tuple(int(side) for side in arrays["size"])
-            found = cls(mean, std, size, (low, high), ImageForm.from_arrays(arrays))
+            form, weights = ImageForm.from_arrays(arrays), str(arrays.get("weights", ""))
+            found = cls(mean, std, size, (low, high), form, weights=weights)
             if arrays["mean"].dtype.kind != "f" or arrays["std"].dtype.kind != "f" or min(size, default=0) < 1:
                 raise ValueError("mean and std must be floats, and its size at least 1")
         except KeyError as error:
