@@ -34,6 +34,7 @@ BRAIN = Bundle(
             *(f"metrics/{name}" for name in ("metrics.json", "val_metrics.json", "val_metrics.csv")),
             *(f"predictions/val_{name}" for name in ("probs.npy", "preds.npy", "labels.npy", "names.json")),
             *("config/config.json", "config/environment.json", "config/split.json"),
+            "config/class_baselines.json",
             *("logs/train.log", "predictions/predictions.csv"),
         }
     ),

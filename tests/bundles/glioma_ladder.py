@@ -41,6 +41,7 @@ GLIOMA = Bundle(
             *(f"metrics/{name}" for name in ("metrics.json", "val_metrics.json", "val_metrics.csv")),
             *(f"predictions/val_{name}" for name in ("probs.npy", "preds.npy", "labels.npy", "names.json")),
             *("config/config.json", "config/environment.json", "logs/train.log", "predictions/predictions.csv"),
+            "config/class_baselines.json",
         }
     ),
     inputs=("phantom_001", "phantom_002"),

@@ -95,7 +95,8 @@ def losses(bench: Bench, **turned: Any) -> dict[str, float]:
     workflow = bench.workflow(**turned)
     trainer, metrics = (workflow.parser.get_parsed_content(i) for i in ("train::trainer", "validate::metrics"))
     trainer.loss_function.set_epoch(1)
-    output = {"image": LOGITS, "pred": {"cls": LOGITS}, "label": {"cls": LABELS}}
+    image = torch.zeros(len(LOGITS), 1, 4, 4, 4)
+    output = {"image": image, "pred": {"cls": LOGITS}, "label": {"cls": LABELS}}
     output["pred"] |= {"class": LOGITS.argmax(1), "prob": LOGITS.softmax(1)}
     engine = Engine(lambda engine, batch: output)
     metrics["val_loss"].attach(engine, "val_loss")
