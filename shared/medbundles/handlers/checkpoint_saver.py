@@ -13,7 +13,7 @@ from monai.engines import SupervisedTrainer
 
 from medbundles.atomic_files import replace_atomic, write_json_atomic
 from medbundles.handlers.monitor import Value
-from medbundles.handlers.resume import data_fingerprints
+from medbundles.handlers.resume import circumstances, data_fingerprints
 from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
 from medbundles.networks import bare_network
@@ -136,6 +136,7 @@ class CheckpointSaver:
             "settings": plain(run.directory.settings),
             "trained": plain(self._overlay(run)),
             "data": self.data,
+            **circumstances(engine),
             "metrics": {name: float(value) for name, value in run.validator.state.metrics.items()},
             "network": bare_network(engine.network).state_dict(),
             "optimizer": engine.optimizer.state_dict() if self.save_optimizer else None,

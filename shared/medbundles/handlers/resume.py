@@ -11,10 +11,13 @@ from medbundles.data.lists.fingerprint import fingerprint
 from medbundles.errors import CheckpointError, first_few
 from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
+from medbundles.inferers.autocast import precision_of
 from medbundles.networks import bare_network
+from medbundles.ranks import rank_and_world
 from medbundles.runs.checkpoints import load_checkpoint
 
 logger = logging.getLogger("medbundles")
+T_MAX = "scheduler#T_max"
 
 
 def data_fingerprints(engine: SupervisedTrainer, validator: Any) -> dict[str, str]:
@@ -57,6 +60,7 @@ class Resume:
                 )
         # settings first: "depth 10 -> 18" says more than names of tensors
         _compare_settings(content["settings"], run, str(path))
+        _say_changes(content, engine, run, str(path))
         _compare_network(content["network"], bare_network(engine.network), str(path))
         _compare_data(content["data"], data_fingerprints(engine, run.validator), str(path))
         _restore(content, engine, run)
@@ -91,6 +95,29 @@ def _compare_settings(then: dict[str, Any], run: Run, path: str) -> None:
             f"{path}: a resumed run keeps its settings, but these differ: {'; '.join(changed)}. Give the old values "
             f"(the run's config/config.json has them), or start a new run with --init_from {path}."
         )
+
+
+def _say_changes(content: dict[str, Any], engine: SupervisedTrainer, run: Run, path: str) -> None:
+    """What a resumed run may change, but the user may not have meant."""
+    then, now = content["settings"], run.directory.settings
+    new = sorted(name for name in set(now) - set(then) if then and name not in run.directory.free_settings)
+    if new:
+        logger.warning("%s: the run did not know these settings, which count from now on: %s", path, ", ".join(new))
+    for name, here in circumstances(engine).items():
+        if content.get(name, here) != here:  # files of 0.1.0 do not say
+            logger.warning("%s: %s was %r, now it is %r; the result becomes another.", path, name, content[name], here)
+    ends = [settings.get(T_MAX) for settings in (then, now)]
+    if None not in ends and ends[0] != ends[1] and now.get("scheduler#name") == "cosine":
+        logger.warning(
+            "%s: %s follows epochs, so the rate goes on along another course (%s -> %s); the old one: --%s %s.",
+            path, T_MAX, *ends, T_MAX, ends[0],
+        )  # fmt: skip
+
+
+def circumstances(engine: SupervisedTrainer) -> dict[str, Any]:
+    """What a result hangs on beside the settings, as checkpoints hold it: precision and number of processes."""
+    precision = precision_of(engine)
+    return {"precision": precision.partition(" on ")[0], "processes": rank_and_world()[1]}
 
 
 def _compare_data(then: dict[str, str], now: dict[str, str], path: str) -> None:

@@ -152,6 +152,7 @@ MODEL = {
     "loss#max_m": Check(losses, 0.3),
     "loss#s": Check(scaled_loss, 20.0),
     "loss#drw_rule": Check(losses, "effective", given=DRW),
+    "loss#drw_divide": Check(losses, "batch", given=DRW),
     "loss#drw_beta": Check(losses, 0.5, given={**DRW, "loss#drw_rule": "effective"}),
     "lr": Check(rate, 3e-3, [3e-3]),
     **common.optimizer_checks("lr"),

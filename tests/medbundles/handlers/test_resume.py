@@ -30,7 +30,7 @@ from medbundles.runs import RunDirectory
 from medbundles.runs.checkpoints import load_checkpoint, save_checkpoint
 
 SETTINGS = {"lr": 0.05, "epochs": 5, "seed": 3}
-FREE = {"epochs"}
+FREE = {"epochs", "scheduler#T_max"}
 
 
 class Noise(Randomizable):
@@ -258,6 +258,28 @@ def test_other_settings_are_refused_with_old_and_new_value_unless_they_are_free(
     build(epochs=1).run()
     with pytest.raises(CheckpointError, match=r"these differ: lr 0\.05 -> 0\.1; seed 3 -> 4\. Give the old values"):
         build(epochs=2, resume=True, settings={"lr": 0.1, "seed": 4, "unheard_of": 1}).run()
+
+
+def test_what_changes_the_course_of_a_resumed_run_is_said(build, caplog):
+    cosine = {"lr": 0.05, "seed": 3, "scheduler#name": "cosine"}
+    first = build(epochs=1, settings={**cosine, "scheduler#T_max": 10})
+    first.run()
+    file = first.run_dir.folder("checkpoints") / "last.pt"
+    content = load_checkpoint(file)
+    assert (content["precision"], content["processes"]) == ("that of the engine", 1)
+    save_checkpoint(
+        file, {**{k: v for k, v in content.items() if k != "format"}, "processes": 4, "precision": "bfloat16"}
+    )
+    again = build(epochs=2, resume=True, settings={**cosine, "scheduler#T_max": 20, "unheard_of": 1})
+    again.run()
+    assert "did not know these settings, which count from now on: unheard_of" in caplog.text
+    assert "processes was 4, now it is 1; the result becomes another" in caplog.text
+    assert "precision was 'bfloat16', now it is 'that of the engine'" in caplog.text
+    assert "goes on along another course (10 -> 20); the old one: --scheduler#T_max 10." in caplog.text
+    caplog.clear()
+    build(epochs=3, resume=True, settings={**cosine, "scheduler#T_max": 20, "unheard_of": 1}).run()
+    assert "course" not in caplog.text
+    assert "becomes another" not in caplog.text
 
 
 def test_a_setting_that_makes_another_network_is_named_rather_than_its_tensors(build):

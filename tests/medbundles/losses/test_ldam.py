@@ -35,7 +35,7 @@ def test_weights_of_both_rules():
 
 
 def test_known_values():
-    loss = LDAMLoss(COUNTS, max_m=0.5, s=30, drw_start_epoch=3)
+    loss = LDAMLoss(COUNTS, max_m=0.5, s=30, drw_start_epoch=3, drw_divide="batch")
     assert float(loss(LOGITS, LABEL)) == pytest.approx(26.614183, abs=1e-5)
     loss.set_epoch(3)
     assert float(loss(LOGITS, LABEL)) == pytest.approx(24.720749, abs=1e-5)
@@ -70,11 +70,37 @@ def test_weighting_begins_in_its_epoch_and_can_go_back():
     assert not off.set_epoch(1000)
 
 
+def test_divided_by_the_expected_weight_a_class_weighs_the_same_in_every_batch():
+    """And the mean of many small batches is that of all samples; the authors' division pulls each batch to 1."""
+    rng = np.random.default_rng(1)
+    label = torch.tensor(rng.permutation(np.repeat([0, 1], [75, 210]))[:284])
+    logits = torch.tensor(rng.normal(size=(284, 2)) / 10)
+    given = {"s": 1.0, "max_m": 0.0, "drw_start_epoch": 1}
+    means = {}
+    for divide in ("expected", "batch"):
+        loss = LDAMLoss(COUNTS, drw_divide=divide, **given)
+        loss.set_epoch(1)
+        means[divide] = np.mean([float(loss(z, y)) for z, y in zip(logits.split(4), label.split(4), strict=True)])
+    weight = np.where(label.numpy() == 0, (210 / 75) ** 0.5, 1.0)
+    alone = torch.nn.functional.cross_entropy(logits, label, reduction="none").numpy()
+    expected = (75 * (210 / 75) ** 0.5 + 210) / 285
+    assert means["expected"] == pytest.approx((weight * alone).mean() / expected, rel=1e-6)
+    assert means["batch"] != pytest.approx(means["expected"], rel=1e-3)
+    loss = LDAMLoss(COUNTS, **given)
+    loss.set_epoch(1)
+    values, weights = loss.per_sample(logits, label)
+    assert (weights == 1).all()
+    assert float(loss(logits, label)) == pytest.approx(float(values.mean()), rel=1e-6)
+
+
 def test_total_weight_tells_what_the_mean_was_divided_by():
-    loss = LDAMLoss(COUNTS, drw_start_epoch=1)
+    loss = LDAMLoss(COUNTS, drw_start_epoch=1, drw_divide="batch")
     loss.set_epoch(1)
     loss(LOGITS, LABEL)
     assert float(loss.total_weight) == pytest.approx(2 * (210 / 75) ** 0.5 + 2)
+    loss = LDAMLoss(COUNTS, drw_start_epoch=1)
+    loss(LOGITS, LABEL)
+    assert float(loss.total_weight) == 4
 
 
 def test_half_precision_logits_are_computed_in_float32():
@@ -84,7 +110,7 @@ def test_half_precision_logits_are_computed_in_float32():
 @pytest.mark.parametrize(
     "wrong",
     [{"name": "focal"}, {"drw_rule": "log"}, {"counts": [0, 3]}, {"counts": [3]}, {"max_m": -1}, {"s": 0},
-     {"drw_beta": 1.0}, {"logit_scale": 0}],
+     {"drw_beta": 1.0}, {"logit_scale": 0}, {"drw_divide": "n"}],
 )  # fmt: skip
 def test_wrong_arguments_are_refused(wrong):
     with pytest.raises(ConfigError):
