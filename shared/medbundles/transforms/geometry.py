@@ -66,7 +66,8 @@ def head_box(head: np.ndarray, margin: float) -> tuple[int, ...]:
 class ResizeSquare(Transform):
     """Pads to a square with background and resizes it.
 
-    The image is interpolated linearly with antialiasing, the mask takes the nearest pixel, so its indices survive.
+    The image is interpolated linearly with antialiasing, the mask takes the nearest pixel, so its indices survive; a
+    lesion that falls between the pixels keeps one.
     Reads "image" (C, H, W) and "mask" (1, H, W) where there is one. Writes them as plain tensors, float32 (C, S, S)
     and uint8 (1, S, S), and, where no earlier step did, "crop" and "original_size".
 
@@ -88,8 +89,17 @@ class ResizeSquare(Transform):
         item["image"] = interpolate(square, self.size, mode="bilinear", antialias=True)[0] + BACKGROUND
         if "mask" in item:
             mask = torch.as_tensor(np.ascontiguousarray(item["mask"]), dtype=torch.uint8)
-            item["mask"] = interpolate(padded(mask, self.size)[None], self.size, mode="nearest-exact")[0]
+            item["mask"] = _shrunk(padded(mask, self.size), self.size)
         return item
+
+
+def _shrunk(mask: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Class indices (1, H, W) at another size; a class that falls between the pixels keeps the one it fills most."""
+    made = interpolate(mask[None], size, mode="nearest-exact")[0]
+    for index in sorted(set(mask.unique().tolist()) - set(made.unique().tolist()) - {0}):
+        share = interpolate((mask == index).float()[None], size, mode="area")
+        made.view(-1)[share.argmax()] = index
+    return made
 
 
 def padded(image: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

@@ -1,13 +1,26 @@
 """Reads the files of one item."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from monai.transforms import Transform
 
 from medbundles.data.reading.images import read_image, read_mask
-from medbundles.errors import DataError
+from medbundles.errors import DataError, refuse
+from medbundles.rules import TRAINING, Rule, has_rules
 
 
+def _are_classes(slice_classes: Sequence[str], class_names: Sequence[str]) -> str | None:
+    if set(slice_classes) <= set(class_names):
+        return None
+    return (
+        f"slice_classes: {list(slice_classes)} must be two of class_names {list(class_names)}: the class of a slice "
+        "without tumour, and that of one with."
+    )
+
+
+@has_rules(Rule(("slice_classes", "class_names"), _are_classes, (*TRAINING, "evaluate")))
 class LoadSlice(Transform):
     """Pixels of a slice and of its mask.
 
@@ -15,19 +28,29 @@ class LoadSlice(Transform):
 
     Reads "image" (path), "mask" (path, or "" where there is none) and "label". Writes "image" float32 (C, H, W),
     "mask" uint8 (1, H, W) of class indices (zeros without a mask), "image_path", "original_size" tensor [H, W], and
-    "label": a negative one means "not known before the mask is read" and becomes 1 where the mask holds a tumour,
-    else 0.
+    "label": a negative one means "not known before the mask is read" and becomes that of the slice's class.
 
     Args:
         channels: C.
         mask_classes: segmentation channels of the network; fixes which mask values are allowed (see `read_mask`).
+        class_names: names of the classes, in the order of the labels.
+        slice_classes: of these the class of a slice without tumour, and that of one with.
 
     Raises:
+        ConfigError: a slice class that is no class.
         DataError: a file cannot be read or holds unexpected values, or mask and image differ in size.
     """
 
-    def __init__(self, channels: int = 1, mask_classes: int = 1):
+    def __init__(
+        self,
+        channels: int = 1,
+        mask_classes: int = 1,
+        class_names: Sequence[str] = ("no", "yes"),
+        slice_classes: Sequence[str] = ("no", "yes"),
+    ):
+        refuse([_are_classes(slice_classes, class_names)])
         self.channels, self.mask_classes = channels, mask_classes
+        self.labels = [list(class_names).index(name) for name in slice_classes]
 
     def __call__(self, data: dict) -> dict:
         path, mask_path = data["image"], data["mask"]
@@ -40,7 +63,7 @@ class LoadSlice(Transform):
                 f"its image {path} has {size[0]}x{size[1]}; they must be equal"
             )
         if item["label"] < 0:
-            item["label"] = int(mask.any())
+            item["label"] = self.labels[int(mask.any())]
         return item | {"mask": mask}
 
 

@@ -81,6 +81,16 @@ def labels(bench: Bench, **turned: Any) -> dict[str, Any]:
     return {**found, **names_of_classes(bench, **turned)}
 
 
+def of_slices(bench: Bench, **turned: Any) -> dict[str, set[int]]:
+    """Labels of the slices, with tumour and without, in training, validation and evaluation."""
+    found = {}
+    for part, files, id_ in (("train", (), "train"), ("val", (), "validate"), ("test", ("evaluate",), "validate")):
+        dataset = bench.workflow(*files, **turned).parser.get_parsed_content(f"{id_}::dataset")
+        items = [dataset.transform(item) for item in dataset.data if item["source"] == "slices"]
+        found[part] = {(bool(item["mask"].any()), item["label"]) for item in items}
+    return found
+
+
 def sources(bench: Bench, **turned: Any) -> list[dict[str, int]]:
     """How many items of each source are in each batch of an epoch."""
     workflow = bench.workflow(**turned)
@@ -146,6 +156,7 @@ DATA = {
     "cache (in memory)": Check(reads, "memory", {"train": (16, 0), "validate": (12, 0)}),
     "skip_bad_files": Check(left_over("test/images"), True, {"train": 14, "val": 10, "test": 10, "input": 4}),
     "class_names": Check(labels, ["yes", "no"]),
+    "slice_classes": Check(of_slices, ["yes", "no"]),
     "patient_pattern": Check(patient_in_two_sets, "^(.)", True),
     "earlier_split": Check(may_be_tested, lambda bench: str(bench.split), False),
     "different_pictures": Check(found_twice, lambda bench: [bench.pair], 0),

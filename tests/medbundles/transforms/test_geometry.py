@@ -69,6 +69,16 @@ def test_image_is_antialiased_and_mask_stays_aligned():
     assert ((item["image"] > 0.5) == item["mask"].bool()).float().mean() > 0.995
 
 
+def test_a_lesion_that_falls_between_the_pixels_is_not_lost():
+    mask = np.zeros((1, 90, 120), np.uint8)
+    mask[0, 41, 71], mask[0, 40, 70], mask[0, 10, 10] = 1, 1, 2
+    out = ResizeSquare(16)({"image": np.zeros((1, 90, 120)), "mask": mask})["mask"]
+    assert sorted(out.unique().tolist()) == [0, 1, 2]
+    row, column = (out[0] == 1).nonzero()[0].tolist()  # at its place: 15 rows of background above make the square
+    assert (row, column) == ((41 + 15) * 16 // 120, 71 * 16 // 120)
+    assert (out > 0).sum() == 2
+
+
 @pytest.mark.parametrize("size", [128, 256, 97])
 @pytest.mark.parametrize("shape", [(240, 240), (331, 257), (180, 301), (100, 90)])
 def test_round_trip(size, shape):

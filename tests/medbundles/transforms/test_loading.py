@@ -8,7 +8,7 @@ import torch
 from monai.transforms import Compose
 from PIL import Image
 
-from medbundles.errors import DataError
+from medbundles.errors import ConfigError, DataError
 from medbundles.transforms import CropToHead, HeadNormalise, LoadSlice, ResizeSquare
 
 
@@ -42,6 +42,16 @@ def test_reads_image_and_mask(item, head):
 def test_unknown_label_is_0_without_tumour(item, tmp_path):
     Image.fromarray(np.zeros((200, 160), np.uint8)).save(tmp_path / "a_mask.png")
     assert LoadSlice(1, 1)(item)["label"] == 0
+
+
+def test_a_slice_has_the_class_that_is_named_for_it(item, tmp_path):
+    names = ["glioma", "none", "meningioma"]
+    load = LoadSlice(class_names=names, slice_classes=["none", "glioma"])
+    assert load(item)["label"] == 0
+    Image.fromarray(np.zeros((200, 160), np.uint8)).save(tmp_path / "a_mask.png")
+    assert load(item)["label"] == 1
+    with pytest.raises(ConfigError, match=r"slice_classes: \['no', 'yes'\] must be two of class_names \['glioma'"):
+        LoadSlice(class_names=names)
 
 
 def test_no_mask_is_zeros_and_a_known_label_stays(item):
