@@ -15,14 +15,15 @@ NOT_DEFINED = {"value": None, "low": None, "high": None}
 
 
 def result(dices: list, right: list, **scores: float) -> Result:
-    """Four slices of two patients and a picture; label 1 throughout."""
+    """Four slices of two patients and a picture, every second one without a tumour."""
+    label = np.array([1, 0, 1, 0, 1])
     names = [("slices", f"p{i // 2}/s{i % 2}", f"p{i // 2}") for i in range(4)] + [("images", "y1", "y1")]
     sources, cases, of_patient = (np.array(column) for column in zip(*names, strict=True))
     columns = {
         "source": sources, "name": cases, "patient": of_patient,
         "file": np.array([f"/d/test/images/{name}.png" for name in cases]),
         "dice": np.array([np.nan if d is None else d for d in dices]),
-        "label": np.ones(5, dtype=int), "predicted": np.array(right, dtype=int),
+        "label": label, "predicted": np.where(right, label, 1 - label),
     }  # fmt: skip
     known = {"dice": 0.5, "dice_patient": 0.5, "acc": 0.5, "auc": 0.5, **scores}
     metrics = {name: {"value": value, "low": 0.1, "high": 0.9} for name, value in known.items()}
@@ -46,7 +47,7 @@ def test_scores_of_the_three_stages():
 
 def test_what_costs_nothing_stands_below():
     joint = result([0.5, 0.5, 0.7, None, None], [1, 1, 1, 1, 1], acc_constant=0.6, acc_logistic=0.7, auc_logistic=0.8)
-    joint.columns["constant"] = np.array([1, 1, 1, 0, 0])
+    joint.columns["constant"] = np.ones(5)
     free = compare_on_set({"2.1": SEG, "2.2": CLS, "2.3": joint})["free"]
     values = {title: {n: m["value"] for n, m in row.items() if m} for title, row in free.items()}
     assert values == {
@@ -68,7 +69,7 @@ def test_other_images_in_one_stage_are_an_error():
 
 
 def test_combined_follows_the_weights():
-    columns = {"dice": np.array([0.2, 0.6, np.nan]), "label": np.ones(3), "predicted": np.array([1, 0, 1])}
+    columns = {"dice": np.array([0.2, 0.6, np.nan]), "label": np.array([1, 1, 0]), "predicted": np.array([1, 0, 0])}
     weights = np.array([[1, 1, 1], [2, 0, 1], [0, 0, 1]])
     expected = [(0.4 + 2 / 3) / 2, (0.2 + 1.0) / 2, np.nan]
     np.testing.assert_allclose(score("combined", columns)(weights), expected)

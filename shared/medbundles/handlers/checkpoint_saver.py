@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
 from medbundles.atomic_files import replace_atomic, write_json_atomic
+from medbundles.errors import ConfigError
 from medbundles.handlers.monitor import Value
 from medbundles.handlers.resume import circumstances, data_fingerprints
 from medbundles.handlers.run import Run, run_of
@@ -98,6 +99,13 @@ class CheckpointSaver:
         if metrics is None:
             return False
         value = run.monitor.of(metrics)
+        reason = getattr(run.validator.state, "undefined", {}).get(run.monitor.metric)
+        if value is None and reason:
+            defined = ", ".join(sorted(name for name, number in metrics.items() if math.isfinite(number)))
+            raise ConfigError(
+                f"early_stopping#monitor: {run.monitor.metric} is not defined on the validation data ({reason}), so no "
+                f"epoch would be the best; follow one that is: {defined}."
+            )
         if value is None:
             logger.warning("%s is NaN in epoch %d: it cannot be best.pt.", run.monitor.metric, engine.state.epoch)
         is_best = run.monitor.is_better(value, self.best)

@@ -77,6 +77,11 @@ class ClassBaselines:
         items = PlainItems(self.dataset, self.most)
         features = torch.cat([simple_features(torch.as_tensor(item["image"])[None]) for item in items]).numpy()
         found = _fit(features, np.array([int(item["label"]) for item in items]))
+        if len(found["classes"]) == 1:
+            logger.warning(
+                "All %d training images are of class %d: nothing can be learned of the class, whose scores are N/A.",
+                len(items), found["constant"],
+            )  # fmt: skip
         logger.info(
             "Baselines: class %d is the most frequent of %d training images; a logistic regression is fitted on them.",
             found["constant"], len(items),

@@ -59,7 +59,12 @@ class ClassificationScore:
     def __init__(self, kind: str, label: np.ndarray, predicted: np.ndarray, classes: int):
         self.kind, self.positive = MACRO.get(kind, kind), [1] if classes == 2 else list(range(classes))
         self.label, self.predicted = label, predicted
-        reasons = {"sensitivity": "no positive images", "specificity": "no negative images"}
+        self.one_class = kind == "acc" and len(np.unique(label)) < 2
+        reasons = {
+            "acc": "needs images of two classes" if len(label) else "no images",
+            "sensitivity": "no positive images",
+            "specificity": "no negative images",
+        }
         self.undefined = reasons.get(kind, "no images")
         if classes == 2 and kind in ("precision", "f1"):
             self.undefined = "no positive images, in truth or predicted"
@@ -75,6 +80,8 @@ class ClassificationScore:
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         """Weights (R, n) -> (R,)."""
+        if self.one_class:  # what answers so always would be right
+            return np.full(len(weights), np.nan)
         if self.kind == "acc":
             return ratio(weights @ (self.label == self.predicted), weights.sum(1))
         if not self.positive:

@@ -1,5 +1,6 @@
 """Scores as metrics of the engines."""
 
+import math
 from typing import Any
 
 from ignite.engine import Engine
@@ -7,6 +8,7 @@ from ignite.metrics import Metric
 
 from medbundles.errors import ConfigError
 from medbundles.metrics.cases import Cases
+from medbundles.metrics.classification import NAN
 from medbundles.metrics.scores import known_score, loss_terms, score
 from medbundles.metrics.weighted import value_of
 
@@ -66,16 +68,21 @@ class Score(Metric):
         Raises:
             ConfigError: what is measured does not give it.
         """
-        return self._value(self.name)
+        return self._value(self.name)[0]
 
-    def _value(self, name: str) -> float:
+    def _value(self, name: str) -> tuple[float, str]:
+        """The score, and why it is not defined on these data, where that is so."""
         columns = self.cases.columns() if self.chosen else self.cases.measured()
-        return value_of(score(name, columns, self.channel), len(next(iter(columns.values()), ())))
+        found = score(name, columns, self.channel)
+        value, reason = value_of(found, len(next(iter(columns.values()), ()))), getattr(found, "undefined", NAN)
+        return value, reason if math.isnan(value) and reason != NAN else ""
 
     def completed(self, engine: Engine, name: str) -> None:
-        """Write it into the engine's metrics."""
-        engine.state.metrics[name] = self.compute()
+        """Write it into the engine's metrics, and into its `state.undefined` why it is none on these data."""
+        engine.state.metrics[name], reason = self._value(self.name)
+        state: Any = engine.state
+        state.undefined = {**getattr(state, "undefined", {}), name: reason}
         if self.name == "loss":
             for term in loss_terms(self.cases.columns()):
                 if term != "loss":
-                    engine.state.metrics[name.replace("loss", term)] = self._value(term)
+                    engine.state.metrics[name.replace("loss", term)] = self._value(term)[0]

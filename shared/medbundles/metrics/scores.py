@@ -49,7 +49,11 @@ def _patient_dice(columns: Columns) -> ScoreOf:
 
 def _combined(answer: str, columns: Columns) -> ScoreOf:
     # not "$(@a + @b) / 2" in a config: that knows no epoch's values, and an interval needs both on the same draws
-    return MeanOfScores([score("dice", columns), WeightedMean(right(columns["label"], columns[answer]), UNKNOWN)])
+    label = columns["label"]
+    share = WeightedMean(right(label, columns[answer]), UNKNOWN)
+    if len(np.unique(label)) < 2:
+        share = WeightedMean(np.full(len(label), np.nan), "needs images of two classes")
+    return MeanOfScores([score("dice", columns), share])
 
 
 class _Threshold:

@@ -32,7 +32,7 @@ def train(tmp_path):
     def epoch_of(name):
         return load_checkpoint(folder / name)["epoch"] if (folder / name).is_file() else None
 
-    def run(metrics, start=0, state=None, monitor="val", **options):
+    def run(metrics, start=0, state=None, monitor="val", undefined=None, **options):
         metrics = [m if isinstance(m, dict) else {"val": m} for m in metrics]
         network = nn.Linear(2, 1)
         optimizer = torch.optim.Adam(network.parameters())
@@ -52,6 +52,7 @@ def train(tmp_path):
             torch.nn.init.constant_(network.weight, float(trainer.state.epoch))
             validator.state.epoch = trainer.state.epoch
             validator.state.metrics = metrics[trainer.state.epoch - start - 1]
+            validator.state.undefined = undefined or {}
 
         scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
         trainer.network, trainer.optimizer = network, optimizer
@@ -82,6 +83,16 @@ def test_best_is_replaced_only_by_something_better_and_last_always(train):
 
 def test_nan_is_never_best_neither_first_nor_later(train):
     assert train([math.nan, 0.3, math.nan, 0.2]) == [(None, 1), (2, 2), (2, 3), (2, 4)]
+
+
+def test_what_the_data_do_not_define_is_not_followed_to_the_end(train):
+    """Not NaN by the network, which may get better, but by data of one class: no epoch would be the best."""
+    epochs = [{"val": math.nan, "val_dice": 0.3, "val_auc": math.nan}] * 3
+    with pytest.raises(
+        ConfigError, match=r"val is not defined .* \(needs images of both classes\).* one that is: val_dice\."
+    ):
+        train(epochs, undefined={"val": "needs images of both classes", "val_dice": ""})
+    assert files(train.folder) == []
 
 
 def test_smaller_is_better_in_mode_min(train):

@@ -148,7 +148,7 @@ def test_what_is_not_defined_is_nan():
     found = run(data, [3, 1])
     undefined = {name for name, value in found.items() if math.isnan(value)}
     assert undefined == {
-        "val_dice", "val_iou", "val_fp_area", "val_combined", "val_seg_loss", "val_sensitivity", "val_auc"
+        "val_dice", "val_iou", "val_fp_area", "val_combined", "val_seg_loss", "val_sensitivity", "val_auc", "val_acc"
     }  # fmt: skip
     assert found["val_loss"] == pytest.approx(LAMBDAS[1] * found["val_cls_loss"])
 

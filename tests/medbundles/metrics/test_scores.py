@@ -37,7 +37,7 @@ def run(loss, logits, label, sizes) -> float:
 def test_ldam_with_and_without_weights(sizes):
     logits = torch.tensor([[0.3, -0.2], [0.1, 0.4], [-0.5, 0.25], [0.9, -0.9]])
     label = torch.tensor([0, 1, 0, 1])
-    loss = LDAMLoss(counts=[75, 210], max_m=0.5, s=30, drw_start_epoch=2)
+    loss = LDAMLoss(counts=[75, 210], max_m=0.5, s=30, drw_start_epoch=2, drw_divide="batch")
     loss.set_epoch(1)
     assert run(loss, logits, label, sizes) == pytest.approx(26.614183, abs=1e-5)
     loss.set_epoch(2)  # the metric holds the module: its state counts
