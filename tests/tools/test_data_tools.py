@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from medbundles.data import check_no_leak, checked_parts, class_folder_datalist, read_image, read_mask, slice_datalist
+from medbundles.data.lists.brats import brats_cases
 from tests.medbundles.data.lists.test_image_parts import picture
 from tools.cli import main
 
@@ -54,6 +55,72 @@ def test_brats2d(brats, tmp_path, capsys):
     assert split["counts"]["val"] == {"patients": 1, "slices": 6, "with_tumour": 1}
     assert split["seed"] == 42
     assert "with_tumour" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "wanted"),
+    [
+        ("{}_seg.nii.gz", [0, 1, 2, 4], {0, 1, 2, 3}),  # 2017 to 2021
+        ("{}-seg.nii.gz", [0, 1, 2, 3], {0, 1, 2, 3}),  # 2023
+        ("{}-seg.nii.gz", [0, 2, 3, 4], {0, 2, 3}),  # 2024: 4 is the cavity
+        ("OTMultiClass.nii.gz", [0, 2, 3, 4], {0, 1, 2, 3}),  # 2015: 3 is the non-enhancing core
+        ("{}_seg.nii.gz", [0, 1, 2, 3], None),
+    ],
+)
+def test_labels_are_those_of_the_files_name(brats, tmp_path, capsys, name, labels, wanted):
+    """A case without enhancing tumour holds no 4: what occurs in it says nothing of what 3 means."""
+    for path in sorted(brats.rglob("*_seg.nii.gz")):
+        array = np.zeros((16, 18, 8), np.int16)
+        array[5:9, 6, 3] = labels
+        nibabel.save(nibabel.Nifti1Image(array, np.diag([-1, -1, 1, 1])), path.with_name(name.format(path.parent.name)))
+        if path.name != name.format(path.parent.name):
+            path.unlink()
+    out = tmp_path / "out"
+    code = main(words("prepare brats2d --input IN --out OUT --labels classes", IN=brats, OUT=out))
+    if wanted is None:
+        assert code == 1
+        assert "holds the label 3, which files of this name have not: [0, 1, 2, 4]" in capsys.readouterr().err
+        return
+    assert code == 0
+    items = [item for part in ("train", "val", "test") for item in slice_datalist(out / part) if "z003" in item["name"]]
+    assert {value for item in items for value in np.unique(read_mask(item["mask"], 4)).tolist()} == wanted
+
+
+def test_grades_of_lower_case_folders_and_of_2020s_table(brats, tmp_path):
+    (brats / "HGG").rename(brats / "hgg")
+    assert {case.grade for case in brats_cases(brats)} == {"HGG"}
+    (brats / "hgg").rename(brats / "MICCAI_BraTS2020_TrainingData")
+    table = "Grade,BraTS_2017_subject_ID,BraTS_2020_subject_ID\nLGG,x,Brats18_X_1_1\nHGG,Brats18_X_2_1,y\n"
+    (brats / "MICCAI_BraTS2020_TrainingData/name_mapping.csv").write_text(table)
+    grades = [case.grade for case in brats_cases(brats / "MICCAI_BraTS2020_TrainingData")]
+    assert grades == ["", "LGG", "HGG"]
+
+
+def test_a_scan_that_the_archive_holds_twice_is_said(tmp_path, capsys):
+    for place in ("kaggle_3m", "lgg-mri-segmentation/kaggle_3m"):
+        folder = tmp_path / place / "TCGA_CS_1_2"
+        folder.mkdir(parents=True)
+        for name in ("TCGA_CS_1_2_1.tif", "TCGA_CS_1_2_1_mask.tif"):
+            Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / name)
+    assert main(words("prepare lgg --input IN --out OUT", IN=tmp_path, OUT=tmp_path / "out")) == 1
+    assert "patient TCGA_CS_1_2 is in two folders" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_slices_of_one_value_are_left_out_with_a_count(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for patient in range(4):
+        folder = tmp_path / "in" / f"TCGA_CS_{patient}_2"
+        folder.mkdir(parents=True)
+        for number in range(3):
+            image = rng.integers(0, 255, (16, 16, 3)) * (number > 0)
+            image[0, 0, 0] += patient % 2  # of some only the FLAIR channel is empty
+            Image.fromarray(image.astype(np.uint8)).save(folder / f"{folder.name}_{number}.tif")
+            Image.fromarray(np.zeros((16, 16), np.uint8)).save(folder / f"{folder.name}_{number}_mask.tif")
+    assert main(words("prepare lgg --input IN --out OUT", IN=tmp_path / "in", OUT=tmp_path / "out")) == 0
+    assert "4 slice(s) of one value are left out" in capsys.readouterr().out
+    assert len(list((tmp_path / "out").rglob("*_1.png"))) == 8  # image and mask
+    assert not list((tmp_path / "out").rglob("*_0.png"))
 
 
 def test_brats2d_min_brain_step_and_negative_background(brats, tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 
 from medbundles.data import axial_slices, read_volume, split_by_patient
 from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases, check_cases
+from medbundles.data.reading.files import stem
 from medbundles.errors import DataError, MedbundlesError, one_of
 from tools.prepare.prepared import prepared, progress
 
@@ -30,7 +31,8 @@ def prepare_brats2d(
         input: folder above the cases (HGG/ and LGG/ may stand between).
         out: dataset folder to write; pictures of 'prepare yesno' may be in it already.
         modality: flair, t1, t1ce, t2 or several (flair,t1ce): they become the channels, in this order.
-        labels: whole (tumour 255, else 0), or classes (0 none, 1 necrotic and non-enhancing, 2 oedema, 3 enhancing).
+        labels: whole (tumour 255, else 0; the cavity of a resection is none), or classes (0 none, 1 necrotic and
+            non-enhancing, 2 oedema, 3 enhancing).
         ratios: shares of train, val and test.
         seed: seed of the split.
         min_brain: slices without tumour are kept if the head fills at least this share of them.
@@ -96,9 +98,22 @@ def _chosen(image: np.ndarray, seg: np.ndarray, min_brain: float) -> list[int]:
 
 
 def _masks(case: BratsCase, seg: np.ndarray, labels: str) -> np.ndarray:
-    if labels == "whole":
-        return (seg > 0).astype(np.uint8) * 255
-    # Until 2016, 3 was the non-enhancing core, which is part of 1 since; 4 is the enhancing tumour, 3 since 2023.
-    old = 4 in seg or "otmulticlass" in Path(case.seg or "").name.lower()
-    table = np.array([0, 1, 2, 1, 3] if old else [0, 1, 2, 3, 3], dtype=np.uint8)
-    return table[seg]
+    classes = _classes_of(Path(case.seg or "").name.lower())
+    unknown = sorted(set(np.unique(seg).tolist()) - classes.keys())
+    if unknown:
+        raise DataError(f"{case.seg}: holds the label {unknown[0]}, which files of this name have not: {[*classes]}")
+    table = np.array([classes.get(label, 0) for label in range(5)], dtype=np.uint8)[seg]
+    return (table > 0).astype(np.uint8) * 255 if labels == "whole" else table
+
+
+def _classes_of(name: str) -> dict[int, int]:
+    """Label -> class (1 necrotic and non-enhancing, 2 oedema, 3 enhancing), by the name of the labels' file.
+
+    Until 2016 3 was the non-enhancing core, which is part of 1 since. From 2017 to 2021 4 is the enhancing tumour, from
+    2023 on it is 3, and 4, since 2024, the cavity of a resection, which is no tumour.
+    """
+    if "otmulticlass" in name:
+        return {0: 0, 1: 1, 2: 2, 3: 1, 4: 3}
+    if stem(Path(name)).endswith("-seg"):
+        return {0: 0, 1: 1, 2: 2, 3: 3, 4: 0}
+    return {0: 0, 1: 1, 2: 2, 4: 3}

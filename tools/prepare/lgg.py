@@ -42,12 +42,18 @@ def prepare_lgg(
     with prepared(
         "lgg", out, split, problems=problems, overwrite=overwrite, skip_bad_files=skip_bad_files, about=about
     ) as dataset:
+        empty = 0
         for item in progress(slices, "slices"):
             with problems.noted(item.image):
-                image = read_image(item.image, 3).astype("uint8").transpose(1, 2, 0)
+                image = read_image(item.image, 3, allow_constant=True).astype("uint8").transpose(1, 2, 0)
                 mask = read_mask(item.mask, 1)[0]
                 if image.shape[:2] != mask.shape:
                     raise DataError(f"{item.image}: is {image.shape[:2]}, its mask {item.mask} is {mask.shape}")
                 image = image if channels == "all" else image[..., 1].copy()
-                dataset.add_slice(item.patient, item.image.stem, image, mask * 255)
+                if image.min() == image.max() and not mask.any():  # first and last slices of some scans
+                    empty += 1
+                else:
+                    dataset.add_slice(item.patient, item.image.stem, image, mask * 255)
+        if empty:
+            print(f"{empty} slice(s) of one value are left out: they show no head")
     return dataset.counts

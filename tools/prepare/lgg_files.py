@@ -37,7 +37,7 @@ def lgg_slices(folder: str | Path) -> tuple[list[LggSlice], Problems]:
         Slices sorted by patient and number, and what does not pair.
 
     Raises:
-        DataError: the folder is missing or holds no such file.
+        DataError: the folder is missing or holds no such file, or a patient is in two of its folders.
     """
     tiffs = [path for path in list_images(existing_folder(folder)) if path.suffix.lower() in (".tif", ".tiff")]
     files = {path.with_name(stem(path)): path for path in tiffs}
@@ -53,6 +53,14 @@ def lgg_slices(folder: str | Path) -> tuple[list[LggSlice], Problems]:
             problems.add(path, f"image without a mask (wanted: {key.name}_mask.tif)")
         else:
             slices.append(LggSlice(path.parent.name, int(number), path, mask))
+    homes: dict[str, Path] = {}
+    for item in slices:
+        other = homes.setdefault(item.patient, item.image.parent)
+        if other != item.image.parent:
+            raise DataError(
+                f"{folder}: patient {item.patient} is in two folders, {other} and {item.image.parent}; the archive of "
+                "the set holds it twice. Give one of them, the kaggle_3m folder that has data.csv in it."
+            )
     if not slices:
         raise DataError(f"{folder}: no pair <patient>/<patient>_<n>.tif and <patient>_<n>_mask.tif found")
     return sorted(slices), problems

@@ -2,12 +2,14 @@
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import existing_folder, is_volume, list_images, stem
+from medbundles.data.reading.tables import read_table
 from medbundles.errors import DataError
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
@@ -38,7 +40,7 @@ class BratsCase:
     Args:
         name: its folder's name.
         patient: the name without the number of the visit, so that all visits of a patient stay together.
-        grade: "HGG", "LGG" or "" (layouts without grades).
+        grade: "HGG", "LGG", by a folder above or 2020's name_mapping.csv, or "" (layouts without grades).
         files: modality ("flair", "t1", "t1ce", "t2") -> volume.
         seg: expert labels, None if there are none.
     """
@@ -100,7 +102,8 @@ def brats_cases(folder: str | Path) -> list[BratsCase]:
             raise DataError(f"{path.parent}: holds two volumes that are {role} by name: {other.name} and {path.name}")
         if role:
             found[path.parent][role] = path
-    cases = [_case(place, files) for place, files in found.items() if _is_case(place, files)]
+    grades = _mapped_grades(folder)
+    cases = [_case(place, files, grades) for place, files in found.items() if _is_case(place, files)]
     if not cases:
         raise DataError(
             f"{folder}: no BraTS case found; wanted: <case>/<case>_flair.nii.gz ... <case>_seg.nii.gz, "
@@ -128,8 +131,15 @@ def _is_case(place: Path, files: dict[str, Path]) -> bool:
     return named or "flair" in files or "t1ce" in files
 
 
-def _case(place: Path, files: dict[str, Path]) -> BratsCase:
-    name = place.resolve().name
-    grade = next((part for part in ("HGG", "LGG") if part in place.resolve().parts), "")
+def _mapped_grades(folder: Path) -> dict[str, str]:
+    """Name of a case in any year -> grade, from the name_mapping.csv of 2020, where there is one."""
+    tables = [table for place in (folder, folder.parent) for table in sorted(place.glob("name_mapping*.csv"))]
+    rows = read_table(tables[0]) if tables else []
+    return {name: row["Grade"] for row in rows for key, name in row.items() if key != "Grade" and row.get("Grade")}
+
+
+def _case(place: Path, files: dict[str, Path], grades: Mapping[str, str]) -> BratsCase:
+    name, above = place.resolve().name, {part.upper() for part in place.resolve().parts}
+    grade = next((part for part in ("HGG", "LGG") if part in above), "") or grades.get(name, "")
     images = {modality: files[modality] for modality in MODALITIES if modality in files}
     return BratsCase(name, patient_of(name), grade, images, files.get("seg"))

@@ -28,7 +28,7 @@ _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")  # modes that Pillow's con
 _WHOLE_TUMOUR = ({0, 1, 2, 3, 4}, {0, 255})
 
 
-def read_image(path: str | Path, channels: int) -> np.ndarray:
+def read_image(path: str | Path, channels: int, allow_constant: bool = False) -> np.ndarray:
     """Pixels of a 2D image.
 
     Transparency is composited on black. RGB becomes luminance (ITU-R 601) for one channel, gray is repeated for three.
@@ -37,6 +37,7 @@ def read_image(path: str | Path, channels: int) -> np.ndarray:
     Args:
         path: image file.
         channels: C, the number of channels wanted.
+        allow_constant: an image of one value is no error.
 
     Returns:
         float32 (C, H, W).
@@ -51,7 +52,7 @@ def read_image(path: str | Path, channels: int) -> np.ndarray:
         array = np.repeat(array, 3, axis=0)
     _check_channels(path, array.shape[0], channels)
     array = finite(path, array)
-    if all(channel.min() == channel.max() for channel in array):
+    if not allow_constant and all(channel.min() == channel.max() for channel in array):
         raise DataError(f"{path}: the image is constant (every pixel is {array.flat[0]:g})")
     return array
 
