@@ -19,9 +19,11 @@ COUNTER = "num_batches_tracked"  # a counter that older files lack, and that not
 def load_medicalnet(network: GradingResNet, path: str | Path) -> list[str]:
     """Give the backbone a pretrained file's weights; nothing is changed when too few of them fit.
 
-    The file is MedicalNet's as published ({"state_dict": {"module.conv1.weight": ...}}) or a plain state dict. Where
-    the number of input channels differs, the first convolution is adapted: its mean over the file's channels, for each
-    channel divided by their number, so that equal channels give what the file's own input gives.
+    The file is MedicalNet's as published ({"state_dict": {"module.conv1.weight": ...}}) or a plain state dict. Its
+    kernels are turned from MedicalNet's axes (D, H, W), which are (Z, Y, X), to (X, Y, Z), so that volumes with
+    canonical axes give what its own loader's volumes give; those of a `GradingResNet` (backbone.conv1.weight) are
+    right. Where the number of input channels differs, the first convolution is adapted: its mean over the file's
+    channels, for each channel divided by their number, so that equal channels give what the file's own input gives.
 
     Args:
         network: its head keeps its values.
@@ -31,11 +33,21 @@ def load_medicalnet(network: GradingResNet, path: str | Path) -> list[str]:
         The tensors of the backbone that keep their values, then those that only the file has, each with the reason.
 
     Raises:
-        CheckpointError: the file is missing, unsafe or broken; it is of another depth (says which); or fewer fit.
+        CheckpointError: the file is missing, unsafe or broken; it is of another depth (says which); it has layers that
+            the network has not, such as shortcuts of another kind; or fewer fit.
     """
-    weights = {plain_name(name).removeprefix("backbone."): value for name, value in read_weights(path).items()}
+    named = {plain_name(name): value for name, value in read_weights(path).items()}
+    weights = {name.removeprefix("backbone."): value for name, value in named.items()}
+    if not any(name.startswith("backbone.") for name in named):
+        weights = {name: v.permute(0, 1, 4, 3, 2) if v.dim() == 5 else v for name, v in weights.items()}
     where, wanted = f"pretrained_path: {path}", f"MedicalNet's file of a ResNet-{network.depth} is wanted."
     _check_depth(weights, network.depth, where)
+    others = sorted(name for name in weights.keys() - network.backbone.state_dict().keys() if NAMES.match(name))
+    if others:
+        raise CheckpointError(
+            f"{where} has layers that this network has not, without which its features are others: "
+            f"{first_few(others)}. {wanted} Those of the depths 18 and 34 have shortcuts of kind A."
+        )
     first, channels = weights.get("conv1.weight"), network.backbone.conv1.weight.shape[1]
     if first is not None and first.dim() == 5 and first.shape[1] != channels:
         logger.info("%s: the first convolution is adapted to %d channels", where, channels)

@@ -1,4 +1,5 @@
 from medbundles.transforms.augmentation import Augmentation
+from medbundles.transforms.background_noise import BackgroundNoise
 from medbundles.transforms.batches import PrepareImageBatch, PrepareMaskBatch, PrepareMultitaskBatch
 from medbundles.transforms.elastic import elastic_field
 from medbundles.transforms.geometry import CropToHead, ResizeSquare, to_original

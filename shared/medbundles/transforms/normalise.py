@@ -3,7 +3,7 @@
 import numpy as np
 from monai.transforms import Transform
 
-from medbundles.errors import DataError
+from medbundles.errors import DataError, one_of
 from medbundles.transforms.head import head_mask, quantiles
 
 BACKGROUND = -4.0  # what is not head, in every source: below its darkest pixels (-2 to -3), and what padding fills in
@@ -28,15 +28,21 @@ class HeadNormalise(Transform):
     Reads "image" (C, H, W) or (C, X, Y, Z); writes "image" float32 of the same shape and "head" bool (H, W) or
     (X, Y, Z), which `CropToHead` uses up.
 
+    By "moments" z = (x - mean) / standard deviation, not clipped, as MedicalNet's loader does it over what is above 0:
+    what its weights were trained on.
+
     Args:
         background: what is not head; `BACKGROUND` in slices, `VOLUME_BACKGROUND` in volumes.
+        by: "quartiles" or "moments".
 
     Raises:
+        ConfigError: another `by`.
         DataError: the image is constant.
     """
 
-    def __init__(self, background: float = BACKGROUND):
-        self.background = background
+    def __init__(self, background: float = BACKGROUND, by: str = "quartiles"):
+        one_of("normalisation", by, ("quartiles", "moments"))
+        self.background, self.by = background, by
 
     def __call__(self, data: dict) -> dict:
         item = dict(data)
@@ -50,6 +56,10 @@ class HeadNormalise(Transform):
         normalised = np.full_like(image, self.background)
         for channel in np.flatnonzero(high > low):
             pixels = image[channel][head]
+            if self.by == "moments":
+                spread = max(float(pixels.std()), 1e-3 * float(high[channel] - low[channel]))
+                normalised[channel][head] = (pixels - pixels.mean()) / np.float32(spread)
+                continue
             # Every fourth pixel gives the quartiles of a head well enough.
             q1, median, q3 = quantiles(pixels[:: 4 if pixels.size > 4000 else 1], 0.25, 0.5, 0.75)
             spread = max((q3 - q1) / 1.349, 1e-3 * float(high[channel] - low[channel]))

@@ -84,6 +84,24 @@ def spatial_size(bench: Any, **turned: Any) -> dict[str, Any]:
     return common.everywhere(bench, look, "spatial_size", **turned)
 
 
+def normalisation(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """How much the input varies, and what is told of it."""
+
+    def look(workflow: ConfigWorkflow) -> float:
+        return round(float(prepared(workflow, bench.image).std()), 4)
+
+    return common.everywhere(bench, look, "normalisation", **turned)
+
+
+def background_noise(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """Whether the corner of the input is anything but background."""
+
+    def look(workflow: ConfigWorkflow) -> bool:
+        return bool((prepared(workflow, bench.image)[0, :3, :3, :3] != 0).all())
+
+    return common.everywhere(bench, look, "background_noise", **turned)
+
+
 def logit_scale(bench: Bench, **turned: Any) -> dict[str, Any]:
     """Of the network, and of the loss, which takes it out again."""
     loss = bench.get("loss", **turned).logit_scale
@@ -140,6 +158,8 @@ MODEL = {
     "modality": Check(modality, ["t1ce", "t2"], in_channels(["t1ce", "t2"]), REAL),
     "modality (another one)": Check(modality, "t1", in_channels("t1"), REAL),
     "class_names": Check(class_names, ["LGG", "MID", "HGG"], given=REAL),
+    "normalisation": Check(normalisation, "moments"),
+    "background_noise": Check(background_noise, True, common.all_five(True)),
     "spatial_size": Check(spatial_size, [24, 16, 32], common.all_five([24, 16, 32])),
     "channels_last": common.channels_last_check(lambda n: n.backbone.layer4.weight, torch.channels_last_3d, False),
     "compile_model": Check(common.compiled, True, 1),

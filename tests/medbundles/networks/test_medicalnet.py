@@ -34,11 +34,36 @@ def test_file_as_published(tmp_path, depth, caplog):
     with caplog.at_level(logging.INFO):
         skipped = load_medicalnet(network, path)
     loaded = network.backbone.state_dict()
-    assert all(torch.equal(loaded[k], v) for k, v in weights.items() if "num_batches" not in k)
+    turned = {k: v.permute(0, 1, 4, 3, 2) if v.dim() == 5 else v for k, v in weights.items()}
+    assert all(torch.equal(loaded[k], v) for k, v in turned.items() if "num_batches" not in k)
     assert torch.equal(network.head.weight, head)
     assert skipped == []
     number = len(wrapped)
     assert f"loaded {number} of {number} tensors of the backbone" in caplog.text
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_a_volume_gives_what_it_gives_there_with_its_axes_turned(tmp_path, depth):
+    """MedicalNet's volumes are (D, H, W), ours (X, Y, Z) with canonical axes: D is Z, W is X."""
+    torch.manual_seed(0)
+    weights = published(depth)
+    torch.save({"state_dict": weights}, tmp_path / "w.pth")
+    theirs, ours = GradingResNet(depth).eval(), GradingResNet(depth).eval()
+    theirs.backbone.load_state_dict(weights)
+    load_medicalnet(ours, tmp_path / "w.pth")
+    x = torch.randn(1, 1, 24, 16, 32)
+    assert torch.allclose(ours.backbone(x), theirs.backbone(x.permute(0, 1, 4, 3, 2)), rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(ours.backbone(x), theirs.backbone(x), rtol=1e-2, atol=1e-3)
+
+
+def test_shortcuts_of_another_kind_are_refused(tmp_path):
+    block, layers = BLOCKS[18]
+    net = ResNet(block, layers, [64, 128, 256, 512], n_input_channels=1, feed_forward=False, bias_downsample=False)
+    torch.save(net.state_dict(), tmp_path / "w.pth")
+    with pytest.raises(
+        CheckpointError, match=r"has layers that .* layer2\.0\.downsample\.0\.weight.* shortcuts of kind A"
+    ):
+        load_medicalnet(GradingResNet(18), tmp_path / "w.pth")
 
 
 def test_plain_state_dict_of_a_whole_network(tmp_path):

@@ -22,6 +22,14 @@ def test_formula(head):
     assert out["image"].dtype == np.float32
 
 
+def test_by_moments_it_is_the_mean_and_spread_of_the_head(head, outline):
+    out = HeadNormalise(background=0.0, by="moments")({"image": head})
+    pixels = head[0][out["head"]].astype(float)
+    wanted = (pixels - pixels.mean()) / pixels.std()
+    np.testing.assert_allclose(out["image"][0][out["head"]], wanted, atol=1e-4)
+    assert (out["image"][0][~out["head"]] == 0).all()
+
+
 def test_background_is_one_value(head):
     for image in (head, head * 3 + 50, head - 5.3):
         out = HeadNormalise()({"image": image})
