@@ -103,6 +103,21 @@ def test_monai_finds_its_properties_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_evaluation_has_the_properties_of_a_training(bundle: Bundle, data: Path, tmp_path: Path) -> None:
+    """As the unit tests of MONAI's model zoo ask: the training part too, which an evaluation does not need."""
+    files = [str(bundle.folder / "configs" / f"{name}.json") for name in ("train", "evaluate")]
+    places = {key: str(value) for key, value in bundle.places(data, tmp_path / "x").items()}
+    flow = ConfigWorkflow(
+        files, workflow_type="train", logging_file=False, meta_file=str(bundle.folder / "configs/metadata.json"),
+        bundle_root=str(bundle.folder), **bundle.tiny, **places,
+    )  # fmt: skip
+    flow.initialize()
+    assert flow.check_properties() == []
+    assert len(flow.train_dataset) > 0
+    assert len(flow.val_dataset) > 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_inference_prepares_as_training_does(bundle: Bundle, data: Path) -> None:
     lists = []
     for name, kind in (("train", "train"), ("inference", "infer")):
