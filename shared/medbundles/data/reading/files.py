@@ -63,7 +63,7 @@ def list_images(folder: str | Path) -> list[Path]:
     A folder that is there several times, by links, is entered once.
 
     Raises:
-        DataError: a folder cannot be read.
+        DataError: a folder cannot be read, or a name is not UTF-8: nothing could be written down of it.
     """
 
     def refuse(error: OSError) -> None:
@@ -76,6 +76,10 @@ def list_images(folder: str | Path) -> list[Path]:
         folders[:] = [n for n, place in places.items() if not n.startswith(".") and place not in seen]
         seen |= {places[name] for name in folders}
         found += [Path(parent, name) for name in names if is_image(name)]
+    for path in found:
+        readable = os.fsencode(path).decode("utf-8", "backslashreplace")
+        if readable != str(path):
+            raise DataError(f"{readable}: the name is not UTF-8 (of a Windows or Latin-1 archive?); rename it")
     return sorted(found)
 
 
@@ -97,11 +101,13 @@ def check_file(path: str | Path) -> int:
     """Size of a file in bytes, after what can be said about any file.
 
     Raises:
-        DataError: missing, a folder, empty, not readable, or a git-lfs pointer in the place of the data.
+        DataError: missing, a folder, a pipe, empty, not readable, or a git-lfs pointer in the place of the data.
     """
     path = Path(path)
     if path.is_dir():
         raise DataError(f"{path}: is a folder, an image file is wanted")
+    if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+        raise DataError(f"{path}: is no file but a pipe, socket or device")
     try:
         with path.open("rb") as file:
             start = file.read(64)

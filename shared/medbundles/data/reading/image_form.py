@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from medbundles.data.reading.files import is_volume
-from medbundles.data.reading.images import ONE_AT_A_TIME
+from medbundles.data.reading.images import FORMATS, ONE_AT_A_TIME
 from medbundles.data.reading.nifti import VolumeInfo, read_header
 from medbundles.data.reading.volumes import from_axial_slices, plane_axis, write_volume
 
@@ -52,7 +52,7 @@ class ImageForm:
             with ONE_AT_A_TIME:
                 array = np.load(path, mmap_mode="r", allow_pickle=False)
             return cls(".npy", array.dtype.name, array.shape)
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             return cls._of_picture(path, picture)
 
     @classmethod

@@ -24,6 +24,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 # Reading a .npy file parses its header as Python, which fails at times in Python 3.11 when two threads do it at a time
 # ("AST constructor recursion depth mismatch").
 ONE_AT_A_TIME = threading.Lock()
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # of Pillow; it would start Ghostscript for an EPS of any name
+Image.init()  # with formats named, Pillow takes those alone that it has loaded
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")  # modes that Pillow's convert() would cut to 8 bits
 _WHOLE_TUMOUR = ({0, 1, 2, 3, 4}, {0, 255})
 
@@ -149,7 +151,7 @@ def _check_channels(path: str | Path, held: int, wanted: int) -> None:
 
 def _open(path: str | Path) -> Image.Image:
     try:
-        image = Image.open(path)
+        image = Image.open(path, formats=FORMATS)
         frames = getattr(image, "n_frames", 1)
     except Exception as error:
         raise DataError(f"{path}: {_why_no_picture(path, error)}") from error

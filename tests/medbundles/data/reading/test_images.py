@@ -1,5 +1,6 @@
 """Every kind of file that is found in practice, and everything that is wrong with some of them."""
 
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from medbundles.data import check_header, read_image, read_mask, read_volume
+from medbundles.data.reading.files import list_images
 from medbundles.errors import DataError
 
 
@@ -278,3 +280,27 @@ def test_every_real_bad_input_is_an_error_that_says_why(real_data):
             check_header(real_data / "bad_inputs" / name)
     with pytest.raises(DataError, match="4D"):
         read_volume(real_data / "spinal_cord" / "dmri_dmri.nii.gz")
+
+
+def test_a_pipe_is_refused_and_does_not_wait(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: is no file but a pipe"):
+        read_image(tmp_path / "a.png", 1)
+
+
+def test_an_eps_of_another_name_starts_nothing(tmp_path, monkeypatch):
+    from PIL import EpsImagePlugin
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: pytest.fail("Ghostscript was started"))
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    (tmp_path / "a.png").write_bytes(page)
+    with pytest.raises(DataError, match=r"a\.png: not a readable image \(PNG, JPEG, TIFF, BMP"):
+        read_image(tmp_path / "a.png", 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux alone")
+def test_a_name_that_is_not_utf8_is_said_before_anything_is_read(tmp_path):
+    with open(os.fsencode(tmp_path) + b"/r\xf6ntgen.png", "wb") as file:
+        file.write(b"x")
+    with pytest.raises(DataError, match=r"r\\xf6ntgen\.png: the name is not UTF-8"):
+        list_images(tmp_path)
