@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a run within one iteration, with a message that says where to go on."""
+"""Ctrl-C, SIGTERM and SIGHUP end a run within one iteration, with a message that says where to go on."""
 
 import logging
 import os
@@ -14,11 +14,13 @@ from medbundles.handlers.run import ATTRIBUTE, Run
 from medbundles.ranks import is_rank_0
 
 logger = logging.getLogger("medbundles")
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))  # not on Windows
 
 
 class Interrupts:
-    """Makes SIGINT and SIGTERM end with the exit codes 130 and 143 while the trainer runs.
+    """Makes SIGINT, SIGTERM and SIGHUP end with the exit codes 130, 143 and 129 while the trainer runs.
+
+    SIGHUP comes when a terminal is closed; one that is ignored, as under nohup, stays ignored.
 
     The run ends between two iterations of training or validation: an exception in the middle of anything, such as
     another thread's queue, could leave a lock behind that the end of the run waits for. Before the first iteration
@@ -54,7 +56,8 @@ class Interrupts:
             validator.add_event_handler(Events.ITERATION_COMPLETED, self.end)
         if threading.current_thread() is threading.main_thread():
             self.process = os.getpid()
-            self.previous = {number: signal.signal(number, self.receive) for number in SIGNALS}
+            ours = [n for n in SIGNALS if n in SIGNALS[:2] or signal.getsignal(n) is not signal.SIG_IGN]
+            self.previous = {number: signal.signal(number, self.receive) for number in ours}
 
     def note_epoch(self, engine: Engine) -> None:
         """Remember which epoch is running; between two epochs the run may end as well."""

@@ -121,6 +121,26 @@ def test_the_host_gets_its_signals_back_however_the_run_ends(ends_by):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+@pytest.mark.parametrize("ignored", [True, False], ids=["under nohup", "in a terminal"])
+def test_a_closed_terminal_ends_a_run_unless_it_was_to_be_ignored(ignored):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        interrupts, reached = Interrupts(), []
+        engine = Engine(lambda engine, batch: signal.raise_signal(signal.SIGHUP))
+        interrupts.attach(engine)
+        engine.add_event_handler(Events.COMPLETED, lambda: reached.append(True))
+        if ignored:
+            engine.run([0])
+        else:
+            with pytest.raises(SystemExit) as stopped:
+                engine.run([0])
+            assert stopped.value.code == 129
+        assert bool(reached) == ignored
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_outside_the_main_thread_the_host_deals_with_signals():
     engine, done = Engine(lambda *_: None), []
     Interrupts().attach(engine)
