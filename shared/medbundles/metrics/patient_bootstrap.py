@@ -1,6 +1,7 @@
 """Values of scores and intervals around them, by drawing patients."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -58,8 +59,7 @@ class PatientBootstrap:
             value, low, high (None when not defined), n_images, n_patients, and `reason` when something is None or
             when the metric was not defined in some of the draws.
         """
-        counts = np.asarray(getattr(metric, "counts", np.ones(len(self.place), dtype=bool)))
-        patients = len(np.unique(self.place[counts]))
+        counts, patients = self._counts(metric), self._patients(metric)
         result: dict[str, float | int | str | None] = {
             "value": None, "low": None, "high": None,
             "n_images": int(counts.sum()), "n_patients": patients, "reason": "",
@@ -70,7 +70,9 @@ class PatientBootstrap:
             return result
         result["value"] = value
         bounds, least = getattr(metric, "bounds", (0.0, 1.0)), getattr(metric, "least", LEAST)
-        if least is None or patients < least:
+        # a mean of scores is as uncertain as the one that rests on the fewest patients
+        fewest = min(self._patients(part) for part in (metric, *getattr(metric, "scores", ())))
+        if least is None or fewest < least:
             result["reason"] = f"interval from {least} patients on" if least else "too skewed for an interval"
             return result
         drawn = np.concatenate([metric(weights) for weights in self._weights()])
@@ -78,12 +80,19 @@ class PatientBootstrap:
         if len(defined) < self.samples / 2:
             result["reason"] = f"no interval: defined in {len(defined)} of {self.samples} draws only"
             return result
-        error = float(defined.std()) * (patients / (patients - 1)) ** 0.5
-        rarest = min((len(np.unique(self.place[g])) for g in getattr(metric, "groups", ())), default=patients)
-        result["low"], result["high"] = interval(value, error, patients, bounds, rarest)
+        error = float(defined.std()) * (fewest / (fewest - 1)) ** 0.5
+        rarest = min((len(np.unique(self.place[g])) for g in getattr(metric, "groups", ())), default=fewest)
+        result["low"], result["high"] = interval(value, error, fewest, bounds, rarest)
         if len(defined) < self.samples:
             result["reason"] = f"interval from the {len(defined)} of {self.samples} draws in which it is defined"
         return result
+
+    def _counts(self, metric: Any) -> np.ndarray:
+        return np.asarray(getattr(metric, "counts", np.ones(len(self.place), dtype=bool)))
+
+    def _patients(self, metric: Any) -> int:
+        """How many patients have a say in it."""
+        return len(np.unique(self.place[self._counts(metric)]))
 
     def _weights(self) -> Iterator[np.ndarray]:
         """How often each image was drawn, (R, n) at a time; the same draws for every metric."""

@@ -8,7 +8,7 @@ import pytest
 from medbundles.metrics.classification import AreaUnderCurve, ClassificationScore
 from medbundles.metrics.overlap import PatientDice
 from medbundles.metrics.patient_bootstrap import PatientBootstrap
-from medbundles.metrics.weighted import WeightedMean
+from medbundles.metrics.weighted import MeanOfScores, WeightedMean
 
 
 def data(n: int = 80, classes: int = 2, seed: int = 0):
@@ -120,6 +120,18 @@ def test_what_is_not_defined_has_a_reason():
     assert one["value"] == 0.5
     assert one["low"] is None
     assert one["reason"] == "interval from 20 patients on"
+
+
+def test_a_mean_of_scores_has_an_interval_where_each_of_them_has_enough_patients():
+    """The combined score of 40 patients rests on the Dice of those few who have a mask."""
+    right = WeightedMean((np.arange(40) % 4 > 0).astype(float))
+    for masked, is_given in ((5, False), (25, True)):
+        dice = WeightedMean(np.where(np.arange(40) < masked, 0.7 + 0.01 * np.arange(40) % 0.2, np.nan))
+        combined = MeanOfScores([dice, right])
+        combined.least = 20
+        found = PatientBootstrap(np.arange(40), 200).measure(combined)
+        assert (found["low"] is not None) == is_given
+        assert found["n_patients"] == 40
 
 
 def test_draws_in_which_it_is_not_defined_are_told():
