@@ -56,15 +56,16 @@ class MeanOverFolds:
     """
 
     def __init__(self, name: str, columns: Mapping[str, np.ndarray]):
-        self.each, self.groups = [], []
+        self.each, self.groups, self.counts = [], [], np.zeros(len(columns["fold"]), dtype=bool)
         for fold in np.unique(columns["fold"]):
             chosen = columns["fold"] == fold
             found: Any = score(name, {key: values[chosen] for key, values in columns.items()})
             self.bounds, self.least, self.undefined = found.bounds, found.least, getattr(found, "undefined", "")
             if not np.isnan(value_of(found, int(chosen.sum()))):
                 self.each.append((chosen, found))
+                self.counts[chosen] = getattr(found, "counts", True)
         label = columns["label"]
-        self.groups = [label == c for c in np.unique(label)] if name.startswith("auc") else []
+        self.groups = [label == c for c in np.unique(label)] if getattr(found, "groups", ()) else []
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
         values = [found(weights[:, chosen]) for chosen, found in self.each]

@@ -219,7 +219,7 @@ def references(schema: Any) -> Iterator[dict[str, Any]]:
 
 def test_beside_a_reference_stand_only_remarks(case):
     """What may be set is the definition's alone; a bundle cannot narrow or widen it."""
-    remarks = {"$ref", "description", "resume", "trained", "workflows", "path", "metric"}
+    remarks = {"$ref", "description", "resume", "trained", "workflows", "path", "metric", "before"}
     shared = json.loads(SHARED.read_text(encoding="utf-8"))
     found = [*references(case.config("schema")), *references(shared)]
     assert found

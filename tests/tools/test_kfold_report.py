@@ -8,11 +8,12 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_score
 
 from medbundles.errors import DataError
-from tools.kfold_report import FREE, SCORES, write_report
+from tools.kfold_report import FREE, SCORES, over_folds, write_report
 
 NAMES = ["LGG", "HGG"]
 # per fold: threshold, and (label, probability of HGG) of its cases
@@ -65,8 +66,7 @@ def test_figures_over_folds_and_out_of_fold(evaluations, tmp_path, monkeypatch):
     assert oof["brier"]["value"] == pytest.approx(brier_score_loss(label, prob))
     assert oof["sensitivity"]["value"] == pytest.approx(4 / 7)  # c03, c13 and c24 are missed
     assert oof["specificity"]["value"] == pytest.approx(5 / 6)  # c01 is called HGG
-    assert oof["auc"]["low"] < oof["auc"]["value"] < oof["auc"]["high"]
-    assert found["over_folds"]["auc"]["low"] < statistics.mean(areas_of()) < found["over_folds"]["auc"]["high"]
+    assert oof["auc"]["reason"] == found["over_folds"]["auc"]["reason"] == "interval from 10 patients of each class on"
     areas = areas_of()
     assert [found["folds"][str(fold)]["auc"] for fold in FOLDS] == pytest.approx(areas)
     mean = found["over_folds"]["auc"]
@@ -142,3 +142,20 @@ def test_a_case_tested_twice_is_an_error(evaluations, tmp_path):
     with pytest.raises(DataError, match="tested in more than one fold: c00, c01"):
         report({**evaluations, 3: evaluations[0]}, tmp_path)
     assert not (tmp_path / "kfold").exists()
+
+
+def test_the_mean_over_folds_has_an_interval_where_each_class_has_enough_patients():
+    rng = np.random.default_rng(0)
+    label, fold = np.tile([0, 1], 30), np.repeat(np.arange(3), 20)
+    prob = np.clip(0.5 * label + 0.6 * rng.random(60), 0, 1)
+    columns = {"label": label, "predicted": (prob > 0.5).astype(int), "prob": np.stack([1 - prob, prob], 1),
+               "fold": fold, "patient": np.array([f"p{i}" for i in range(60)])}  # fmt: skip
+    found = over_folds("auc", columns)
+    areas = [roc_auc_score(label[fold == f], prob[fold == f]) for f in range(3)]
+    assert found["mean"] == pytest.approx(np.mean(areas))
+    assert found["std"] == pytest.approx(np.std(areas, ddof=1))
+    assert found["low"] < found["mean"] < found["high"]
+    rare = np.where(np.arange(60) % 20 < 2, 1, 0)  # two of each fold's twenty
+    sensitivity = over_folds("sensitivity", columns | {"label": rare})
+    assert sensitivity["low"] is None
+    assert sensitivity["reason"] == "interval from 10 patients on"

@@ -66,7 +66,7 @@ def prepare_brats2d(
             with problems.noted(case.name):
                 images, seg = _read(case, modality)
                 masks = _masks(case, seg, labels)
-                for z in _chosen(images[0], seg, min_brain)[::step]:
+                for z in _chosen(images[0], masks, min_brain)[::step]:
                     dataset.add_slice(case.patient, f"{case.name}_z{z:03d}", images[:, z], masks[z])
     return dataset.counts
 
@@ -89,12 +89,12 @@ def _read(case: BratsCase, modality: tuple[str, ...]) -> tuple[np.ndarray, np.nd
     return (whole if np.array_equal(whole, images) else images), axial_slices(labels)
 
 
-def _chosen(image: np.ndarray, seg: np.ndarray, min_brain: float) -> list[int]:
+def _chosen(image: np.ndarray, masks: np.ndarray, min_brain: float) -> list[int]:
     """Slices with tumour, or with enough head; the background is what stands at the volume's border, not always 0."""
     faces = [image[0], image[-1], image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]]
     background = np.median(np.concatenate([face.ravel() for face in faces]))
     head = np.abs(image - background) > 0.01 * (np.percentile(image, 99.9) - background)
-    return [z for z in range(len(image)) if seg[z].any() or head[z].mean() >= min_brain]
+    return [z for z in range(len(image)) if masks[z].any() or head[z].mean() >= min_brain]
 
 
 def _masks(case: BratsCase, seg: np.ndarray, labels: str) -> np.ndarray:

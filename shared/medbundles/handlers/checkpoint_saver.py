@@ -101,10 +101,11 @@ class CheckpointSaver:
         value = run.monitor.of(metrics)
         reason = getattr(run.validator.state, "undefined", {}).get(run.monitor.metric)
         if value is None and reason:
-            defined = ", ".join(sorted(name for name, number in metrics.items() if math.isfinite(number)))
+            can = [n for n, value in metrics.items() if math.isfinite(value) and not n.endswith("_threshold")]
+            defined = ", ".join(sorted(can)) or "there is none"
             raise ConfigError(
                 f"early_stopping#monitor: {run.monitor.metric} is not defined on the validation data ({reason}), so no "
-                f"epoch would be the best; follow one that is: {defined}."
+                f"epoch would be the best; follow one that is ({defined})."
             )
         if value is None:
             logger.warning("%s is NaN in epoch %d: it cannot be best.pt.", run.monitor.metric, engine.state.epoch)

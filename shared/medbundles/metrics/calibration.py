@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from medbundles.metrics.classification import NAN
 from medbundles.metrics.weighted import ratio
 
 BINS = 10
@@ -45,6 +46,8 @@ class CalibrationError:
     undefined = "no images with a probability"
 
     def __init__(self, label: np.ndarray, predicted: np.ndarray, prob: np.ndarray):
+        if np.isnan(prob).any():
+            self.undefined = NAN
         confidence = prob[np.arange(len(label)), predicted]
         gap = (label == predicted) - confidence
         self.gaps = gap[:, None] * (bin_of(confidence)[:, None] == np.arange(BINS))  # (n, BINS)

@@ -12,6 +12,7 @@ from medbundles.metrics.log_odds import certainty, log_odds
 from medbundles.metrics.weighted import mean_of_defined, ratio
 
 NAN = "the network gives NaN"
+ONE_CLASS = "needs images of two classes"
 MACRO = {"balanced_acc": "sensitivity", "recall_macro": "sensitivity", "precision_macro": "precision", "f1_macro": "f1"}
 
 
@@ -61,7 +62,7 @@ class ClassificationScore:
         self.label, self.predicted = label, predicted
         self.one_class = kind == "acc" and len(np.unique(label)) < 2
         reasons = {
-            "acc": "needs images of two classes" if len(label) else "no images",
+            "acc": ONE_CLASS if len(label) else "no images",
             "sensitivity": "no positive images",
             "specificity": "no negative images",
         }
@@ -72,6 +73,9 @@ class ClassificationScore:
         if classes == 2 and kind in ("sensitivity", "specificity"):
             self.counts = label == (1 if kind == "sensitivity" else 0)
         self.needed: list[int] = []
+        # a share over several classes is as uncertain as that of the rarest; of one class `counts` says it
+        single = kind == "acc" or (classes == 2 and kind in ("sensitivity", "specificity"))
+        self.groups = [] if single else [label == c for c in np.unique(label)]
         if kind in MACRO:
             self.undefined, self.needed = "needs images of both classes", np.unique(label).tolist()
             # recall needs images of the class; precision and F1 of a class that is only predicted are 0

@@ -4,15 +4,14 @@ import math
 
 LEVEL = 0.95  # coverage of the intervals
 # From how many patients on they cover at least 92 %, as tests/medbundles/metrics/test_interval.py simulates it:
-LEAST = 10  # shares (accuracy, F1 ...), AUC, their differences; scores without bounds
+LEAST = 10  # shares (accuracy ...), AUC, their differences; scores without bounds; of each class where several count
+LEAST_OF_CLASSES = 30  # of each class: means over classes of shares, such as the balanced accuracy
 LEAST_OF_MEANS = 20  # means of values between 0 and 1, some of them far off, such as Dice
 LEAST_OF_ERRORS = 30  # means of errors between 0 and 1, most of them near 0: the Brier score
-LEAST_OF_CHANGES = 40  # means of paired differences of those
+LEAST_OF_CHANGES = 100  # means of paired differences of those
 
 
-def interval(
-    value: float, error: float, patients: int, bounds: tuple[float, float] | None, least: int | None = None
-) -> tuple[float, float]:
+def interval(value: float, error: float, patients: int, bounds: tuple[float, float] | None) -> tuple[float, float]:
     """The 95 % interval around a score.
 
     Of a score within bounds: Wilson's score interval for a share (1927), with the number of images that would give a
@@ -26,9 +25,8 @@ def interval(
     Args:
         value: the score.
         error: its standard error over patients.
-        patients: how many patients have a say in it, at least 2.
+        patients: how many patients have a say in it, at least 2; of a score over several classes those of the rarest.
         bounds: smallest and largest possible value; None: there are none.
-        least: patients that count where the error is 0; None: all. Of an AUC those of the rarer class.
     """
     from scipy.stats import norm, t
 
@@ -38,7 +36,7 @@ def interval(
         return value - student * error, value + student * error
     low, width = bounds[0], bounds[1] - bounds[0]
     share, error = (value - low) / width, error / width
-    size = share * (1 - share) / error**2 if error > 1e-12 and 0 < share < 1 else least or patients
+    size = share * (1 - share) / error**2 if error > 1e-12 and 0 < share < 1 else patients
     size *= (normal / student) ** 2
     middle = (share + normal**2 / (2 * size)) / (1 + normal**2 / size)
     half = normal / (1 + normal**2 / size) * math.sqrt(share * (1 - share) / size + normal**2 / (4 * size**2))

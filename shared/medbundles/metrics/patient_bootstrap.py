@@ -70,19 +70,27 @@ class PatientBootstrap:
             return result
         result["value"] = value
         bounds, least = getattr(metric, "bounds", (0.0, 1.0)), getattr(metric, "least", LEAST)
-        # a mean of scores is as uncertain as the one that rests on the fewest patients
-        fewest = min(self._patients(part) for part in (metric, *getattr(metric, "scores", ())))
-        if least is None or fewest < least:
-            result["reason"] = f"interval from {least} patients on" if least else "too skewed for an interval"
+        # a score is as uncertain as its part, or its class, that rests on the fewest patients
+        fewest = min(
+            *(self._patients(part) for part in (metric, *getattr(metric, "scores", ()))),
+            *(self._of(group) for group in getattr(metric, "groups", ())),
+            patients,
+        )
+        if least is None or fewest < max(least, 2):
+            of = " of each class" if getattr(metric, "groups", ()) else ""
+            result["reason"] = f"interval from {least} patients{of} on" if least else "no interval is known that covers"
+            return result
+        if min(self.sizes) < 2:
+            result["reason"] = "no interval: a fold of one patient"
             return result
         drawn = np.concatenate([metric(weights) for weights in self._weights()])
         defined = drawn[~np.isnan(drawn)]
         if len(defined) < self.samples / 2:
             result["reason"] = f"no interval: defined in {len(defined)} of {self.samples} draws only"
             return result
-        error = float(defined.std()) * (fewest / (fewest - 1)) ** 0.5
-        rarest = min((len(np.unique(self.place[g])) for g in getattr(metric, "groups", ())), default=fewest)
-        result["low"], result["high"] = interval(value, error, fewest, bounds, rarest)
+        within = min(fewest, *self.sizes)  # draws vary too little by this, within each stratum
+        error = float(defined.std()) * (within / (within - 1)) ** 0.5
+        result["low"], result["high"] = interval(value, error, fewest, bounds)
         if len(defined) < self.samples:
             result["reason"] = f"interval from the {len(defined)} of {self.samples} draws in which it is defined"
         return result
@@ -92,7 +100,10 @@ class PatientBootstrap:
 
     def _patients(self, metric: Any) -> int:
         """How many patients have a say in it."""
-        return len(np.unique(self.place[self._counts(metric)]))
+        return self._of(self._counts(metric))
+
+    def _of(self, images: np.ndarray) -> int:
+        return len(np.unique(self.place[images]))
 
     def _weights(self) -> Iterator[np.ndarray]:
         """How often each image was drawn, (R, n) at a time; the same draws for every metric."""

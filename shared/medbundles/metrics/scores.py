@@ -14,10 +14,10 @@ from scipy.special import expit
 from medbundles.errors import ConfigError
 from medbundles.metrics.calibration import CalibrationError, brier_scores
 from medbundles.metrics.chosen import dice_at_thresholds, log_odds_of, volume_threshold
-from medbundles.metrics.class_baseline_scores import CLASS_BASELINE_SCORES, CONSTANT, UNKNOWN, right
+from medbundles.metrics.class_baseline_scores import CLASS_BASELINE_SCORES, CONSTANT, share_right
 from medbundles.metrics.classification import NAN, AreaUnderCurve, ClassificationScore
 from medbundles.metrics.definition import Columns, Definition
-from medbundles.metrics.interval import LEAST_OF_ERRORS, LEAST_OF_MEANS
+from medbundles.metrics.interval import LEAST, LEAST_OF_CLASSES, LEAST_OF_ERRORS, LEAST_OF_MEANS
 from medbundles.metrics.measures import AT_THRESHOLDS
 from medbundles.metrics.overlap import PatientDice, with_case_scores
 from medbundles.metrics.reconstruction_scores import RECONSTRUCTION_SCORES
@@ -37,9 +37,11 @@ def _of_masks(column: str, undefined: str, meaning: str, least: int | None = LEA
 
 
 def _classification(kind: str, meaning: str) -> Definition:
-    return Definition(
-        CLASS_COLUMNS, lambda c: ClassificationScore(kind, c["label"], c["predicted"], c["prob"].shape[1]), meaning
-    )
+    def made(columns: Columns) -> ScoreOf:
+        return ClassificationScore(kind, columns["label"], columns["predicted"], columns["prob"].shape[1])
+
+    of_one = kind in ("acc", "sensitivity", "specificity")
+    return Definition(CLASS_COLUMNS, made, meaning, least=LEAST if of_one else LEAST_OF_CLASSES)
 
 
 def _patient_dice(columns: Columns) -> ScoreOf:
@@ -49,11 +51,10 @@ def _patient_dice(columns: Columns) -> ScoreOf:
 
 def _combined(answer: str, columns: Columns) -> ScoreOf:
     # not "$(@a + @b) / 2" in a config: that knows no epoch's values, and an interval needs both on the same draws
-    label = columns["label"]
-    share = WeightedMean(right(label, columns[answer]), UNKNOWN)
-    if len(np.unique(label)) < 2:
-        share = WeightedMean(np.full(len(label), np.nan), "needs images of two classes")
-    return MeanOfScores([score("dice", columns), share])
+    parts: list[Any] = [score("dice", columns), share_right(columns["label"], columns[answer])]
+    found = MeanOfScores(parts)
+    found.undefined = next((p.undefined for p in parts if np.isnan(value_of(p, _count(columns)))), found.undefined)
+    return found
 
 
 class _Threshold:
@@ -85,7 +86,7 @@ def loss_terms(columns: Columns) -> list[str]:
 
 
 def _mean_loss(term: str, columns: Columns) -> ScoreOf:
-    return WeightedMean(columns[term], own_weights=columns[f"{term}_weight"])
+    return WeightedMean(columns[term], NAN, own_weights=columns[f"{term}_weight"])
 
 
 def _loss(columns: Columns) -> ScoreOf:
@@ -150,7 +151,7 @@ SCORES = {
     "ece": Definition(
         CLASS_COLUMNS, lambda c: CalibrationError(c["label"], c["predicted"], c["prob"]),
         "expected calibration error: confidence against share of right classes in 10 equally wide bins (0 is best)",
-        least=LEAST_OF_ERRORS,
+        least=None,
     ),
     "combined": Definition(
         ("dice", "label", "predicted"), partial(_combined, "predicted"),
@@ -201,8 +202,13 @@ def check_scores(names: Sequence[str]) -> tuple[str, ...]:
 
 def scores_of(columns: Columns) -> list[str]:
     """Those of `IN_REPORTS` that the columns give."""
+    return [name for name in IN_REPORTS if gives(columns, name)]
+
+
+def gives(columns: Columns, name: str) -> bool:
+    """Whether the columns give a score."""
     there = with_case_scores(columns)
-    return [name for name in IN_REPORTS if all(need in there for need in SCORES[name].needs)]
+    return all(need in there for need in SCORES[name].needs)
 
 
 def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:

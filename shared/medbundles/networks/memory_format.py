@@ -10,7 +10,8 @@ def to_device(network: nn.Module, device: str | torch.device, channels_last: boo
     """The same network on `device`, with its convolution weights channels-last if wanted.
 
     The results are the same up to rounding; which layout is quicker depends on network and machine. Convolutions of
-    inputs smaller than their kernel are made right in bfloat16 (`medbundles.networks.small_inputs`).
+    inputs smaller than their kernel are made right in bfloat16 (`medbundles.networks.small_inputs`); a network is
+    scripted before this, not after it.
 
     Args:
         network: moved in place.

@@ -26,10 +26,23 @@ class _SmallInFloat32:
             return own.forward(input.float(), *args)
 
 
-CAREFUL: dict[type, type] = {
-    kind: type(kind.__name__, (_SmallInFloat32, kind), {})
-    for kind in (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-}
+class Conv2d(_SmallInFloat32, nn.Conv2d):
+    """See `_SmallInFloat32`; at the top of the module, so that networks can be pickled."""
+
+
+class Conv3d(_SmallInFloat32, nn.Conv3d):
+    """See `_SmallInFloat32`."""
+
+
+class ConvTranspose2d(_SmallInFloat32, nn.ConvTranspose2d):
+    """See `_SmallInFloat32`."""
+
+
+class ConvTranspose3d(_SmallInFloat32, nn.ConvTranspose3d):
+    """See `_SmallInFloat32`."""
+
+
+CAREFUL: dict[type, type] = {kind.__mro__[2]: kind for kind in (Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d)}
 
 
 def with_small_inputs_right(network: nn.Module) -> nn.Module:

@@ -81,7 +81,8 @@ class Preflight:
         refuse(missing_paths(settings, values, workflow))
         if "run_dir" in config:
             free = {k.id for k in settings if k.schema.get("resume") == "free"}
-            parser.get_parsed_content("run_dir").record(config, values, free)
+            earlier = {k.id: k.schema["before"] for k in settings if "before" in k.schema}
+            parser.get_parsed_content("run_dir").record(config, values, free, earlier)
 
 
 def _each_on_its_own(workflow: str) -> list[str]:

@@ -94,7 +94,8 @@ SHARED = (
 
 def targets(config: Any) -> Iterator[str]:
     """Every `_target_` of a config, without what is disabled."""
-    if isinstance(config, dict) and config.get("_disabled_") is not True:
+    disabled = config.get("_disabled_", False) if isinstance(config, dict) else False
+    if isinstance(config, dict) and disabled is False:  # an expression may say so; building names what is wrong then
         if isinstance(target := config.get("_target_"), str):
             yield target
         for value in config.values():
@@ -118,7 +119,9 @@ def unknown_targets(config: Any) -> list[str]:
             continue
         if there is None:
             near = difflib.get_close_matches(name, dir(home) if home else (), n=1)
+            package = target.partition(".")[0]
             hint = f"did you mean {module}.{near[0]}?" if near else "there is no such class or function."
+            hint = hint if pydoc.locate(package) else f"the package {package!r} is not installed."
             wrong.append(f"_target_: {target} is unknown; {hint}")
     return wrong
 

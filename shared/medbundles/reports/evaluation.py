@@ -24,7 +24,7 @@ FIELDS = ("value", "low", "high", "n_images", "n_patients", "reason")
 
 
 class Evaluation:
-    """Scores of an evaluation with 95 % bootstrap intervals over patients, and what is drawn of it.
+    """Scores of an evaluation with 95 % intervals over patients, and what is drawn of it.
 
     Which scores, files and figures there are follows from the columns. Segmentation counts images that have a mask, on
     the network's square. Classification counts all images, and then each source alone: where the classes are not

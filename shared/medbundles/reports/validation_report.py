@@ -9,6 +9,7 @@ from medbundles.handlers.history import history_of
 from medbundles.handlers.run import run_of
 from medbundles.handlers.stateful import stateful
 from medbundles.metrics.cases import Cases, as_columns, as_rows
+from medbundles.metrics.scores import gives
 from medbundles.reports.evaluation_report import EvaluationReport
 
 
@@ -93,5 +94,8 @@ class ValidationReport:
     def write(self, engine: Engine) -> None:
         """Write the report of the best epoch, on rank 0."""
         if self.best:
-            self.report.chosen = self.thresholds
-            self.report.write_columns(as_columns(self.best), {}, about={"epoch": self.best_epoch})
+            columns, report = as_columns(self.best), self.report
+            if report.scores:  # a best epoch of version 0.1.0 was kept without some of today's columns
+                report.scores = tuple(name for name in report.scores if gives(columns, name))
+            report.chosen = self.thresholds
+            report.write_columns(columns, {}, about={"epoch": self.best_epoch})

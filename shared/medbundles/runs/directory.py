@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,18 +72,27 @@ class RunDirectory:
         self.config: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
         self.free_settings: set[str] = set()
+        self.earlier_settings: dict[str, Any] = {}
         self._path: Path | None = None
         self._lock: TextIO | None = None
 
-    def record(self, config: dict[str, Any], settings: dict[str, Any], free_settings: set[str]) -> None:
+    def record(
+        self,
+        config: dict[str, Any],
+        settings: dict[str, Any],
+        free_settings: set[str],
+        earlier_settings: Mapping[str, Any] | None = None,
+    ) -> None:
         """Keep what the run's files say of it.
 
         Args:
             config: the merged config with the overrides.
             settings: resolved value of every setting.
             free_settings: those that may differ when the run is resumed.
+            earlier_settings: what versions did that did not have these settings yet.
         """
         self.config, self.settings, self.free_settings = config, settings, free_settings
+        self.earlier_settings = dict(earlier_settings or {})
 
     @property
     def path(self) -> Path:

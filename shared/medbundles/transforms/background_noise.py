@@ -6,9 +6,20 @@ import numpy as np
 import torch
 from monai.transforms import Transform
 
+from medbundles.rules import EVERYWHERE, Rule, has_rules
 from medbundles.transforms.normalise import VOLUME_BACKGROUND
 
 
+def _moments(enabled: bool, normalisation: str) -> str | None:
+    if enabled and normalisation != "moments":
+        return (
+            "background_noise: with normalisation 'quartiles' the head's median is the background's value, and would "
+            "become noise; use --normalisation moments."
+        )
+    return None
+
+
+@has_rules(Rule(("background_noise", "normalisation"), _moments, EVERYWHERE))
 class BackgroundNoise(Transform):
     """Puts N(0, 1) where a prepared volume is exactly background, as MedicalNet's loader does.
 

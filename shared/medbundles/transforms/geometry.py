@@ -96,9 +96,11 @@ class ResizeSquare(Transform):
 def _shrunk(mask: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """Class indices (1, H, W) at another size; a class that falls between the pixels keeps the one it fills most."""
     made = interpolate(mask[None], size, mode="nearest-exact")[0]
+    taken = torch.zeros(made.numel(), dtype=torch.bool)
     for index in sorted(set(mask.unique().tolist()) - set(made.unique().tolist()) - {0}):
-        share = interpolate((mask == index).float()[None], size, mode="area")
-        made.view(-1)[share.argmax()] = index
+        share = interpolate((mask == index).float()[None], size, mode="area").flatten().masked_fill(taken, -1)
+        place = int(share.argmax())
+        made.view(-1)[place], taken[place] = index, True
     return made
 
 

@@ -159,7 +159,7 @@ MODEL = {
     "modality (another one)": Check(modality, "t1", in_channels("t1"), REAL),
     "class_names": Check(class_names, ["LGG", "MID", "HGG"], given=REAL),
     "normalisation": Check(normalisation, "moments"),
-    "background_noise": Check(background_noise, True, common.all_five(True)),
+    "background_noise": Check(background_noise, True, common.all_five(True), given={"normalisation": "moments"}),
     "spatial_size": Check(spatial_size, [24, 16, 32], common.all_five([24, 16, 32])),
     "channels_last": common.channels_last_check(lambda n: n.backbone.layer4.weight, torch.channels_last_3d, False),
     "compile_model": Check(common.compiled, True, 1),

@@ -89,7 +89,7 @@ def test_what_the_data_do_not_define_is_not_followed_to_the_end(train):
     """Not NaN by the network, which may get better, but by data of one class: no epoch would be the best."""
     epochs = [{"val": math.nan, "val_dice": 0.3, "val_auc": math.nan}] * 3
     with pytest.raises(
-        ConfigError, match=r"val is not defined .* \(needs images of both classes\).* one that is: val_dice\."
+        ConfigError, match=r"val is not defined .* \(needs images of both classes\).* one that is \(val_dice\)\."
     ):
         train(epochs, undefined={"val": "needs images of both classes", "val_dice": ""})
     assert files(train.folder) == []

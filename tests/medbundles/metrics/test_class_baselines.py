@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from medbundles.data import SeededDataset
 from medbundles.errors import DataError
-from medbundles.metrics import ClassBaselines, PatientBootstrap, score
+from medbundles.metrics import ClassBaselines, PatientBootstrap, class_baseline_scores, score
 from medbundles.metrics.class_baselines import simple_features
 from medbundles.metrics.weighted import value_of
 from medbundles.reports.evaluation import Evaluation
@@ -150,7 +150,7 @@ def test_what_is_not_known_is_said(training):
     metrics = Evaluation(given, ["no", "yes"], bootstrap=50).metrics["all"]
     for name in ("acc_logistic", "auc_logistic", "auc_over_logistic"):
         assert metrics[name]["value"] is None
-        assert metrics[name]["reason"] == "no class_baselines.json with the weights, or a training of one class"
+        assert metrics[name]["reason"] == class_baseline_scores.UNKNOWN
     assert metrics["acc_constant"]["value"] == (None if training is None else 0.5)
     assert metrics["acc"]["value"] == pytest.approx(0.5, abs=0.15)
     assert math.isnan(value_of(score("auc_logistic", given), 20))

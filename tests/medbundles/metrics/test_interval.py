@@ -34,8 +34,8 @@ def share(p, images, alike) -> Callable:
 
     def study(rng, n) -> Study:
         of = rng.beta(p * (1 / alike - 1), (1 - p) * (1 / alike - 1), n) if images > 1 else np.full(n, p)
-        label = (rng.random((n, images)) < of[:, None]).ravel().astype(int)
-        return ClassificationScore("acc", np.ones_like(label), label, 2), images
+        right, label = (rng.random((n, images)) < of[:, None]).ravel(), np.arange(n * images) % 2
+        return ClassificationScore("acc", label, np.where(right, label, 1 - label), 2), images
 
     return study
 
@@ -80,8 +80,8 @@ def over_constant(rng, n) -> Study:
     return WeightedMean((label == predicted) - label.astype(float), bounds=(-1.0, 1.0)), 1
 
 
-def of_classes(kind) -> Callable:
-    return lambda rng, n: (ClassificationScore(kind, *graded(rng, n), 2), 1)
+def of_classes(kind, positive=0.6) -> Callable:
+    return lambda rng, n: (ClassificationScore(kind, *graded(rng, n, positive), 2), 1)
 
 
 def brier(rng, n) -> Study:
@@ -103,13 +103,17 @@ KINDS: dict[str, tuple[Callable, int]] = {
     "accuracy .95, 1 image": (share(0.95, 1, 0), LEAST),
     "accuracy .85, 6 images alike": (share(0.85, 6, 0.3), LEAST),
     "accuracy .95, 10 images alike": (share(0.95, 10, 0.1), LEAST),
-    "balanced accuracy": (of_classes("balanced_acc"), LEAST),
-    "F1, macro": (of_classes("f1_macro"), LEAST),
+    "balanced accuracy": (of_classes("balanced_acc"), 75),  # 30 of the rarer class
+    "balanced accuracy, a quarter positive": (of_classes("balanced_acc", 0.25), 120),
+    "balanced accuracy, a tenth positive": (of_classes("balanced_acc", 0.1), 300),
+    "precision, a quarter positive": (of_classes("precision", 0.25), 120),
+    "F1, macro": (of_classes("f1_macro"), 75),
     "accuracy over the constant answer": (over_constant, LEAST),
-    "AUC .7": (area(0.7), LEAST),
-    "AUC .9, a quarter positive": (area(0.9, 0.25), LEAST),
-    "AUC .97": (area(0.97), LEAST),
-    "difference of two AUC": (two_areas, LEAST),
+    "AUC .7": (area(0.7), 20),  # 10 of each class
+    "AUC .7, a tenth positive": (area(0.7, 0.1), 100),
+    "AUC .9, a quarter positive": (area(0.9, 0.25), 40),
+    "AUC .97": (area(0.97), 20),
+    "difference of two AUC": (two_areas, 20),
     "PSNR": (unbounded(lambda rng, n: rng.normal(36, 2, n) - rng.exponential(1, n)), LEAST),
     "errors, log-normal": (unbounded(lambda rng, n: rng.lognormal(0, 0.5, n)), LEAST),
 }
@@ -129,10 +133,12 @@ def coverage(kind: str, patients: int, studies: int, seed: int) -> tuple[float, 
     rng, wanted, hits, width = np.random.default_rng(seed), truth(kind), 0, 0.0
     for _ in range(studies):
         metric, images = KINDS[kind][0](rng, patients)
-        metric.least = patients
+        metric.least = 2
         found = PatientBootstrap(np.repeat(np.arange(patients), images), DRAWS, int(rng.integers(2**31))).measure(
             metric
         )
+        if found["low"] is None:  # one patient of a class
+            continue
         hits += found["low"] <= wanted <= found["high"]
         width += (found["high"] - found["low"]) / studies
     return hits / studies, width
@@ -153,7 +159,7 @@ def test_the_table_says_so_for_each_kind_of_score():
     assert set(table["coverage"]) == set(KINDS)
     for kind, (_, least) in KINDS.items():
         at = {int(patients): row[0] for patients, row in table["coverage"][kind].items()}
-        assert min(at) <= least < max(at)
+        assert min(at) <= least <= max(at)
         assert all(found >= WANTED for patients, found in at.items() if patients >= least), kind
 
 
@@ -189,7 +195,7 @@ def test_where_all_are_alike_it_is_not_empty_and_stays_inside(right):
     assert (low, high) == ((0.0, pytest.approx(high)) if right == 0 else (pytest.approx(low), 1.0))
     assert 0.1 < high - low < 0.3
     assert binom.pmf(20, 20, 1 - (high - low)) < 0.1  # 20 of 20 would be rare at its other end
-    rare = interval(right, 0.0, 20, (0.0, 1.0), least=4)
+    rare = interval(right, 0.0, 4, (0.0, 1.0))
     assert rare[1] - rare[0] > high - low
 
 
@@ -209,7 +215,7 @@ def test_folds_are_drawn_apart():
 
 
 if __name__ == "__main__":  # makes the table: python -m tests.medbundles.metrics.test_interval
-    sizes = (5, 10, 15, 20, 30, 40, 80)
+    sizes = (5, 10, 20, 30, 40, 75, 100, 120, 200, 300)
     rows = {k: {n: [round(x, 3) for x in coverage(k, n, STUDIES, 1)] for n in sizes} for k in KINDS}
     TABLE.write_text(
         json.dumps({"columns": ["coverage", "mean width"], "studies": STUDIES, "coverage": rows}, indent=1) + "\n"

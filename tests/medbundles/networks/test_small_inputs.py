@@ -50,7 +50,8 @@ def test_names_results_and_copies_stay(tmp_path):
     plain = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ConvTranspose2d(4, 1, 2, stride=2))
     x, weights = torch.randn(2, 1, 2, 9), copy.deepcopy(plain.state_dict())
     wanted = plain(x)
-    network = copy.deepcopy(to_device(plain, "cpu"))
+    torch.save(to_device(plain, "cpu"), tmp_path / "whole.pt")
+    network = copy.deepcopy(torch.load(tmp_path / "whole.pt", weights_only=False))
     network.load_state_dict(weights)
     assert torch.equal(network(x), wanted)
     assert str(network[0]) == "Conv2d(1, 4, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))"

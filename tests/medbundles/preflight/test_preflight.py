@@ -125,7 +125,7 @@ REFUSED = [
      "scheduler#patience: 3 epochs are fewer than those between two validations (val_interval 5)"),
     ({"loss#seg_loss#_target_": "medbundles.losses.SegmentationLos"},
      "medbundles.losses.SegmentationLos is unknown; did you mean medbundles.losses.SegmentationLoss?"),
-    ({"train#inferer": {"_target_": "nowhere.Inferer"}}, "_target_: nowhere.Inferer is unknown; there is no such"),
+    ({"train#inferer": {"_target_": "nowhere.Inferer"}}, "nowhere.Inferer is unknown; the package 'nowhere' is not"),
     ({"image_size": 16}, "image_size: 16 is too small for depth 4"),
     ({"checkpoint_dir": "../shared"}, "checkpoint_dir: ../shared leads out of the run's folder"),
     ({"device": "cuda:99"}, "device: 'cuda:99' is not in this machine"),

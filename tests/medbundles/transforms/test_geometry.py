@@ -77,6 +77,10 @@ def test_a_lesion_that_falls_between_the_pixels_is_not_lost():
     row, column = (out[0] == 1).nonzero()[0].tolist()  # at its place: 15 rows of background above make the square
     assert (row, column) == ((41 + 15) * 16 // 120, 71 * 16 // 120)
     assert (out > 0).sum() == 2
+    touching = np.zeros((1, 64, 64), np.uint8)
+    touching[0, 9, 9:12] = [1, 2, 3]
+    out = ResizeSquare(8)({"image": np.zeros((1, 64, 64)), "mask": touching})["mask"]
+    assert sorted(out.unique().tolist()) == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("size", [128, 256, 97])

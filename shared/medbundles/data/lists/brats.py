@@ -40,7 +40,7 @@ class BratsCase:
     Args:
         name: its folder's name.
         patient: the name without the number of the visit, so that all visits of a patient stay together.
-        grade: "HGG", "LGG", by a folder above or 2020's name_mapping.csv, or "" (layouts without grades).
+        grade: "HGG", "LGG", by 2020's name_mapping.csv or the nearest folder above, or "" (layouts without grades).
         files: modality ("flair", "t1", "t1ce", "t2") -> volume.
         seg: expert labels, None if there are none.
     """
@@ -139,7 +139,7 @@ def _mapped_grades(folder: Path) -> dict[str, str]:
 
 
 def _case(place: Path, files: dict[str, Path], grades: Mapping[str, str]) -> BratsCase:
-    name, above = place.resolve().name, {part.upper() for part in place.resolve().parts}
-    grade = next((part for part in ("HGG", "LGG") if part in above), "") or grades.get(name, "")
+    name, above = place.resolve().name, [part.upper() for part in reversed(place.resolve().parts)]
+    grade = grades.get(name) or next((part for part in above if part in ("HGG", "LGG")), "")
     images = {modality: files[modality] for modality in MODALITIES if modality in files}
     return BratsCase(name, patient_of(name), grade, images, files.get("seg"))

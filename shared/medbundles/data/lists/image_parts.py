@@ -138,14 +138,14 @@ def _shared_out(
 
 
 def _check_apart(items: Iterable[dict]) -> None:
-    """Refuse sources that lie in each other: their pictures would count twice."""
+    """Refuse sources that have a file in common, as it would count twice."""
     sources: dict[str, str] = {}
     for item in items:
         first = sources.setdefault(os.path.realpath(item["image"]), item["source"])
         if first != item["source"]:
             raise ConfigError(
-                f"data_source: {item['image']} is in {first!r} and in {item['source']!r}; name folders that do not lie "
-                "in each other."
+                f"data_source: {item['image']} is one file in {first!r} and in {item['source']!r}, by a link or as "
+                "they lie in each other; name folders that have none in common."
             )
 
 

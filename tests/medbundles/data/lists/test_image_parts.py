@@ -143,7 +143,10 @@ def test_sources_whose_last_folders_have_one_name_are_told_apart(tmp_path):
 def test_sources_that_lie_in_each_other_are_refused(tmp_path, sources):
     for n in range(4):
         picture(tmp_path / f"all/in/{n}.png", n)
-    with pytest.raises(ConfigError, match=r"data_source: .*0\.png is in '.*' and in '.*'; name folders that do not"):
+    with pytest.raises(
+        ConfigError,
+        match=r"data_source: .*0\.png is one file in '.*' and in '.*', by a link",
+    ):
         image_parts(tmp_path, sources)
 
 
