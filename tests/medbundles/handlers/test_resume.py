@@ -260,6 +260,19 @@ def test_other_settings_are_refused_with_old_and_new_value_unless_they_are_free(
         build(epochs=2, resume=True, settings={"lr": 0.1, "seed": 4, "unheard_of": 1}).run()
 
 
+def test_a_setting_that_a_run_did_not_know_keeps_what_its_version_did(build):
+    """Otherwise a run of an earlier version would see other images from the middle on."""
+    build(epochs=1, settings={"lr": 0.05}).run()
+    for value, is_right in (("moments", False), ("quartiles", True)):
+        again = build(epochs=2, resume=True, settings={"lr": 0.05, "normalisation": value})
+        again.run_dir.earlier_settings = {"normalisation": "quartiles"}
+        if is_right:
+            again.run()
+        else:
+            with pytest.raises(CheckpointError, match="these differ: normalisation 'quartiles' -> 'moments'"):
+                again.run()
+
+
 def test_what_changes_the_course_of_a_resumed_run_is_said(build, caplog):
     cosine = {"lr": 0.05, "seed": 3, "scheduler#name": "cosine"}
     first = build(epochs=1, settings={**cosine, "scheduler#T_max": 10})

@@ -160,6 +160,24 @@ def test_a_diverged_network_shows():
     assert [math.isnan(found[name]) for name in ("val_loss", "val_seg_loss", "val_cls_loss")] == [True, True, False]
 
 
+def test_what_a_network_makes_nan_has_no_reason_in_the_data():
+    """A NaN loss may pass; a score that the data do not define never will, and its monitor is refused."""
+    for is_nan in (False, True):
+        engine, cases = Engine(lambda engine, output: output), None
+        prob = torch.tensor([[0.4, math.nan if is_nan else 0.6], [0.3, 0.7]], dtype=torch.float64)
+        output = {
+            "pred": {"cls": prob, "prob": prob, "class": torch.tensor([1, 1])},
+            "label": {"cls": torch.tensor([1, 1])},
+        }
+        cases = Cases([Classes(), Losses(torch.nn.CrossEntropyLoss(reduction="none"), "cls")])
+        for name in ("val_loss", "val_ece", "val_acc", "val_auc"):
+            Score("", cases).attach(engine, name)
+        engine.run([output])
+        reasons = {name: reason for name, reason in engine.state.undefined.items() if reason}
+        assert set(reasons) == ({"val_acc"} if is_nan else {"val_acc", "val_auc"})
+        assert math.isnan(engine.state.metrics["val_loss"]) == is_nan
+
+
 def test_an_unknown_score_lists_the_scores():
     with pytest.raises(
         ConfigError, match="unknown score 'recal'; choose one of: dice, dice_patient, iou, fp_area, acc"
