@@ -18,7 +18,7 @@ from medbundles.metrics.patient_bootstrap import PatientBootstrap
 from medbundles.metrics.weighted import MeanOfScores, WeightedMean
 
 TABLE = Path(__file__).with_name("interval_coverage.json")
-WANTED, DRAWS, STUDIES = 0.92, 400, 1500
+WANTED, DRAWS, STUDIES = 0.92, 400, 800
 Study = tuple[Any, int]  # the score, images of a patient
 
 
@@ -215,7 +215,7 @@ def test_folds_are_drawn_apart():
 
 
 if __name__ == "__main__":  # makes the table: python -m tests.medbundles.metrics.test_interval
-    sizes = (5, 10, 20, 30, 40, 75, 100, 120, 200, 300)
+    sizes = (5, 10, 15, 20, 30, 40, 50, 80, 100, 200, 300)
     rows = {k: {n: [round(x, 3) for x in coverage(k, n, STUDIES, 1)] for n in sizes} for k in KINDS}
     TABLE.write_text(
         json.dumps({"columns": ["coverage", "mean width"], "studies": STUDIES, "coverage": rows}, indent=1) + "\n"
