@@ -176,7 +176,7 @@ def test_class_weights_that_a_single_images_mean_would_cancel_are_refused():
 
 def test_a_loss_of_samples_keeps_its_weights_and_any_other_has_none():
     logits = torch.tensor([[1.0, 2.0], [0.5, -1.0], [0.0, 3.0]])
-    ldam = LDAMLoss(counts=[3, 5], drw_start_epoch=1)
+    ldam = LDAMLoss(counts=[3, 5], drw_start_epoch=1, drw_divide="batch")
     ldam.set_epoch(1)
     assert per_sample(ldam, logits, CLASSES)[1].tolist() == ldam.weights[CLASSES].tolist()
     values, weights = per_sample(nn.CrossEntropyLoss(), logits, CLASSES)
