@@ -56,7 +56,7 @@ class MeanOverFolds:
     """
 
     def __init__(self, name: str, columns: Mapping[str, np.ndarray]):
-        self.each, self.groups, self.counts = [], [], np.zeros(len(columns["fold"]), dtype=bool)
+        self.each, self.counts = [], np.zeros(len(columns["fold"]), dtype=bool)
         for fold in np.unique(columns["fold"]):
             chosen = columns["fold"] == fold
             found: Any = score(name, {key: values[chosen] for key, values in columns.items()})

@@ -131,7 +131,7 @@ def compare_on_set(results: Mapping[str, Result]) -> dict[str, Any]:
     free: dict[str, dict[str, Measure | None]] = {
         title: {name: joint.metrics.get(metrics.get(name, "")) for name in SCORES} for title, metrics in FREE.items()
     }
-    if "constant" in joint.columns:  # that of no evaluation: it needs masks
+    if "constant" in joint.columns:  # no evaluation reports this one, as it takes the network's masks
         free[CONSTANT]["combined"] = draw.measure(score("combined_constant", joint.columns))
     return {
         "phases": scores, "free": free, "change": change, "criteria": criteria(scores),

@@ -22,7 +22,7 @@ from medbundles.handlers.progress import Progress
 from medbundles.handlers.publish import Publish
 from medbundles.handlers.resume import Resume
 from medbundles.handlers.run import Run, run_of
-from medbundles.handlers.same_buffers import SameBuffers as SameBuffers
+from medbundles.handlers.same_buffers import SameBuffers
 from medbundles.handlers.seeding import Seeding
 from medbundles.handlers.tensorboard import TensorBoard
 from medbundles.handlers.wandb_logger import WandB

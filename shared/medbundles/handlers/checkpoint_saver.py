@@ -101,8 +101,10 @@ class CheckpointSaver:
         value = run.monitor.of(metrics)
         reason = getattr(run.validator.state, "undefined", {}).get(run.monitor.metric)
         if value is None and reason:
-            can = [n for n, value in metrics.items() if math.isfinite(value) and not n.endswith("_threshold")]
-            defined = ", ".join(sorted(can)) or "there is none"
+            others = [
+                name for name, found in metrics.items() if math.isfinite(found) and not name.endswith("_threshold")
+            ]
+            defined = ", ".join(sorted(others)) or "there is none"
             raise ConfigError(
                 f"early_stopping#monitor: {run.monitor.metric} is not defined on the validation data ({reason}), so no "
                 f"epoch would be the best; follow one that is ({defined})."

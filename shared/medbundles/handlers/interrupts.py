@@ -14,7 +14,8 @@ from medbundles.handlers.run import ATTRIBUTE, Run
 from medbundles.ranks import is_rank_0
 
 logger = logging.getLogger("medbundles")
-SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))  # not on Windows
+HANG_UP = getattr(signal, "SIGHUP", None)  # not on Windows
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANG_UP] if HANG_UP else []))
 
 
 class Interrupts:
@@ -56,7 +57,7 @@ class Interrupts:
             validator.add_event_handler(Events.ITERATION_COMPLETED, self.end)
         if threading.current_thread() is threading.main_thread():
             self.process = os.getpid()
-            ours = [n for n in SIGNALS if n in SIGNALS[:2] or signal.getsignal(n) is not signal.SIG_IGN]
+            ours = [n for n in SIGNALS if n != HANG_UP or signal.getsignal(n) is not signal.SIG_IGN]
             self.previous = {number: signal.signal(number, self.receive) for number in ours}
 
     def note_epoch(self, engine: Engine) -> None:

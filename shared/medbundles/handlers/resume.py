@@ -59,7 +59,8 @@ class Resume:
                     f"Start a new run from its weights with --init_from {path}."
                 )
         # settings first: "depth 10 -> 18" says more than names of tensors
-        content["settings"] = content["settings"] and run.directory.earlier_settings | content["settings"]
+        if content["settings"]:
+            content["settings"] = run.directory.earlier_settings | content["settings"]
         _compare_settings(content["settings"], run, str(path))
         _say_changes(content, engine, run, str(path))
         _compare_network(content["network"], bare_network(engine.network), str(path))

@@ -112,13 +112,13 @@ class LDAMLoss(nn.Module):
         drw_start_epoch: int | bool | None = False,
         drw_rule: str = "sqrt",
         drw_beta: float = 0.9999,
-        logit_scale: float = 1.0,
         drw_divide: str = "expected",
+        logit_scale: float = 1.0,
     ):
         super().__init__()
-        one_of("loss#drw_divide", drw_divide, DIVIDED_BY)
         one_of("loss#name", name, NAMES)
         one_of("loss#drw_rule", drw_rule, DRW_RULES)
+        one_of("loss#drw_divide", drw_divide, DIVIDED_BY)
         if len(counts) < 2 or min(counts) < 1:
             raise ConfigError(f"loss: the training samples per class are {list(counts)}; each of two or more needs one")
         in_range("loss#max_m", max_m, minimum=0)

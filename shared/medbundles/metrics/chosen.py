@@ -8,10 +8,13 @@ from scipy.special import expit
 
 from medbundles.metrics.log_odds import log_odds
 from medbundles.metrics.measures import AT_THRESHOLDS
+from medbundles.metrics.overlap import with_case_scores
 from medbundles.metrics.thresholds import MASK_GRID, best_class_threshold, best_mask_threshold
 from medbundles.metrics.volumes import volumes_of
+from medbundles.metrics.weighted import mean_of_defined
 
 Columns = Mapping[str, np.ndarray]
+SUFFIX = "_at_thresholds"
 
 
 def log_odds_of(prob: np.ndarray) -> np.ndarray:
@@ -24,24 +27,17 @@ def dice_at_thresholds(columns: Columns) -> np.ndarray:
 
     With several channels it is the mean over those that are there.
     """
-    overlap, predicted = (columns[name].astype(float) for name in AT_THRESHOLDS)
-    true = np.where(_like(columns["has_mask"], columns["true_pixels"]), columns["true_pixels"], 0)[..., None]
-    dice = np.where(true > 0, 2 * overlap / np.maximum(predicted + true, 1), np.nan)
-    if dice.ndim == 2:
-        return dice
-    there = ~np.isnan(dice)
-    return np.where(there.any(1), np.nansum(dice, axis=1) / np.maximum(there.sum(1), 1), np.nan)
-
-
-def _like(values: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    return values.astype(bool).reshape(-1, *[1] * (shape.ndim - 1))
+    counts = {name.removesuffix(SUFFIX): columns[name] for name in AT_THRESHOLDS}
+    counts |= {"true_pixels": columns["true_pixels"][..., None], "has_mask": columns["has_mask"]}
+    dice = with_case_scores({**counts, "pixels": np.ones(len(columns["has_mask"]))})["dice"]
+    return dice if dice.ndim == 2 else mean_of_defined(list(np.moveaxis(dice, 1, 0)))
 
 
 def volume_threshold(columns: Columns) -> float:
     """Probability from which a volume counts as positive; NaN where the volumes are all healthy, or none is."""
     if columns["prob"].shape[1] != 2 or not columns["has_mask"].any():
         return float("nan")
-    prob, label = volumes_of(dict(columns))
+    prob, label = volumes_of(columns)
     return float(np.clip(expit(best_class_threshold(log_odds_of(prob), label)[0]), 1e-12, 1 - 1e-12))
 
 
@@ -62,8 +58,7 @@ def at_chosen_thresholds(
         threshold, _ = best_mask_threshold(dice_at_thresholds(columns))
         if not np.isnan(threshold):
             place = MASK_GRID.index(threshold)
-            found |= {n.replace("at_thresholds", "pixels"): columns[n][..., place] for n in AT_THRESHOLDS}
-            found["overlap"] = found.pop("overlap_pixels")
+            found |= {name.removesuffix(SUFFIX): columns[name][..., place] for name in AT_THRESHOLDS}
             thresholds["mask_threshold"] = threshold
     if "class" in undecided and "prob" in columns:
         logits = log_odds_of(columns["prob"])

@@ -16,7 +16,7 @@ from medbundles.metrics.measures import Output
 logger = logging.getLogger("medbundles")
 FILE = "class_baselines.json"
 FITTED = ("mean", "std", "weights", "bias")
-ADVICE = "A training writes it; test weights of another run."
+ADVICE = "A training writes it beside its weights; take theirs, or weights of another run."
 
 
 def simple_features(images: torch.Tensor) -> torch.Tensor:

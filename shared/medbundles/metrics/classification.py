@@ -40,6 +40,11 @@ def rate(kind: str, label: np.ndarray, predicted: np.ndarray, c: int, weights: n
     return ratio(2 * hits, 2 * hits + false + missed)
 
 
+def is_one_share(kind: str, classes: int) -> bool:
+    """Whether a score is a share of all images, or of those of one class, and not made of several classes' shares."""
+    return kind == "acc" or (classes == 2 and kind in ("sensitivity", "specificity"))
+
+
 class ClassificationScore:
     """Accuracy, sensitivity, specificity, precision or F1 from a weighted confusion matrix.
 
@@ -74,8 +79,7 @@ class ClassificationScore:
             self.counts = label == (1 if kind == "sensitivity" else 0)
         self.needed: list[int] = []
         # a share over several classes is as uncertain as that of the rarest; of one class `counts` says it
-        single = kind == "acc" or (classes == 2 and kind in ("sensitivity", "specificity"))
-        self.groups = [] if single else [label == c for c in np.unique(label)]
+        self.groups = [] if is_one_share(kind, classes) else [label == c for c in np.unique(label)]
         if kind in MACRO:
             self.undefined, self.needed = "needs images of both classes", np.unique(label).tolist()
             # recall needs images of the class; precision and F1 of a class that is only predicted are 0

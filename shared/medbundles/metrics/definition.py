@@ -20,7 +20,8 @@ class Definition(NamedTuple):
         meaning: in words; empty: it is for epochs, not for reports.
         per_channel: of masks with several channels there is one for each channel, and their mean.
         bounds: smallest and largest possible value; None: there are none.
-        least: from how many patients on an interval is given, see `medbundles.metrics.interval`; None: never.
+        least: from how many patients on an interval is given, see `medbundles.metrics.interval`; None: never. A
+            function of the columns where it depends on them.
     """
 
     needs: tuple[str, ...]
@@ -28,4 +29,4 @@ class Definition(NamedTuple):
     meaning: str = ""
     per_channel: bool = False
     bounds: tuple[float, float] | None = (0.0, 1.0)
-    least: int | None = LEAST
+    least: int | Callable[[Columns], int] | None = LEAST

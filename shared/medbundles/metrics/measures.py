@@ -17,7 +17,7 @@ from medbundles.metrics.pick import Pick
 from medbundles.metrics.thresholds import counts_at_thresholds
 
 Output = Mapping[str, Any]
-AT_THRESHOLDS = ("overlap_at_thresholds", "predicted_at_thresholds")
+AT_THRESHOLDS = ("overlap_at_thresholds", "predicted_pixels_at_thresholds")
 SMALLEST_IN_WINDOWS = {"ssim": 1, "ms_ssim": 16}  # side of the smallest image, in windows: MONAI refuses less
 
 
@@ -54,7 +54,7 @@ class Masks:
 
 
 class MaskThresholds:
-    """overlap_at_thresholds, predicted_at_thresholds (B, T) or (B, K, T): as `Masks`, at every mask threshold.
+    """overlap_at_thresholds, predicted_pixels_at_thresholds (B, T) or (B, K, T): as `Masks`, at every mask threshold.
 
     Reads pred["mask_prob"] (B, K, ...) and the labels as `Masks` does, which must be measured, too. It serves to choose
     the threshold (`medbundles.metrics.chosen`), so it is in no report.

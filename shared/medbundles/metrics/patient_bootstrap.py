@@ -51,9 +51,10 @@ class PatientBootstrap:
 
         Args:
             metric: weights (R, n) -> values (R,), NaN where it is not defined. Its attributes, if any: `counts`, which
-                images (n,) have a say in it; `groups`, of which (such as the two classes of an AUC) each must be there;
-                `bounds`, its smallest and largest value, or None (0 and 1 if it has no such attribute); `least`, from
-                how many patients on there is an interval (None: never).
+                images (n,) have a say in it; `groups` of them, such as the two classes of an AUC, and `scores`, its
+                parts, of which the one with the fewest patients counts; `bounds`, its smallest and largest value, or
+                None (0 and 1 if it has no such attribute); `least`, from how many patients on there is an interval
+                (None: never).
 
         Returns:
             value, low, high (None when not defined), n_images, n_patients, and `reason` when something is None or
@@ -71,14 +72,13 @@ class PatientBootstrap:
         result["value"] = value
         bounds, least = getattr(metric, "bounds", (0.0, 1.0)), getattr(metric, "least", LEAST)
         # a score is as uncertain as its part, or its class, that rests on the fewest patients
-        fewest = min(
-            *(self._patients(part) for part in (metric, *getattr(metric, "scores", ()))),
-            *(self._of(group) for group in getattr(metric, "groups", ())),
-            patients,
-        )
-        if least is None or fewest < max(least, 2):
-            of = " of each class" if getattr(metric, "groups", ()) else ""
-            result["reason"] = f"interval from {least} patients{of} on" if least else "no interval is known that covers"
+        scores, groups = getattr(metric, "scores", ()), getattr(metric, "groups", ())
+        fewest = min([patients, *map(self._patients, scores), *map(self._of, groups)])
+        if least is None:
+            result["reason"] = "no interval is known that covers 92 %"
+            return result
+        if fewest < max(least, 2):
+            result["reason"] = f"interval from {least} patients{' of each class' if groups else ''} on"
             return result
         if min(self.sizes) < 2:
             result["reason"] = "no interval: a fold of one patient"

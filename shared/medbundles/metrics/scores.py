@@ -15,7 +15,7 @@ from medbundles.errors import ConfigError
 from medbundles.metrics.calibration import CalibrationError, brier_scores
 from medbundles.metrics.chosen import dice_at_thresholds, log_odds_of, volume_threshold
 from medbundles.metrics.class_baseline_scores import CLASS_BASELINE_SCORES, CONSTANT, share_right
-from medbundles.metrics.classification import NAN, AreaUnderCurve, ClassificationScore
+from medbundles.metrics.classification import NAN, AreaUnderCurve, ClassificationScore, is_one_share
 from medbundles.metrics.definition import Columns, Definition
 from medbundles.metrics.interval import LEAST, LEAST_OF_CLASSES, LEAST_OF_ERRORS, LEAST_OF_MEANS
 from medbundles.metrics.measures import AT_THRESHOLDS
@@ -40,8 +40,10 @@ def _classification(kind: str, meaning: str) -> Definition:
     def made(columns: Columns) -> ScoreOf:
         return ClassificationScore(kind, columns["label"], columns["predicted"], columns["prob"].shape[1])
 
-    of_one = kind in ("acc", "sensitivity", "specificity")
-    return Definition(CLASS_COLUMNS, made, meaning, least=LEAST if of_one else LEAST_OF_CLASSES)
+    def least(columns: Columns) -> int:
+        return LEAST if is_one_share(kind, columns["prob"].shape[1]) else LEAST_OF_CLASSES
+
+    return Definition(CLASS_COLUMNS, made, meaning, least=least)
 
 
 def _patient_dice(columns: Columns) -> ScoreOf:
@@ -247,6 +249,8 @@ def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:
         found = MeanOfScores(there or each)
         found.counts = np.any([one.counts for one in each], axis=0)
     found.bounds, found.least = definition.bounds, definition.least
+    if callable(found.least):
+        found.least = found.least(columns)
     return found
 
 

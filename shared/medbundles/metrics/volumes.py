@@ -1,6 +1,6 @@
 """The class of a volume from those of its slices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def volume_probability(prob: Sequence[Sequence[float]] | np.ndarray) -> tuple[li
     return top.tolist(), highest.tolist()
 
 
-def volumes_of(columns: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def volumes_of(columns: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Probability (V, N) and label (V,) of each patient whose slices have masks: 1 where one of the slices is."""
     sliced = columns["has_mask"].astype(bool)
     patients, place = np.unique(columns["patient"][sliced], return_inverse=True)

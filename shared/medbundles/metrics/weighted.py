@@ -72,7 +72,7 @@ def ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def mean_of_defined(values: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean of arrays (R,), without what is NaN."""
+    """Mean of arrays of one shape, place by place, without what is NaN."""
     stacked = np.stack(values)
     defined = ~np.isnan(stacked)
     return ratio(np.nan_to_num(stacked).sum(0), defined.sum(0).astype(float))

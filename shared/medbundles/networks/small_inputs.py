@@ -42,7 +42,12 @@ class ConvTranspose3d(_SmallInFloat32, nn.ConvTranspose3d):
     """See `_SmallInFloat32`."""
 
 
-CAREFUL: dict[type, type] = {kind.__mro__[2]: kind for kind in (Conv2d, Conv3d, ConvTranspose2d, ConvTranspose3d)}
+CAREFUL: dict[type, type] = {
+    nn.Conv2d: Conv2d,
+    nn.Conv3d: Conv3d,
+    nn.ConvTranspose2d: ConvTranspose2d,
+    nn.ConvTranspose3d: ConvTranspose3d,
+}
 
 
 def with_small_inputs_right(network: nn.Module) -> nn.Module:

@@ -146,7 +146,8 @@ class EvaluationReport:
         """What is measured of given columns."""
         decided = {"mask_threshold": "overlap", "class_threshold": "prob"}
         known = (self.predictions.thresholds() if self.predictions else {}) | (self.chosen or self.cases.thresholds)
-        thresholds = {name: known[name] for name, column in decided.items() if known.get(name) and column in columns}
+        there = {name: known.get(name) for name, column in decided.items() if column in columns}
+        thresholds = {name: value for name, value in there.items() if value is not None}
         return Evaluation(
             columns, self.class_names, thresholds, self.bootstrap, self.seed, scores or self.scores, self.channel_names
         )

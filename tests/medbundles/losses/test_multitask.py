@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
 from medbundles.errors import ConfigError
 from medbundles.losses import ClassificationLoss, MultitaskLoss, SegmentationLoss
+from tests.two_processes import in_two_processes
 
 
 def build(lambda_seg=1.0, lambda_cls=0.5):
@@ -115,12 +111,9 @@ def test_misuse(lambda_seg, lambda_cls):
 
 
 SCRIPT = """
-import os, sys, torch
-import torch.distributed as dist
+import torch
 from medbundles.losses import ClassificationLoss, MultitaskLoss, SegmentationLoss
 from medbundles.networks import MultitaskUNet
-rank = int(sys.argv[1])
-dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
 cases = ((), 1.0, 0.5), (("encoder",), 1.0, 0.5), (("encoder", "decoder"), 0.0, 1.0), ((), 1.0, 0.0)
 for frozen, lambda_seg, lambda_cls in cases:
     torch.manual_seed(0)
@@ -140,32 +133,12 @@ for frozen, lambda_seg, lambda_cls in cases:
     other = total.clone()
     dist.broadcast(other, 0)
     assert torch.equal(total, other) and total.isfinite().all()
-dist.destroy_process_group()
 print("done")
 """
 
 
 def test_two_processes_of_which_one_has_no_masks(tmp_path):
-    root = Path(__file__).parents[3] / "shared"
-    env = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
-        "OMP_NUM_THREADS": "1",
-    }
-    (tmp_path / "script.py").write_text(SCRIPT)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(tmp_path / "script.py"), str(rank), str(tmp_path / "store")],
-            env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    try:
-        results = [process.communicate(timeout=60) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [out for out, _ in results] == ["done\n"] * 2, results
+    assert in_two_processes(tmp_path, SCRIPT) == ["done\n"] * 2
 
 
 def test_a_has_mask_that_would_be_broadcast_is_refused():

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +14,7 @@ from medbundles.metrics import Cases, Classes, Losses, Masks, MaskThresholds, Sc
 from medbundles.metrics.cases import as_columns, as_rows
 from medbundles.metrics.scores import score
 from medbundles.metrics.weighted import value_of
+from tests.two_processes import in_two_processes
 
 SIZE = 9
 SCORES = ("dice", "iou", "fp_area", "dice_patient", "acc", "auc")
@@ -82,7 +79,7 @@ def test_reports_are_sorted_and_see_nothing_of_the_training():
     data[0]["source"] = ["b", "a", "a", "b", "b", "a", "a", "a", "b"]
     cases, _ = epoch(data, [Classes(), Masks(), MaskThresholds(), loss])
     shown, every = cases.in_reports(), cases.columns()
-    assert {"loss", "loss_weight", "overlap_at_thresholds", "predicted_at_thresholds"} == set(every) - set(shown)
+    assert {"loss", "loss_weight", "overlap_at_thresholds", "predicted_pixels_at_thresholds"} == set(every) - set(shown)
     assert list(zip(shown["source"], shown["name"], strict=True)) == sorted(
         zip(data[0]["source"], data[0]["name"], strict=True)
     )
@@ -116,17 +113,12 @@ def test_cases_need_a_measure():
 
 
 SCRIPT = """
-import importlib.util, json, sys
-import torch.distributed as dist
+import json
 from types import SimpleNamespace
 from medbundles.metrics import Cases, Classes, Masks
 from medbundles.metrics.scores import score
 from medbundles.metrics.weighted import value_of
-spec = importlib.util.spec_from_file_location("test_cases", sys.argv[3])
-tests = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tests)
-rank = int(sys.argv[1])
-dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+from tests.medbundles.metrics import test_cases as tests
 shares = {"uneven": ([slice(0, 2)], [slice(2, 5), slice(5, 9)]), "empty": ([], [slice(0, 9)])}
 found = {}
 for name, rows in shares.items():
@@ -141,31 +133,14 @@ for name, rows in shares.items():
     values = {kind: value_of(score(kind, columns), len(columns["name"])) for kind in tests.SCORES}
     found[name] = {"names": columns["name"].tolist(), "values": values}
 print(json.dumps(found))
-dist.destroy_process_group()
 """
 
 
 def test_two_processes_have_each_case_once_even_if_one_has_none(tmp_path):
-    root = Path(__file__).parents[3] / "shared"
-    path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
-    (tmp_path / "script.py").write_text(SCRIPT)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(tmp_path / "script.py"), str(rank), str(tmp_path / "store"), __file__],
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    try:
-        results = [process.communicate(timeout=90) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert all(process.returncode == 0 for process in processes), results
+    printed = in_two_processes(tmp_path, SCRIPT)
     columns = epoch(batches([slice(0, 9)]))[0].columns()
     values = {kind: value_of(score(kind, columns), SIZE) for kind in SCORES}
-    for out, _ in results:
+    for out in printed:
         for share in json.loads(out).values():
             assert share["names"] == columns["name"].tolist()  # in the order of the ranks
             assert share["values"] == pytest.approx(values, abs=1e-12)

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +12,7 @@ from ignite.engine import Engine
 from medbundles.errors import ConfigError
 from medbundles.losses import ClassificationLoss, MultitaskLoss, SegmentationLoss
 from medbundles.metrics import Cases, Classes, Losses, Masks, Score
+from tests.two_processes import in_two_processes
 
 SIZE = 11
 LAMBDAS = (0.7, 0.4)
@@ -228,37 +225,15 @@ def test_an_epoch_without_a_case_or_a_measure_of_it_is_refused():
 
 
 SCRIPT = """
-import importlib.util, json, sys
-import torch.distributed as dist
-spec = importlib.util.spec_from_file_location("test_epoch_score", sys.argv[3])
-tests = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tests)
-rank = int(sys.argv[1])
-dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=rank, world_size=2)
+import json
+from tests.medbundles.metrics import test_epoch_score as tests
 share = tests.take(tests.samples(), slice(0, 4) if rank == 0 else slice(4, 11))
 print(json.dumps(tests.run(share, [3, 1] if rank == 0 else [2, 2, 3])))
-dist.destroy_process_group()
 """
 
 
 def test_two_processes_with_uneven_shares_give_the_same(tmp_path):
-    root = Path(__file__).parents[3] / "shared"
-    path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
-    (tmp_path / "script.py").write_text(SCRIPT)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, str(tmp_path / "script.py"), str(rank), str(tmp_path / "store"), __file__],
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for rank in range(2)
-    ]  # fmt: skip
-    try:
-        results = [process.communicate(timeout=90) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert all(process.returncode == 0 for process in processes), results
+    printed = in_two_processes(tmp_path, SCRIPT)
     expected = by_hand(samples())
-    for out, _ in results:
+    for out in printed:
         assert json.loads(out) == pytest.approx(expected, abs=1e-6)

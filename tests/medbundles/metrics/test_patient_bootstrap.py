@@ -8,6 +8,7 @@ import pytest
 from medbundles.metrics.classification import AreaUnderCurve, ClassificationScore
 from medbundles.metrics.overlap import PatientDice
 from medbundles.metrics.patient_bootstrap import PatientBootstrap
+from medbundles.metrics.scores import score
 from medbundles.metrics.weighted import MeanOfScores, WeightedMean
 
 
@@ -132,6 +133,21 @@ def test_a_mean_of_scores_has_an_interval_where_each_of_them_has_enough_patients
         found = PatientBootstrap(np.arange(40), 200).measure(combined)
         assert (found["low"] is not None) == is_given
         assert found["n_patients"] == 40
+
+
+@pytest.mark.parametrize(("classes", "has_interval"), [(2, True), (3, False)])
+def test_a_mean_over_classes_needs_as_many_patients_whatever_it_is_called(classes, has_interval):
+    """The sensitivity of two classes is one share; that of three is their mean, as the balanced accuracy is."""
+    label, prob, predicted, _ = data(15 * classes, classes)
+    label[:] = np.arange(len(label)) % classes
+    columns = {"label": label, "predicted": predicted, "prob": prob}
+    bootstrap = PatientBootstrap(np.arange(len(label)), 200)
+    found = {name: bootstrap.measure(score(name, columns)) for name in ("acc", "sensitivity", "balanced_acc")}
+    assert found["acc"]["low"] is not None
+    assert (found["sensitivity"]["low"] is not None) == has_interval
+    assert found["balanced_acc"]["reason"] == "interval from 30 patients of each class on"
+    if classes > 2:
+        assert found["sensitivity"] == found["balanced_acc"]
 
 
 def test_draws_in_which_it_is_not_defined_are_told():

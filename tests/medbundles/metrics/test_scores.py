@@ -70,7 +70,7 @@ def table(channels: int = 3, n: int = 24) -> dict[str, np.ndarray]:
     found = overlap + rng.integers(0, 20, (n, channels))
     prob = np.round(rng.dirichlet([1, 1], n), 2)
     has_mask = rng.random(n) > 0.2
-    at = {f"{name}_at_thresholds": rng.integers(0, 9, (n, channels, 19)) for name in ("overlap", "predicted")}
+    at = {f"{name}_at_thresholds": rng.integers(0, 9, (n, channels, 19)) for name in ("overlap", "predicted_pixels")}
     masks = {"overlap": overlap, "predicted_pixels": found, "true_pixels": true}
     return {
         **{name: values[:, 0] if channels == 1 else values for name, values in masks.items()},

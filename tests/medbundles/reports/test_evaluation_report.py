@@ -272,3 +272,11 @@ def test_a_metric_of_others_is_reported_without_an_interval(tmp_path, caplog):
     content = json.loads((tmp_path / "metrics/test_metrics.json").read_text())
     assert content["other_metrics"] == {"val_hausdorff": evaluator.state.metrics["val_hausdorff"]}
     assert "val_hausdorff" in caplog.text
+
+
+def test_a_chosen_threshold_of_0_is_told_like_any_other():
+    report = EvaluationReport(both(), ["no", "yes"], predictions=Predictions())
+    report.chosen = {"mask_threshold": 0.35, "class_threshold": 0.0}  # a probability that float64 does not tell from 0
+    columns = {"name": np.array(["a", "b"]), "patient": np.array(["a", "b"]), "source": np.array(["", ""])}
+    columns |= {"label": np.array([0, 1]), "predicted": np.array([0, 1]), "prob": np.full((2, 2), 0.5)}
+    assert report.evaluation(columns).thresholds == {"class_threshold": 0.0}

@@ -77,8 +77,8 @@ def image_parts(
         as named in data_source), name "<source>/<file>".
 
     Raises:
-        ConfigError: a share outside 0 to 1, an empty data_source, sources that lie in each other, an unusable pattern
-            or pair.
+        ConfigError: a share outside 0 to 1, an empty data_source, sources that have a file in common, an unusable
+            pattern or pair.
         DataError: a folder is missing or empty, bad files (all listed), or a patient or picture in two sets.
     """
     in_range("train_split", train_split, above=0, maximum=1)
@@ -90,10 +90,14 @@ def image_parts(
     thumbnails: dict[str, np.ndarray] = {}
     more = (spatial_dims, channels, skip_bad_files, thumbnails)
     named = {PurePath(folder).as_posix(): Path(dataset_dir) / folder for folder in folders}
-    items = [item for name, folder in named.items() for item in _images(folder, name, "data_source", *more)]
+    others = "Give another --dataset_dir, or the names of its folders as --data_source."
+    items = [item for name, folder in named.items() for item in _images(folder, name, others, *more)]
     _check_apart(items)
     own = {"val_dir": val_dir, "test_dir": test_dir}
-    val, test = (_images(Path(f), Path(f).name, setting, *more) if f else [] for setting, f in own.items())
+    val, test = (
+        _images(Path(f), Path(f).name, f"Give a folder of images as --{setting}.", *more) if f else []
+        for setting, f in own.items()
+    )
     items, val, test = (with_patients(some, patient_pattern) for some in (items, val, test))
     split, before = read_split(earlier_split) if earlier_split else ({}, {})
     earlier = [item for part in split.values() for item in part]
@@ -152,15 +156,14 @@ def _check_apart(items: Iterable[dict]) -> None:
 def _images(
     folder: Path,
     source: str,
-    setting: str,
+    advice: str,
     dims: int,
     channels: int,
     skip_bad_files: bool,
     thumbnails: dict[str, np.ndarray],
 ) -> list[dict]:
-    """The items of one folder, sorted by name; `thumbnails` gets those of its pictures."""
-    others = "Give another --dataset_dir, or the names of its folders as --data_source."
-    existing_folder(folder, others if setting == "data_source" else f"Give a folder of images as --{setting}.")
+    """The items of one folder, sorted by name; `thumbnails` gets those of its pictures, a missing one the `advice`."""
+    existing_folder(folder, advice)
     paths = [path for path in list_images(folder) if dims == 2 or is_volume(path)]
     if not paths:
         raise DataError(f"{folder}: no {'images' if dims == 2 else 'volumes (NIfTI)'} in it")

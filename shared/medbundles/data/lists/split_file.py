@@ -79,10 +79,11 @@ def read_split(file: str | Path) -> tuple[dict[str, list[dict]], dict[str, np.nd
     """
     try:
         parts = json.loads(Path(file).read_text(encoding="utf-8"))["parts"]
-        kept = (*ROW, "content")
-        items = {part: [{k: row[k] for k in kept if k in row or k in ROW} for row in parts[part]] for part in TRAINED}
-        rows = [*parts["train"], *parts["val"]]
-        return items, {row["image"]: unpacked(row["thumbnail"]) for row in rows if "thumbnail" in row}
+        rows = {part: [{key: row[key] for key in ROW} | row for row in parts[part]] for part in TRAINED}
+        thumbnails = {
+            row["image"]: row.pop("thumbnail") for some in rows.values() for row in some if "thumbnail" in row
+        }
+        return rows, {image: unpacked(text) for image, text in thumbnails.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{file}: is no file of a split ({type(error).__name__}: {error}); "

@@ -109,8 +109,8 @@ def check_no_leak(
 def leaks(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = (), within_source: bool = True) -> Problems:
     """The patients, the byte-identical and the near-identical images that are in two sets.
 
-    An image that is a patient only by its own name (no patient folder, no patient
-    column) is compared by its bytes: the same file name in two folders says nothing.
+    An image that is a patient only by its own name (no patient folder, no patient column) is compared by its bytes: the
+    same file name in two folders says nothing.
 
     Args:
         parts: name of a set -> datalist.
