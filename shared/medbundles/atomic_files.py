@@ -47,9 +47,7 @@ def replace_atomic(path: str | os.PathLike, flush: bool = True) -> Iterator[Path
         if flush:
             _to_disk(path.parent)
     except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        why = ", the disk is full" if is_full else f": {error.strerror or error}"
-        raise MedbundlesError(f"{path}: cannot be written{why}.{_kept(path)}") from error
+        raise cannot_be_written(path, error) from error
     except RuntimeError as error:
         if not any(words in str(error) for words in WRITER_FAILED):
             raise
@@ -57,6 +55,13 @@ def replace_atomic(path: str | os.PathLike, flush: bool = True) -> Iterator[Path
     finally:
         with suppress(OSError):  # gone after the rename; and where it could not be made, there is nothing to remove
             temporary.unlink()
+
+
+def cannot_be_written(path: Path, error: OSError) -> MedbundlesError:
+    """The error for a user, whose file or folder it is that cannot be written."""
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    why = ", the disk is full" if is_full else f": {error.strerror or error}"
+    return MedbundlesError(f"{path}: cannot be written{why}.{_kept(path)}")
 
 
 def write_text_atomic(path: str | os.PathLike, text: str) -> None:
@@ -71,6 +76,11 @@ def write_json_atomic(path: str | os.PathLike, content: Any) -> None:
     NumPy and torch scalars become numbers, paths and anything else unknown become text.
     """
     write_text_atomic(path, json.dumps(_jsonable(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def json_line(content: Any) -> bytes:
+    """One line of a JSON lines file, as `write_json_atomic` writes numbers, with its line end."""
+    return json.dumps(_jsonable(content), allow_nan=False, ensure_ascii=False).encode() + b"\n"
 
 
 def _jsonable(value: Any) -> Any:

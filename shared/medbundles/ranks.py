@@ -4,6 +4,7 @@ Not `ignite.distributed`: it goes on asking a process group that has been destro
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -60,6 +61,16 @@ def gathered(value: Any) -> list[Any]:
         values = [None] * dist.get_world_size()
         dist.all_gather_object(values, value)
     return values
+
+
+def wait_for_all() -> None:
+    """Wait until every rank is here, for a week at most: what ranks do on their own may take very differently long.
+
+    Raises:
+        RuntimeError: another rank has stopped.
+    """
+    if is_distributed() and dist.get_backend() == "gloo":
+        dist.monitored_barrier(timeout=timedelta(days=7))
 
 
 def summed(tensor: torch.Tensor) -> torch.Tensor:

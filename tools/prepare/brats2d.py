@@ -8,6 +8,7 @@ from medbundles.data import axial_slices, read_volume, split_by_patient
 from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases, check_cases
 from medbundles.data.reading.files import stem
 from medbundles.errors import DataError, MedbundlesError, one_of
+from medbundles.transforms.head import LEAST_HEAD, head_shares
 from tools.prepare.prepared import prepared, progress
 
 
@@ -18,7 +19,7 @@ def prepare_brats2d(
     labels: str = "whole",
     ratios: tuple[float, ...] = (0.7, 0.15, 0.15),
     seed: int = 42,
-    min_brain: float = 0.02,
+    min_brain: float = LEAST_HEAD,
     step: int = 1,
     overwrite: bool = False,
     skip_bad_files: bool = False,
@@ -90,11 +91,9 @@ def _read(case: BratsCase, modality: tuple[str, ...]) -> tuple[np.ndarray, np.nd
 
 
 def _chosen(image: np.ndarray, masks: np.ndarray, min_brain: float) -> list[int]:
-    """Slices with tumour, or with enough head; the background is what stands at the volume's border, not always 0."""
-    faces = [image[0], image[-1], image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1]]
-    background = np.median(np.concatenate([face.ravel() for face in faces]))
-    head = np.abs(image - background) > 0.01 * (np.percentile(image, 99.9) - background)
-    return [z for z in range(len(image)) if masks[z].any() or head[z].mean() >= min_brain]
+    """Slices with tumour, or with enough head."""
+    shares = head_shares(image)
+    return [z for z in range(len(image)) if masks[z].any() or shares[z] >= min_brain]
 
 
 def _masks(case: BratsCase, seg: np.ndarray, labels: str) -> np.ndarray:

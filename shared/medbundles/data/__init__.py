@@ -3,6 +3,7 @@
 from medbundles.data.batches.balance import class_batches, class_counts
 from medbundles.data.batches.cache import DiskCache
 from medbundles.data.batches.dataset import SeededDataset
+from medbundles.data.batches.inputs import InputBatches, InputDataset
 from medbundles.data.batches.loader import SeededLoader
 from medbundles.data.batches.samplers import EpochBatches, MixedBatches, training_batches
 from medbundles.data.lists.autoencoder_inputs import autoencoder_inputs

@@ -2,3 +2,4 @@
 
 from medbundles.inferers.autocast import AutocastInferer, resolve_amp
 from medbundles.inferers.autoencoder import AutoencoderInferer
+from medbundles.inferers.readable_inputs import ReadableInputs

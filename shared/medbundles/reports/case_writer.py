@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import torch
 
 from medbundles.reports.planes import three_planes
 from medbundles.reports.result_writer import ResultWriter
@@ -13,12 +14,11 @@ from medbundles.transforms.normalise import VOLUME_BACKGROUND
 class CaseWriter(ResultWriter):
     """Writes the results of every case; each file is whole or not there.
 
-        <output>/gradcam/<name>.png       three planes through the hottest voxel of the network's input (cropped to
+        <output>/gradcam/<name>.jpg       three planes through the hottest voxel of the network's input (cropped to
                                           the head and resized; of several channels the first)
         <output>/predictions.{json,csv}   file, name, grade and the probability of each class; see `ResultWriter`
 
-    A case's picture is written before its row counts. The tables are written every half minute, at the end, and when
-    the run breaks off, so that `existing: "skip"` can go on from there.
+    A case's picture is written before its row counts.
 
     The arguments are those of `ResultWriter`.
 
@@ -31,15 +31,19 @@ class CaseWriter(ResultWriter):
     fields = ("file", "name", "grade", "prob", "class_threshold", "checkpoint", "grad_cam")
     class_key = "grade"
 
-    def write(self, batch: Any, output: Any, i: int, prob: list[float] | None) -> None:
+    def write(self, batch: Any, output: Any, i: int, prob: list[float] | None, heat: torch.Tensor | None) -> None:
         """Write a case's picture, then its row."""
-        name, image = batch["name"][i], output["image"][i]
-        row = {"file": batch["image_path"][i], "name": name, "patient": batch["patient"][i], **self.classified(prob)}
-        heat = self.heat(image, prob)
-        if heat is not None:
-            row["grad_cam"] = f"gradcam/{name}.png"
-            shown = on_black(image[0].float().cpu().numpy())
-            three_planes(shown, heat.numpy(), self.output / row["grad_cam"], self.caption(name, row))
+        path, name = batch["image_path"][i], batch["name"][i]
+        row = {"file": path, "name": name, "patient": batch["patient"][i], **self.classified(prob)}
+        if heat is not None and name in self.shown:
+            row["grad_cam"] = f"gradcam/{name}.jpg"
+        image = output["image"][i, 0].float().cpu() if "grad_cam" in row else None
+        self.later(path, lambda: self._finish(row, image, heat))
+
+    def _finish(self, row: dict[str, Any], image: torch.Tensor | None, heat: torch.Tensor | None) -> None:
+        if image is not None and heat is not None:
+            shown = on_black(image.numpy())
+            three_planes(shown, heat.numpy(), self.output / row["grad_cam"], self.caption(row["name"], row))
         self.add(row)
 
 

@@ -63,9 +63,64 @@ class GradCam:
                 near = get_close_matches(layer, names, n=3, cutoff=0.3)
                 raise ConfigError(f"grad_cam target_layer {layer!r} is not in the network; near are: {', '.join(near)}")
         self.network, self.layers, self.key, self.method = network, [names[layer] for layer in layers], key, method
+        self.kept: dict[nn.Module, torch.Tensor] = {}
+        self.hooks: list[Any] = []
+        self.size: torch.Size | None = None
+
+    @property
+    def watching(self) -> bool:
+        """Whether a forward pass since `watch` has left what `maps` needs."""
+        return bool(self.kept)
+
+    def watch(self) -> None:
+        """Let the next forward pass, whoever runs it, keep the features of the layers and what follows from them.
+
+        Gradients are recorded from the first of the layers on, also within `torch.no_grad`, to whose end they are on.
+        """
+
+        def note_size(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            self.size = inputs[0].shape[2:]
+
+        def keep(layer: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+            first = not output.requires_grad
+            self.kept[layer] = output.detach().requires_grad_() if first else output
+            torch.set_grad_enabled(True)
+            return self.kept[layer].clone()  # what comes next may change its input in place
+
+        self.forget()
+        self.hooks = [self.network.register_forward_pre_hook(note_size)]
+        self.hooks += [layer.register_forward_hook(keep) for layer in self.layers]
+
+    def forget(self) -> None:
+        """Leave the network as it was, and drop the features."""
+        for hook in self.hooks:
+            hook.remove()
+        self.hooks, self.kept = [], {}
+
+    def maps(self, logits: torch.Tensor, class_index: torch.Tensor) -> torch.Tensor:
+        """Heat for one class per image of the forward pass that was watched.
+
+        Args:
+            logits: (B, N) that it gave, with their graph.
+            class_index: (B,) classes.
+
+        Returns:
+            As `__call__`.
+
+        Raises:
+            ConfigError: a layer's output is no map of the image (what comes after pooling is none).
+        """
+        assert self.size is not None
+        with torch.enable_grad():
+            # images do not influence each other in evaluation mode, so the sum gives each its own gradient
+            score = logits.gather(1, class_index.reshape(-1, 1)).sum()
+            gradients = torch.autograd.grad(score, list(self.kept.values()))
+        pairs = zip(self.kept.values(), gradients, strict=True)
+        maps = [self._map(features.detach().float(), gradient.float(), self.size) for features, gradient in pairs]
+        return _scaled(torch.stack(maps).mean(dim=0))
 
     def __call__(self, image: torch.Tensor, class_index: Sequence[int] | torch.Tensor | None = None) -> torch.Tensor:
-        """Heat for one class per image.
+        """Heat for one class per image, by a forward pass of its own in float32.
 
         Args:
             image: (B, C, H, W) or (B, C, X, Y, Z) as the network takes it.
@@ -79,31 +134,18 @@ class GradCam:
             ConfigError: a layer's output is no map of the image (what comes after pooling is none).
         """
         training = {module: module.training for module in self.network.modules()}
-        kept: dict[nn.Module, torch.Tensor] = {}
-
-        def keep(layer: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-            kept[layer] = output
-
-        hooks = [layer.register_forward_hook(keep) for layer in self.layers]
         try:
+            self.watch()
             self.network.eval()
-            # the input needs a gradient so that there is a graph even through frozen parameters
-            with torch.enable_grad(), torch.autocast(image.device.type, enabled=False):
-                output = self.network(image.detach().float().requires_grad_())
-                logits = output[self.key] if isinstance(output, dict) else output
-                if class_index is None:
-                    class_index = logits.argmax(dim=1)
-                chosen = torch.as_tensor(class_index, device=logits.device).reshape(-1, 1)
-                # images do not influence each other in evaluation mode, so the sum gives each its own gradient
-                gradients = torch.autograd.grad(logits.gather(1, chosen).sum(), list(kept.values()))
+            with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
+                output = self.network(image.detach().float())
+            logits = output[self.key] if isinstance(output, dict) else output
+            chosen = logits.argmax(dim=1) if class_index is None else torch.as_tensor(class_index, device=logits.device)
+            return self.maps(logits, chosen)
         finally:
-            for hook in hooks:
-                hook.remove()
+            self.forget()
             for module, mode in training.items():
                 module.training = mode
-        pairs = zip(kept.values(), gradients, strict=True)
-        maps = [self._map(features.detach(), gradient, image.shape[2:]) for features, gradient in pairs]
-        return _scaled(torch.stack(maps).mean(dim=0))
 
     def _map(self, features: torch.Tensor, gradient: torch.Tensor, size: Any) -> torch.Tensor:
         axes = tuple(range(2, features.ndim))

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from medbundles.metrics.measures import reconstruction
-from medbundles.reports.pictures import GAP, LINE, SIDE, enlarged, factor_of, gray, under_heat, write_panels
+from medbundles.reports.pictures import GAP, LINE, SIDE, enlarged, factor_of, font, gray, under_heat, write_panels
 
 LETTER = (255, 214, 0)
 CROSS = (90, 170, 255)
@@ -51,7 +51,7 @@ def three_planes(image: np.ndarray, heat: np.ndarray, path: str | Path, caption:
     Args:
         image: (X, Y, Z) canonical RAS, voxels about as long as wide.
         heat: (X, Y, Z), 0 to 1.
-        path: the picture to write (.png).
+        path: the picture to write (.jpg or .png).
         caption: text below; may hold line breaks.
 
     Returns:
@@ -104,12 +104,12 @@ def _column(title: str, panels: list[np.ndarray], height: int, sides: str) -> np
     """Panels of one plane below each other, each in a box of the same height, with the title and the sides' letters."""
     width = panels[0].shape[1]
     canvas = Image.new("RGB", (width, LINE + len(panels) * height + (len(panels) - 1) * GAP))
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
-    draw.text((GAP, 2), title, fill="white", font=font)
+    draw = ImageDraw.Draw(canvas)
+    draw.text((GAP, 2), title, fill="white", font=font())
     for i, panel in enumerate(panels):
         top = LINE + i * (height + GAP)
         canvas.paste(Image.fromarray(panel), (0, top + (height - panel.shape[0]) // 2))
         middle = top + height // 2
-        draw.text((4, middle), sides[0], fill=LETTER, font=font, anchor="lm")
-        draw.text((width - 4, middle), sides[1], fill=LETTER, font=font, anchor="rm")
+        draw.text((4, middle), sides[0], fill=LETTER, font=font(), anchor="lm")
+        draw.text((width - 4, middle), sides[1], fill=LETTER, font=font(), anchor="rm")
     return np.asarray(canvas)

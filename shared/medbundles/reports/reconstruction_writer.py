@@ -1,6 +1,7 @@
 """Writes what inference with an autoencoder makes: images in the form of their inputs, latents and figures."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine
 
-from medbundles.atomic_files import replace_atomic, write_json_atomic, write_text_atomic
-from medbundles.data.reading.files import content_id
+from medbundles.atomic_files import replace_atomic, write_text_atomic
 from medbundles.data.reading.image_form import ImageForm, volume_info
 from medbundles.data.reading.latents import Latent
 from medbundles.metrics.baselines import Baselines
@@ -18,6 +18,7 @@ from medbundles.metrics.measures import Reconstruction
 from medbundles.metrics.overlap import with_case_scores
 from medbundles.metrics.scores import score
 from medbundles.metrics.weighted import value_of
+from medbundles.ranks import gathered, is_rank_0, wait_for_all
 from medbundles.reports.contact_sheet import ContactSheet
 from medbundles.reports.result_writer import ResultWriter
 from medbundles.reports.tables import csv_text
@@ -58,51 +59,49 @@ class ReconstructionWriter(ResultWriter):
         checkpoint: str | Path = "",
         existing: str = "overwrite",
         factor: int = 4,
+        **options: Any,
     ):
-        super().__init__(output, None, (), checkpoint, existing=existing)
+        super().__init__(output, None, (), checkpoint, existing=existing, **options)
         self.latents, self.factor, self.sheets = latents, factor, dict[Path, ContactSheet]()
         self.measure = Reconstruction(similarities=["ssim"], clip=True)
-
-    def about(self) -> dict[str, Any]:
-        """The weights."""
-        there = self.checkpoint and Path(self.checkpoint).is_file()
-        return {"checkpoint": self.checkpoint, "checkpoint_id": content_id(self.checkpoint) if there else ""}
-
-    def _earlier_rows(self, keys: Any) -> list[dict[str, Any]]:
-        return super()._earlier_rows([key for key in keys if key in self.head])
 
     def start(self, engine: Engine) -> None:
         """Forget the pictures of an earlier run, too."""
         super().start(engine)
         self.sheets, self.images = {}, 0
 
-    def _probabilities(self, pred: dict[str, torch.Tensor], paths: Any) -> list[list[float] | None]:
-        return [None] * len(paths)
-
-    def write(self, batch: Any, output: Any, i: int, prob: list[float] | None) -> None:
+    def write(self, batch: Any, output: Any, i: int, prob: list[float] | None, heat: torch.Tensor | None) -> None:
         """Write the image of item `i`; where it is a reconstruction, its latent before and its row after."""
-        name, source = batch["name"][i], batch["image_path"][i]
-        made = output["pred"]["reconstruction"][i].float().cpu().numpy()
-        low, high = batch["value_range"][i].tolist()
+        item = {key: batch[key][i] for key in ("name", "image_path", "folder", "sheet")}
+        value_range = batch["value_range"][i].tolist()
+        pred = {name: value[i : i + 1].float().cpu() for name, value in output["pred"].items()}
+        image = None if output["label"] is None else output["label"][i : i + 1].float().cpu()
+        on_sheet = bool(item["sheet"]) and item["name"] in self.shown
+        self.later(item["image_path"] or item["name"], lambda: self._finish(item, pred, image, value_range, on_sheet))
+
+    def _finish(
+        self, item: dict[str, str], pred: dict[str, torch.Tensor], image: torch.Tensor | None,
+        value_range: tuple[float, float], on_sheet: bool,
+    ) -> None:  # fmt: skip
+        name, source, made = item["name"], item["image_path"], pred["reconstruction"][0].numpy()
         of_file = self._form_of_latent if source.endswith(".npz") else ImageForm.of
         form = of_file(source) if source else drawn(made)
-        low, high = form.value_range or (low, high)
-        path = Path(batch["folder"][i], f"{name}{form.ending}")
-        is_reconstruction = output["label"] is not None
-        columns = self._measured(output, i) if is_reconstruction else {}
-        latent = Path("latents", f"{name}.npz") if is_reconstruction and self.latents else None
+        low, high = form.value_range or value_range
+        path = Path(item["folder"], f"{name}{form.ending}")
+        columns = {} if image is None else self._measured(pred, image)
+        latent = Path("latents", f"{name}.npz") if image is not None and self.latents else None
         if latent:
             scale = value_of(score("latent_scale", columns), 1)
-            mean, std = (output["pred"][key][i].cpu().numpy() for key in ("mean", "sigma"))
+            mean, std = (pred[key][0].numpy() for key in ("mean", "sigma"))
             weights = self.head["checkpoint_id"]
             Latent(mean, std, made.shape[1:], (low, high), form, scale, weights).write(self.output / latent)
         with replace_atomic(self.output / path) as temporary:
-            form.write(temporary, made, (low, high))
+            form.write(temporary, made, (low, high), self.note())
         self.images += 1
-        if batch["sheet"][i]:
-            sheet = self.output / path.parts[0] / f"{batch['sheet'][i]}.png"
-            self.sheets.setdefault(sheet, ContactSheet()).add(made)
-        if is_reconstruction:
+        if on_sheet:
+            sheet = self.output / path.parts[0] / f"{item['sheet']}.png"
+            self.sheets.setdefault(sheet, ContactSheet()).add(name, made)
+        if image is not None:
             scores = {measured: float(columns[measured][0]) for measured in SCORES}
             files = {"reconstruction": path.as_posix(), "latent": latent.as_posix() if latent else None}
             self.add({"file": source, "name": name, **scores, **files})
@@ -114,32 +113,41 @@ class ReconstructionWriter(ResultWriter):
             logger.warning("%s: was made by other weights than these, so its image becomes another.", source)
         return latent.form
 
-    def _measured(self, output: Any, i: int) -> dict[str, np.ndarray]:
-        """What is measured of the reconstruction of item `i`, (1,) or (1, L) each."""
-        pred = {name: value[i : i + 1] for name, value in output["pred"].items()}
-        image = output["label"][i : i + 1]
-        bicubic = Baselines(self.factor, pred["mean"].shape[1]).bicubic(image[0].float().cpu())[None]
-        beside = self.measure({"pred": bicubic, "label": image.float().cpu()})
+    def _measured(self, pred: dict[str, torch.Tensor], image: torch.Tensor) -> dict[str, np.ndarray]:
+        """What is measured of the reconstruction of an image (1, C, ...), (1,) or (1, L) each."""
+        bicubic = Baselines(self.factor, pred["mean"].shape[1]).bicubic(image[0])[None]
+        beside = self.measure({"pred": bicubic, "label": image})
         measured = self.measure({"pred": pred, "label": image}) | LatentMeasure()({"pred": pred})
         measured |= {f"{name}_bicubic": value for name, value in beside.items()}
         return with_case_scores({name: value.cpu().numpy() for name, value in measured.items()})
 
-    def save(self) -> None:
-        """Write the table and the record of all reconstructions."""
-        if not self.done:
-            return
-        rows = sorted(self.rows.values(), key=lambda row: row["psnr"])
-        lines = [[row.get(name) for name in COLUMNS] for row in rows]
+    def save(self, rows: list[dict[str, Any]], failed: Mapping[str, str]) -> None:
+        """Write the tables of all reconstructions; where there are none, those of an earlier run stay."""
+        if rows:
+            super().save(rows, failed)
+
+    def write_csv(self, rows: list[dict[str, Any]]) -> None:
+        """Write reconstructions.csv, the worst first."""
+        lines = [[row.get(name) for name in COLUMNS] for row in sorted(rows, key=lambda row: row["psnr"])]
         write_text_atomic(self.output / "reconstructions.csv", csv_text(COLUMNS, lines))
-        write_json_atomic(self.output / "predictions.json", {**self.head, "results": rows})
 
     def finish(self, engine: Engine) -> None:
-        """Write the tables and contact sheets, and say where all is."""
-        self.save()
-        for path, sheet in self.sheets.items():
+        """Write the contact sheets, too."""
+        self.background.wait()
+        wait_for_all()
+        sheets: dict[Path, ContactSheet] = {}
+        for part in gathered(self.sheets):
+            for path, sheet in part.items():
+                sheets.setdefault(path, ContactSheet()).tiles |= sheet.tiles
+        self.written = sum(gathered(self.images))
+        for path, sheet in sheets.items() if is_rank_0() else ():
             sheet.write(path)
-        mean = f", mean PSNR {np.mean([row['psnr'] for row in self.rows.values()]):.2f} dB" if self.done else ""
-        logger.info("images written: %d%s; results in %s", self.images, mean, self.output)
+        super().finish(engine)
+
+    def say(self, rows: list[dict[str, Any]], done: int) -> None:
+        """Tell how many images there are now, and where."""
+        mean = f", mean PSNR {np.mean([row['psnr'] for row in rows]):.2f} dB" if done else ""
+        logger.info("images written: %d%s; results in %s", self.written, mean, self.output)
 
 
 def drawn(image: np.ndarray) -> ImageForm:

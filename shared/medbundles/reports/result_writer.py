@@ -1,23 +1,29 @@
-"""What the writers of inference share: the tables, kept while it runs, the assigned class, captions and heat maps."""
+"""What the writers of inference share: the record, kept while it runs, bad inputs, the assigned class, heat maps."""
 
 import json
 import logging
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
 
-from medbundles.atomic_files import write_json_atomic, write_text_atomic
+import medbundles
+from medbundles.atomic_files import write_text_atomic
+from medbundles.data.batches.inputs import FAILED
+from medbundles.data.problems import Problems
 from medbundles.data.reading.files import content_id
+from medbundles.data.reading.inference_record import InferenceRecord
 from medbundles.errors import ConfigError, DataError
 from medbundles.inferers.autocast import precision_of
-from medbundles.ranks import rank_and_world
+from medbundles.ranks import done_by_rank_0, gathered, is_rank_0, rank_and_world, wait_for_all
+from medbundles.reports.background import Background
 from medbundles.reports.evaluation import check_class_names
 from medbundles.reports.tables import csv_text
+from medbundles.runs.checkpoints import by_id
 
 logger = logging.getLogger("medbundles")
 WEIGHTS = ("checkpoint", "checkpoint_id", "class_names")  # entries of predictions.json that say which weights
@@ -26,11 +32,15 @@ WEIGHTS = ("checkpoint", "checkpoint_id", "class_names")  # entries of predictio
 class ResultWriter:
     """Keeps the rows of all inputs of an inference; subclasses write what belongs to an input, then its row.
 
-    They are written as predictions.json (everything) and predictions.csv, which has a line per input, and below it one
-    for each entry of its "slices". What a network does not give (a class, a mask) is left out of the JSON and empty in
-    the CSV. The tables are written every half minute, at the end, and when the run breaks off, so that `existing:
-    "skip"` can go on from there. What the network gives decides what is written: classes where the predictions have
-    "prob".
+    predictions.json (everything) and predictions.csv, which has a line per input, and below it one for each entry of
+    its "slices", are written at the end, and when the run breaks off. Until then the rows are in progress_<rank>.jsonl
+    (see `InferenceRecord`), so that `existing: "skip"` can go on after a kill too. What a network does not give (a
+    class, a mask) is left out of the JSON and empty in the CSV. What the network gives decides what is written:
+    classes where the predictions have "prob".
+
+    An input that cannot be read, or of which the network gives NaN, does not stop the others: it is listed in
+    predictions.json under "failed" and in the error that ends the run. What belongs to an input is drawn and written in
+    a second thread. Under torchrun each process writes what belongs to its inputs, and rank 0 the tables of all.
 
     Args:
         output: folder to write to, made when the first result is there.
@@ -39,9 +49,14 @@ class ResultWriter:
         checkpoint: file whose weights are used, named in the tables and known again by a hash of its content.
         grad_cam: a `GradCam`, or None for no heat maps.
         existing: what the datalist does with inputs that have results; "skip" keeps their rows.
+        max_pictures: how many inputs, the first ones, get pictures; drawing takes longer than a small network.
+        trained: the settings that the weights depend on, named in predictions.json.
+        settings: what else decides on the results, named there, too.
+        skip_bad_files: whether bad inputs are no error.
 
     Raises:
-        ConfigError: under torchrun; or when the rows to be kept come from other weights or thresholds.
+        ConfigError: when the rows to be kept come from other weights, thresholds or settings, or another version.
+        DataError: at the end, when inputs failed.
     """
 
     phase = "end"
@@ -57,106 +72,181 @@ class ResultWriter:
         checkpoint: str | Path = "",
         grad_cam: Any = None,
         existing: str = "overwrite",
+        max_pictures: int = 100,
+        trained: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        skip_bad_files: bool = False,
     ):
         self.output, self.predictions, self.class_names = Path(output), predictions, list(class_names)
         self.checkpoint, self.grad_cam, self.existing = str(checkpoint), grad_cam, existing
+        self.max_pictures, self.skip_bad_files = max_pictures, skip_bad_files
+        self.settings = by_id(trained or {}) | by_id(settings or {})
         self.thresholds: dict[str, Any] = {}
         self.head: dict[str, Any] = {}
-        self.rows: dict[str, dict[str, Any]] = {}
-        self.done = 0
+        self.finished = True
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the evaluator that runs the inference."""
         if self.existing == "skip":  # here too: an engine that finds every input done does not start
             self.head = self.about()
-            self._earlier_rows(WEIGHTS)
+            self._earlier_rows((*WEIGHTS, "version"))
         engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._choose)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._batch)
         engine.add_event_handler(Events.COMPLETED, self.finish)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self.break_off)
 
     def about(self) -> dict[str, Any]:
-        """What predictions.json says of all inputs: the weights, the classes, and the thresholds that decide."""
-        self.thresholds = self.predictions.thresholds()
-        known = {name: self.thresholds[name] for name in self.threshold_names}
-        known["class_threshold"] = self.thresholds["class_threshold"] if len(self.class_names) == 2 else None
+        """What predictions.json says of all inputs: version, weights, classes, the thresholds that decide, settings."""
         identity = content_id(self.checkpoint) if self.checkpoint and Path(self.checkpoint).is_file() else ""
-        weights = (self.checkpoint, identity, self.class_names)
-        return {**dict(zip(WEIGHTS, weights, strict=True)), **known}
+        head: dict[str, Any] = {
+            "version": f"medbundles {medbundles.__version__}",
+            "checkpoint": self.checkpoint,
+            "checkpoint_id": identity,
+        }
+        if self.predictions is not None:
+            self.thresholds = self.predictions.thresholds()
+            head |= {"class_names": self.class_names} | {n: self.thresholds[n] for n in self.threshold_names}
+            head["class_threshold"] = self.thresholds["class_threshold"] if len(self.class_names) == 2 else None
+        settings = {name: value for name, value in self.settings.items() if name not in head}
+        for name, value in settings.items():  # a threshold that came with the weights
+            settings[name] = getattr(self.predictions, name, value) if value == "auto" else value
+        return json.loads(json.dumps({**head, "settings": settings}, default=str))
 
-    def _earlier_rows(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+    def note(self) -> str:
+        """What a file's own note says, where its format has one: at most 80 characters, as NIfTI allows."""
+        return f"{self.head['version']}, weights {self.head['checkpoint_id'] or 'unknown'}"
+
+    def _earlier_rows(self, keys: Iterable[str]) -> list[dict[str, Any]]:
         """The rows of an earlier run in the same folder, which agrees with this one in `keys`.
 
         Raises:
             ConfigError: it does not.
         """
-        path = self.output / "predictions.json"
-        if not path.is_file():
-            return []
-        earlier, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(self.head))
-        for key in keys:
-            if earlier.get(key) != now[key]:
+        earlier, rows = InferenceRecord(self.output).read()
+        for key in keys if earlier else ():
+            if key in self.head and earlier.get(key) != self.head[key]:
                 raise ConfigError(
                     f"existing 'skip': the results in {self.output} were made with {key} {earlier.get(key)!r}, now it "
-                    f"is {now[key]!r}. Give another output folder, or existing 'overwrite'."
+                    f"is {self.head[key]!r}. Give another output folder, or existing 'overwrite'."
                 )
-        return earlier["results"]
+        return rows
 
     def start(self, engine: Engine) -> None:
         """Take the thresholds, and the earlier rows that stay."""
-        if rank_and_world()[1] > 1:
-            raise ConfigError("inference runs in one process: start it without torchrun, on a part of the files each")
-        self.head = self.about()
-        earlier = self._earlier_rows((*WEIGHTS, *self.threshold_names)) if self.existing == "skip" else []
-        self.rows = {row["file"]: row for row in earlier}
-        self.done, self.saved = 0, time.monotonic()
-        logger.info("precision: %s", precision_of(engine))
-        logger.info("results go to %s; inputs that have results there: %s", self.output, self.existing)
+        rank, world = rank_and_world()
+        self.head = {**self.about(), "precision": precision_of(engine)}
+        self.record = InferenceRecord(self.output, rank)
+        self.background, self.failed = Background(), dict[str, str]()
+        earlier = done_by_rank_0(self._make_ready)
+        self.rows = {row["file"]: row for row in earlier} if rank == 0 else {}
+        self.record.begin(self.head, fresh=self.existing != "skip")
+        left = max(0, self.max_pictures - sum(map(_has_pictures, earlier)))
+        self.done, self.shown, self.most_shown = 0, set[str](), left // world + (rank < left % world)
+        self.finished = False
+        if rank == 0:
+            logger.info("precision: %s", self.head["precision"])
+            logger.info("results go to %s; inputs that have results there: %s", self.output, self.existing)
+
+    def _make_ready(self) -> list[dict[str, Any]]:
+        """The earlier rows, out of the way of this run's progress."""
+        if self.existing != "skip":
+            self.record.clear()
+            return []
+        rows = self._earlier_rows((*WEIGHTS, "version", *self.threshold_names, "settings"))
+        if rows:
+            self.record.finish(self.head, rows, [])
+        return rows
+
+    def _choose(self, engine: Engine) -> None:
+        """The first inputs get pictures; for their heat maps the network's features are kept."""
+        batch: Any = engine.state.batch
+        names = batch.get("name", [])
+        self.shown |= set(list(dict.fromkeys(n for n in names if n not in self.shown))[: self._places_left()])
+        if self.grad_cam and self.shown.intersection(names):
+            self.grad_cam.watch()
+
+    def _places_left(self) -> int:
+        return max(0, self.most_shown - len(self.shown))
 
     def _batch(self, engine: Engine) -> None:
         batch: Any = engine.state.batch
         output: Any = engine.state.output
-        probabilities = self._probabilities(output["pred"], batch["image_path"])
+        for path, what in batch.get(FAILED, []):
+            self.fail(path, what)
+        if not output:  # nothing of the batch could be read
+            return
+        pred = output["pred"]
+        probabilities = self._probabilities(pred, len(batch["name"]))
+        heat = self._heat(pred)
         for i, prob in enumerate(probabilities):
-            self.write(batch, output, i, prob)
-        if time.monotonic() - self.saved > 30:
-            self.save()
-            self.saved = time.monotonic()
+            with self.noted(batch["image_path"][i] or batch["name"][i]):
+                if not all(value[i].isfinite().all() for value in pred.values() if value.is_floating_point()):
+                    raise DataError("the network gives no number for it (NaN or infinite)")
+                self.write(batch, output, i, prob, None if heat is None else heat[i])
 
-    def write(self, batch: Any, output: Any, i: int, prob: list[float] | None) -> None:
-        """Write the results of item `i` of a batch, with its probabilities (N,) or None where there is no class."""
+    def write(self, batch: Any, output: Any, i: int, prob: list[float] | None, heat: torch.Tensor | None) -> None:
+        """Write the results of item `i` of a batch.
+
+        Args:
+            batch: as the loader gave it.
+            output: of the engine.
+            i: which item.
+            prob: probabilities (N,), or None where there is no class.
+            heat: heat map of the assigned class, shaped as the input without its channels, or None.
+        """
         raise NotImplementedError
 
-    def _probabilities(self, pred: dict[str, torch.Tensor], paths: Sequence[str]) -> list[list[float] | None]:
+    def later(self, path: str, job: Callable[[], None]) -> None:
+        """Do what belongs to an input in the second thread."""
+
+        def noted() -> None:
+            with self.noted(path):
+                job()
+
+        self.background.do(noted)
+
+    @contextmanager
+    def noted(self, path: str) -> Iterator[None]:
+        """A DataError ends the block, and the input counts as failed; the others go on."""
+        try:
+            yield
+        except DataError as error:
+            self.fail(path, str(error).removeprefix(f"{path}: "))
+
+    def fail(self, path: str, what: str) -> None:
+        """Note that there are no results of an input, and why."""
+        if path not in self.failed:
+            logger.warning("no results of %s: %s", path, what)
+            self.failed[path] = what
+
+    def _probabilities(self, pred: dict[str, torch.Tensor], count: int) -> list[list[float] | None]:
         """Those of a batch, (B, N), or None for each item of a network that does not classify.
 
         Raises:
             ConfigError: the network has another number of classes than there are names.
-            DataError: the network gives NaN.
         """
         if "prob" not in pred:
-            return [None] * len(paths)
+            return [None] * count
         check_class_names(self.class_names, pred)
-        prob = pred["prob"].cpu()
-        for i in (~prob.isfinite().all(dim=1)).nonzero():  # NaN >= threshold is false: it would pass as class 0
-            raise DataError(f"{paths[int(i)]}: the network gives no number for it (NaN); its weights are broken")
-        return prob.tolist()
+        return pred["prob"].tolist()
+
+    def _heat(self, pred: dict[str, torch.Tensor]) -> torch.Tensor | None:
+        """Heat maps (B, ...) of the assigned classes, from the features that the network had on its way."""
+        if self.grad_cam is None or not self.grad_cam.watching:
+            return None
+        heat = self.grad_cam.maps(pred["cls"], pred["class"]).cpu() if "prob" in pred else None
+        self.grad_cam.forget()
+        pred |= {name: value.detach() for name, value in pred.items()}  # the graph is large
+        return heat
 
     def classified(self, prob: list[float] | None) -> dict[str, Any]:
         """Entries of a row: the assigned class and the probabilities; nothing without a class."""
-        return {} if prob is None else {self.class_key: self.class_names[self._class(prob)], "prob": prob}
+        return {} if prob is None else {self.class_key: self.class_names[self.class_of(prob)], "prob": prob}
 
-    def _class(self, prob: list[float]) -> int:
+    def class_of(self, prob: list[float]) -> int:
+        """The assigned class."""
         return int(self.predictions.classes(torch.tensor([prob], dtype=torch.float64))[0])
-
-    def heat(self, image: torch.Tensor, prob: list[float] | None) -> torch.Tensor | None:
-        """Heat map, shaped as the input (C, ...) without its channels, for the assigned class.
-
-        One input at a time: the graph of a volume is large, and few inputs of a batch get a heat map at once.
-        """
-        if self.grad_cam is None or prob is None:
-            return None
-        return self.grad_cam(image[None], [self._class(prob)])[0].cpu()
 
     def caption(self, shown: str, row: dict[str, Any], what: str = "") -> str:
         """Text below a picture: what is shown, its class and probabilities, and a line about the picture."""
@@ -170,16 +260,21 @@ class ResultWriter:
 
     def add(self, row: dict[str, Any]) -> None:
         """Count an input as done; all its files are written."""
+        self.record.add(row)
         self.rows[row["file"]] = row
         self.done += 1
 
-    def save(self) -> None:
-        """Write both tables."""
-        rows = list(self.rows.values())
-        write_json_atomic(self.output / "predictions.json", {**self.head, "results": rows})
+    def save(self, rows: list[dict[str, Any]], failed: Mapping[str, str]) -> None:
+        """Write the tables of all inputs, in the order of their files."""
+        rows = sorted(rows, key=lambda row: row["file"])
+        self.write_csv(rows)
+        self.record.finish(self.head, rows, [{"file": path, "reason": what} for path, what in failed.items()])
+
+    def write_csv(self, rows: list[dict[str, Any]]) -> None:
+        """Write predictions.csv."""
         lines = []
         for row in rows:
-            slices = ({**row, "kind": "slice", **part, "prob_max": None} for part in row.get("slices", []))
+            slices = ({**row, "kind": "slice", "note": "", **part, "prob_max": None} for part in row.get("slices", []))
             for line in (row, *slices):
                 values = {**self.head, **line}
                 lines.append([cell for field in self.fields for cell in self._cells(field, values.get(field))])
@@ -191,19 +286,62 @@ class ResultWriter:
         return [f"{field}_{name}" for name in self.class_names] if field.startswith("prob") else [field]
 
     def _cells(self, field: str, value: Any) -> list[Any]:
-        return value if isinstance(value, list) else [value] * len(self._columns(field))
+        if field.startswith("prob"):
+            return value if isinstance(value, list) else [value] * len(self._columns(field))
+        return ["; ".join(value) if isinstance(value, list) else value]
 
     def finish(self, engine: Engine) -> None:
-        """Write the tables and say where all is."""
-        self.save()
-        rows = self.rows.values()
+        """Write the tables, say where all is, and what failed."""
+        self.background.wait()
+        self.background.end()
+        self.record.close()
+        wait_for_all()
+        parts = gathered((list(self.rows.values()), self.failed, self.done))
+        rows = [row for part, _, _ in parts for row in part]
+        failed = {path: what for _, part, _ in parts for path, what in part.items()}
+        done_by_rank_0(lambda: self.save(rows, failed))
+        self.finished = True
+        if is_rank_0():
+            self.say(rows, sum(done for *_, done in parts))
+        self._settle(failed, len(rows))
+
+    def say(self, rows: list[dict[str, Any]], done: int) -> None:
+        """Tell how many inputs are done, which classes they have, and how many have no pictures."""
         count = Counter(row[self.class_key] for row in rows if self.class_key in row)
-        found = ", ".join(f"{name} {n}" for name, n in count.items()) or str(len(rows))
-        logger.info("inputs done: %d (all: %s); results in %s", self.done, found, self.output)
+        found = ", ".join(f"{name} {n}" for name, n in sorted(count.items())) or str(len(rows))
+        logger.info("inputs done: %d (all: %s); results in %s", done, found, self.output)
+        shown = sum(map(_has_pictures, rows))
+        if 0 < shown < len(rows):
+            logger.info("pictures: of %d inputs, none of the other %d (max_pictures %d)", shown, len(rows) - shown,
+                        self.max_pictures)  # fmt: skip
+
+    def _settle(self, failed: Mapping[str, str], done: int) -> None:
+        """Refuse (DataError) to call a run good of which inputs failed, unless `skip_bad_files`."""
+        problems = Problems()
+        for path, what in failed.items():
+            problems.add(path, what)
+        many = f"{len(failed)} of {done + len(failed)} inputs have no results"
+        if failed and not self.skip_bad_files:
+            raise DataError(
+                f"{many}:\n{problems.text()}\nThose of the others are in {self.output}, and these are listed there in "
+                "predictions.json. With --skip_bad_files True this is no error."
+            )
+        if failed and is_rank_0():
+            logger.warning("%s:\n%s", many, problems.text())
 
     def break_off(self, engine: Engine, error: BaseException) -> None:
         """Keep the rows of what is complete; the error goes on."""
-        if self.done:
-            self.save()
-            logger.warning("broken off after %d inputs; existing 'skip' goes on from there", self.done)
+        if not self.finished:
+            self.background.end()
+            self.record.close()
+            if self.grad_cam:
+                self.grad_cam.forget()
+            if self.rows and rank_and_world()[1] == 1:  # other processes may still write; progress files stay
+                self.save(list(self.rows.values()), self.failed)
+            if self.done:
+                logger.warning("broken off after %d inputs; existing 'skip' goes on from there", self.done)
         raise error
+
+
+def _has_pictures(row: Mapping[str, Any]) -> bool:
+    return "overlay" in row or "grad_cam" in row

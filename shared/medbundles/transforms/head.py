@@ -6,6 +6,7 @@ import numpy as np
 
 ANALYSIS_SIZE = 128  # pixels of the longest side at which the head is looked for: enough for its outline, and fast
 THIN = 32  # voxels below which an axis of a volume is not reduced further
+LEAST_HEAD = 0.02  # of a slice's pixels: volumes are cut into such slices for training, others are left out
 TISSUE_LEVELS = (0.12, 0.16, 0.2, 0.25, 0.3)  # tissue begins at this fraction of the way from background to bright
 
 
@@ -32,6 +33,18 @@ def head_mask(image: np.ndarray) -> np.ndarray:
     for axis, step in enumerate(steps):
         mask = mask.repeat(step, axis=axis)
     return mask[tuple(slice(size) for size in shape)]
+
+
+def head_shares(slices: np.ndarray) -> np.ndarray:
+    """Share of each slice of a volume that is not background: (Z, H, W), not constant -> (Z,).
+
+    The background is what stands at the volume's border, not always 0. Simpler than `head_mask`, and for whole volumes
+    only: there the brightest tissue of all slices says what is noise, which an empty slice alone cannot.
+    """
+    faces = [slices[0], slices[-1], slices[:, 0], slices[:, -1], slices[:, :, 0], slices[:, :, -1]]
+    background = np.median(np.concatenate([face.ravel() for face in faces]))
+    head = np.abs(slices - background) > 0.01 * (np.percentile(slices, 99.9) - background)
+    return head.mean(axis=(1, 2))
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -108,6 +108,33 @@ def test_the_network_is_left_as_it_was_also_when_frozen_and_without_gradients():
     assert all(torch.equal(value, weights[name]) for name, value in net.state_dict().items())
 
 
+def test_heat_from_the_pass_of_an_inference_equals_that_of_a_pass_of_its_own():
+    net, image, classes = network().eval(), torch.rand(3, 1, 32, 40), torch.tensor([1, 0, 1])
+    cam = GradCam(net)
+    wanted = cam(image, classes)
+    cam.watch()
+    assert not cam.watching
+    with torch.no_grad():  # as MONAI's engines
+        out = net(image)
+        assert torch.is_grad_enabled()
+    assert torch.allclose(cam.maps(out["cls"], classes), wanted, atol=1e-5)
+    cam.watch()
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        out = net(image)
+    rough = cam.maps(out["cls"].float(), classes)
+    cam.forget()
+    assert min(np.corrcoef(a.flatten(), b.flatten())[0, 1] for a, b in zip(rough, wanted, strict=True)) > 0.85
+    assert not cam.watching
+    assert all(not module._forward_hooks and not module._forward_pre_hooks for module in net.modules())
+
+
+def test_what_changes_the_features_in_place_does_not_matter():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4 * 36, 2)).eval()
+    heat = GradCam(net, "0")(torch.rand(2, 1, 8, 8), [0, 1])
+    assert heat.amax(dim=(1, 2)).tolist() == [1, 1]
+
+
 def test_gradients_that_wait_for_the_optimizer_are_kept():
     net = network()
     net(torch.rand(1, 1, 32, 32))["cls"].sum().backward()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel
@@ -16,8 +19,10 @@ from monai.transforms import Compose
 from PIL import Image
 from torch import nn
 
-from medbundles.data import EpochBatches, SeededDataset, SeededLoader, inference_datalist, read_volume
+import medbundles
+from medbundles.data import InputBatches, InputDataset, SeededLoader, inference_datalist, read_volume
 from medbundles.errors import ConfigError, DataError, MedbundlesError
+from medbundles.inferers import ReadableInputs
 from medbundles.metrics.volumes import volume_probability
 from medbundles.networks import MultitaskUNet
 from medbundles.reports import InferenceWriter
@@ -55,15 +60,14 @@ def infer(
     predictions = Predictions(*thresholds, mask_rule=rule, volume_threshold=volume_threshold)
     layer = "layer" if isinstance(network, Bright) else "encoder.downs.1"
     writer = InferenceWriter(
-        output, predictions, ["no", "yes"], "models/model.pt",
+        output, predictions, ["no", "yes"], options.pop("checkpoint", "models/model.pt"),
         grad_cam=GradCam(network, layer) if grad_cam else None, existing=existing, **options,
     )  # fmt: skip
     SupervisedEvaluator(
         device=torch.device("cpu"),
-        val_data_loader=SeededLoader(
-            SeededDataset(items, pre, cache="none"), EpochBatches(len(items), 4), num_workers=0
-        ),
+        val_data_loader=SeededLoader(InputDataset(items, pre), InputBatches(items, 4), num_workers=0),
         network=network,
+        iteration_update=ReadableInputs(),
         prepare_batch=PrepareMultitaskBatch(),
         postprocessing=predictions,
         val_handlers=[writer],
@@ -92,7 +96,7 @@ def test_pictures(tmp_path):
     files = {p.relative_to(output).as_posix() for p in output.rglob("*") if p.is_file()}
     assert files == {
         "predictions.csv", "predictions.json",
-        *(f"{kind}/{name}" for name in ("sub/with.png", "without.png") for kind in ("overlays", "gradcam")),
+        *(f"{kind}/{name}" for name in ("sub/with.jpg", "without.jpg") for kind in ("overlays", "gradcam")),
         "masks/sub/with_mask.png", "masks/without_mask.png",
     }  # fmt: skip
     mask = np.asarray(Image.open(output / "masks/sub/with_mask.png"))
@@ -188,8 +192,8 @@ def test_volume_comes_back_as_a_volume_with_its_affine(tmp_path, axes):
     assert [line["kind"] for line in lines] == ["volume"] + ["slice"] * 9
     assert lines[1]["prob_yes"] == ""
     assert lines[0]["prob_max_yes"] != ""
-    assert (tmp_path / "out/overlays/flair.png").is_file()
-    assert (tmp_path / "out/gradcam/flair.png").is_file()
+    assert (tmp_path / "out/overlays/flair.jpg").is_file()
+    assert (tmp_path / "out/gradcam/flair.jpg").is_file()
 
 
 @pytest.mark.parametrize(("threshold", "wanted"), [(0.1, "yes"), (0.999, "no")])
@@ -210,30 +214,186 @@ def test_pictures_can_be_switched_off(tmp_path):
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"masks", "predictions.csv", "predictions.json"}
 
 
-def test_an_error_on_the_way_keeps_what_is_complete_and_skip_goes_on(tmp_path, caplog):
-    for i in range(6):
-        path = tmp_path / "in" / f"p{i}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.fromarray(head((64, 64), i % 2 == 0).astype(np.uint8)).save(path)
-    broken = tmp_path / "in/p5.png"
-    whole = broken.read_bytes()
-    broken.write_bytes(whole[: len(whole) // 2])
+def write_pictures(folder: Path, count: int) -> None:
+    folder.mkdir()
+    for i in range(count):
+        Image.fromarray(head((64, 64), i % 2 == 0).astype(np.uint8)).save(folder / f"p{i}.png")
+
+
+def record(output: Path) -> dict:
+    return json.loads((output / "predictions.json").read_text())
+
+
+def test_a_bad_input_does_not_stop_the_others_and_skip_goes_on(tmp_path, caplog):
+    """Of two bad ones the first fills a batch alone with its slices: the network must not be run on nothing."""
+    write_pictures(tmp_path / "in", 6)
+    make_volume(tmp_path / "in/a.nii.gz")
+    whole = {name: (tmp_path / "in" / name).read_bytes() for name in ("p2.png", "a.nii.gz")}
+    volume = nibabel.load(tmp_path / "in/a.nii.gz")
+    values = np.asarray(volume.dataobj, dtype=np.float32)
+    values[0, 0, 0] = np.nan
+    nibabel.save(nibabel.Nifti1Image(values, volume.affine), tmp_path / "in/a.nii.gz")
+    (tmp_path / "in/p2.png").write_bytes(whole["p2.png"][: len(whole["p2.png"]) // 2])
     output = tmp_path / "out"
-    with pytest.raises(DataError, match=r"p5.png: the image is truncated or broken"):
+    with pytest.raises(DataError, match=r"2 of 7 inputs have no results:\n.*a.nii.gz: .*NaN.*\n.*p2.png: .*truncated"):
         infer(tmp_path / "in", output)
-    names = [row["name"] for row in json.loads((output / "predictions.json").read_text())["results"]]
-    assert names == ["p0", "p1", "p2", "p3"]
+    assert [row["name"] for row in record(output)["results"]] == ["p0", "p1", "p3", "p4", "p5"]
+    assert {Path(row["file"]).name: row["reason"].split()[-1] for row in record(output)["failed"]} == {
+        "a.nii.gz": "Inf", "p2.png": "truncated)",
+    }  # fmt: skip
     before = (output / "masks/p0_mask.png").stat().st_mtime_ns
-    broken.write_bytes(whole)
+    for name, content in whole.items():
+        (tmp_path / "in" / name).write_bytes(content)
     with pytest.raises(ConfigError, match=r"made with mask_threshold 0.5, now it is 0.3"):
         infer(tmp_path / "in", output, existing="skip", thresholds=(0.3, 0.5))
     with caplog.at_level(logging.INFO, "medbundles"):
         infer(tmp_path / "in", output, existing="skip")
-    assert "4 inputs have results" in caplog.text
+    assert "5 inputs have results" in caplog.text
     assert "inputs done: 2" in caplog.text
-    names = [row["name"] for row in json.loads((output / "predictions.json").read_text())["results"]]
-    assert names == [f"p{i}" for i in range(6)]
+    assert [row["name"] for row in record(output)["results"]] == ["a", *(f"p{i}" for i in range(6))]
+    assert record(output)["failed"] == []
     assert (output / "masks/p0_mask.png").stat().st_mtime_ns == before
+
+
+def test_after_a_kill_skip_goes_on_from_the_last_row(tmp_path, caplog):
+    """What is there then: files, the progress whose last line is cut off, and tables of a run before it."""
+    write_pictures(tmp_path / "in", 4)
+    output = tmp_path / "out"
+    infer(tmp_path / "in", output, thresholds=(0.3, 0.5))
+    code = """
+import os, sys
+from pathlib import Path
+from medbundles.reports import InferenceWriter
+from tests.medbundles.reports.test_inference_writer import infer
+add, done = InferenceWriter.add, []
+def add_and_die(self, row):
+    add(self, row)
+    done.append(row)
+    if len(done) == 2:
+        self.record.file.write(b'{"file": "half')
+        self.record.file.flush()
+        os.kill(os.getpid(), 9)
+InferenceWriter.add = add_and_die
+infer(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+    root = Path(__file__).parents[3]
+    died = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "in"), str(output)], check=False, capture_output=True,
+        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'shared'}"},
+    )  # fmt: skip
+    assert died.returncode == -9, died.stderr
+    assert (output / "progress_0.jsonl").is_file()
+    with caplog.at_level(logging.INFO, "medbundles"):
+        infer(tmp_path / "in", output, existing="skip")  # the thresholds are those of the run that died
+    assert "2 inputs have results" in caplog.text
+    assert "inputs done: 2" in caplog.text
+    assert [row["name"] for row in record(output)["results"]] == [f"p{i}" for i in range(4)]
+    assert not list(output.glob("progress*"))
+
+
+def test_only_the_first_inputs_get_pictures(tmp_path, caplog):
+    write_pictures(tmp_path / "in", 5)
+    make_volume(tmp_path / "in/a.nii.gz")
+    with caplog.at_level(logging.INFO, "medbundles"):
+        infer(tmp_path / "in", tmp_path / "out", max_pictures=2)
+    for kind in ("overlays", "gradcam"):
+        assert sorted(path.name for path in (tmp_path / "out" / kind).iterdir()) == ["a.jpg", "p0.jpg"]
+    assert len(list((tmp_path / "out/masks").iterdir())) == 6
+    assert "pictures: of 2 inputs, none of the other 4 (max_pictures 2)" in caplog.text
+    (tmp_path / "out/masks/p4_mask.png").unlink()
+    infer(tmp_path / "in", tmp_path / "out", existing="skip", max_pictures=2)
+    assert len(list((tmp_path / "out/overlays").iterdir())) == 2  # those that stay count
+
+
+def test_results_say_with_what_they_were_made(tmp_path):
+    weights = tmp_path / "model.pt"
+    weights.write_bytes(b"weights")
+    write_pictures(tmp_path / "in", 1)
+    make_volume(tmp_path / "in/v.nii.gz")
+    trained = {"image_size": 64, "network_def": {"depth": 3}, "mask_threshold": "auto"}
+    infer(tmp_path / "in", tmp_path / "out", checkpoint=weights, trained=trained)
+    content = record(tmp_path / "out")
+    assert content["version"] == f"medbundles {medbundles.__version__}"
+    assert content["settings"] == {"image_size": 64, "network_def#depth": 3}  # the threshold stands beside it
+    assert content["mask_threshold"] == 0.5
+    assert "float32" in content["precision"] or content["precision"] == "that of the engine"
+    made = f"medbundles {medbundles.__version__}, weights {content['checkpoint_id']}"
+    assert content["checkpoint_id"].startswith("sha256:")
+    assert Image.open(tmp_path / "out/masks/p0_mask.png").text["Software"] == made
+    assert bytes(nibabel.load(tmp_path / "out/masks/v_mask.nii.gz").header["descrip"]).rstrip(b"\0").decode() == made
+    Image.fromarray(head((64, 64), True).astype(np.uint8)).save(tmp_path / "in/new.png")
+    with pytest.raises(ConfigError, match=r"made with settings \{'image_size': 64.*now it is \{'image_size': 32"):
+        infer(tmp_path / "in", tmp_path / "out", checkpoint=weights, existing="skip", trained={"image_size": 32})
+
+
+def test_it_is_said_where_mask_and_class_disagree(tmp_path, monkeypatch):
+    captions = []
+    monkeypatch.setattr(
+        "medbundles.reports.inference_writer.overlay", lambda *_, caption, **__: captions.append(caption)
+    )
+    write_pictures(tmp_path / "in", 2)
+    infer(tmp_path / "in", tmp_path / "out", thresholds=(0.5, 0.9999))
+    first, second = record(tmp_path / "out")["results"]
+    assert first["note"] == "mask and class disagree: a mask, but class 'no'"
+    assert "note" not in second
+    assert captions[0].splitlines()[-1] == first["note"]
+    assert "yes from 1.000 on" in captions[0]
+    assert "from probability 0.50 on" in captions[0]
+    assert "disagree" not in captions[1]
+    assert next(csv.DictReader((tmp_path / "out/predictions.csv").open()))["note"] == first["note"]
+
+
+def test_slices_that_training_never_sees_have_no_mask(tmp_path):
+    """The second slice holds one bright spot: it is a lesion for the network, and 0.6 % of the slice."""
+    volume = np.stack([np.zeros((60, 60)), np.zeros((60, 60)), *[head((60, 60), True)] * 4], axis=2)
+    volume[20:25, 20:25, 1] = 250
+    nibabel.save(nibabel.Nifti1Image(volume.astype(np.int16), np.eye(4)), tmp_path / "v.nii.gz")
+    infer(tmp_path / "v.nii.gz", tmp_path / "out")
+    mask = read_volume(tmp_path / "out/masks/v_mask.nii.gz", allow_constant=True)[0]
+    assert [bool(mask[..., z].any()) for z in range(6)] == [False, False, True, True, True, True]
+    row = record(tmp_path / "out")["results"][0]
+    assert [part["prob"] is None for part in row["slices"]] == [True, True, False, False, False, False]
+    assert ["less than 2% head" in part.get("note", "") for part in row["slices"]] == [True, True] + [False] * 4
+    lines = list(csv.DictReader((tmp_path / "out/predictions.csv").open()))
+    assert "less than 2% head" in lines[2]["note"]
+
+
+class Nested(TwoClasses):
+    """Two regions: what is bright, and the left half of it."""
+
+    def forward(self, x):
+        left = super().forward(x)[:, 1:2]
+        return torch.cat([x[:, :1] - 2, left], dim=1)
+
+
+def test_regions_may_overlap_so_each_has_its_own_file(tmp_path):
+    write_pictures(tmp_path / "in", 1)
+    make_volume(tmp_path / "in/v.nii.gz")
+    infer(tmp_path / "in", tmp_path / "out", Nested(), grad_cam=False, rule="regions")
+    rows = {row["name"]: row for row in record(tmp_path / "out")["results"]}
+    assert rows["p0"]["mask"] == ["masks/p0_mask_1.png", "masks/p0_mask_2.png"]
+    first, second = (np.asarray(Image.open(tmp_path / "out" / name)) for name in rows["p0"]["mask"])
+    assert set(np.unique(first)) == {0, 255}
+    assert ((first > 0) >= (second > 0)).all()
+    assert 0 < (second > 0).sum() < (first > 0).sum()
+    assert rows["p0"]["mask_areas"] == [(first > 0).sum(), (second > 0).sum()]
+    assert rows["p0"]["mask_area"] == (first > 0).sum()
+    assert rows["v"]["mask"] == ["masks/v_mask_1.nii.gz", "masks/v_mask_2.nii.gz"]
+    line = next(csv.DictReader((tmp_path / "out/predictions.csv").open()))
+    assert line["mask"] == "masks/p0_mask_1.png; masks/p0_mask_2.png"
+    (tmp_path / "out/masks/p0_mask_2.png").unlink()
+    infer(tmp_path / "in", tmp_path / "out", Nested(), grad_cam=False, rule="regions", existing="skip")
+    assert (tmp_path / "out/masks/p0_mask_2.png").is_file()
+
+
+def test_of_several_foreground_channels_the_mask_says_which_is_strongest(tmp_path):
+    write_pictures(tmp_path / "in", 1)
+    infer(tmp_path / "in", tmp_path / "out", TwoClasses(), grad_cam=False)
+    mask = np.asarray(Image.open(tmp_path / "out/masks/p0_mask.png"))
+    assert set(np.unique(mask)) == {0, 1, 2}
+    columns = np.arange(64)[None] * np.ones((64, 1))
+    assert columns[mask == 1].max() < columns[mask == 2].min()
+    assert record(tmp_path / "out")["results"][0]["mask_areas"] == [(mask == 1).sum(), (mask == 2).sum()]
 
 
 def test_a_full_disk_leaves_no_half_mask(tmp_path, monkeypatch):

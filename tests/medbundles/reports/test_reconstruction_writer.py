@@ -13,9 +13,9 @@ from monai.engines import SupervisedEvaluator
 from monai.transforms import Compose
 from PIL import Image
 
-from medbundles.data import EpochBatches, SeededDataset, SeededLoader, autoencoder_inputs
+from medbundles.data import InputBatches, InputDataset, SeededLoader, autoencoder_inputs
 from medbundles.errors import ConfigError
-from medbundles.inferers import AutoencoderInferer
+from medbundles.inferers import AutoencoderInferer, ReadableInputs
 from medbundles.networks import Autoencoder
 from medbundles.reports import ReconstructionWriter
 from medbundles.transforms import LoadLatent, LoadOther, LoadWholeImage, PrepareLatentBatch
@@ -34,10 +34,9 @@ def infer(output, inputs="", dims=2, channels=1, checkpoint="", latents=True, ex
     reading = Compose([load, LoadOther(load), LoadLatent(3, network.factor, (22, 31, 14)[:dims])])
     SupervisedEvaluator(
         device=torch.device("cpu"),
-        val_data_loader=SeededLoader(
-            SeededDataset(items, reading, cache="none"), EpochBatches(len(items), 1), num_workers=0
-        ),
+        val_data_loader=SeededLoader(InputDataset(items, reading), InputBatches(items, 1), num_workers=0),
         network=network,
+        iteration_update=ReadableInputs(),
         inferer=AutoencoderInferer("fp32", window_above=40, window_size=32),
         prepare_batch=PrepareLatentBatch(),
         val_handlers=[ReconstructionWriter(output, latents, checkpoint, existing)],

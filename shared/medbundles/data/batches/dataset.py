@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from monai.data import Dataset
+from monai.data import Dataset, list_data_collate
 from monai.transforms import Compose, Randomizable, RandomizableTrait
 
 from medbundles.data.batches.cache import DiskCache, recipe_hash
@@ -72,6 +72,8 @@ class SeededDataset(Dataset):
         ConfigError: unknown `cache`.
         DataError: a file that cannot be read (when it is first read), or nothing left to read.
     """
+
+    collate: Callable[[Any], Any] = staticmethod(list_data_collate)  # items to a batch
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from monai.data import DataLoader
 
 from medbundles.cores import core_count
 from medbundles.data.batches.dataset import SeededDataset
+from medbundles.data.batches.inputs import InputBatches
 from medbundles.data.batches.samplers import EpochBatches, MixedBatches
 
 
@@ -34,7 +35,7 @@ class SeededLoader(DataLoader):
     def __init__(
         self,
         dataset: SeededDataset,
-        batches: EpochBatches | MixedBatches,
+        batches: EpochBatches | MixedBatches | InputBatches,
         num_workers: int | str = "auto",
         pin_memory: bool = True,
         persistent_workers: bool = True,
@@ -49,6 +50,7 @@ class SeededLoader(DataLoader):
             pin_memory=pin_memory and torch.cuda.is_available(),
             # its own generator: otherwise each start of the iterator draws from torch's and moves dropout's numbers
             generator=torch.Generator(),
+            collate_fn=dataset.collate,
             **(of_workers if workers > 0 else {}),
         )
 

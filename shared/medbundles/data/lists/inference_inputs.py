@@ -1,6 +1,5 @@
 """What inference runs on: a file or a folder of pictures and volumes, as one item per picture or axial slice."""
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -9,6 +8,7 @@ from pathlib import Path
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import IMAGE_ENDINGS, is_volume, list_images, name_below, stem
 from medbundles.data.reading.images import check_header
+from medbundles.data.reading.inference_record import InferenceRecord
 from medbundles.data.reading.nifti import read_header
 from medbundles.data.reading.volumes import plane_axis
 from medbundles.errors import ConfigError, DataError, first_few, one_of
@@ -159,21 +159,21 @@ def _check_names(names: dict[Path, str], output: str | Path | None) -> None:
 
 
 def _done(names: dict[Path, str], output: str | Path | None, result: str) -> dict[Path, str]:
-    """The inputs that have a row in predictions.json, and the file that it names where it names one."""
-    known = {row["file"] for row in _rows(output) if not row.get(result) or Path(str(output), row[result]).is_file()}
+    """The inputs that have a row in the record, and the files that it names under `result`, where it names any."""
+    known = {
+        row["file"] for row in _rows(output) if all(Path(str(output), file).is_file() for file in _of(row, result))
+    }
     return {path: name for path, name in names.items() if str(path) in known}
 
 
+def _of(row: dict, result: str) -> list[str]:
+    """The files that a row names under a key: none, one, or several."""
+    files = row.get(result) or []
+    return [files] if isinstance(files, str) else files
+
+
 def _rows(output: str | Path | None) -> list[dict]:
-    """The rows of predictions.json in a folder; none where there is no such file."""
-    record = Path(output) / "predictions.json" if output else None
-    if record is None or not record.is_file():
-        return []
-    try:
-        rows = json.loads(record.read_text(encoding="utf-8"))["results"]
-        return [{**row, "file": row["file"]} for row in rows]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{record}: is no record of an inference ({error}); remove it or use another folder") from error
+    return InferenceRecord(output).read()[1] if output else []
 
 
 def _check(path: Path, channels: int) -> Sequence[int]:

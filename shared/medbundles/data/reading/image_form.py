@@ -1,13 +1,14 @@
 """How a file holds its image, so that another image can be written in the same way."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from medbundles.data.reading.files import is_volume
 from medbundles.data.reading.images import FORMATS, ONE_AT_A_TIME
@@ -70,7 +71,7 @@ class ImageForm:
         """Black and white of a picture of 8 bits; None: what the file holds does not say it."""
         return (0.0, 255.0) if self.info is None and self.dtype == "uint8" else None
 
-    def write(self, path: str | Path, image: np.ndarray, value_range: tuple[float, float]) -> None:
+    def write(self, path: str | Path, image: np.ndarray, value_range: tuple[float, float], note: str = "") -> None:
         """Write an image.
 
         Args:
@@ -78,6 +79,7 @@ class ImageForm:
             image: (C, H, W), or (C, X, Y, Z) with canonical axes, as `LoadWholeImage` gives it; what is below 0 or
                 above 1 is cut. Where the file is gray and C is 3, their mean is written.
             value_range: what 0 and 1 mean.
+            note: with what it was made; kept in the file, where the format has a place for it (PNG, TIFF, NIfTI).
         """
         low, high = value_range
         values = np.clip(image.astype(np.float64), 0, 1) * (high - low) + low
@@ -89,13 +91,13 @@ class ImageForm:
         if self.info:
             is_plane = array.ndim == 3
             volume = np.moveaxis(from_axial_slices(array), 2, plane_axis(self.info)) if is_plane else array[0]
-            write_volume(path, volume, self.info)
+            write_volume(path, volume, with_note(self.info, note))
         elif self.ending == ".npy":
             with open(path, "wb") as file:
                 np.save(file, array.reshape(self.shape) if array.size == np.prod(self.shape) else array)
         else:
             picture = Image.fromarray(array[0] if len(array) == 1 else np.moveaxis(array, 0, -1))
-            picture.save(path, format=PICTURES[self.ending])
+            picture.save(path, format=PICTURES[self.ending], **note_of_picture(self.ending, note))
 
     def arrays(self) -> dict[str, Any]:
         """Everything as plain arrays, for a .npz file; see `from_arrays`."""
@@ -120,6 +122,22 @@ class ImageForm:
 
         header = nibabel.Nifti1Header.from_fileobj(BytesIO(arrays["nifti_header"].tobytes()), check=False)
         return cls(ending, dtype, shape, volume_info(shape, np.asarray(arrays["affine"], dtype=float), header))
+
+
+def note_of_picture(ending: str, note: str) -> dict[str, Any]:
+    """What Pillow's `save` takes to keep a note in a file; nothing where the format has no place for one."""
+    if ending == ".png" and note:
+        info = PngInfo()
+        info.add_text("Software", note)
+        return {"pnginfo": info}
+    return {"software": note} if ending in (".tif", ".tiff") and note else {}
+
+
+def with_note(info: VolumeInfo, note: str) -> VolumeInfo:
+    """The same, with a note instead of the source's in the header's description (79 characters)."""
+    header = info.header.copy()
+    header["descrip"] = note[:79].encode()
+    return replace(info, header=header)
 
 
 def volume_info(shape: tuple[int, ...], affine: np.ndarray, header: Any) -> VolumeInfo:

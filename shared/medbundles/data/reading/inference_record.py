@@ -1,0 +1,124 @@
+"""The record of an inference: predictions.json, and beside it what one that is not finished has done so far."""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from medbundles.atomic_files import cannot_be_written, json_line, write_json_atomic
+from medbundles.errors import DataError
+
+RECORD = "predictions.json"
+FLUSHED = 1.0  # seconds: what a power cut may take of the progress; a kill takes nothing
+
+
+class InferenceRecord:
+    """The rows of all inputs that are done, in a folder of results.
+
+    While an inference runs, each of its processes adds a line per input to a file of its own, progress_<rank>.jsonl,
+    whose first line is the record's head; writing predictions.json anew each time would take longer and longer. At the
+    end predictions.json is written and these files go.
+
+    Args:
+        output: the folder.
+        rank: of the process.
+
+    Example:
+        >>> record = InferenceRecord("/tmp/doctest_record")
+        >>> record.begin({"checkpoint_id": "sha256:0"}, fresh=True)
+        >>> record.add({"file": "a.png"})
+        >>> InferenceRecord("/tmp/doctest_record").read()
+        ({'checkpoint_id': 'sha256:0'}, [{'file': 'a.png'}])
+        >>> record.finish({"checkpoint_id": "sha256:0"}, [{"file": "a.png"}], [])
+    """
+
+    def __init__(self, output: str | Path, rank: int = 0):
+        self.output, self.path = Path(output), Path(output, f"progress_{rank}.jsonl")
+        self.file: BinaryIO | None = None
+        self.first, self.flushed = b"", 0.0
+
+    def read(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """The head, and the rows of all inputs that are done, each once; ({}, []) where nothing is.
+
+        What runs that broke off have done counts, too. A line that a kill cut off does not.
+
+        Raises:
+            DataError: a file is no record of an inference.
+        """
+        head: dict[str, Any] = {}
+        rows: dict[str, dict[str, Any]] = {}
+        progress = [self._progress(path) for path in self._progress_files()]
+        record = self.output / RECORD
+        try:
+            if record.is_file() and not any(first["fresh"] for first, _ in progress):
+                head = json.loads(record.read_text(encoding="utf-8"))
+                rows = {row["file"]: row for row in head.pop("results")}
+                head.pop("failed", None)
+            for first, more in progress:
+                head = first["head"]
+                rows |= {row["file"]: row for row in more}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{record}: is no record of an inference ({error}); remove it or use another folder"
+            ) from error
+        return head, list(rows.values())
+
+    def _progress(self, path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """First line and rows."""
+        try:
+            first, *rows = (json.loads(line) for line in path.read_bytes().split(b"\n")[:-1])
+            return {"fresh": bool(first["fresh"]), "head": dict(first["head"])}, rows
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}: is no progress of an inference ({error}); remove it or use another folder"
+            ) from error
+
+    def _progress_files(self) -> list[Path]:
+        return sorted(self.output.glob("progress_*.jsonl"))
+
+    def begin(self, head: Mapping[str, Any], fresh: bool) -> None:
+        """Say what all rows have in common; the file is made with the first one.
+
+        Args:
+            head: it.
+            fresh: whether a predictions.json that is there does not count any more.
+        """
+        self.first = json_line({"fresh": fresh, "head": head})
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add a line; the files that it names must be there.
+
+        Raises:
+            MedbundlesError: the disk is full, or the folder cannot be written.
+        """
+        try:
+            if self.file is None:
+                self.output.mkdir(parents=True, exist_ok=True)
+                self.file = self.path.open("wb")
+                self.file.write(self.first)
+            self.file.write(json_line(row))
+            self.file.flush()
+            if time.monotonic() - self.flushed > FLUSHED:
+                os.fsync(self.file.fileno())
+                self.flushed = time.monotonic()
+        except OSError as error:
+            raise cannot_be_written(self.path, error) from error
+
+    def close(self) -> None:
+        """Close the progress file; it stays."""
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+    def clear(self) -> None:
+        """Remove the progress of all processes: of a run that broke off, before another one starts afresh."""
+        self.close()
+        for path in self._progress_files():
+            path.unlink()
+
+    def finish(self, head: Mapping[str, Any], rows: Iterable[Any], failed: Iterable[Any]) -> None:
+        """Write predictions.json: the head, the rows of all inputs, and those that failed; the progress files go."""
+        write_json_atomic(self.output / RECORD, {**head, "failed": list(failed), "results": list(rows)})
+        self.clear()
