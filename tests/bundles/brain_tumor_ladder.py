@@ -39,7 +39,7 @@ BRAIN = Bundle(
         }
     ),
     inputs=tuple(f"phantom_{patient:03d}/slice_{number:02d}" for patient in (8, 9, 10) for number in (0, 1)),
-    pictures=("masks/{}_mask.png", "overlays/{}.png", "gradcam/{}.png"),
+    pictures=("masks/{}_mask.png", "overlays/{}.jpg", "gradcam/{}.jpg"),
     mistakes={
         "misspelt": ({"batchsize": 4}, "unknown id 'batchsize'; did you mean 'batch_size'?"),
         "value": ({"amp": "false"}, "amp: 'false' is text. Write False"),

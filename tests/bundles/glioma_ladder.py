@@ -45,7 +45,7 @@ GLIOMA = Bundle(
         }
     ),
     inputs=("phantom_001", "phantom_002"),
-    pictures=("gradcam/{}.png",),
+    pictures=("gradcam/{}.jpg",),
     mistakes={
         "misspelt": ({"drw_start": 3}, "unknown id 'drw_start'; did you mean 'drw_start_epoch'?"),
         "value": (

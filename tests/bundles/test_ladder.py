@@ -202,16 +202,23 @@ def test_evaluation_is_the_same_with_two_processes(bundle: Bundle, data: Path, t
     assert predictions[0] == predictions[1]
 
 
-def test_inference_writes_tables_and_pictures(bundle: Bundle, data: Path, trained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_inference_writes_tables_and_pictures(
+    bundle: Bundle, data: Path, trained: Path, tmp_path: Path, processes: int
+) -> None:
     best = newest(trained, "best.pt")
     out = tmp_path / "out"
     settings = {"input": data.with_name("new"), "output": out, "checkpoint": best}
-    run(bundle, ["inference", str(best.with_name("trained.json"))], settings)
+    run(bundle, ["inference", str(best.with_name("trained.json"))], settings, processes)
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     pictures = {picture.format(name) for picture in bundle.pictures for name in bundle.inputs}
     assert files == pictures | set(bundle.tables)
     with (out / bundle.tables[0]).open() as file:
         assert len(list(csv.DictReader(file))) == len(bundle.inputs)
+    head = json.loads((out / "predictions.json").read_text())
+    assert head["version"].startswith("medbundles ")
+    settings = json.loads(best.with_name("trained.json").read_text())
+    assert {name.partition("#")[0] for name in head["settings"]} | set(head) >= set(settings)
 
 
 def test_training_on_two_processes(bundle: Bundle, data: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ class CaseWriter(ResultWriter):
         """Write a case's picture, then its row."""
         path, name = batch["image_path"][i], batch["name"][i]
         row = {"file": path, "name": name, "patient": batch["patient"][i], **self.classified(prob)}
-        if heat is not None and name in self.shown:
+        if heat is not None and self.is_shown(batch, i):
             row["grad_cam"] = f"gradcam/{name}.jpg"
         image = output["image"][i, 0].float().cpu() if "grad_cam" in row else None
         self.later(path, lambda: self._finish(row, image, heat))

@@ -123,7 +123,7 @@ class InferenceWriter(ResultWriter):
         if len(found.probs) == int(batch["slices"][i]):
             self.unfinished.pop(name)
             finish = self._finish_picture if z < 0 else self._finish_volume
-            pictures = name in self.shown
+            pictures = self.is_shown(batch, i)
             self.later(path, lambda: finish(path, name, found, size, pictures))
 
     def labels(

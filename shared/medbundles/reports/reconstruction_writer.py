@@ -76,7 +76,7 @@ class ReconstructionWriter(ResultWriter):
         value_range = batch["value_range"][i].tolist()
         pred = {name: value[i : i + 1].float().cpu() for name, value in output["pred"].items()}
         image = None if output["label"] is None else output["label"][i : i + 1].float().cpu()
-        on_sheet = bool(item["sheet"]) and item["name"] in self.shown
+        on_sheet = bool(item["sheet"]) and self.is_shown(batch, i)
         self.later(item["image_path"] or item["name"], lambda: self._finish(item, pred, image, value_range, on_sheet))
 
     def _finish(

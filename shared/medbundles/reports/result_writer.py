@@ -134,15 +134,14 @@ class ResultWriter:
 
     def start(self, engine: Engine) -> None:
         """Take the thresholds, and the earlier rows that stay."""
-        rank, world = rank_and_world()
+        rank = rank_and_world()[0]
         self.head = {**self.about(), "precision": precision_of(engine)}
         self.record = InferenceRecord(self.output, rank)
         self.background, self.failed = Background(), dict[str, str]()
         earlier = done_by_rank_0(self._make_ready)
         self.rows = {row["file"]: row for row in earlier} if rank == 0 else {}
         self.record.begin(self.head, fresh=self.existing != "skip")
-        left = max(0, self.max_pictures - sum(map(_has_pictures, earlier)))
-        self.done, self.shown, self.most_shown = 0, set[str](), left // world + (rank < left % world)
+        self.done, self.most_shown = 0, self.max_pictures - sum(map(_has_pictures, earlier))
         self.finished = False
         if rank == 0:
             logger.info("precision: %s", self.head["precision"])
@@ -159,15 +158,14 @@ class ResultWriter:
         return rows
 
     def _choose(self, engine: Engine) -> None:
-        """The first inputs get pictures; for their heat maps the network's features are kept."""
+        """For the heat maps of the first inputs the network's features are kept."""
         batch: Any = engine.state.batch
-        names = batch.get("name", [])
-        self.shown |= set(list(dict.fromkeys(n for n in names if n not in self.shown))[: self._places_left()])
-        if self.grad_cam and self.shown.intersection(names):
+        if self.grad_cam and any(self.is_shown(batch, i) for i in range(len(batch.get("place", [])))):
             self.grad_cam.watch()
 
-    def _places_left(self) -> int:
-        return max(0, self.most_shown - len(self.shown))
+    def is_shown(self, batch: Any, i: int) -> bool:
+        """Whether the input of an item gets pictures, as one of the first."""
+        return int(batch["place"][i]) < self.most_shown
 
     def _batch(self, engine: Engine) -> None:
         batch: Any = engine.state.batch

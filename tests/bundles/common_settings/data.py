@@ -102,15 +102,27 @@ def left_over(inputs: str = "") -> Callable[..., dict[str, Any]]:
             ("train", (), "train::dataset"),
             ("val", (), "validate::dataset"),
             ("test", ("evaluate",), "validate::dataset"),
-            ("input", ("inference",), "dataset"),
         ):
             try:
                 found[part] = len(bench.get(dataset, *file, **bad, **turned).data)
             except (DataError, RuntimeError):  # MONAI wraps what a component raises
                 found[part] = "refused"
+        try:
+            found["input"] = readable_inputs(bench, **bad, **turned)
+        except (DataError, RuntimeError):
+            found["input"] = "refused"
         return found
 
     return see
+
+
+def readable_inputs(bench: Bench, **turned: Any) -> int | str:
+    """How many inputs of inference can be read; of the others it must only tell at the end."""
+    workflow = bench.workflow("inference", **turned)
+    dataset = workflow.parser.get_parsed_content("dataset")
+    if not handler(workflow, bench.writer, "handlers").skip_bad_files:
+        return "an error at the end"
+    return sum("failed" not in dataset[i] for i in range(len(dataset)))
 
 
 def batch_sizes(bench: Bench, **turned: Any) -> dict[str, int]:

@@ -30,6 +30,10 @@ def outputs(bench: Bench, **turned: Any) -> dict[str, Any]:
     }
 
 
+def pictured(bench: Bench, **turned: Any) -> int:
+    return writer(bench, **turned).max_pictures
+
+
 def results(bench: Bench) -> str:
     return str(bench.results)
 
@@ -48,5 +52,6 @@ INFERENCE = {
     "input": Check(inputs, lambda bench: bench.image, lambda bench: {bench.image}),
     "output": Check(outputs, results, all_in_results),
     "existing": Check(existing, "skip", {"writer": "skip", "left to do": 1}),
+    "max_pictures": Check(pictured, 3, 3),
 }
 GRAD_CAM = {"grad_cam": Check(with_heat_maps, False, False)}

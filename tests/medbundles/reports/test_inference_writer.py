@@ -35,6 +35,7 @@ from medbundles.transforms import (
     PrepareMultitaskBatch,
     ResizeSquare,
 )
+from tests.two_processes import in_two_processes
 
 
 class Bright(nn.Module):
@@ -289,6 +290,52 @@ infer(Path(sys.argv[1]), Path(sys.argv[2]))
     assert "inputs done: 2" in caplog.text
     assert [row["name"] for row in record(output)["results"]] == [f"p{i}" for i in range(4)]
     assert not list(output.glob("progress*"))
+
+
+def test_two_processes_share_the_inputs(tmp_path):
+    """A volume stays whole; a bad input of one process is an error of both, and nothing is written twice."""
+    write_pictures(tmp_path / "in", 5)
+    make_volume(tmp_path / "in/a.nii.gz")
+    broken = tmp_path / "in/p3.png"
+    broken.write_bytes(broken.read_bytes()[:-60])
+    with pytest.raises(DataError):
+        infer(tmp_path / "in", tmp_path / "one", max_pictures=3)
+    body = """
+from pathlib import Path
+from medbundles.errors import DataError
+from tests.medbundles.reports.test_inference_writer import infer
+try:
+    infer(Path(sys.argv[3]), Path(sys.argv[4]), max_pictures=3)
+except DataError as error:
+    print("1 of 6 inputs have no results" in str(error), "p3.png" in str(error))
+"""
+    outs = in_two_processes(tmp_path, body, str(tmp_path / "in"), str(tmp_path / "two"))
+    assert [out.split() for out in outs] == [["True", "True"]] * 2
+    one, two = (
+        {path.relative_to(folder).as_posix(): path for folder in [tmp_path / name] for path in folder.rglob("*.*")}
+        for name in ("one", "two")
+    )
+    masks = [name for name in one if name.startswith("masks/")]
+    assert one.keys() >= set(masks) | {"predictions.csv", "predictions.json"} <= two.keys()
+    assert all(one[name].read_bytes() == two[name].read_bytes() for name in masks if name.endswith(".png"))
+    rows = [record(tmp_path / name)["results"] for name in ("one", "two")]
+    for row in (*rows[0], *rows[1]):
+        for picture in ("overlay", "grad_cam"):
+            row.pop(picture, None)
+    assert rows[0] == rows[1]
+    assert len([name for name in two if name.startswith("overlays/")]) == 3
+    assert record(tmp_path / "one")["failed"] == record(tmp_path / "two")["failed"]
+
+
+def test_more_processes_than_inputs(tmp_path):
+    write_pictures(tmp_path / "in", 1)
+    body = """
+from pathlib import Path
+from tests.medbundles.reports.test_inference_writer import infer
+infer(Path(sys.argv[3]), Path(sys.argv[4]))
+"""
+    in_two_processes(tmp_path, body, str(tmp_path / "in"), str(tmp_path / "out"))
+    assert [row["name"] for row in record(tmp_path / "out")["results"]] == ["p0"]
 
 
 def test_only_the_first_inputs_get_pictures(tmp_path, caplog):

@@ -22,7 +22,8 @@ def collate_inputs(items: Sequence[Any]) -> dict[str, Any]:
 class InputDataset(SeededDataset):
     """A `SeededDataset` without a cache that gives, of an item that cannot be read, its path and what is wrong.
 
-    When a slice cannot be read, neither can the others of its file: it is not tried again for each.
+    When a slice cannot be read, neither can the others of its file: it is not tried again for each. The items have
+    "place", too: the number of their input among all, from 0 on.
 
     Args:
         data: MONAI datalist; each item has an "image" path, or several.
@@ -35,6 +36,7 @@ class InputDataset(SeededDataset):
         super().__init__(data, transform, cache="none")
         self.advice = ""
         self.bad: dict[str, str] = {}
+        self.places = {name: place for place, name in enumerate(dict.fromkeys(item["name"] for item in data))}
 
     def __getitem__(self, key: Any) -> Any:
         item = self.data[key[1] if isinstance(key, tuple) else key]
@@ -42,7 +44,7 @@ class InputDataset(SeededDataset):
         wrong = self.bad.get(path)
         if not wrong:
             try:
-                return super().__getitem__(key)
+                return {**super().__getitem__(key), "place": self.places[item["name"]]}
             except DataError as error:
                 self.bad[path] = wrong = str(error).removeprefix(f"{path}: ")
         return {FAILED: (path, wrong)}
