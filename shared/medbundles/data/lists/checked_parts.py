@@ -62,9 +62,7 @@ def checked_parts(
     check_no_leak(parts, ours)
     _check_labels(ours)
     if earlier:
-        advice = f"Test pictures that {earlier_split} does not hold."
-        check_no_leak({"the training": earlier["train"], **parts}, pairs, advice)
-        _say_validated(leaks({"validation": earlier["val"], **parts}, pairs))
+        check_untrained(parts, earlier, str(earlier_split), pairs)
     return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir, later)
 
 
@@ -81,9 +79,25 @@ def _check_labels(pairs: Iterable[Pair]) -> None:
         )
 
 
-def _say_validated(found: Problems) -> None:
+def check_untrained(
+    parts: Mapping[str, list[dict]], earlier: Mapping[str, list[dict]], file: str, pairs: Iterable[Pair] = ()
+) -> None:
+    """Make sure that weights are not tested on what they were trained on; what chose their epoch is said.
+
+    Args:
+        parts: name of a set -> datalist of what is tested.
+        earlier: "train" and "val" of the training, see `read_split`.
+        file: where that stands, for the message.
+        pairs: items that show one picture, see `near_identical`.
+
+    Raises:
+        DataError: a patient or a picture of the training is tested; all listed.
+    """
+    advice = f"Test images that {file} does not hold."
+    check_no_leak({"the training": earlier["train"], **parts}, pairs, advice)
+    found = leaks({"validation": earlier["val"], **parts}, pairs)
     if found:
         logger.warning(
-            "Epoch and thresholds of these weights were chosen on %d picture(s) or patient(s) that are tested here, so "
+            "Epoch and thresholds of these weights were chosen on %d image(s) or patient(s) that are tested here, so "
             "that the figures flatter, such as %s: %s", len(found), *found.found[0],
         )  # fmt: skip

@@ -10,6 +10,7 @@ import numpy as np
 
 from medbundles.data.lists.copies import copies
 from medbundles.data.lists.likeness import NEIGHBOURS, alike
+from medbundles.data.reading.files import paths_of
 from medbundles.data.reading.tables import read_table
 from medbundles.errors import ConfigError, first_few
 
@@ -119,7 +120,7 @@ def owner_of(item: dict) -> str:
     """Whose the item is: its patient's where one is known (its own name is none), else that of its first file."""
     if item["patient"] != item["name"]:
         return f"patient {item['patient']}"
-    return item["image"] if isinstance(item["image"], str) else item["image"][0]
+    return paths_of(item["image"])[0]
 
 
 def without_different(

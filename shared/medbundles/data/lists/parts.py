@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from medbundles.data.lists.near_identical import Pair, joined, owner_of
-from medbundles.data.lists.split_file import split_record
+from medbundles.data.lists.split_file import FILE, split_record
 
 
 class ImageParts(dict[str, list[dict]]):
@@ -43,7 +43,7 @@ class ImageParts(dict[str, list[dict]]):
         """The split's file and what belongs in it: asked by one process when a run starts (see `handlers.Run`)."""
         if self.run_dir is None:
             return None
-        return self.run_dir.folder("config") / "split.json", split_record(self, self.pairs, self.thumbnails)
+        return self.run_dir.folder("config") / FILE, split_record(self, self.pairs, self.thumbnails)
 
 
 def with_joined_patients(parts: Mapping[str, list[dict]], pairs: Sequence[Pair]) -> dict[str, list[dict]]:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,11 @@ def list_images(folder: str | Path) -> list[Path]:
         if readable != str(path):
             raise DataError(f"{readable}: the name is not UTF-8 (of a Windows or Latin-1 archive?); rename it")
     return sorted(found)
+
+
+def paths_of(value: str | Sequence[str]) -> list[str]:
+    """The paths of an entry of a datalist, which is one, or a list of them."""
+    return [value] if isinstance(value, str) else list(value)
 
 
 def item_files(item: Mapping[str, Any], *keys: str) -> list[str]:
