@@ -93,7 +93,7 @@ def check_untrained(
     Raises:
         DataError: a patient or a picture of the training is tested; all listed.
     """
-    advice = f"Test images that {file} does not hold."
+    advice = f"Test images that {file} does not hold; of a cross-validation, the fold that its training held out."
     check_no_leak({"the training": earlier["train"], **parts}, pairs, advice)
     found = leaks({"validation": earlier["val"], **parts}, pairs)
     if found:
