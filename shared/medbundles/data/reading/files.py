@@ -97,6 +97,12 @@ def item_files(item: Mapping[str, Any], *keys: str) -> list[str]:
     return found
 
 
+def file_state(path: str | Path) -> tuple[int, int]:
+    """Size in bytes and time of the last change in nanoseconds: a file that has others holds something else."""
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
 def check_file(path: str | Path) -> int:
     """Size of a file in bytes, after what can be said about any file.
 
