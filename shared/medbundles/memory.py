@@ -58,17 +58,3 @@ def free_on_disk(folder: Path) -> int:
     """Bytes that can still be written into a folder, which may not be there yet."""
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
     return shutil.disk_usage(there).free
-
-
-def in_words(size: float) -> str:
-    """A number of bytes for people.
-
-    Example:
-        >>> in_words(3_280_000_000)
-        '3.3 GB'
-    """
-    for unit in ("bytes", "kB", "MB"):
-        if size < 999.5:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.1f} GB"

@@ -1,17 +1,15 @@
 """How far a long piece of work is: a bar on a terminal, plain lines elsewhere."""
 
-import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
+from medbundles.lines import duration, say
 from medbundles.ranks import is_rank_0
 
 T = TypeVar("T")
 EVERY = 10.0  # seconds between two lines
-
-logger = logging.getLogger("medbundles")
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
@@ -41,26 +39,3 @@ def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterato
             said = now
             left = f", {duration((now - begin) / number * (total - number))} left" if total else ""
             say(f"{what}: {number}{f' of {total}' if total else ''}{left}")
-
-
-def say(line: str) -> None:
-    """A line for people, from rank 0: through the log where one is kept, else on stderr, beside a tool's result."""
-    if not is_rank_0():
-        return
-    if logger.isEnabledFor(logging.INFO):
-        logger.info("%s", line)
-    else:
-        print(line, file=sys.stderr, flush=True)
-
-
-def duration(seconds: float) -> str:
-    """A time for people.
-
-    Example:
-        >>> duration(5000)
-        '1 h 23 min'
-    """
-    minutes = round(seconds / 60)
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

@@ -14,8 +14,8 @@ from medbundles.cores import local_rank_and_count
 from medbundles.data.batches.compact import packed
 from medbundles.data.reading.files import file_state, item_files
 from medbundles.errors import DataError, MedbundlesError
+from medbundles.lines import say
 from medbundles.parallel import on_all_cores
-from medbundles.progress import say
 
 
 def recipe_hash(transform: Callable) -> str:
@@ -62,7 +62,7 @@ class DiskCache:
         """Prepare and store the items that it does not have yet; processes on one machine share them."""
         there = set(os.listdir(self.folder)) if self.folder.is_dir() else set()
         missing = [item for item in items if self.path(item).name not in there]
-        say(f"cache: {len(items) - len(missing)} of {len(items)} images are in {self.folder}, which all runs share")
+        say(f"cache: {len(items) - len(missing)} of {len(items)} images are in {self.folder}, which runs share")
         rank, count = local_rank_and_count()
         for _ in on_all_cores(self._store, missing[rank::count], "filling the disk cache"):
             pass

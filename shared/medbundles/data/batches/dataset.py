@@ -16,9 +16,9 @@ from medbundles.data.batches.cache import DiskCache, recipe_hash
 from medbundles.data.batches.compact import packed, size_of, unpacked
 from medbundles.data.batches.samplers import Key
 from medbundles.errors import DataError, MedbundlesError, causes, one_of
-from medbundles.memory import free_memory, free_on_disk, in_words
+from medbundles.lines import say, size_in_words
+from medbundles.memory import free_memory, free_on_disk
 from medbundles.parallel import on_all_cores
-from medbundles.progress import say
 
 logger = logging.getLogger("medbundles")
 MEMORY_SHARE = 0.5  # of the free memory, for a cache: the network, its gradients and batches need the rest
@@ -184,24 +184,21 @@ class SeededDataset(Dataset):
             number: how many these are.
         """
         free, whole = free_memory(), size * len(self.data) // number
-        if free is None or whole - size <= MEMORY_SHARE * free / local_rank_and_count()[1]:
+        takes = f"cache: {len(self.data)} images take about {size_in_words(whole)} of memory"
+        if free is None:
+            say(f"{takes}; how much is free is not known on this system")
+        elif whole - size <= MEMORY_SHARE * free / local_rank_and_count()[1]:
             if number == 1:
-                say(
-                    f"cache: {len(self.data)} images take about {in_words(whole)} of memory"
-                    + (f" of {in_words(free)} that are free" if free else "")
-                )
-            return
-        line = (
-            f"cache: {len(self.data)} images would take {in_words(whole)} of memory, too much of the {in_words(free)} "
-            "that are free;"
-        )
-        room = free_on_disk(self.cache_dir)
-        self.cache = "disk" if whole < room else "none"
-        if self.cache == "disk":
-            self.read = DiskCache(self._read, self.cache_dir, self.recipe)
-            say(f"{line} they are kept on disk instead, in {self.cache_dir}")
+                say(f"{takes}, {size_in_words(free)} are free")
         else:
-            say(f"{line} nor has {self.cache_dir} room ({in_words(room)}): each is read anew in every epoch")
+            takes += f", too much of the {size_in_words(free)} that are free;"
+            room = free_on_disk(self.cache_dir)
+            if whole < room:
+                self.cache, self.read = "disk", DiskCache(self._read, self.cache_dir, self.recipe)
+                say(f"{takes} they go to the disk instead, as with --cache disk")
+            else:
+                self.cache = "none"
+                say(f"{takes} {self.cache_dir} has no room either: each image is read anew in every epoch")
 
     def __len__(self) -> int:
         return len(self.data) * self.draws

@@ -14,7 +14,7 @@ from medbundles.data.lists.likeness import alike
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import file_state
 from medbundles.data.reading.thumbnails import read_thumbnails
-from medbundles.progress import say
+from medbundles.lines import say
 
 MANY = 2000  # pictures whose comparison takes so long that it is said
 
