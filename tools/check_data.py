@@ -23,9 +23,9 @@ from medbundles.data.reading.files import (
     subfolders,
 )
 from medbundles.errors import DataError
+from medbundles.progress import progress
 from tools.graded_layout import check_graded, graded_place
 from tools.prepare.lgg_files import lgg_slices
-from tools.prepare.prepared import progress
 
 _LABEL_WORDS = ("mask", "seg", "label", "multiclass")
 

@@ -8,7 +8,8 @@ from medbundles.data import axial_slices, read_volume, split_by_patient
 from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases, check_cases
 from medbundles.data.reading.files import stem
 from medbundles.errors import DataError, MedbundlesError, one_of
-from tools.prepare.prepared import prepared, progress
+from medbundles.progress import progress
+from tools.prepare.prepared import prepared
 
 
 def prepare_brats2d(

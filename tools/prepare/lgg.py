@@ -4,8 +4,9 @@ from pathlib import Path
 
 from medbundles.data import read_image, read_mask, split_by_patient
 from medbundles.errors import DataError, one_of
+from medbundles.progress import progress
 from tools.prepare.lgg_files import lgg_grades, lgg_slices
-from tools.prepare.prepared import prepared, progress
+from tools.prepare.prepared import prepared
 
 
 def prepare_lgg(

@@ -111,15 +111,22 @@ class History:
     def write(self, run: Run) -> None:
         """Write metrics.json, on rank 0."""
         if is_rank_0():
-            write_json_atomic(run.directory.folder("metrics") / "metrics.json", self.summary(run.monitor))
+            write_json_atomic(
+                run.directory.folder("metrics") / "metrics.json", self.summary(run.monitor, run.cache_seconds)
+            )
 
     def best(self, monitor: Monitor) -> dict[str, Any] | None:
         """The best epoch's record; NaN is never best, the first of equals is."""
         validated = [record for record in self.epochs if monitor.value(record) is not None]
         return max(validated, key=lambda record: monitor.value(record) or [], default=None)
 
-    def summary(self, monitor: Monitor) -> dict[str, Any]:
-        """What metrics.json holds; NaN is null there."""
+    def summary(self, monitor: Monitor, cache_seconds: float = 0.0) -> dict[str, Any]:
+        """What metrics.json holds; NaN is null there.
+
+        Args:
+            monitor: says which epoch is the best.
+            cache_seconds: that filling the caches took when this process started; in no epoch's time.
+        """
         best = self.best(monitor)
         seconds = [e["epoch_seconds"] for e in self.epochs]
         losses = {name: [e[name] for e in self.epochs if math.isfinite(e.get(name, math.nan))] for name in LOSSES}
@@ -132,6 +139,7 @@ class History:
                 **{name: spread(values) for name, values in losses.items() if values},
                 "seconds": sum(seconds),
                 "seconds_per_epoch": sum(seconds) / len(seconds),
+                "cache_seconds": cache_seconds,
                 "last": self.epochs[-1],
             },
             "best": best,

@@ -86,8 +86,8 @@ class ClassBaselines:
                 len(items), found["constant"],
             )  # fmt: skip
         logger.info(
-            "Baselines: class %d is the most frequent of %d training images; a logistic regression is fitted on them.",
-            found["constant"], len(items),
+            "Baselines: of %d training images class %d is the most frequent; they fit a logistic regression.",
+            len(items), found["constant"],
         )  # fmt: skip
         return found
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import Pair, same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
 from medbundles.data.lists.split_file import read_split
 from medbundles.data.lists.splits import check_no_leak, leaks
 from medbundles.data.problems import Problems
-from medbundles.data.reading.thumbnails import read_thumbnails
 from medbundles.errors import DataError, refuse
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 
@@ -26,6 +26,7 @@ def checked_parts(
     different_pictures: Sequence[Sequence[str]] | str | None = None,
     earlier_split: str | Path | None = None,
     run_dir: Any = None,
+    cache_dir: str | Path | None = None,
     later: Mapping[str, Callable[[], list[dict]]] | None = None,
     **parts: list[dict],
 ) -> ImageParts:
@@ -43,6 +44,7 @@ def checked_parts(
         earlier_split: split.json of a training: what it trained on must not be in these sets, and what it was
             validated on is said.
         run_dir: the run directory, in which the split is kept (`records` of `medbundles.handlers.Run`).
+        cache_dir: where what is found out about pictures is kept for the next start; None: nowhere.
         later: sets that are neither read nor compared unless someone asks for them: a host that looks at the training
             part of an evaluation.
         **parts: name of a set -> datalist of pictures.
@@ -57,13 +59,14 @@ def checked_parts(
     warn_of_patients(present, PATTERN_ADVICE)
     earlier, before = read_split(earlier_split) if earlier_split else ({}, {})
     gone = [item for items in earlier.values() for item in items]
-    thumbnails = read_thumbnails(sorted({item["image"] for item in present}), channels, Problems())
-    ours, pairs = same_pictures(present, {**before, **thumbnails}, different_pictures, gone)
+    known = KnownPictures(cache_dir, channels)
+    thumbnails = known.thumbnails(sorted({item["image"] for item in present}), Problems())
+    ours, pairs = same_pictures(present, {**before, **thumbnails}, different_pictures, gone, known.alike)
     check_no_leak(parts, ours)
     _check_labels(ours)
     if earlier:
         check_untrained(parts, earlier, str(earlier_split), pairs)
-    return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir, later)
+    return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir, later, known)
 
 
 def _check_labels(pairs: Iterable[Pair]) -> None:

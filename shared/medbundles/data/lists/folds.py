@@ -235,11 +235,11 @@ def split_cases(cases: Sequence[dict], class_names: Sequence[str], folds: int, f
 
 def _groups(cases: Sequence[dict]) -> dict[str, list[dict]]:
     """Cases that must stay together: of one patient, or with byte-identical files; named by their first patient."""
-    first = {item["patient"]: item["patient"] for item in cases}  # patient -> the first one that it is joined to
+    joint = {item["patient"]: {item["patient"]} for item in cases}  # patient -> all that are one with it
     for group in copies(cases):
-        heads = {first[item["patient"]] for item in group.values()}
-        first |= {patient: min(heads) for patient, head in first.items() if head in heads}
+        every = set[str]().union(*(joint[item["patient"]] for item in group.values()))
+        joint |= dict.fromkeys(every, every)
     groups: dict[str, list[dict]] = {}
     for item in sorted(cases, key=itemgetter("name")):
-        groups.setdefault(first[item["patient"]], []).append(item)
+        groups.setdefault(min(joint[item["patient"]]), []).append(item)
     return groups
