@@ -98,7 +98,7 @@ class WeightsCheckpointLoader:
         wrong = [
             f"{name} is {mine[name]!r} here, {theirs[name]!r} there"
             for name in sorted(set(mine) & set(theirs))
-            if mine[name] != theirs[name] and AUTO not in (mine[name], theirs[name]) and not name.endswith("_threshold")
+            if theirs[name] not in (mine[name], AUTO) and not name.endswith("_threshold")  # auto: they do not say
         ]
         if wrong:
             overlay = path.with_name("trained.json")

@@ -206,6 +206,7 @@ WINDOW = {"window_above": 16, "window_size": 16, "window_overlap": 0.0}
 BOTH = ("training", "inference")
 
 MODEL = {
+    "colour_channel": Check(common.colour_channel, 3, common.all_five(3, 2)),
     "spatial_dims": Check(
         spatial_dims,
         3,
