@@ -40,10 +40,11 @@ def unfinished(
     done = _done(names, rows, output, result)
     if existing == "skip":
         _check_names(names, rows, output)
-    if rows and existing == "error":
-        whose = f"{len(done)} of the {len(names)} inputs, {min(done.values())} for one"
+    others = {row["file"] for row in rows}.difference(map(str, names))
+    if existing == "error" and (done or others):
+        whose = f"{len(done)} of the {len(names)} inputs" if done else f"{len(others)} other inputs"
         raise DataError(
-            f"{output}: already has results of {whose if done else 'other inputs, ' + rows[0]['file'] + ' for one'}. "
+            f"{output}: already has results of {whose}, {min([*done.values()] or others)} for one. "
             "Give another output folder, or existing: 'skip' or 'overwrite'."
         )
     if done and existing == "skip":

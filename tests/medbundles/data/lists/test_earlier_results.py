@@ -39,7 +39,7 @@ def test_results_of_other_inputs_are_told_unless_their_rows_stay(place, caplog, 
 
 def test_error_refuses_to_lose_the_rows_of_other_inputs(place):
     (place / "in/a.png").unlink()
-    with pytest.raises(DataError, match=r"already has results of other inputs, in/a.png for one"):
+    with pytest.raises(DataError, match=r"already has results of 2 other inputs, in/a.png for one"):
         inference_datalist(place / "in", output=place / "out", existing="error")
 
 
