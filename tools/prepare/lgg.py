@@ -56,8 +56,6 @@ def prepare_lgg(
                     dataset.add_slice(item.patient, item.image.stem, image, mask * 255)
         if empty:
             print(f"{empty} slice(s) of one value are left out: they show no head")
-    train_with = (
-        "--in_channels 3" if channels == "all" else "--colour_channel 2: inference then takes FLAIR of TIFFs, too"
-    )
-    print(f"train with {train_with}")
+    choice = "--in_channels 3" if channels == "all" else "--colour_channel 2: inference then takes FLAIR of TIFFs, too"
+    print(f"train with {choice}")
     return dataset.counts
