@@ -129,6 +129,7 @@ PREDICTED = {"seg": LOGIT.reshape(1, 1, 1, 1), "cls": torch.stack([torch.zeros((
 
 
 MODEL = {
+    "training_images": common.TRAINING_IMAGES,
     "network_def#_target_": Check(network_class, "tests.bundles.brain_tumor_settings.model.OtherUNet", "OtherUNet"),
     "image_size": Check(image_size, 48, common.all_five(48)),
     "in_channels": Check(in_channels, 3, {**common.all_five(3, (3, 3)), "inference reads": 1}),

@@ -63,6 +63,23 @@ def colour_channel(bench: Bench, **turned: Any) -> dict[str, Any]:
     return everywhere(bench, look, "colour_channel", **turned)
 
 
+def training_images(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """Whether inference marks an image, and what all tell of the weights."""
+    train, test, new = bench.workflows(**turned, input=bench.image)
+    told = {"by training": handler(train, "CheckpointSaver").trained["training_images"]}
+    told |= told_by_loaders("training_images", test, new)
+    [first, *_] = new.parser.get_parsed_content("data")
+    marked = new.parser.get_parsed_content("preprocessing").transforms[0](first)["outside"]
+    return {**{name: str(value) for name, value in told.items()}, "marked": bool(marked)}
+
+
+TRAINING_IMAGES = Check(
+    training_images,
+    [["size", 1.0, 2.0]],
+    {**dict.fromkeys(("by training", "by evaluation", "by inference"), "[['size', 1.0, 2.0]]"), "marked": True},
+)
+
+
 def names_of_classes(bench: Bench, **turned: Any) -> dict[str, list[str]]:
     """What all that tell the classes' names tell."""
     train, test, new = bench.workflows(**turned)
