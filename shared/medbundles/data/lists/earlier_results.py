@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from medbundles.errors import DataError, first_few, one_of
 
 logger = logging.getLogger("medbundles")
 
+MASK = re.compile(r"_mask(_\d+)?$")  # what the name of a mask has behind that of its input
 EXISTING = ("overwrite", "skip", "error")
 
 
@@ -63,13 +65,13 @@ def say_others(names: Iterable[str], output: str | Path | None, folders: Iterabl
         output: folder of the results.
         folders: those in it that hold them.
     """
-    ours = {name + ending for name in names for ending in ("", "_mask")}
+    ours = set(names)
     places = [Path(output, folder) for folder in folders] if output else []
     others = sorted(
         f"{place.name}/{path.relative_to(place).as_posix()}"
         for place in places
         for path in place.rglob("*")
-        if path.is_file() and name_below(path, place) not in ours
+        if path.is_file() and not ours.intersection((named := name_below(path, place), MASK.sub("", named)))
     )
     if others:
         logger.warning(

@@ -60,12 +60,13 @@ def inference_datalist(
     if volumes:
         wanted = decided_modalities(modality, volumes)
         cases = complete_cases(volumes, root, wanted, problems)
-        called |= zip(cases, case_names(cases.values(), root), strict=True)
+        of_cases = case_names(cases.values(), root) if root.is_dir() else [stem(root)]
+        called |= dict(zip(cases, of_cases, strict=True))
         files |= {first: case.volumes(wanted) for first, case in cases.items()}
     names = unfinished(unique_names(dict(sorted(called.items()))), output, existing)
     for first, name in names.items():
         with problems.noted(first):
-            slices = _check(files[first], channels)
+            slices = _check(files[first], channels, problems)
             image = [str(path) for path in files[first]]
             common = {"image": image if len(image) > 1 else image[0], "name": name, "patient": name, "source": "images"}
             items += [{**common, "slices": len(slices), "slice": z} for z in slices]
@@ -95,8 +96,8 @@ def unique_names(bare: dict[Path, str]) -> dict[Path, str]:
     return names
 
 
-def _check(paths: Sequence[Path], channels: int) -> Sequence[int]:
-    """Numbers of the slices of a volume, or of a case's volumes, -1 alone for a picture.
+def _check(paths: Sequence[Path], channels: int, problems: Problems) -> Sequence[int]:
+    """Numbers of the slices of a volume, or of a case's volumes, -1 alone for a picture; `problems` hears doubts.
 
     Raises:
         DataError: what is wrong with it, as far as its header shows it.
@@ -111,6 +112,7 @@ def _check(paths: Sequence[Path], channels: int) -> Sequence[int]:
             f"{path}: {len(paths)} NIfTI volume(s) give {len(paths)} channel(s), {channels} are wanted (in_channels); "
             f"name so many sequences of the case (modality), or give slices as .npy arrays of shape ({channels}, H, W)"
         )
-    for other in others:
+    for other in (first, *others):
         check_same_grid(first, other)
+        problems.doubt(other)
     return range(first.canonical_shape[plane_axis(first)])
