@@ -20,6 +20,7 @@ AUTO = "auto"
 NAME = "training_images"
 UNITS = {"spacing": " mm", "size": " pixels", "intensity": ""}
 LOOKED_AT = 32  # images of a training, evenly spread
+ODD = 0.05  # share of them at each end that does not count
 MARGIN = 1.25  # by which a spacing or size may leave the training's; intensities by a quarter of their range
 PIXELS = 100_000  # of an image that give its range of intensities
 
@@ -46,7 +47,7 @@ def measured(item: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Range]:
 
 
 def ranges_of(dataset: Any) -> Ranges:
-    """What the images of a training are like: the ranges of 95 % of those that are looked at.
+    """What the images of a training are like: [name, lowest, highest], without the most odd of those looked at.
 
     Args:
         dataset: a `SeededDataset`. Where its preprocessing does not begin with the step that loads, nothing is known.
@@ -56,14 +57,12 @@ def ranges_of(dataset: Any) -> Ranges:
     places = np.unique(np.linspace(0, every - 1, min(LOOKED_AT, every)).round().astype(int))
     loaded = ((load(dict(item)), paths_of(item)) for item in (dataset.data[place] for place in places))
     found = [measured(item, paths) for item, paths in loaded if hasattr(item["image"], "shape")]
-    return [
-        [
-            name,
-            round(float(np.quantile([one[name][0] for one in found if name in one], 0.025, method="lower")), 6),
-            round(float(np.quantile([one[name][1] for one in found if name in one], 0.975, method="higher")), 6),
-        ]
-        for name in dict.fromkeys(name for one in found for name in one)
-    ]
+    ranges = []
+    for name in dict.fromkeys(name for one in found for name in one):
+        lows, highs = np.array([one[name] for one in found if name in one]).T
+        low, high = np.quantile(lows, ODD, method="lower"), np.quantile(highs, 1 - ODD, method="higher")
+        ranges.append([name, round(float(low), 6), round(float(high), 6)])
+    return ranges
 
 
 def paths_of(item: Mapping[str, Any]) -> list[str]:
