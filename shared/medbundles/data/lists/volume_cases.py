@@ -74,7 +74,8 @@ def complete_cases(
         DataError: there is no case.
     """
     cases, left = ([_of_file(root, wanted)], {}) if root.is_file() else _cases(volumes, root, wanted)
-    said = "; ".join(f"{len(some)} {what} ({first_few(some, 3)})" for what, some in left.items() if some)
+    shown = {what: first_few((path.relative_to(root) for path in some), 3) for what, some in left.items()}
+    said = "; ".join(f"{len(some)} {what} ({shown[what]})" for what, some in left.items() if some)
     if not cases:
         raise DataError(
             f"input: no case of {', '.join(wanted)} in {root}; wanted: <case>/<case>_flair.nii.gz and the like"
