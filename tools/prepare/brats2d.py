@@ -69,6 +69,8 @@ def prepare_brats2d(
                 masks = _masks(case, seg, labels)
                 for z in _chosen(images[0], masks, min_brain)[::step]:
                     dataset.add_slice(case.patient, f"{case.name}_z{z:03d}", images[:, z], masks[z])
+    names = ",".join(f"'{name}'" for name in modality)
+    print(f'train with --in_channels {len(modality)} --modality "[{names}]": inference then takes these of a case')
     return dataset.counts
 
 

@@ -57,4 +57,6 @@ def prepare_lgg(
                     dataset.add_slice(item.patient, item.image.stem, image, mask * 255)
         if empty:
             print(f"{empty} slice(s) of one value are left out: they show no head")
+    choice = "--in_channels 3" if channels == "all" else "--colour_channel 2: inference then takes FLAIR of TIFFs, too"
+    print(f"train with {choice}")
     return dataset.counts

@@ -14,6 +14,7 @@ from medbundles.handlers.phases import check_order
 from medbundles.json_files import read_json
 from medbundles.networks import bare_network, load_weights
 from medbundles.runs.checkpoints import by_id, load_checkpoint
+from medbundles.transforms.image_ranges import NAME
 
 logger = logging.getLogger("medbundles")
 AUTO = "auto"
@@ -95,10 +96,11 @@ class WeightsCheckpointLoader:
 
     def _compare(self, settings: dict[str, Any], path: Path) -> None:
         mine, theirs = (json.loads(json.dumps(which, default=str)) for which in (self.trained, settings))
+        measured = ("_threshold", NAME)  # by the training; the settings of this run need not say it
         wrong = [
             f"{name} is {mine[name]!r} here, {theirs[name]!r} there"
             for name in sorted(set(mine) & set(theirs))
-            if mine[name] != theirs[name] and AUTO not in (mine[name], theirs[name]) and not name.endswith("_threshold")
+            if theirs[name] not in (mine[name], AUTO) and not name.endswith(measured)  # auto: they do not say
         ]
         if wrong:
             overlay = path.with_name("trained.json")

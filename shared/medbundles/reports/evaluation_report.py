@@ -144,8 +144,11 @@ class EvaluationReport:
 
     def evaluation(self, columns: Mapping[str, np.ndarray], scores: Sequence[str] | None = None) -> Evaluation:
         """What is measured of given columns."""
-        decided = {"mask_threshold": "overlap", "class_threshold": "prob"}
-        known = (self.predictions.thresholds() if self.predictions else {}) | (self.chosen or self.cases.thresholds)
+        decided = {"mask_threshold": "overlap", "class_threshold": "prob", "class_logit_threshold": "prob"}
+        chosen = self.chosen or self.cases.thresholds
+        known = (self.predictions.thresholds() if self.predictions else {}) | chosen
+        if "class_threshold" in chosen:  # runs of 0.1.0 have not kept the log-odds
+            known["class_logit_threshold"] = chosen.get("class_logit_threshold")
         there = {name: known.get(name) for name, column in decided.items() if column in columns}
         thresholds = {name: value for name, value in there.items() if value is not None}
         return Evaluation(

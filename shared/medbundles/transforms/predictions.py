@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from monai.transforms import Transform
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from medbundles.errors import ConfigError, one_of
 from medbundles.metrics.log_odds import log_odds
@@ -39,6 +39,7 @@ class Predictions(Transform):
         class_logit_threshold: where class_threshold is "auto": class 1 where its log-odds are at least this, in which
             probabilities near 1 differ; "auto" is 0.
         volume_threshold: from which probability on a volume has class 1; "auto": not known.
+        tumour_class: of two classes that of a slice with tumour, and so of a volume with such slices.
         mask_rule: "foreground", "classes" or "regions".
 
     Raises:
@@ -53,9 +54,11 @@ class Predictions(Transform):
         mask_rule: str = "foreground",
         class_logit_threshold: float | str = "auto",
         volume_threshold: float | str = "auto",
+        tumour_class: int = 1,
     ):
         self.mask_threshold, self.class_threshold = mask_threshold, class_threshold
         self.class_logit_threshold, self.volume_threshold = class_logit_threshold, volume_threshold
+        self.tumour_class = tumour_class
         one_of("mask_rule", mask_rule, MASK_RULES)
         self.mask_rule = mask_rule
         if mask_rule == "classes" and mask_threshold != "auto":
@@ -88,11 +91,18 @@ class Predictions(Transform):
         return (prob[:, 1] >= _number(self.class_threshold)).long()
 
     def thresholds(self) -> dict[str, float | None]:
-        """Thresholds as probabilities, None for one that decides nothing or is not known."""
+        """Thresholds as probabilities, None for one that decides nothing or is not known; that of the class as log-odds
+        too, which tell those apart that are 1.0 as a probability."""
         mask = None if self.mask_rule == "classes" else _number(self.mask_threshold)
         in_class = float(expit(self.class_logit_threshold)) if self._by_logit() else _number(self.class_threshold)
         volume = None if self.volume_threshold == "auto" else float(self.volume_threshold)
-        return {"mask_threshold": mask, "class_threshold": in_class, "volume_threshold": volume}
+        in_logit = float(self.class_logit_threshold if self._by_logit() else logit(in_class))
+        return {
+            "mask_threshold": mask,
+            "class_threshold": in_class,
+            "class_logit_threshold": in_logit,
+            "volume_threshold": volume,
+        }
 
     def undecided(self) -> list[str]:
         """Which of "mask" and "class" has no threshold yet, so that a validation chooses it."""

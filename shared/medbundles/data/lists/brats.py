@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import existing_folder, is_volume, list_images, stem
@@ -32,6 +32,8 @@ _MASK = re.compile(
     r"|(?<![a-z])(gt|roi|truth|manual)(?![a-z])",
     re.IGNORECASE,
 )
+# Folders that are none, whatever stands above them: images/, imagesTr/; lgg-mri-segmentation/ is a data set's name.
+_NO_MASKS = re.compile(r"images?(tr|ts)?|.+[-_ ]segmentation", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,19 @@ def patient_of(case: str) -> str:
 
 
 def is_mask(name: str) -> bool:
-    """Whether a volume is a mask by its name, or by that of a folder above it."""
-    return _MASK.search(name) is not None
+    """Whether an image is a mask by its name, or by that of the nearest folder above it that says it.
+
+    Example:
+        >>> is_mask("p1/a_mask"), is_mask("train/masks/p1/a"), is_mask("masks/images/a")
+        (True, True, False)
+    """
+    *folders, file = PurePath(name).parts
+    for folder in reversed(folders if not _MASK.search(file) else []):
+        if _NO_MASKS.fullmatch(folder):
+            return False
+        if _MASK.search(folder):
+            return True
+    return _MASK.search(file) is not None
 
 
 def modality_of(path: str | Path) -> str | None:

@@ -30,27 +30,34 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # of Pillow; it would start Ghostscrip
 Image.init()  # with formats named, Pillow takes those alone that it has loaded
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")  # modes that Pillow's convert() would cut to 8 bits
 _WHOLE_TUMOUR = ({0, 1, 2, 3, 4}, {0, 255})
+LUMINANCE, AUTO = "luminance", "auto"
+Colour = str | int
+# A picture has colours where more pixels than this share differ more than so many gray levels between the channels:
+# scans of gray films (JPEG noise, a tint, a coloured arrow) stay below, sequences as channels lie far above.
+_COLOURED, _LEVELS = 0.05, 32
 
 
-def read_image(path: str | Path, channels: int, allow_constant: bool = False) -> np.ndarray:
+def read_image(path: str | Path, channels: int, allow_constant: bool = False, colour: Colour = LUMINANCE) -> np.ndarray:
     """Pixels of a 2D image.
 
-    Transparency is composited on black. RGB becomes luminance (ITU-R 601) for one channel, gray is repeated for three.
-    A 2D NIfTI is laid out like a slice cut from a volume (see `axial_slices`).
+    Transparency is composited on black, gray is repeated for three channels. A 2D NIfTI is laid out like a slice cut
+    from a volume (see `axial_slices`).
 
     Args:
         path: image file.
         channels: C, the number of channels wanted.
         allow_constant: an image of one value is no error.
+        colour: what one channel is of a picture with three: "luminance" (ITU-R 601), or the first, second or third of
+            them (1, 2, 3); "auto": the luminance of a gray picture that is stored in colours.
 
     Returns:
         float32 (C, H, W).
 
     Raises:
         DataError: the file is missing, a git-lfs pointer, broken, 3D or 4D, holds NaN or Inf, is constant, or has
-            channels that do not fit.
+            channels that do not fit, or that differ where `colour` is "auto".
     """
-    array = _stored(path, partial(_colours, channels=channels))
+    array = _stored(path, partial(_colours, path, channels, colour))
     array = array[None] if array.ndim == 2 else array
     if array.shape[0] == 1 and channels == 3:
         array = np.repeat(array, 3, axis=0)
@@ -172,7 +179,7 @@ def _why_no_picture(path: str | Path, error: Exception) -> str:
     return "not a readable image (PNG, JPEG, TIFF, BMP, .npy, NIfTI): another format, or its content is broken"
 
 
-def _colours(image: Image.Image, channels: int) -> np.ndarray:
+def _colours(path: str | Path, channels: int, colour: Colour, image: Image.Image) -> np.ndarray:
     """(H, W) or (3, H, W)."""
     if image.mode in _DEEP:
         return np.asarray(image, dtype=np.float32)
@@ -181,8 +188,24 @@ def _colours(image: Image.Image, channels: int) -> np.ndarray:
         image = Image.alpha_composite(black, image.convert("RGBA")).convert("RGB")
     elif image.mode not in ("1", "L"):
         image = image.convert("RGB")
+    if image.mode == "RGB" and channels == 1 and colour != LUMINANCE:
+        pixels = np.asarray(image)
+        if colour != AUTO:
+            return pixels[..., int(colour) - 1]
+        _check_gray(path, pixels)
     array = np.asarray(image.convert("RGB" if channels == 3 else "L"))
     return np.moveaxis(array, -1, 0) if array.ndim == 3 else array
+
+
+def _check_gray(path: str | Path, pixels: np.ndarray) -> None:
+    """Refuse (DataError) a picture (H, W, 3) whose channels differ."""
+    coloured = float((pixels.max(axis=-1) - pixels.min(axis=-1) > _LEVELS).mean())
+    if coloured > _COLOURED:
+        raise DataError(
+            f"{path}: its three channels differ (by more than {_LEVELS} gray levels in {coloured:.0%} of the pixels), "
+            "and neither the weights nor you say which of them the network is trained with; give --colour_channel 1, "
+            "2 (FLAIR in slices of kaggle_3m), 3 or luminance"
+        )
 
 
 def _mask_pixels(image: Image.Image) -> np.ndarray:
