@@ -14,7 +14,7 @@ from medbundles.errors import ConfigError
 from medbundles.handlers.monitor import Monitor
 from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
-from medbundles.metrics.epoch_score import NOT_TRAINED
+from medbundles.metrics.epoch_score import metrics_of
 from medbundles.metrics.measures import UNTRAINED
 from medbundles.ranks import is_rank_0, rank_and_world, summed
 
@@ -98,8 +98,8 @@ class History:
             pair[0], pair[1] = summed(torch.stack(pair))  # over all processes
         record |= {f"train_{name}": value for name, value in self.running().items()}
         run = run_of(engine)
-        record |= _of_trained(engine, {name: float(value) for name, value in engine.state.metrics.items()})
-        record |= _of_trained(run.validator, run.validation(engine) or {})
+        record |= metrics_of(engine)
+        record |= {} if run.validation(engine) is None else metrics_of(run.validator)
         # the rates that this epoch was trained with: the schedule has not been stepped yet
         rates = {f"lr_{group.get('name', i)}": group["lr"] for i, group in enumerate(engine.optimizer.param_groups)}
         record |= rates if len(rates) > 1 else {"lr": next(iter(rates.values()))}
@@ -143,11 +143,6 @@ class History:
             **self.sections,
             "epochs": self.epochs,
         }
-
-
-def _of_trained(engine: Engine, metrics: dict[str, float]) -> dict[str, float]:
-    reasons = getattr(engine.state, "undefined", {})
-    return {name: value for name, value in metrics.items() if reasons.get(name) != NOT_TRAINED}
 
 
 def history_of(engine: Engine) -> History:

@@ -22,7 +22,7 @@ logger = logging.getLogger("medbundles")
 
 def untrained_of(checkpoint: Mapping[str, Any]) -> list[str]:
     """Outputs of the network, "seg" or "cls", that the run of a checkpoint has not trained."""
-    return list(checkpoint["parts"].get(PART, {}).get(UNTRAINED, []))  # files of 0.1.0 do not say
+    return list(checkpoint.get("parts", {}).get(PART, {}).get(UNTRAINED, []))  # files of 0.1.0 do not say
 
 
 def untrained_in(path: Path) -> list[str]:
@@ -76,7 +76,7 @@ class InitialWeights:
     def __call__(self, engine: SupervisedTrainer) -> None:
         # epoch > 0: resumed, or a federated client runs the trainer again, with the server's weights
         if engine.state.epoch == 0:
-            self.untrained = list(getattr(engine.loss_function, "unweighted", []))
+            self.untrained = list(getattr(getattr(engine, "loss_function", None), "unweighted", []))
             if self.path is not None:
                 self.load(bare_network(engine.network))
                 before = untrained_in(self.find()) if self.untrained else []

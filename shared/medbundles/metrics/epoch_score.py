@@ -15,6 +15,13 @@ from medbundles.metrics.weighted import value_of
 NOT_TRAINED = "that output of the network is not trained"
 
 
+def metrics_of(engine: Engine) -> dict[str, float]:
+    """The engine's metrics as numbers, without those of an output of the network that is not trained."""
+    state: Any = engine.state
+    reasons = getattr(state, "undefined", {})
+    return {name: float(value) for name, value in state.metrics.items() if reasons.get(name) != NOT_TRAINED}
+
+
 class Score(Metric):
     """A score of all cases of an epoch and of all ranks, as an Ignite metric for MONAI's engines.
 

@@ -229,7 +229,7 @@ def under_heat(base: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 def heat_colours(heat: np.ndarray) -> np.ndarray:
     """0 to 1 as colours from black to yellow; (H, W) -> uint8 (H, W, 3)."""
-    return _inferno()[np.asarray(255 * np.clip(heat, 0, 1), dtype=np.uint8)]
+    return _inferno()[np.rint(255 * np.clip(heat, 0, 1)).astype(np.uint8)]
 
 
 @cache

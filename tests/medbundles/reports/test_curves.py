@@ -36,7 +36,8 @@ def test_learning_curves_have_a_panel_per_kind():
 
 def test_classes_and_thresholds_have_panels_of_their_own():
     record = {"epoch": 1, "val_dice": 0.8, "val_combined": 0.8, "val_combined_constant": 0.6, "val_acc": 0.9,
-              "val_auc": 0.9, "val_recall": 0.8, "val_class_threshold": 0.4, "val_class_logit_threshold": -0.4}  # fmt: skip
+              "val_auc": 0.9, "val_recall": 0.8, "val_class_threshold": 0.4,
+              "val_class_logit_threshold": -0.4}  # fmt: skip
     panels = {(title, unit): curves for title, unit, curves in panels_of([record])}
     assert panels["Scores", "score"] == ["val_dice", "val_combined", "val_combined_constant"]
     assert panels["Scores of the classes", "score"] == ["val_acc", "val_auc", "val_recall"]
