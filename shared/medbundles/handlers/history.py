@@ -14,6 +14,8 @@ from medbundles.errors import ConfigError
 from medbundles.handlers.monitor import Monitor
 from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
+from medbundles.metrics.epoch_score import metrics_of
+from medbundles.metrics.measures import UNTRAINED
 from medbundles.ranks import is_rank_0, rank_and_world, summed
 
 LOSSES = ("train_loss", "val_loss")
@@ -28,6 +30,8 @@ class History:
     The training loss and its terms are means over samples, kept as tensors until the epoch ends, so that nothing waits
     for a GPU. The loss module has its `parts` (name: mean) and `counts` (name: number of samples). Other handlers
     read `engine.state.epoch_record` (this epoch's record).
+
+    Scores and losses of an output that is not trained are left out.
 
     Attributes:
         sections: further entries of metrics.json, by name; part of the state.
@@ -70,7 +74,8 @@ class History:
         # a loss that weighs its samples is a mean over weights, not over samples
         self._add("loss", output["loss"].detach(), getattr(loss, "total_weight", torch.tensor(count)))
         for name, mean in getattr(loss, "parts", {}).items():
-            self._add(f"{name}_loss", mean, loss.counts[name])
+            if name not in output.get(UNTRAINED, ()):
+                self._add(f"{name}_loss", mean, loss.counts[name])
         if getattr(engine.state, "grad_norm", None) is not None:
             self.norms.append(engine.state.grad_norm)
             engine.state.grad_norm = None
@@ -92,9 +97,9 @@ class History:
         for pair in self.sums.values():
             pair[0], pair[1] = summed(torch.stack(pair))  # over all processes
         record |= {f"train_{name}": value for name, value in self.running().items()}
-        record |= {name: float(value) for name, value in engine.state.metrics.items()}
         run = run_of(engine)
-        record |= run.validation(engine) or {}
+        record |= metrics_of(engine)
+        record |= {} if run.validation(engine) is None else metrics_of(run.validator)
         # the rates that this epoch was trained with: the schedule has not been stepped yet
         rates = {f"lr_{group.get('name', i)}": group["lr"] for i, group in enumerate(engine.optimizer.param_groups)}
         record |= rates if len(rates) > 1 else {"lr": next(iter(rates.values()))}

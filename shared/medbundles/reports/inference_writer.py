@@ -16,6 +16,7 @@ from medbundles.errors import ConfigError, DataError
 from medbundles.metrics.measures import class_indices
 from medbundles.metrics.volumes import TOP, volume_probability
 from medbundles.reports.pictures import heat_map, overlay
+from medbundles.reports.planes import sides_across
 from medbundles.reports.result_writer import ResultWriter
 from medbundles.transforms.geometry import to_original
 
@@ -39,6 +40,7 @@ class _Slices:
     rank: tuple[float, float] = (-2.0, -2.0)
     image: torch.Tensor = field(default_factory=torch.Tensor)
     crop: torch.Tensor = field(default_factory=torch.Tensor)
+    sides: str = ""  # of the patient, on the left and on the right of a slice
 
 
 class InferenceWriter(ResultWriter):
@@ -133,6 +135,7 @@ class InferenceWriter(ResultWriter):
         if found.rank[1] < 0:
             raise DataError(f"{path}: every slice of it is constant")
         source, numbers = open_volume(path), range(len(found.probs))
+        found.sides = sides_across(source.axis)
         row: dict[str, Any] = {"file": path, "name": name, "kind": "volume"}
         slices: list[dict[str, Any]] = [
             {"slice": z, **({"class": "", "prob": None} | self.classified(found.probs[z]))} for z in numbers
@@ -177,12 +180,25 @@ class InferenceWriter(ResultWriter):
             limit = self.thresholds["mask_threshold"]
             about = f"mask {row['mask_area']:.0f} {row['mask_area_unit']}"
             about += "" if limit is None else f", from probability {limit:.2f} on"
-            overlay(pixels, self.output / row["overlay"], predicted=mask, caption=self.caption(shown, said, about))
+            overlay(
+                pixels,
+                self.output / row["overlay"],
+                predicted=mask,
+                caption=self.caption(shown, said, about),
+                sides=found.sides,
+            )
         heat = self.heat(found.image, prob)
         if heat is not None:
             row["grad_cam"] = f"gradcam/{name}.png"
             whole = to_original(heat, found.crop, size).numpy()
-            heat_map(pixels, whole, self.output / row["grad_cam"], predicted=mask, caption=self.caption(shown, said))
+            heat_map(
+                pixels,
+                whole,
+                self.output / row["grad_cam"],
+                predicted=mask,
+                caption=self.caption(shown, said),
+                sides=found.sides,
+            )
 
 
 def _channels(path: str) -> int:

@@ -42,6 +42,10 @@ class Predictions(Transform):
         tumour_class: of two classes that of a slice with tumour, and so of a volume with such slices.
         mask_rule: "foreground", "classes" or "regions".
 
+    Attributes:
+        untrained: outputs of the network, "seg" or "cls", that no training has touched: handlers say it. They become no
+            masks and no classes, and the data's entry "untrained" names them for measures and reports.
+
     Raises:
         ConfigError: a threshold of the masks with "classes", which has none; an unknown rule. When it is called: a
             network with a single class logit.
@@ -61,6 +65,7 @@ class Predictions(Transform):
         self.tumour_class = tumour_class
         one_of("mask_rule", mask_rule, MASK_RULES)
         self.mask_rule = mask_rule
+        self.untrained: list[str] = []
         if mask_rule == "classes" and mask_threshold != "auto":
             raise ConfigError(
                 f"mask_threshold {mask_threshold!r} does nothing with the mask_rule 'classes': leave it out"
@@ -70,17 +75,17 @@ class Predictions(Transform):
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
         data = {**data, **{key: _named(key, data[key]) for key in ("pred", "label") if torch.is_tensor(data.get(key))}}
         pred = dict(data["pred"])
-        if "seg" in pred:
+        if "seg" in pred and "seg" not in self.untrained:
             seg = pred["seg"].detach().float()
             pred["mask_prob"] = self._mask_probabilities(seg)
             several = self.mask_rule == "classes" and seg.shape[1] > 1
             pred["mask"] = (_one_hot(seg) if several else self.masks(pred["mask_prob"])).float()
-        if "cls" in pred:
+        if "cls" in pred and "cls" not in self.untrained:
             if pred["cls"].shape[1] < 2:
                 raise ConfigError("the network gives one class logit; it must give one for each class, two for yes/no")
             pred["prob"] = pred["cls"].detach().double().softmax(dim=1)
             pred["class"] = self.classes(pred["prob"])
-        return {**data, "pred": pred}
+        return {**data, "pred": pred, **({"untrained": self.untrained} if self.untrained else {})}
 
     def classes(self, prob: torch.Tensor) -> torch.Tensor:
         """Probabilities (B, N), float64 -> classes (B,)."""
