@@ -22,16 +22,22 @@ from medbundles.data.reading.files import (
     list_images,
     subfolders,
 )
-from medbundles.errors import DataError
+from medbundles.data.reading.images import LUMINANCE
+from medbundles.errors import DataError, one_of
+from medbundles.progress import progress
 from tools.graded_layout import check_graded, graded_place
 from tools.prepare.lgg_files import lgg_slices
-from tools.prepare.prepared import progress
 
 _LABEL_WORDS = ("mask", "seg", "label", "multiclass")
 
 
 def check_data(
-    folder: str, channels: int = 1, classes: int = 1, different_pictures: str = "", limit: int = 100
+    folder: str,
+    channels: int = 1,
+    classes: int = 1,
+    colour_channel: str = "auto",
+    different_pictures: str = "",
+    limit: int = 100,
 ) -> dict[str, Any]:
     """Read every file of a dataset, pixels too, and list what is wrong: bad files, wrong pairs, leaks between sets.
 
@@ -43,6 +49,8 @@ def check_data(
         folder: a prepared dataset, a folder of raw data, or a .csv with the columns path,label[,patient] of volumes.
         channels: channels that the images must give (in_channels); only for prepared datasets.
         classes: segmentation channels that the masks must fit (seg_out_channels).
+        colour_channel: what one channel is of a picture with three (luminance, 1, 2 or 3), as training has it; auto:
+            pictures whose channels differ are listed, save those of kaggle_3m.
         different_pictures: CSV file with the columns first and second: names of pictures that look alike and are
             different ones; only for prepared datasets.
         limit: lines shown per list.
@@ -53,6 +61,7 @@ def check_data(
     Example:
         python -m tools check-data /data/brain2d --channels 1
     """
+    one_of("--colour_channel", str(colour_channel), ("auto", "luminance", "1", "2", "3"))
     root, problems = Path(folder), Problems(limit)
     if root.is_file() and root.suffix.lower() == ".csv":
         layout = "graded cases"
@@ -67,16 +76,24 @@ def check_data(
     for path in progress(files, "files"):
         noted = Problems() if str(path) in known else problems  # each file stands once in the list
         with noted.noted(path):
-            _read(path, _is_label(path, root), channels if layout == "prepared" else None, classes)
+            if _is_label(path, root):
+                _read_label(path, layout, classes, problems)
+            elif is_volume(path) and layout != "prepared":
+                problems.doubt(read_volume(path)[1])
+            else:
+                colour = LUMINANCE if layout == "kaggle_3m" else colour_channel
+                read_image(path, channels if layout == "prepared" else 1, colour=colour)
     copies = identical_files(path for path in files if not _is_label(path, root))
     print(f"{folder}: layout {layout}, {len(files)} files read")
     for name, count in counts.items():
         print(f"  {name}: {count}")
     if copies:
         print(f"  groups of byte-identical images: {len(copies)} (fine inside one set)")
+    if problems.doubts:
+        print(f"  doubtful headers: {len(problems.doubts)}\n{problems.text(problems.doubts)}")
     if problems:
         raise DataError(f"{len(problems)} problem(s):\n{problems.text()}")
-    print("nothing is wrong")
+    print("nothing else is wrong" if problems.doubts else "nothing is wrong")
     return {"layout": layout, "files": len(files), "copies": len(copies), **counts}
 
 
@@ -155,12 +172,11 @@ def _is_label(path: Path, root: Path) -> bool:
     return any(word in str(place).lower() for word in _LABEL_WORDS)
 
 
-def _read(path: Path, label: bool, channels: int | None, classes: int) -> None:
-    if is_volume(path) and channels is None:
-        volume, _ = read_volume(path, allow_constant=label)
-        if label and not np.array_equal(volume, np.rint(volume)):
-            raise DataError(f"{path}: labels must be whole numbers")
-    elif label:
+def _read_label(path: Path, layout: str, classes: int, problems: Problems) -> None:
+    if not is_volume(path) or layout == "prepared":
         read_mask(path, classes)
-    else:
-        read_image(path, channels or 1)
+        return
+    volume, info = read_volume(path, allow_constant=True)
+    problems.doubt(info)
+    if not np.array_equal(volume, np.rint(volume)):
+        raise DataError(f"{path}: labels must be whole numbers")

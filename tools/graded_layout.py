@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases
+from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases, check_cases
 from medbundles.data.lists.graded_cases import find_graded_cases
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import identical_files, item_files, subfolders
@@ -49,11 +49,8 @@ def check_graded(place: Path, problems: Problems) -> tuple[dict[str, int], list[
         problems.add(place, error)
         return {"cases": len(cases)}, []
     problems.found += bad.found
-    labelled = [case for case in cases if case.seg]
-    if labelled and 2 * len(labelled) >= len(cases):
-        for case in cases:
-            if not case.seg and case.files:
-                problems.add(next(iter(case.files.values())).parent, "case without seg")
+    if any(case.masks for case in cases) and 2 * sum(bool(case.masks) for case in cases) >= len(cases):
+        problems.found += check_cases([case for case in cases if case.files], ()).found
     counts = {f"{name} cases": sum(item["grade"] == name for item in items) for name in classes}
     counts["patients"] = len({item["patient"] for item in items})
     counts |= {f"cases with {name}": held[name] for name in MODALITIES if held[name]}

@@ -8,8 +8,9 @@ from medbundles.data import axial_slices, read_volume, split_by_patient
 from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases, check_cases
 from medbundles.data.reading.files import stem
 from medbundles.errors import DataError, MedbundlesError, one_of
+from medbundles.progress import progress
 from medbundles.transforms.head import LEAST_HEAD, head_shares
-from tools.prepare.prepared import prepared, progress
+from tools.prepare.prepared import prepared
 
 
 def prepare_brats2d(
@@ -69,6 +70,8 @@ def prepare_brats2d(
                 masks = _masks(case, seg, labels)
                 for z in _chosen(images[0], masks, min_brain)[::step]:
                     dataset.add_slice(case.patient, f"{case.name}_z{z:03d}", images[:, z], masks[z])
+    names = ",".join(f"'{name}'" for name in modality)
+    print(f'train with --in_channels {len(modality)} --modality "[{names}]": inference then takes these of a case')
     return dataset.counts
 
 

@@ -1,7 +1,8 @@
 """Writes what inference finds: masks in the input's geometry, tables of probabilities, overlays and heat maps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,17 +18,19 @@ from medbundles.errors import ConfigError, DataError
 from medbundles.metrics.measures import class_indices
 from medbundles.metrics.volumes import TOP, volume_probability
 from medbundles.reports.pictures import heat_map, overlay
+from medbundles.reports.planes import sides_across
 from medbundles.reports.result_writer import ResultWriter
 from medbundles.transforms.geometry import to_original
 from medbundles.transforms.head import LEAST_HEAD, head_shares
 
 RULE = (
     f"prob of a volume: mean over its {TOP} slices with the highest probability, each class for itself; with two "
-    "classes the first one is 1 minus the second. prob_max: the highest of any slice. Slices of one value only, and "
-    f"those with less than {LEAST_HEAD:.0%} head, have neither probability nor mask. positive_slices: slices of the "
-    "second class. Of two classes a volume has the second one from volume_threshold on, which is chosen on volumes; "
-    "where that is not known, because the validation part had no healthy volumes, it has none."
+    "classes that of the tumour, the other one is 1 minus it. prob_max: the highest of any slice. Slices of one value "
+    f"only, and those with less than {LEAST_HEAD:.0%} head, have neither probability nor mask. positive_slices: slices "
+    "of the tumour's class. Of two classes a volume has the second one from volume_threshold on, which is chosen on "
+    "volumes; where that is not known, because the validation part had no healthy volumes, it has none."
 )
+SIDE = 300  # pixels that a panel's longer side has at least; larger ones take longer than the network
 NOT_LOOKED_AT = f"less than {LEAST_HEAD:.0%} head: training never sees such slices, so it has neither class nor mask"
 
 
@@ -43,6 +46,7 @@ class _Slices:
     rank: tuple[float, float] = (-2.0, -2.0)
     heat: torch.Tensor | None = None
     crop: torch.Tensor = field(default_factory=torch.Tensor)
+    sides: str = ""  # of the patient, on the left and on the right of a slice
 
 
 class InferenceWriter(ResultWriter):
@@ -117,7 +121,7 @@ class InferenceWriter(ResultWriter):
             labels, found.highest = self.labels(output["pred"], i, crop, size)
             found.masks[z] = labels * np.uint8(not unseen)
             area = float((found.masks[z] > 0).any(axis=0).sum())
-        rank = (area, -1.0 if unseen else 1 - prob[0] if prob else 0.0)
+        rank = (area, -1.0 if unseen else self._tumour(prob) if prob else 0.0)
         if rank > found.rank:
             found.rank, found.shown, found.heat, found.crop = rank, z, None if unseen else heat, crop
         if len(found.probs) == int(batch["slices"][i]):
@@ -140,6 +144,10 @@ class InferenceWriter(ResultWriter):
             return (masks * (strongest + 1)).numpy().astype(np.uint8), foreground
         return class_indices(masks)[None].numpy().astype(np.uint8), len(masks)
 
+    def _tumour(self, prob: list[float]) -> float:
+        """The probability of what is looked for: of the tumour's of two classes, of any but the first of several."""
+        return prob[self.predictions.tumour_class] if len(prob) == 2 else 1 - prob[0]
+
     def _finish_picture(self, path: str, name: str, found: _Slices, size: torch.Tensor, pictures: bool) -> None:
         prob, masks = found.probs[-1], found.masks.get(-1)
         row = {"file": path, "name": name, "kind": "picture", **self.classified(prob)}
@@ -160,6 +168,7 @@ class InferenceWriter(ResultWriter):
         if found.rank[1] < 0:
             raise DataError(f"{path}: every slice of it is constant, or has {NOT_LOOKED_AT}")
         source, numbers = open_volume(path), range(len(found.probs))
+        found.sides = sides_across(source.axis)
         row: dict[str, Any] = {"file": path, "name": name, "kind": "volume"}
         slices: list[dict[str, Any]] = [
             {"slice": z, **({"class": "", "prob": None} | self.classified(found.probs[z]))} for z in numbers
@@ -168,7 +177,7 @@ class InferenceWriter(ResultWriter):
             slices[z]["note"] = NOT_LOOKED_AT
         known = [prob for prob in found.probs.values() if prob is not None]
         if known:
-            prob, highest = volume_probability(known)
+            prob, highest = volume_probability(known, self.predictions.tumour_class)
             row |= {"prob": prob, "prob_max": highest}
             row |= self._volume_class(prob, known)
         if found.masks:
@@ -200,8 +209,10 @@ class InferenceWriter(ResultWriter):
         return {**found, "mask_areas": [float((mask > 0).sum() * one) for mask in each]}
 
     def _note(self, prob: list[float] | None, masks: np.ndarray) -> dict[str, str]:
-        """An entry of a row, where mask and class disagree: the second of two classes is the one with a mask."""
-        if prob is None or len(prob) != 2 or self.class_of(prob) == int(masks.any()):
+        """An entry of a row, where mask and class disagree: of two classes the tumour's is the one with a mask."""
+        if prob is None or len(prob) != 2:
+            return {}
+        if bool(masks.any()) == (self.class_of(prob) == self.predictions.tumour_class):
             return {}
         return {"note": f"mask and class disagree: {'a' if masks.any() else 'no'} mask, but class {self._name(prob)!r}"}
 
@@ -212,7 +223,9 @@ class InferenceWriter(ResultWriter):
         """The class of a volume, as far as it is known, and how many slices have the second of two classes."""
         if len(prob) != 2:
             return {self.class_key: self.class_names[int(np.argmax(prob))]}
-        found: dict[str, Any] = {"positive_slices": sum(map(self.class_of, of_slices))}
+        found: dict[str, Any] = {
+            "positive_slices": sum(self.class_of(one) == self.predictions.tumour_class for one in of_slices)
+        }
         limit = self.thresholds["volume_threshold"]
         return found if limit is None else {**found, self.class_key: self.class_names[int(prob[1] >= limit)]}
 
@@ -229,11 +242,17 @@ class InferenceWriter(ResultWriter):
             about = f"mask {row['mask_area']:.0f} {row['mask_area_unit']}"
             about += "" if limit is None else f", from probability {limit:.2f} on"
             about = "\n".join([about, *self._note(prob, masks).values()])
-            overlay(pixels, self.output / row["overlay"], predicted=mask, caption=self.caption(shown, said, about))
+            self._draw(overlay, row["overlay"], pixels, mask, self.caption(shown, said, about), found)
         if found.heat is not None:
             row["grad_cam"] = f"gradcam/{name}.jpg"
             whole = to_original(found.heat, found.crop, size).numpy()
-            heat_map(pixels, whole, self.output / row["grad_cam"], predicted=mask, caption=self.caption(shown, said))
+            heated = partial(heat_map, heat=whole)
+            self._draw(heated, row["grad_cam"], pixels, mask, self.caption(shown, said), found)
+
+    def _draw(
+        self, draw: Callable, file: str, pixels: np.ndarray, mask: np.ndarray | None, caption: str, found: _Slices
+    ) -> None:
+        draw(pixels, path=self.output / file, predicted=mask, caption=caption, sides=found.sides, side=SIDE)
 
 
 def _unseen(path: str) -> set[int]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from medbundles.data.reading.files import stem
+from medbundles.data.reading.files import paths_of, stem
 from medbundles.errors import ConfigError, first_few
 
 logger = logging.getLogger("medbundles")
@@ -88,4 +88,4 @@ def warn_of_patients(items: Sequence[dict], advice: str) -> None:
 
 
 def _first_file(item: dict) -> str:
-    return item["image"] if isinstance(item["image"], str) else item["image"][0]
+    return paths_of(item["image"])[0]

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from medbundles.atomic_files import cannot_be_written, json_line, write_json_atomic
 from medbundles.errors import DataError
 
-RECORD = "predictions.json"
+RECORD, PROGRESS = "predictions.json", "progress_*.jsonl"
 FLUSHED = 1.0  # seconds: what a power cut may take of the progress; a kill takes nothing
 
 
@@ -76,7 +76,7 @@ class InferenceRecord:
             ) from error
 
     def _progress_files(self) -> list[Path]:
-        return sorted(self.output.glob("progress_*.jsonl"))
+        return sorted(self.output.glob(PROGRESS))
 
     def begin(self, head: Mapping[str, Any], fresh: bool) -> None:
         """Say what all rows have in common; the file is made with the first one.
@@ -122,3 +122,8 @@ class InferenceRecord:
         """Write predictions.json: the head, the rows of all inputs, and those that failed; the progress files go."""
         write_json_atomic(self.output / RECORD, {**head, "failed": list(failed), "results": list(rows)})
         self.clear()
+
+
+def has_record(folder: Path) -> bool:
+    """Whether results of an inference, finished or not, lie in a folder."""
+    return (folder / RECORD).is_file() or any(folder.glob(PROGRESS))
