@@ -26,7 +26,8 @@ def unfinished(
 ) -> dict[Path, str]:
     """The inputs (path -> name) that are to be run: all of them, or those without results in `output`.
 
-    Results of other inputs stay where they are, whatever `existing` is; their number is logged (see `say_others`).
+    Results of other inputs stay where they are, whatever `existing` is (their number is logged, see `say_others`); the
+    tables are of this run, save that "skip" keeps the rows that are there.
 
     Args:
         names: all inputs.
@@ -52,6 +53,11 @@ def unfinished(
     if done and existing == "skip":
         names = {path: name for path, name in names.items() if path not in done}
         logger.info("%d inputs have results in %s and are skipped, %d are left", len(done), output, len(names))
+    if existing == "overwrite" and others:
+        logger.warning(
+            "%s: its tables are of %d other inputs, such as %s; those of this run take their place.",
+            output, len(others), first_few(sorted(others), 3),
+        )  # fmt: skip
     # the rows of an earlier run stay in the table where its results are kept
     say_others([*names.values(), *(row["name"] for row in rows if existing == "skip")], output, OF_INPUTS)
     return names

@@ -34,6 +34,7 @@ def test_results_of_other_inputs_are_told_unless_their_rows_stay(place, caplog, 
     assert [item["name"] for item in items] == (["a", "b"] if said else ["b"])
     text = "out: holds 2 files that belong to no input of this run, such as masks/gone_mask.png, overlays/gone.png."
     assert (text in caplog.text) is said
+    assert ("out: its tables are of 1 other inputs, such as in/gone.png; those of this run" in caplog.text) is said
     assert sorted(place.rglob("*")) == before
 
 
