@@ -1,19 +1,23 @@
 """Curves, pictures and histograms of a run for TensorBoard."""
 
+import logging
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
 
+from medbundles.atomic_files import cannot_write
 from medbundles.handlers.closing import at_end
 from medbundles.handlers.run import run_of
 from medbundles.networks import bare_network
 from medbundles.ranks import is_rank_0
 from medbundles.reports.prediction_pictures import prediction_pictures
 
+logger = logging.getLogger("medbundles")
 SPEEDS = ("epoch_seconds", "samples_per_second")
 
 
@@ -63,6 +67,17 @@ class TensorBoard:
             at_end(engine, self.close)
 
     def __call__(self, engine: Engine) -> None:
+        if not self.enabled:
+            return
+        try:
+            self.write(engine)
+        except OSError as error:
+            folder = run_of(engine).directory.folder("logs")
+            logger.warning("%s; the run goes on without TensorBoard.", cannot_write(folder, error))
+            self.enabled, self.writer = False, None  # what it still holds could not be written either
+
+    def write(self, engine: Engine) -> None:
+        """Write what the epoch gave."""
         state: Any = engine.state
         run, epoch = run_of(engine), state.epoch
         if self.writer is None:
@@ -84,7 +99,8 @@ class TensorBoard:
     def close(self, error: BaseException | None = None) -> None:
         """Close the file."""
         if self.writer is not None:
-            self.writer.close()
+            with suppress(OSError):  # of a disk that has just become full: the epochs before are there
+                self.writer.close()
             self.writer = None
 
 
