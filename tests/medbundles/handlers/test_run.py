@@ -119,7 +119,7 @@ def test_a_full_disk_at_the_log_is_said_once_and_the_run_goes_on(run_dir, capsys
         log = next(h for h in logging.getLogger().handlers if isinstance(h, run.RunLog)) if batch == 0 else None
         if log:
             log.stream.close()
-            log.stream = open("/dev/full", "w")
+            log.stream = open("/dev/full", "w")  # noqa: SIM115
         logging.getLogger("other").warning("line %d", batch)
 
     engine = Engine(step)
