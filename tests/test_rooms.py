@@ -20,6 +20,7 @@ ROOMS = [
         "parallel",
         "progress",
         "ranks",
+        "signals",
         "rules",
         "__init__",
     },

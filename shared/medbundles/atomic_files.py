@@ -2,7 +2,12 @@
 
 import errno
 import json
+import logging
 import os
+import re
+import socket
+import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,6 +15,10 @@ from typing import Any
 
 from medbundles.errors import MedbundlesError
 
+logger = logging.getLogger("medbundles")
+HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"  # processes of another machine have the same numbers
+TEMPORARY = re.compile(r"\.(\d+)-([0-9a-f]{8})~.")
+A_DAY = 86400.0  # seconds
 # torch's zip writer hides the OSError of a full disk; these are the words by which its failures are known
 WRITER_FAILED = ("PytorchStreamWriter failed", "inline_container.cc", "iostream error")
 
@@ -37,7 +46,7 @@ def replace_atomic(path: str | os.PathLike, flush: bool = True) -> Iterator[Path
         ...     _ = temporary.write_bytes(b"weights")
     """
     path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}~{path.name}")
+    temporary = path.with_name(f".{os.getpid()}-{HOST}~{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -47,7 +56,7 @@ def replace_atomic(path: str | os.PathLike, flush: bool = True) -> Iterator[Path
         if flush:
             _to_disk(path.parent)
     except OSError as error:
-        raise cannot_be_written(path, error) from error
+        raise MedbundlesError(f"{cannot_write(path, error)}.{_kept(path)}") from error
     except RuntimeError as error:
         if not any(words in str(error) for words in WRITER_FAILED):
             raise
@@ -57,11 +66,47 @@ def replace_atomic(path: str | os.PathLike, flush: bool = True) -> Iterator[Path
             temporary.unlink()
 
 
-def cannot_be_written(path: Path, error: OSError) -> MedbundlesError:
-    """The error for a user, whose file or folder it is that cannot be written."""
-    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    why = ", the disk is full" if is_full else f": {error.strerror or error}"
-    return MedbundlesError(f"{path}: cannot be written{why}.{_kept(path)}")
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error says that a disk, or a user's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def cannot_write(path: str | os.PathLike, error: OSError) -> str:
+    """What a user should read of an error in writing a file."""
+    return f"{path}: cannot be written" + (", the disk is full" if is_full(error) else f": {error.strerror or error}")
+
+
+def remove_leftovers(folder: str | os.PathLike) -> list[Path]:
+    """Remove the temporary files of `replace_atomic` that killed processes have left in a folder and below it.
+
+    A file goes when its process no longer runs on this machine. That of another machine, or of a process that may just
+    have got the number, goes after a day.
+
+    Returns:
+        What was removed.
+    """
+    removed = []
+    for parent, _, names in os.walk(Path(folder)):
+        for name in names:
+            found, path = TEMPORARY.match(name), Path(parent, name)
+            with suppress(OSError):  # another process removes it, too
+                if found and _is_left(path, int(found[1]), found[2]):
+                    path.unlink()
+                    removed.append(path)
+    if removed:
+        logger.info("removed %d unfinished file(s) of killed processes in %s", len(removed), folder)
+    return removed
+
+
+def _is_left(path: Path, process: int, host: str) -> bool:
+    if host == HOST and os.name == "posix":
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass  # it runs, as another user's
+    return time.time() - path.stat().st_mtime > A_DAY
 
 
 def write_text_atomic(path: str | os.PathLike, text: str) -> None:

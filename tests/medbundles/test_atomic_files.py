@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from medbundles.atomic_files import replace_atomic, write_json_atomic, write_text_atomic
+from medbundles.atomic_files import (
+    HOST,
+    TEMPORARY,
+    remove_leftovers,
+    replace_atomic,
+    write_json_atomic,
+    write_text_atomic,
+)
 from medbundles.errors import MedbundlesError
 
 
@@ -104,3 +114,51 @@ def test_a_file_that_is_flushed_is_open_for_writing_without_which_windows_refuse
     monkeypatch.setattr(os, "fsync", flush)
     write_text_atomic(tmp_path / "a.txt", "a")
     assert modes == [os.O_RDWR]
+
+
+@pytest.fixture
+def ended():
+    """The number of a process that has ended."""
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    return process.pid
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path, ended, caplog):
+    (tmp_path / "below").mkdir()
+    left = [tmp_path / f".{ended}-{HOST}~last.pt", tmp_path / "below" / f".{ended}-{HOST}~a.json"]
+    old = tmp_path / f".{os.getpid()}-00000000~of another machine.pt"
+    stay = [
+        tmp_path / f".{os.getpid()}-{HOST}~of a live process.pt",
+        tmp_path / f".{ended}-00000001~of another machine.pt",
+        tmp_path / f".{ended}~of another program",
+        tmp_path / f"{ended}-{HOST}~not hidden",
+        tmp_path / ".gitignore",
+    ]
+    for path in (*left, old, *stay):
+        path.write_text("x")
+    os.utime(old, (0, 0))
+    with caplog.at_level(logging.INFO, "medbundles"):
+        assert set(remove_leftovers(tmp_path)) == {*left, old}
+    assert all(path.exists() for path in stay)
+    assert caplog.messages == [f"removed 3 unfinished file(s) of killed processes in {tmp_path}"]
+    assert remove_leftovers(tmp_path / "not there") == []
+
+
+def test_a_file_that_is_being_written_is_none_of_them(tmp_path):
+    with replace_atomic(tmp_path / "last.pt") as temporary:
+        temporary.write_text("x")
+        assert TEMPORARY.match(temporary.name)
+        assert remove_leftovers(tmp_path) == []
+    assert (tmp_path / "last.pt").read_text() == "x"
+
+
+def test_one_of_a_process_killed_while_it_writes_is_found(tmp_path):
+    program = (
+        "import os, sys\nfrom medbundles.atomic_files import replace_atomic\n"
+        "with replace_atomic(sys.argv[1]) as path:\n    path.write_text('half')\n    os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "last.pt")], check=False)
+    (half,) = tmp_path.iterdir()
+    assert remove_leftovers(tmp_path) == [half]
+    assert list(tmp_path.iterdir()) == []

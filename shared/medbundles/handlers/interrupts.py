@@ -12,10 +12,9 @@ from ignite.engine import Engine, Events
 from medbundles.handlers.closing import at_end
 from medbundles.handlers.run import ATTRIBUTE, Run
 from medbundles.ranks import is_rank_0
+from medbundles.signals import ours
 
 logger = logging.getLogger("medbundles")
-HANG_UP = getattr(signal, "SIGHUP", None)  # not on Windows
-SIGNALS = (signal.SIGINT, signal.SIGTERM, *([HANG_UP] if HANG_UP else []))
 
 
 class Interrupts:
@@ -57,8 +56,7 @@ class Interrupts:
             validator.add_event_handler(Events.ITERATION_COMPLETED, self.end)
         if threading.current_thread() is threading.main_thread():
             self.process = os.getpid()
-            ours = [n for n in SIGNALS if n != HANG_UP or signal.getsignal(n) is not signal.SIG_IGN]
-            self.previous = {number: signal.signal(number, self.receive) for number in ours}
+            self.previous = {number: signal.signal(number, self.receive) for number in ours()}
 
     def note_epoch(self, engine: Engine) -> None:
         """Remember which epoch is running; between two epochs the run may end as well."""
@@ -87,7 +85,8 @@ class Interrupts:
             return
         if is_rank_0():
             name = signal.Signals(self.received).name
-            logger.warning("%s: stopped in epoch %d. %s", name, self.epoch, self.advice())
+            when = f"in epoch {self.epoch}" if self.epoch else "before the first epoch"
+            logger.warning("%s: stopped %s. %s", name, when, self.advice())
         raise SystemExit(128 + self.received)
 
     def remove(self, error: BaseException | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from medbundles.atomic_files import replace_atomic, write_json_atomic
+from medbundles.atomic_files import remove_leftovers, replace_atomic, write_json_atomic
 from medbundles.data.reading.files import content_id
 from medbundles.handlers.initial_weights import untrained_of
 from medbundles.handlers.resume import how_finished
@@ -65,6 +65,7 @@ class Publish:
             return
         checkpoint = load_checkpoint(best)
         folder = Path(self.models_dir)
+        remove_leftovers(folder)
         kept = keep_earlier(folder, (checkpoint["run"], checkpoint["epoch"]))
         with replace_atomic(folder / "model.pt") as temporary:
             torch.save(checkpoint["network"], temporary)

@@ -1,15 +1,17 @@
 """Opens the run's folder, writes down what is being run, and holds what the run's handlers share."""
 
 import logging
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
 
-from medbundles.atomic_files import write_json_atomic
+from medbundles.atomic_files import cannot_write, write_json_atomic
 from medbundles.errors import ConfigError
 from medbundles.handlers.effective import effective
 from medbundles.handlers.first_lines import datasets, line_about_network, lines_about_data
@@ -21,6 +23,7 @@ from medbundles.ranks import is_rank_0
 from medbundles.runs.directory import RunDirectory
 from medbundles.runs.environment import environment
 
+logger = logging.getLogger("medbundles")
 ATTRIBUTE = "medbundles_run"  # of the engine
 
 
@@ -129,7 +132,8 @@ class Run:
         self.directory.release()
         if self.log is not None:
             logging.getLogger().removeHandler(self.log)
-            self.log.close()
+            with suppress(OSError):  # of a full disk, which was said
+                self.log.close()
             self.log = None
 
 
@@ -145,12 +149,25 @@ def run_of(engine: Engine) -> Run:
     return run
 
 
+class RunLog(logging.FileHandler):
+    """A log file; where the disk is full the run goes on without it, which is said once and without a stack trace."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        """Called with the error that is being handled."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        logging.getLogger().removeHandler(self)
+        logger.warning("%s; the run goes on without its log.", cannot_write(self.baseFilename, error))
+
+
 def open_log(path: Path) -> logging.Handler:
     """A handler on the root logger that appends everything the console shows to a file, with the time.
 
     Not MONAI's LogfileHandler: it hears the engine's own logger only, so losses and our lines would be missing.
     """
-    handler = logging.FileHandler(path, mode="a", encoding="utf-8")
+    handler = RunLog(path, mode="a", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
     return handler

@@ -1,9 +1,11 @@
 """Curves, pictures, settings and histograms of a run for TensorBoard."""
 
 import io
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 from ignite.engine import Engine, Events
 from PIL import Image
 
+from medbundles.atomic_files import cannot_write
 from medbundles.handlers.closing import at_end
 from medbundles.handlers.history import history_of
 from medbundles.handlers.run import Run, run_of
@@ -20,6 +23,7 @@ from medbundles.reports.pictures import FORMATS
 from medbundles.reports.prediction_pictures import PredictionPictures
 from medbundles.runs.environment import environment
 
+logger = logging.getLogger("medbundles")
 SPEEDS = ("epoch_seconds", "samples_per_second")
 FOLDERS = ("train", "val")
 
@@ -97,6 +101,17 @@ class TensorBoard:
             self.shown.add(validator.state.output, validator.state.batch)
 
     def __call__(self, engine: Engine) -> None:
+        if not self.enabled:
+            return
+        try:
+            self.write(engine)
+        except OSError as error:
+            folder = run_of(engine).directory.folder("logs")
+            logger.warning("%s; the run goes on without TensorBoard.", cannot_write(folder, error))
+            self.enabled, self.writers = False, {}  # what it still holds could not be written either
+
+    def write(self, engine: Engine) -> None:
+        """Write what the epoch gave."""
         state: Any = engine.state
         run, epoch = run_of(engine), state.epoch
         if not self.writers:
@@ -142,7 +157,8 @@ class TensorBoard:
         if self.writers and error is None:
             self.writers[""].file_writer.add_summary(self.end)
         for writer in self.writers.values():
-            writer.close()
+            with suppress(OSError):  # of a disk that has just become full: the epochs before are there
+                writer.close()
         self.writers = {}
 
 

@@ -4,6 +4,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import traceback
 from types import TracebackType
 from typing import Any
@@ -11,8 +12,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from medbundles.atomic_files import is_full
 from medbundles.errors import MedbundlesError, causes
 from medbundles.ranks import is_distributed
+from medbundles.signals import end_on_signals
 
 logger = logging.getLogger("medbundles")
 main_process = os.getpid()
@@ -28,9 +31,11 @@ def on_command_line() -> bool:
 
 
 def show_errors_plainly() -> None:
-    """Install the hook, once, on the command line only."""
+    """Install the hooks, once, on the command line only: for errors, and for signals such as Ctrl-C."""
     if on_command_line():
         sys.excepthook = show
+        threading.excepthook = show_of_thread
+        end_on_signals()
         if not logging.getLogger().handlers:  # no logging.conf beside the config, as when a run's config.json is run
             logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
             logging.getLogger("ignite").setLevel(logging.CRITICAL)
@@ -66,6 +71,12 @@ def shown_by_ranks(more: int) -> int:
         return dist.distributed_c10d._get_default_store().add("medbundles/errors_told", more)
     except RuntimeError:  # the store has ended with its rank
         return 0
+
+
+def show_of_thread(what: threading.ExceptHookArgs) -> None:
+    """Of a full disk the main thread says it: TensorBoard's writer hands its error on to it."""
+    if not is_full(what.exc_value):
+        threading.__excepthook__(what)
 
 
 def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

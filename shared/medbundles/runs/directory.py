@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
+from medbundles.atomic_files import remove_leftovers
 from medbundles.errors import CheckpointError, ConfigError
 from medbundles.ranks import done_by_rank_0
 from medbundles.rules import EVERYWHERE, Rule, has_rules
@@ -196,6 +197,8 @@ class RunDirectory:
                 self.folder(name).mkdir(parents=True, exist_ok=True)
             if not self._take():
                 raise ConfigError(f"{self._path}: another process still writes to this run. Let it end, or end it.")
+            for folder in {self.path, *map(self.folder, FOLDERS)} if run_name else ():
+                remove_leftovers(folder)
         except OSError as error:
             why = error.strerror or error
             raise ConfigError(f"output_dir: cannot make a run folder below {self.parent}: {why}.") from error

@@ -7,6 +7,7 @@ import time
 import pytest
 from ignite.engine import Engine, Events
 
+from medbundles.atomic_files import HOST
 from medbundles.handlers import Run, run
 from medbundles.runs import RunDirectory
 
@@ -111,3 +112,27 @@ def test_a_runs_first_lines_say_what_it_trains_on(tiny_training, caplog):
         "validation: 5 images, classes: no 3, yes 2",
         "network: TinyNetwork with 14 parameters",
     ]
+
+
+def test_a_full_disk_at_the_log_is_said_once_and_the_run_goes_on(run_dir, capsys, caplog):
+    def step(engine, batch):
+        log = next(h for h in logging.getLogger().handlers if isinstance(h, run.RunLog)) if batch == 0 else None
+        if log:
+            log.stream.close()
+            log.stream = open("/dev/full", "w")  # noqa: SIM115
+        logging.getLogger("other").warning("line %d", batch)
+
+    engine = Engine(step)
+    Run(run_dir, "cpu", 7).attach(engine)
+    engine.run([0, 1, 2])
+    assert sum("the disk is full; the run goes on without its log." in line for line in caplog.messages) == 1
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_killed_processes_left_in_the_run_is_removed_when_it_is_resumed(run_dir):
+    run_dir.start()
+    run_dir.release()
+    left = run_dir.folder("checkpoints") / f".{2**22 + 1}-{HOST}~last.pt"  # no process has so high a number
+    left.write_text("x")
+    RunDirectory(run_dir.output_dir, run_dir.name).start(run_dir.path.name)
+    assert not left.exists()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import math
 
@@ -223,3 +224,15 @@ def test_the_file_is_closed_at_the_end(tiny_training, failing):
         trainer.run()
     assert opened == [True]
     assert handler[0].writers == {}
+
+
+def test_a_full_disk_is_said_once_and_the_run_goes_on(tiny_training, monkeypatch, caplog):
+    def full(writer):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.flush", full)
+    trainer = tiny_training(epochs=3, after_history=boards())
+    trainer.run()
+    said = [line for line in caplog.messages if "the disk is full; the run goes on without TensorBoard." in line]
+    assert len(said) == 1
+    assert len(trainer.history.epochs) == 3

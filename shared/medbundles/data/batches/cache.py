@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import medbundles
-from medbundles.atomic_files import replace_atomic
+from medbundles.atomic_files import remove_leftovers, replace_atomic
 from medbundles.cores import local_rank_and_count
 from medbundles.data.batches.compact import packed
 from medbundles.data.reading.files import file_state, item_files
@@ -64,6 +64,8 @@ class DiskCache:
         missing = [item for item in items if self.path(item).name not in there]
         say(f"cache: {len(items) - len(missing)} of {len(items)} images are in {self.folder}, which runs share")
         rank, count = local_rank_and_count()
+        if rank == 0:
+            remove_leftovers(self.folder)
         for _ in on_all_cores(self._store, missing[rank::count], "filling the disk cache"):
             pass
 

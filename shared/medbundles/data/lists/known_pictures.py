@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from medbundles.atomic_files import replace_atomic
+from medbundles.atomic_files import remove_leftovers, replace_atomic
 from medbundles.data.lists.likeness import alike
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import file_state
@@ -76,6 +76,7 @@ class KnownPictures:
         """Write what was found out, if any of it is new; pictures that are gone are left out."""
         if self.file is None or not self.is_new:
             return
+        remove_leftovers(self.file.parent)
         names = [name for name in self.pictures if os.path.isfile(name)]
         content: dict[str, Any] = {
             "paths": np.frombuffer("\0".join(names).encode(), dtype=np.uint8),

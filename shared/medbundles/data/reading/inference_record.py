@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from medbundles.atomic_files import cannot_be_written, json_line, write_json_atomic
-from medbundles.errors import DataError
+from medbundles.atomic_files import cannot_write, json_line, write_json_atomic
+from medbundles.errors import DataError, MedbundlesError
 
 RECORD, PROGRESS = "predictions.json", "progress_*.jsonl"
 FLUSHED = 1.0  # seconds: what a power cut may take of the progress; a kill takes nothing
@@ -104,7 +104,7 @@ class InferenceRecord:
                 os.fsync(self.file.fileno())
                 self.flushed = time.monotonic()
         except OSError as error:
-            raise cannot_be_written(self.path, error) from error
+            raise MedbundlesError(f"{cannot_write(self.path, error)}.") from error
 
     def close(self) -> None:
         """Close the progress file; it stays."""
