@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.atomic_files import write_json_atomic
-from medbundles.errors import MedbundlesError
+from medbundles.errors import MedbundlesError, one_of
 from tools.bundle import absolute_paths, bundle_folder, check_settings
 
 
@@ -18,6 +18,7 @@ def bench(
     pairs: int = 9,
     epoch_seconds: float | None = None,
     out: str = "bench.json",
+    clock: str = "wall",
     **settings: Any,
 ) -> dict[str, Any]:
     """Measure a bundle's training against plain PyTorch, and what its augmentation, precision, cache and start cost.
@@ -31,12 +32,14 @@ def bench(
         dataset_dir: prepared data; empty: phantoms, as many as an epoch of --epoch_seconds needs.
         slices_dir: a raw kaggle_3m folder for the cache of slices; empty: $MEDBUNDLES_DATA/lgg_kaggle3m, else
             ../shared/data. Volumes need none.
-        only: which of trainer, augmentation, amp, amp_score, cache, compiled, startup, for volumes layout,
+        only: which of trainer, stock, augmentation, amp, amp_score, cache, compiled, startup, for volumes layout,
             channels_last, and for the autoencoder attention, channels_last; empty: all.
         pairs: how often each comparison is repeated.
         epoch_seconds: how long an epoch on phantoms should take; by default 3, for volumes 14 (some 60 batches on two
             cores, about as many as 228 cases make).
         out: JSON file for all times, with machine, threads and versions.
+        clock: wall, or cpu: the time that this process computes, where other programs run beside it (with
+            OMP_NUM_THREADS=1; startup is always measured on the wall).
         **settings: any setting of the bundle.
 
     Returns:
@@ -47,11 +50,16 @@ def bench(
     """
     import torch
 
-    from benchmarks import amp_score, startup, trainer, variants
+    from benchmarks import amp_score, startup, timing, trainer, variants
     from benchmarks.bundles import BUNDLES
     from medbundles.runs.environment import environment
 
-    measures = {"trainer": trainer.measure, "amp_score": amp_score.measure, "startup": startup.measure}
+    measures = {
+        "trainer": trainer.measure,
+        "stock": trainer.stock,
+        "amp_score": amp_score.measure,
+        "startup": startup.measure,
+    }
     measures |= {measure.__name__: measure for measure in variants.MEASUREMENTS}
     folder = bundle_folder(bundle)
     if folder.name not in BUNDLES:
@@ -65,10 +73,18 @@ def bench(
     epoch_seconds = kind.usual_epoch_seconds if epoch_seconds is None else epoch_seconds
     if pairs < 1 or epoch_seconds <= 0:
         raise MedbundlesError("bench: --pairs and --epoch_seconds are above 0")
+    one_of("clock", clock, timing.CLOCKS)
     check_settings(folder, settings, {"output_dir": "bench keeps nothing but --out", "epochs": "use --pairs"})
+    timing.clock = timing.CLOCKS[clock]
     settings = absolute_paths(folder, settings)
     dataset_dir = str(Path(dataset_dir).resolve()) if dataset_dir else ""
-    result: dict[str, Any] = {"bundle": folder.name, "settings": settings, "pairs": pairs, "cpu": cpu_name()}
+    result: dict[str, Any] = {
+        "bundle": folder.name,
+        "settings": settings,
+        "pairs": pairs,
+        "clock": clock,
+        "cpu": cpu_name(),
+    }
     device = settings.get("device", "cuda" if torch.cuda.is_available() else "cpu")
     result["environment"] = environment(device, settings.get("seed", 42))
     with tempfile.TemporaryDirectory(prefix="bench_") as temporary:

@@ -19,7 +19,7 @@ from tools.phantoms.slices import make_phantoms
 from tools.prepare.lgg import prepare_lgg
 
 FILES = ("train", "quick_test")
-COMMON = ("trainer", "augmentation", "amp", "amp_score", "cache", "compiled", "startup")
+COMMON = ("trainer", "stock", "augmentation", "amp", "amp_score", "cache", "compiled", "startup")
 BATCHES = (4, 80)  # fewest and most batches of an epoch on phantoms
 TIMED_STEPS = 3  # from which the length of an epoch on phantoms is estimated
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.training import Training
+from medbundles.networks.freed_memory import M_MMAP_MAX, M_TRIM_THRESHOLD
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -30,6 +31,15 @@ def peak_memory(build: Callable[[], Training]) -> int | None:
     if training.device.type == "cuda":
         return torch.cuda.max_memory_allocated(training.device) - gpu
     return None if cpu is None else _resident("VmHWM") - cpu
+
+
+def give_memory_back() -> None:
+    """The C library's usual ways again, after `keep_freed_memory`."""
+    with suppress(OSError, AttributeError):  # only glibc has it
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(M_MMAP_MAX, 65536)
+        mallopt(M_TRIM_THRESHOLD, 128 * 1024)
+    _give_back()
 
 
 def _give_back() -> None:

@@ -48,12 +48,3 @@ CAREFUL: dict[type, type] = {
     nn.ConvTranspose2d: ConvTranspose2d,
     nn.ConvTranspose3d: ConvTranspose3d,
 }
-
-
-def with_small_inputs_right(network: nn.Module) -> nn.Module:
-    """The same network, changed in place: its convolutions compute small inputs in float32 under autocast on a CPU."""
-    for module in network.modules():
-        kind = CAREFUL.get(type(module))  # a convolution that someone has changed already stays as it is
-        if kind is not None:
-            module.__class__ = kind
-    return network

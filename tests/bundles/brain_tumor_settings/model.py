@@ -146,9 +146,7 @@ MODEL = {
     "cls_hidden_dim": Check(common.seen(cls_hidden_dim, "cls_hidden_dim"), 12, common.all_five(12)),
     "cls_dropout": Check(common.dropped(lambda net: net.head.layers[2]), 0.2, 0.2),
     "frozen": Check(frozen, ["decoder"], ["decoder"]),
-    "channels_last": common.channels_last_check(
-        lambda net: net.encoder.stem.conv_1.conv.weight, torch.channels_last, True
-    ),
+    "channels_last": common.channels_last_check(lambda net: net.encoder.stem.conv_1.conv.weight, torch.channels_last),
     "compile_model": Check(common.compiled, True, 1),
     "amp": common.amp_check(lambda inferer, net: inferer(IMAGE, net)),
     "mask_threshold": common.threshold_check("mask_threshold", PREDICTED),

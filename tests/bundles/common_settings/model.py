@@ -13,6 +13,7 @@ from PIL import Image
 
 from medbundles.errors import DataError
 from medbundles.inferers.autocast import resolve_amp
+from medbundles.networks.memory_format import resolve_channels_last
 from tests.bundles.setting_bench import Bench, handler
 from tests.bundles.setting_check import Check
 
@@ -110,8 +111,14 @@ def compiled(bench: Bench, **turned: Any) -> int:
     return compile_.call_count
 
 
-def channels_last_check(weight: Callable[[Any], torch.Tensor], layout: torch.memory_format, turned: bool) -> Check:
+def channels_last_check(weight: Callable[[Any], torch.Tensor], layout: torch.memory_format) -> Check:
     """Of whether this weight of the network lies in this layout in training, evaluation and inference."""
+
+    def turned(bench: Bench) -> bool:
+        return not resolve_channels_last(bench.get("channels_last"), "cpu")
+
+    def expected(bench: Bench) -> dict[str, bool]:
+        return dict.fromkeys(("training", "evaluation", "inference"), turned(bench))
 
     def see(bench: Bench, **turned: Any) -> dict[str, bool]:
         train, test, new = bench.workflows(**turned)
@@ -122,7 +129,7 @@ def channels_last_check(weight: Callable[[Any], torch.Tensor], layout: torch.mem
         }
         return {name: weight(net).is_contiguous(memory_format=layout) for name, net in networks.items()}
 
-    return Check(see, turned, dict.fromkeys(("training", "evaluation", "inference"), turned))
+    return Check(see, turned, expected)
 
 
 def amp_check(infer: Callable[[Any, Any], Any]) -> Check:

@@ -231,7 +231,7 @@ MODEL = {
     "network_def#use_flash_attention": Check(flags(attention), False, [{False}] * 2),
     "network_def#use_checkpoint": Check(flags(lambda net: net.use_checkpoint), True, [True] * 2),
     "channels_last": common.channels_last_check(
-        lambda net: net.encoder.blocks[1].conv1.conv.weight, torch.channels_last, True
+        lambda net: net.encoder.blocks[1].conv1.conv.weight, torch.channels_last
     ),
     "compile_model": Check(common.compiled, True, 1),
     "amp": common.amp_check(lambda inferer, net: inferer(IMAGE, net)),

@@ -162,7 +162,7 @@ MODEL = {
     "normalisation": Check(normalisation, "moments"),
     "background_noise": Check(background_noise, True, common.all_five(True), given={"normalisation": "moments"}),
     "spatial_size": Check(spatial_size, [24, 16, 32], common.all_five([24, 16, 32])),
-    "channels_last": common.channels_last_check(lambda n: n.backbone.layer4.weight, torch.channels_last_3d, False),
+    "channels_last": common.channels_last_check(lambda n: n.backbone.layer4.weight, torch.channels_last_3d),
     "compile_model": Check(common.compiled, True, 1),
     "amp": common.amp_check(lambda inferer, net: inferer(VOLUME, net.backbone)),
     "class_threshold": common.threshold_check("class_threshold", PREDICTED),

@@ -91,3 +91,24 @@ def test_the_rates_may_be_multiplied_by_the_number_of_processes(monkeypatch, sca
     built = build_optimizer(small(), "adam", 3e-4, encoder_lr=1e-4, scale_by_processes=scaled)
     assert [group["lr"] for group in built.param_groups] == pytest.approx([factor * 1e-4, factor * 3e-4])
     assert built.scaled_by == factor
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_the_fused_form_is_that_of_the_formula(name):
+    """Of torch's plain loop, in float64 after ten steps."""
+    torch.manual_seed(0)
+    network = torch.nn.Linear(7, 5)
+    plain = torch.nn.Linear(7, 5).double()
+    plain.load_state_dict(network.state_dict())
+    fused, loop = (build_optimizer(net, name, 1e-2, weight_decay=0.1) for net in (network, plain))
+    assert all(group["fused"] for group in fused.param_groups)
+    for group in loop.param_groups:
+        group["fused"] = group["foreach"] = False
+    for _ in range(10):
+        for parameter, same in zip(network.parameters(), plain.parameters(), strict=True):
+            same.grad = torch.randn_like(same)
+            parameter.grad = same.grad.float()
+        fused.step()
+        loop.step()
+    for parameter, same in zip(network.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(parameter.double(), same, atol=1e-6, rtol=1e-5)
