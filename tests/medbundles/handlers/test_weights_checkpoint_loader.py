@@ -100,7 +100,7 @@ def test_thresholds_do_not_belong_to_the_weights_and_auto_gets_the_stored_ones(b
 )
 def test_what_the_weights_do_not_say_may_be_given_and_what_they_say_must_be(best, monkeypatch, mine, theirs, fits):
     said = {**SETTINGS, "colour_channel": theirs, "training_images": [["size", 1.0, 2.0]]}
-    monkeypatch.setattr(weights_checkpoint_loader, "trained_with", lambda path: (said, "a run"))
+    monkeypatch.setattr(weights_checkpoint_loader, "trained_with", lambda path: (said, "a run", []))
     here = {**SETTINGS, "colour_channel": mine, "training_images": "auto"}
     if fits:
         assert start(best, here) == 5.0
