@@ -168,7 +168,7 @@ DATA = {
     "slice_classes (volumes)": Check(
         class_of_a_volume,
         ["yes", "no"],
-        {**dict.fromkeys(("by training", "by evaluation", "by inference"), ["yes", "no"]), "tumour": 0},
+        {**{key: ["yes", "no"] for key in ("by training", "by evaluation", "by inference")}, "tumour": 0},
     ),
     "patient_pattern": Check(patient_in_two_sets, "^(.)", True),
     "earlier_split": Check(may_be_tested, lambda bench: str(bench.split), False),
