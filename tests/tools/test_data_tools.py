@@ -11,7 +11,9 @@ from PIL import Image
 
 from medbundles.data import check_no_leak, checked_parts, class_folder_datalist, read_image, read_mask, slice_datalist
 from medbundles.data.lists.brats import brats_cases
+from medbundles.errors import ConfigError, DataError
 from tests.medbundles.data.lists.test_image_parts import picture
+from tools.check_data import check_data
 from tools.cli import main
 
 
@@ -186,6 +188,19 @@ def test_check_data_lists_everything(tmp_path, capsys):
     err = capsys.readouterr().err
     for wanted in ("truncated", "mask holds the values 9", "byte-identical", "lost.png: image without a mask"):
         assert wanted in err
+
+
+def test_check_data_lists_colours_that_training_refuses(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    for name in ("no", "yes"):
+        (tmp_path / name).mkdir()
+        Image.fromarray(rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(tmp_path / name / "a.png")
+    with pytest.raises(DataError, match=r"2 problem\(s\):\n.*a.png: its three channels differ"):
+        check_data(str(tmp_path))
+    check_data(str(tmp_path), colour_channel="2")
+    assert "nothing is wrong" in capsys.readouterr().out
+    with pytest.raises(ConfigError, match="--colour_channel: '4' is unknown"):
+        check_data(str(tmp_path), colour_channel="4")
 
 
 def test_check_data_on_the_bad_inputs(real_data, capsys):

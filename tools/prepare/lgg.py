@@ -5,7 +5,7 @@ from pathlib import Path
 from medbundles.data import read_image, read_mask, split_by_patient
 from medbundles.errors import DataError, one_of
 from medbundles.progress import progress
-from tools.prepare.lgg_files import lgg_grades, lgg_slices
+from tools.prepare.lgg_files import CHANNELS, lgg_grades, lgg_slices
 from tools.prepare.prepared import prepared
 
 
@@ -50,13 +50,17 @@ def prepare_lgg(
                 mask = read_mask(item.mask, 1)[0]
                 if image.shape[:2] != mask.shape:
                     raise DataError(f"{item.image}: is {image.shape[:2]}, its mask {item.mask} is {mask.shape}")
-                image = image if channels == "all" else image[..., 1].copy()
+                image = image if channels == "all" else image[..., CHANNELS.index(channels)].copy()
                 if image.min() == image.max() and not mask.any():  # first and last slices of some scans
                     empty += 1
                 else:
                     dataset.add_slice(item.patient, item.image.stem, image, mask * 255)
         if empty:
             print(f"{empty} slice(s) of one value are left out: they show no head")
-    choice = "--in_channels 3" if channels == "all" else "--colour_channel 2: inference then takes FLAIR of TIFFs, too"
-    print(f"train with {choice}")
+    if channels == "all":
+        names = ",".join(f"'{name}'" for name in CHANNELS)
+        print(f'train with --in_channels {len(CHANNELS)} --modality "[{names}]": inference then takes these of a case')
+    else:
+        number = CHANNELS.index(channels) + 1
+        print(f"train with --colour_channel {number}: inference then takes {channels} of TIFFs, too")
     return dataset.counts

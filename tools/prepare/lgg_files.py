@@ -9,6 +9,8 @@ from medbundles.data.reading.files import existing_folder, list_images, stem
 from medbundles.data.reading.tables import read_table
 from medbundles.errors import DataError
 
+CHANNELS = ("t1", "flair", "t1ce")  # of the TIFF files: pre-contrast, FLAIR, post-contrast
+
 
 class LggSlice(NamedTuple):
     """One slice: patient (folder name), number in the scan, image (H, W, 3) and mask file (0/255).

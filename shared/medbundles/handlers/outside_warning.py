@@ -18,6 +18,8 @@ class OutsideWarning:
         {"_target_": "medbundles.handlers.OutsideWarning"}
     """
 
+    phase = "watch"
+
     def __init__(self) -> None:
         self.found: dict[str, str] = {}
         self.inputs: set[str] = set()

@@ -21,7 +21,7 @@ from tests.bundles.common_settings.data import (
     root_check,
     told,
 )
-from tests.bundles.common_settings.model import names_of_classes
+from tests.bundles.common_settings.model import names_of_classes, told_by_loaders
 from tests.bundles.setting_bench import Bench, handler
 from tests.bundles.setting_check import Check
 
@@ -93,8 +93,10 @@ def of_slices(bench: Bench, **turned: Any) -> dict[str, set[int]]:
 
 def class_of_a_volume(bench: Bench, **turned: Any) -> dict[str, Any]:
     """What is stored with the weights, and of what class inference takes a volume with tumour to be."""
-    told = handler(bench.workflow(**turned), "CheckpointSaver").trained["slice_classes"]
-    return {"told": told, "tumour": bench.get("postprocessing", "inference", **turned).tumour_class}
+    train, test, new = bench.workflows(**turned)
+    told = {"by training": handler(train, "CheckpointSaver").trained["slice_classes"]}
+    told |= told_by_loaders("slice_classes", test, new)
+    return {**told, "tumour": new.parser.get_parsed_content("postprocessing").tumour_class}
 
 
 def sources(bench: Bench, **turned: Any) -> list[dict[str, int]]:
@@ -163,7 +165,11 @@ DATA = {
     "skip_bad_files": Check(left_over("test/images"), True, {"train": 14, "val": 10, "test": 10, "input": 4}),
     "class_names": Check(labels, ["yes", "no"]),
     "slice_classes": Check(of_slices, ["yes", "no"]),
-    "slice_classes (volumes)": Check(class_of_a_volume, ["yes", "no"], {"told": ["yes", "no"], "tumour": 0}),
+    "slice_classes (volumes)": Check(
+        class_of_a_volume,
+        ["yes", "no"],
+        {**{key: ["yes", "no"] for key in ("by training", "by evaluation", "by inference")}, "tumour": 0},
+    ),
     "patient_pattern": Check(patient_in_two_sets, "^(.)", True),
     "earlier_split": Check(may_be_tested, lambda bench: str(bench.split), False),
     "different_pictures": Check(found_twice, lambda bench: [bench.pair], 0),
