@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.atomic_files import write_json_atomic, write_text_atomic
+from medbundles.data.reading.files import list_images
 from medbundles.errors import ConfigError
 from medbundles.runs.directory import RunDirectory, run_order
 from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
@@ -185,7 +186,9 @@ def inference(
     options = {name: value for name, value in settings.items() if name in known and not name.endswith("_dir")}
     output = Path(settings["output_dir"]) / "inference"
     images = Path(where["test_dir"]) / "images"
-    words = with_weights(["inference"], {**options, "input": str(images), "output": str(output)}, trained)
+    # a picture of each slice: the best and the worst one may be any
+    options = {"max_pictures": len(list_images(images)), **options, "input": str(images), "output": str(output)}
+    words = with_weights(["inference"], options, trained)
     run_jobs(
         "stages", {"inference": only(Command(words, folder, "inference with the joint weights on the test slices"))}
     )

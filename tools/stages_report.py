@@ -247,5 +247,5 @@ def to_look_at(result: Result, overlays: Path, images: Path) -> list[tuple[Path,
     for why, places in chosen.items():
         for i in places:
             place = Path(files[i]).relative_to(images)
-            found.append((overlays / place.with_name(f"{stem(place)}.png"), f"{why} {dice[i]:.3f}"))
+            found.append((overlays / place.with_name(f"{stem(place)}.jpg"), f"{why} {dice[i]:.3f}"))
     return found

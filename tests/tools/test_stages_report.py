@@ -124,7 +124,7 @@ def test_the_page_says_synthetic_only_when_it_is():
 def test_pictures_to_open_are_the_best_the_middle_and_the_worst(tmp_path):
     found = to_look_at(JOINT, tmp_path, Path("/d/test/images"))
     assert found == [
-        (tmp_path / "p1/s0.png", "best Dice 0.700"),
-        (tmp_path / "p0/s1.png", "middle Dice 0.500"),
-        (tmp_path / "p0/s0.png", "worst Dice 0.500"),
+        (tmp_path / "p1/s0.jpg", "best Dice 0.700"),
+        (tmp_path / "p0/s1.jpg", "middle Dice 0.500"),
+        (tmp_path / "p0/s0.jpg", "worst Dice 0.500"),
     ]

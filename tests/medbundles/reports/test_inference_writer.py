@@ -21,6 +21,7 @@ from torch import nn
 
 import medbundles
 from medbundles.data import InputBatches, InputDataset, SeededLoader, inference_datalist, read_volume
+from medbundles.data.reading.inference_record import InferenceRecord
 from medbundles.errors import ConfigError, DataError, MedbundlesError
 from medbundles.inferers import ReadableInputs
 from medbundles.metrics.volumes import volume_probability
@@ -289,6 +290,25 @@ infer(Path(sys.argv[1]), Path(sys.argv[2]))
     assert "2 inputs have results" in caplog.text
     assert "inputs done: 2" in caplog.text
     assert [row["name"] for row in record(output)["results"]] == [f"p{i}" for i in range(4)]
+    assert not list(output.glob("progress*"))
+
+
+def test_a_run_that_died_before_its_tables_is_finished_by_one_with_nothing_else_to_do(tmp_path):
+    write_pictures(tmp_path / "in", 3)
+    output = tmp_path / "out"
+    infer(tmp_path / "in", output)
+    content = record(output)
+    rows = content.pop("results")
+    content.pop("failed")
+    died = InferenceRecord(output)
+    died.begin(content, fresh=True)
+    for row in rows:
+        died.add(row)
+    for name in ("predictions.json", "predictions.csv"):
+        (output / name).unlink()
+    infer(tmp_path / "in", output, existing="skip")
+    assert record(output)["results"] == rows
+    assert len(list(csv.DictReader((output / "predictions.csv").open()))) == 3
     assert not list(output.glob("progress*"))
 
 

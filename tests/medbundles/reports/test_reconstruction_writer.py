@@ -14,16 +14,19 @@ from monai.transforms import Compose
 from PIL import Image
 
 from medbundles.data import InputBatches, InputDataset, SeededLoader, autoencoder_inputs
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, DataError
 from medbundles.inferers import AutoencoderInferer, ReadableInputs
 from medbundles.networks import Autoencoder
 from medbundles.reports import ReconstructionWriter
 from medbundles.transforms import LoadLatent, LoadOther, LoadWholeImage, PrepareLatentBatch
+from tests.two_processes import in_two_processes
 
 RNG = np.random.default_rng(0)
 
 
-def infer(output, inputs="", dims=2, channels=1, checkpoint="", latents=True, existing="overwrite", **task):
+def infer(
+    output, inputs="", dims=2, channels=1, checkpoint="", latents=True, existing="overwrite", options=None, **task
+):
     torch.manual_seed(0)
     network = Autoencoder(
         spatial_dims=dims, in_channels=channels, out_channels=channels, channels=(8, 16), num_res_blocks=1,
@@ -39,7 +42,7 @@ def infer(output, inputs="", dims=2, channels=1, checkpoint="", latents=True, ex
         iteration_update=ReadableInputs(),
         inferer=AutoencoderInferer("fp32", window_above=40, window_size=32),
         prepare_batch=PrepareLatentBatch(),
-        val_handlers=[ReconstructionWriter(output, latents, checkpoint, existing)],
+        val_handlers=[ReconstructionWriter(output, latents, checkpoint, existing, **(options or {}))],
         decollate=False,
     ).run()
     return items
@@ -176,3 +179,35 @@ def test_skip_goes_on_and_keeps_the_rows_and_other_weights_are_refused(pictures,
     weights.write_bytes(b"two")
     with pytest.raises(ConfigError, match="checkpoint_id"):
         infer(out, pictures, checkpoint=weights, existing="skip")
+
+
+def test_a_bad_image_does_not_stop_the_others_and_files_say_what_made_them(pictures, tmp_path):
+    broken = pictures / "sub/bad.tif"
+    broken.write_bytes((pictures / "sub/deep.tif").read_bytes()[:-40])
+    with pytest.raises(DataError, match=r"1 of 5 inputs have no results:\n  .*bad.tif: "):
+        infer(tmp_path / "out", pictures, options={"trained": {"patch_size": [8, 8]}, "settings": {"window_above": 40}})
+    content = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert [row["file"] for row in content["failed"]] == [str(broken)]
+    assert len(content["results"]) == 4
+    assert content["settings"] == {"patch_size": [8, 8], "window_above": 40}
+    assert content["precision"].startswith("float32")
+    made = f"{content['version']}, weights unknown"
+    with Image.open(tmp_path / "out/reconstructions/gray.png") as png:
+        assert png.text["Software"] == made
+    with Image.open(tmp_path / "out/reconstructions/sub/deep.tif") as tif:
+        assert tif.tag_v2[305] == made
+
+
+def test_a_contact_sheet_shows_the_first_of_all_processes(tmp_path):
+    infer(tmp_path / "one", sample=5, options={"max_pictures": 3})
+    assert len(below(tmp_path / "one")) == 6
+    with Image.open(tmp_path / "one/samples/samples.png") as sheet:
+        assert sheet.size == (3 * 31 + 2 * 4, 22)
+    body = """
+from tests.medbundles.reports.test_reconstruction_writer import infer
+infer(sys.argv[3], sample=5, options={"max_pictures": 3})
+"""
+    in_two_processes(tmp_path, body, str(tmp_path / "two"))
+    assert below(tmp_path / "two") == below(tmp_path / "one")
+    for name in below(tmp_path / "one"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()

@@ -65,11 +65,11 @@ class InputBatches:
     """
 
     def __init__(self, data: Sequence[dict], batch_size: int):
-        rank, self.world = rank_and_world()
+        rank, world = rank_and_world()
         inputs: dict[str, list[int]] = {}
         for i, item in enumerate(data):
             inputs.setdefault(str(item["name"]), []).append(i)
-        loads, self.batch_size = [0] * self.world, batch_size
+        loads, self.batch_size = [0] * world, batch_size
         self.mine: list[int] = []
         for indices in inputs.values():
             least = loads.index(min(loads))
@@ -80,8 +80,9 @@ class InputBatches:
         """The order does not depend on it."""
 
     def __len__(self) -> int:
-        # a process without inputs has an empty batch, because its engine must run: the others wait for it at the end
-        return max(-(-len(self.mine) // self.batch_size), int(self.world > 1))
+        # Without inputs there is an empty batch, because the engine must run: other processes wait for this one at
+        # the end, and a run that was killed before it wrote its tables is finished by one that has nothing else to do.
+        return max(1, -(-len(self.mine) // self.batch_size))
 
     def __iter__(self) -> Iterator[list[Key]]:
         for start in range(0, len(self) * self.batch_size, self.batch_size):

@@ -51,3 +51,4 @@ def test_processes_share_whole_inputs_about_equally(monkeypatch, world):
 def test_a_process_without_inputs_has_an_empty_batch(monkeypatch):
     monkeypatch.setattr("medbundles.data.batches.inputs.rank_and_world", lambda: (1, 2))
     assert list(SeededLoader(InputDataset(ITEMS[:1], read), InputBatches(ITEMS[:1], 2), num_workers=0)) == [{}]
+    assert list(InputBatches([], 2)) == [[]]
