@@ -184,8 +184,9 @@ def _hparams(settings: Mapping[str, Any], scores: list[str]) -> tuple[list[Any],
 
 def _table(values: Mapping[str, Any]) -> str:
     """Names and values as a table in Markdown."""
-    lines = [f"| {name} | `{value}` |" if str(value) else f"| {name} | |" for name, value in values.items()]
-    return "\n".join(["| name | value |", "| --- | --- |", *(re.sub(r"\s+", " ", line) for line in lines)])
+    cells = {name: re.sub(r"\s+", " ", str(value)).replace("|", "\\|") for name, value in values.items()}
+    lines = [f"| {name} | `{cell}` |" if cell else f"| {name} | |" for name, cell in cells.items()]
+    return "\n".join(["| name | value |", "| --- | --- |", *lines])
 
 
 def _histograms(network: torch.nn.Module) -> Iterator[tuple[str, np.ndarray]]:
