@@ -125,11 +125,10 @@ class TensorBoard:
         versions = environment(getattr(engine.state, "device", "cpu"), run.seed)
         for title, values in {"settings": settings, "environment": versions}.items():
             self.writers[""].add_text(title, _table(values), epoch)
-        scores = [place_of(name)[1] for name in run.validator.state.metrics if "threshold" not in name]
         free = run.directory.free_settings - {"epochs"}  # what changes no result
-        start, self.end = _hparams({k: v for k, v in settings.items() if k not in free}, scores)
-        for summary in start if is_new else ():
-            self.writers[""].file_writer.add_summary(summary)
+        start, self.end = _hparams({k: v for k, v in settings.items() if k not in free})
+        if is_new:
+            self.writers[""].file_writer.add_summary(start)
 
     def _scalars(self, record: Mapping[str, Any]) -> None:
         for name, value in record.items():
@@ -158,13 +157,13 @@ def _image(tag: str, picture: Image.Image) -> Any:
     return Summary(value=[Summary.Value(tag=tag, image=shown)])
 
 
-def _hparams(settings: Mapping[str, Any], scores: list[str]) -> tuple[list[Any], Any]:
-    """What says which settings a run has and which of the validation's scores belong to it, and what ends it.
+def _hparams(settings: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What says which settings a run has, and what says that it is done.
 
-    Paths are left out: they are no parameters. Settings at the top of a config come first. torch's `add_hparams` is not
-    used: it makes a run of its own.
+    Paths are left out: they are no parameters. What torch says of the experiment is left out, too: without it
+    TensorBoard takes all runs together, shows first which settings differ, and finds the scores in the folders below.
+    torch's `add_hparams` is not used, as it makes a run of its own.
     """
-    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
     from torch.utils.tensorboard.summary import hparams
 
     plain = {
@@ -172,14 +171,8 @@ def _hparams(settings: Mapping[str, Any], scores: list[str]) -> tuple[list[Any],
         for name, value in settings.items()
         if not (isinstance(value, str) and os.sep in value)
     }
-    experiment, start, end = hparams(plain, dict.fromkeys(scores, 0.0))
-    plugin = experiment.value[0].metadata.plugin_data
-    data = HParamsPluginData.FromString(plugin.content)
-    data.experiment.hparam_infos.sort(key=lambda info: ("#" in info.name, list(plain).index(info.name)))
-    for metric in data.experiment.metric_infos:
-        metric.name.group = "val"  # the folder, seen from that of the hparams
-    plugin.content = data.SerializeToString()
-    return [experiment, start], end
+    _, start, end = hparams(plain, {})
+    return start, end
 
 
 def _table(values: Mapping[str, Any]) -> str:

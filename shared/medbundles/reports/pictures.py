@@ -177,7 +177,7 @@ def comparison(target: np.ndarray, made: np.ndarray, path: str | Path, *, captio
     return _written(compared(target, made, caption, sides), path)
 
 
-def compared(target: np.ndarray, made: np.ndarray, caption: str = "", sides: str = "") -> Image.Image:
+def compared(target: np.ndarray, made: np.ndarray, caption: str = "", sides: str = "", text: int = TEXT) -> Image.Image:
     """An image, its reconstruction in the same gray levels, and how far apart they are, with the scale of that.
 
     Args:
@@ -185,6 +185,7 @@ def compared(target: np.ndarray, made: np.ndarray, caption: str = "", sides: str
         made: (H, W).
         caption: text below.
         sides: see `outlined`.
+        text: likewise.
     """
     target, made = (np.asarray(plane, dtype=np.float32) for plane in (target, made))
     window, difference = window_of(target), shrunk(np.abs(made - target))
@@ -192,7 +193,7 @@ def compared(target: np.ndarray, made: np.ndarray, caption: str = "", sides: str
     panels = [*(gray(shrunk(plane), window) for plane in (target, made)), heat_colours(difference / max(most, 1e-12))]
     panels = [_with_sides(enlarged(panel, factor), sides) for panel in panels]
     what = f"image, reconstruction, difference (brightest from {most:.3g} on; largest {difference.max():.3g})"
-    return side_by_side([*panels, scale_bar(panels[0].shape[0], most)], f"{caption}\n{what}".strip())
+    return side_by_side([*panels, scale_bar(panels[0].shape[0], most)], f"{caption}\n{what}".strip(), text=text)
 
 
 def scale_bar(height: int, most: float, over_gray: bool = False) -> np.ndarray:

@@ -97,7 +97,7 @@ class PredictionPictures:
             caption = ", ".join(filter(None, [case["name"], about, case.get("dice", "")]))
             if "planes" in case:
                 target, made = case["planes"]
-                drawn = compared(target, made, caption, case["sides"])
+                drawn = compared(target, made, caption, case["sides"], TEXT)
             else:
                 masks = {name: case[name] for name in ("truth", "predicted")}
                 drawn = outlined(case["image"], **masks, caption=caption, sides=case["sides"], side=PANEL, text=TEXT)
