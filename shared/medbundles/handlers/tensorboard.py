@@ -3,7 +3,7 @@
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,9 +49,9 @@ class TensorBoard:
 
         logs/train   training loss and scores, learning rates, gradient norm, speed
         logs/val     loss and scores of the validation, under the same tags: one chart shows both
-        logs         pictures of the validation (true and predicted outline beside the image, or the reconstruction),
-                     histograms, the run's settings and versions as text, and its settings as hparams, so that runs can
-                     be compared
+        logs         pictures of the validation (true and predicted outline beside the image, the reconstruction, or
+                     true and predicted class), histograms, the run's settings and versions as text, and its settings
+                     as hparams, so that runs can be compared
 
     The pictures show the same cases after every epoch, those with a lesion first. A resumed run goes on in the same
     curves: what an interrupted epoch left there is dropped, and what they lack is taken from the history. Only rank 0
@@ -63,6 +63,7 @@ class TensorBoard:
         images: how many pictures per validation; 0: none.
         histograms: of all weights and of the gradients of the epoch's last step (after clipping), each epoch.
         image_interval: pictures of every so many-th epoch, if it is validated; 0: none.
+        class_names: names of the classes for the pictures' captions.
 
     Example::
 
@@ -71,9 +72,16 @@ class TensorBoard:
 
     phase = "watch"
 
-    def __init__(self, enabled: bool = True, images: int = 4, histograms: bool = False, image_interval: int = 1):
+    def __init__(
+        self,
+        enabled: bool = True,
+        images: int = 4,
+        histograms: bool = False,
+        image_interval: int = 1,
+        class_names: Sequence[str] = (),
+    ):
         self.enabled, self.histograms, self.image_interval = enabled, histograms, image_interval
-        self.shown = PredictionPictures(images)
+        self.shown = PredictionPictures(images, class_names)
         self.writers: dict[str, Any] = {}
         self.end: Any = None  # what says that the run was completed
 

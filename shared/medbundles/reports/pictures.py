@@ -78,7 +78,7 @@ def outlined(
     text: int = TEXT,
 ) -> Image.Image:
     """An image, beside it with the outline of the true mask, and beside that with those of the true and the predicted
-    one; without a true mask there are two panels.
+    one; without a true mask there are two panels, and without anything to show on it the image alone.
 
     Args:
         image: (H, W) or (C, H, W).
@@ -103,7 +103,9 @@ def outlined(
         last = _with_outline(last, truth, factor, TRUTH)
     if predicted is not None:
         last = _with_outline(last, predicted, factor, PREDICTION)
-    panels = [_with_sides(panel, sides) for panel in (*panels, last)]
+    if truth is not None or predicted is not None or heat is not None:
+        panels.append(last)
+    panels = [_with_sides(panel, sides) for panel in panels]
     bar = [] if heat is None else [scale_bar(len(plain), 1.0, over_gray=True)]
     return side_by_side([*panels, *bar], caption, legend, text)
 
