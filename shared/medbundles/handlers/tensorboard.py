@@ -124,8 +124,8 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         logs = run.directory.folder("logs")
-        is_new = not any((logs / folder).is_dir() for folder in FOLDERS)
-        purge = epoch if epoch > 1 and not is_new else None
+        is_new = epoch == 1 or not any((logs / folder).is_dir() for folder in FOLDERS)
+        purge = None if is_new else epoch
         self.writers = {folder: SummaryWriter(str(logs / folder), purge_step=purge) for folder in ("", *FOLDERS)}
         for record in history_of(engine).epochs[:-1] if is_new else ():  # resumed, without a board until now
             self._scalars(record)
@@ -154,7 +154,7 @@ class TensorBoard:
 
 
 def _image(tag: str, picture: Image.Image) -> Any:
-    """A picture as JPEG: torch's `add_image` writes PNG, which takes ten times as long and four times the space."""
+    """A picture as JPEG: torch's `add_image` writes PNG, which takes longer and more space."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     encoded = io.BytesIO()
