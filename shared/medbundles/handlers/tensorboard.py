@@ -4,7 +4,7 @@ import io
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -53,9 +53,9 @@ class TensorBoard:
 
         logs/train   training loss and scores, learning rates, gradient norm, speed
         logs/val     loss and scores of the validation, under the same tags: one chart shows both
-        logs         pictures of the validation (true and predicted outline beside the image, or the reconstruction),
-                     histograms, the run's settings and versions as text, and its settings as hparams, so that runs can
-                     be compared
+        logs         pictures of the validation (true and predicted outline beside the image, the reconstruction, or
+                     true and predicted class), histograms, the run's settings and versions as text, and its settings
+                     as hparams, so that runs can be compared
 
     The pictures show the same cases after every epoch, those with a lesion first. A resumed run goes on in the same
     curves: what an interrupted epoch left there is dropped, and what they lack is taken from the history. Only rank 0
@@ -67,6 +67,7 @@ class TensorBoard:
         images: how many pictures per validation; 0: none.
         histograms: of all weights and of the gradients of the epoch's last step (after clipping), each epoch.
         image_interval: pictures of every so many-th epoch, if it is validated; 0: none.
+        class_names: names of the classes for the pictures' captions.
 
     Example::
 
@@ -75,9 +76,16 @@ class TensorBoard:
 
     phase = "watch"
 
-    def __init__(self, enabled: bool = True, images: int = 4, histograms: bool = False, image_interval: int = 1):
+    def __init__(
+        self,
+        enabled: bool = True,
+        images: int = 4,
+        histograms: bool = False,
+        image_interval: int = 1,
+        class_names: Sequence[str] = (),
+    ):
         self.enabled, self.histograms, self.image_interval = enabled, histograms, image_interval
-        self.shown = PredictionPictures(images)
+        self.shown = PredictionPictures(images, class_names)
         self.writers: dict[str, Any] = {}
         self.end: Any = None  # what says that the run was completed
 
@@ -131,8 +139,8 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter
 
         logs = run.directory.folder("logs")
-        is_new = not any((logs / folder).is_dir() for folder in FOLDERS)
-        purge = epoch if epoch > 1 and not is_new else None
+        is_new = epoch == 1 or not any((logs / folder).is_dir() for folder in FOLDERS)
+        purge = None if is_new else epoch
         self.writers = {folder: SummaryWriter(str(logs / folder), purge_step=purge) for folder in ("", *FOLDERS)}
         for record in history_of(engine).epochs[:-1] if is_new else ():  # resumed, without a board until now
             self._scalars(record)
@@ -140,11 +148,10 @@ class TensorBoard:
         versions = environment(getattr(engine.state, "device", "cpu"), run.seed)
         for title, values in {"settings": settings, "environment": versions}.items():
             self.writers[""].add_text(title, _table(values), epoch)
-        scores = [place_of(name)[1] for name in run.validator.state.metrics if "threshold" not in name]
         free = run.directory.free_settings - {"epochs"}  # what changes no result
-        start, self.end = _hparams({k: v for k, v in settings.items() if k not in free}, scores)
-        for summary in start if is_new else ():
-            self.writers[""].file_writer.add_summary(summary)
+        start, self.end = _hparams({k: v for k, v in settings.items() if k not in free})
+        if is_new:
+            self.writers[""].file_writer.add_summary(start)
 
     def _scalars(self, record: Mapping[str, Any]) -> None:
         for name, value in record.items():
@@ -163,7 +170,7 @@ class TensorBoard:
 
 
 def _image(tag: str, picture: Image.Image) -> Any:
-    """A picture as JPEG: torch's `add_image` writes PNG, which takes ten times as long and four times the space."""
+    """A picture as JPEG: torch's `add_image` writes PNG, which takes longer and more space."""
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     encoded = io.BytesIO()
@@ -174,13 +181,13 @@ def _image(tag: str, picture: Image.Image) -> Any:
     return Summary(value=[Summary.Value(tag=tag, image=shown)])
 
 
-def _hparams(settings: Mapping[str, Any], scores: list[str]) -> tuple[list[Any], Any]:
-    """What says which settings a run has and which of the validation's scores belong to it, and what ends it.
+def _hparams(settings: Mapping[str, Any]) -> tuple[Any, Any]:
+    """What says which settings a run has, and what says that it is done.
 
-    Paths are left out: they are no parameters. Settings at the top of a config come first. torch's `add_hparams` is not
-    used: it makes a run of its own.
+    Paths are left out: they are no parameters. What torch says of the experiment is left out, too: without it
+    TensorBoard takes all runs together, shows first which settings differ, and finds the scores in the folders below.
+    torch's `add_hparams` is not used, as it makes a run of its own.
     """
-    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
     from torch.utils.tensorboard.summary import hparams
 
     plain = {
@@ -188,20 +195,15 @@ def _hparams(settings: Mapping[str, Any], scores: list[str]) -> tuple[list[Any],
         for name, value in settings.items()
         if not (isinstance(value, str) and os.sep in value)
     }
-    experiment, start, end = hparams(plain, dict.fromkeys(scores, 0.0))
-    plugin = experiment.value[0].metadata.plugin_data
-    data = HParamsPluginData.FromString(plugin.content)
-    data.experiment.hparam_infos.sort(key=lambda info: ("#" in info.name, list(plain).index(info.name)))
-    for metric in data.experiment.metric_infos:
-        metric.name.group = "val"  # the folder, seen from that of the hparams
-    plugin.content = data.SerializeToString()
-    return [experiment, start], end
+    _, start, end = hparams(plain, {})
+    return start, end
 
 
 def _table(values: Mapping[str, Any]) -> str:
     """Names and values as a table in Markdown."""
-    lines = [f"| {name} | `{value}` |" if str(value) else f"| {name} | |" for name, value in values.items()]
-    return "\n".join(["| name | value |", "| --- | --- |", *(re.sub(r"\s+", " ", line) for line in lines)])
+    cells = {name: re.sub(r"\s+", " ", str(value)).replace("|", "\\|") for name, value in values.items()}
+    lines = [f"| {name} | `{cell}` |" if cell else f"| {name} | |" for name, cell in cells.items()]
+    return "\n".join(["| name | value |", "| --- | --- |", *lines])
 
 
 def _histograms(network: torch.nn.Module) -> Iterator[tuple[str, np.ndarray]]:

@@ -195,8 +195,17 @@ def _mark(
         return
     reached = np.flatnonzero(cuts >= threshold)
     if len(reached):
-        label = f"threshold {threshold:.3f}" if named else None
-        axes.plot(x[reached[-1]], y[reached[-1]], "o", color=look["color"], markersize=7, zorder=4, label=label)
+        near_one = f"1 - {1 - threshold:.1g}"  # with LDAM's scale most probabilities are
+        label = f"threshold {threshold:.3f}" if threshold < 0.9995 or threshold == 1 else f"threshold {near_one}"
+        axes.plot(
+            x[reached[-1]],
+            y[reached[-1]],
+            "o",
+            color=look["color"],
+            markersize=7,
+            zorder=4,
+            label=label if named else None,
+        )
 
 
 def _finish(axes: Any, place: str) -> None:

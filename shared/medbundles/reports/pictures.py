@@ -80,7 +80,7 @@ def outlined(
     text: int = TEXT,
 ) -> Image.Image:
     """An image, beside it with the outline of the true mask, and beside that with those of the true and the predicted
-    one; without a true mask there are two panels.
+    one; without a true mask there are two panels, and without anything to show on it the image alone.
 
     Args:
         image: (H, W) or (C, H, W).
@@ -105,7 +105,9 @@ def outlined(
         last = _with_outline(last, truth, factor, TRUTH)
     if predicted is not None:
         last = _with_outline(last, predicted, factor, PREDICTION)
-    panels = [_with_sides(panel, sides) for panel in (*panels, last)]
+    if truth is not None or predicted is not None or heat is not None:
+        panels.append(last)
+    panels = [_with_sides(panel, sides) for panel in panels]
     bar = [] if heat is None else [scale_bar(len(plain), 1.0, over_gray=True)]
     return side_by_side([*panels, *bar], caption, legend, text)
 
@@ -181,7 +183,7 @@ def comparison(target: np.ndarray, made: np.ndarray, path: str | Path, *, captio
     return _written(compared(target, made, caption, sides), path)
 
 
-def compared(target: np.ndarray, made: np.ndarray, caption: str = "", sides: str = "") -> Image.Image:
+def compared(target: np.ndarray, made: np.ndarray, caption: str = "", sides: str = "", text: int = TEXT) -> Image.Image:
     """An image, its reconstruction in the same gray levels, and how far apart they are, with the scale of that.
 
     Args:
@@ -189,6 +191,7 @@ def compared(target: np.ndarray, made: np.ndarray, caption: str = "", sides: str
         made: (H, W).
         caption: text below.
         sides: see `outlined`.
+        text: likewise.
     """
     target, made = (np.asarray(plane, dtype=np.float32) for plane in (target, made))
     window, difference = window_of(target), shrunk(np.abs(made - target))
@@ -196,7 +199,7 @@ def compared(target: np.ndarray, made: np.ndarray, caption: str = "", sides: str
     panels = [*(gray(shrunk(plane), window) for plane in (target, made)), heat_colours(difference / max(most, 1e-12))]
     panels = [_with_sides(enlarged(panel, factor), sides) for panel in panels]
     what = f"image, reconstruction, difference (brightest from {most:.3g} on; largest {difference.max():.3g})"
-    return side_by_side([*panels, scale_bar(panels[0].shape[0], most)], f"{caption}\n{what}".strip())
+    return side_by_side([*panels, scale_bar(panels[0].shape[0], most)], f"{caption}\n{what}".strip(), text=text)
 
 
 def scale_bar(height: int, most: float, over_gray: bool = False) -> np.ndarray:

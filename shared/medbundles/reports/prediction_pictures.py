@@ -1,8 +1,9 @@
 """Pictures of predictions: image, true and predicted outline side by side, or image, reconstruction and difference."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -10,7 +11,7 @@ from medbundles.metrics.measures import Masks, class_indices
 from medbundles.metrics.overlap import with_case_scores
 from medbundles.reports.pictures import compared, outlined
 from medbundles.reports.planes import reconstruction_planes, shown_plane, sides_of
-from medbundles.reports.worst_cases import dice_text
+from medbundles.reports.worst_cases import class_text, dice_text
 
 PANEL, TEXT = 256, 22  # pixels: least long side of a panel, letters that are read where TensorBoard shrinks it
 
@@ -20,15 +21,16 @@ class PredictionPictures:
 
     First come cases with something in the true mask, then others with a true mask, then the rest, each in the order of
     the data: so the same cases are shown after every epoch. A reconstruction, pred["reconstruction"], is shown beside
-    its image, with the difference. Of a volume the slice with most of the true mask is shown (else of the predicted
-    one, else the middle), axial and nose up for volumes in RAS.
+    its image, with the difference; of a network that only classifies the image alone. Of a volume the slice with most
+    of the true mask is shown (else of the predicted one, else the middle), axial and nose up for volumes in RAS.
 
     Args:
         count: how many cases.
+        class_names: names of the classes for the captions; empty: their numbers.
     """
 
-    def __init__(self, count: int):
-        self.count = count
+    def __init__(self, count: int, class_names: Sequence[str] = ()):
+        self.count, self.class_names = count, list(class_names)
         self.forget()
 
     def forget(self) -> None:
@@ -43,6 +45,7 @@ class PredictionPictures:
                 is shown; "label" and "pred", each with a "mask" or one itself: (B, 1, ...) class indices or
                 (B, K, ...), a channel for each class but the background; "label" may say with "has_mask" (B,) which
                 masks are known.
+                Classes are "class" (B,) and "prob" (B, N) of "pred" and "cls" (B,) of "label".
             batch: says "name" and "image_path" of each case, if it is known.
         """
         image = output.get("image") if isinstance(output, Mapping) else None
@@ -64,30 +67,39 @@ class PredictionPictures:
             yield from ((0, i, lambda i: {"planes": reconstruction_planes(output, i)}) for i in range(len(image)))
             return
         found, truth = (_masks(value, image) for value in (pred, label))
-        if found is None:
+        classes = self._classes(pred, label)
+        if found is None and not classes:
             return
-        has_truth = torch.full((len(image),), truth is not None)
-        if truth is not None and isinstance(label, Mapping) and "has_mask" in label:
-            has_truth = label["has_mask"].bool().cpu()
-        filled = has_truth if truth is None else has_truth & (truth > 0).flatten(1).any(1).cpu()
-        dice = None
-        if truth is not None:
+        has_truth, dice = torch.zeros(len(image), dtype=torch.bool), np.empty(0)
+        if found is not None and truth is not None:
+            has_truth = torch.ones_like(has_truth)
+            if isinstance(label, Mapping) and "has_mask" in label:
+                has_truth = label["has_mask"].bool().cpu()
             columns = {name: value.cpu().numpy() for name, value in Masks()(output).items()}
             dice = with_case_scores(columns)["dice"]
+        filled = has_truth if truth is None else has_truth & (truth > 0).flatten(1).any(1).cpu()
 
         def arrays(i: int) -> dict[str, Any]:
-            pictured = image[i, 0].detach().float().cpu()
-            masks = [class_indices(mask[i].detach().cpu()) for mask in (truth, found) if mask is not None]
-            planes = shown_plane([pictured, *masks], masks)
-            if truth is None or not has_truth[i]:
-                return {"image": planes[0], "predicted": planes[-1], "truth": None}
-            about = dice_text(dice[i]) if dice is not None else ""
-            return {"image": planes[0], "truth": planes[1], "predicted": planes[2], "dice": about}
+            pair = {"truth": truth if has_truth[i] else None, "predicted": found}
+            masks = {name: class_indices(mask[i].cpu()) for name, mask in pair.items() if mask is not None}
+            planes = shown_plane([image[i, 0].detach().float().cpu(), *masks.values()], list(masks.values()))
+            named = dict(zip(("image", *masks), planes, strict=True))
+            return {**named, "dice": dice_text(dice[i]) if has_truth[i] else "", "class": classes[i] if classes else ""}
 
         yield from ((2 - int(has_truth[i]) - int(filled[i]), i, arrays) for i in range(len(image)))
 
+    def _classes(self, pred: Any, label: Any) -> list[str]:
+        """What the caption says of each case's class; empty where there are none."""
+        there = isinstance(pred, Mapping) and "prob" in pred and isinstance(label, Mapping) and "cls" in label
+        if not there:
+            return []
+        names = self.class_names or [str(n) for n in range(pred["prob"].shape[1])]
+        rows = zip(label["cls"].flatten().tolist(), pred["class"].tolist(), pred["prob"].tolist(), strict=True)
+        return [class_text(*row, names) for row in rows]
+
     def pictures(self, about: str = "") -> list[tuple[str, Image.Image]]:
-        """Name and picture of each chosen case; none when the outputs held neither masks nor reconstructions.
+        """Name and picture of each chosen case; none when the outputs held neither masks, classes nor
+        reconstructions.
 
         Args:
             about: what the caption says beside the case's name, such as "epoch 3".
@@ -95,11 +107,12 @@ class PredictionPictures:
         found = []
         for case in self.cases:
             caption = ", ".join(filter(None, [case["name"], about, case.get("dice", "")]))
+            caption = f"{caption}\n{case.get('class', '')}".strip()
             if "planes" in case:
                 target, made = case["planes"]
-                drawn = compared(target, made, caption, case["sides"])
+                drawn = compared(target, made, caption, case["sides"], TEXT)
             else:
-                masks = {name: case[name] for name in ("truth", "predicted")}
+                masks = {name: case.get(name) for name in ("truth", "predicted")}
                 drawn = outlined(case["image"], **masks, caption=caption, sides=case["sides"], side=PANEL, text=TEXT)
             found.append((case["name"], drawn))
         return found

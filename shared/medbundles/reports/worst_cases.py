@@ -124,12 +124,17 @@ def dice_text(dice: Any) -> str:
     return "Dice not defined, the true mask is empty" if np.isnan(mean) else f"Dice {mean:.3f}"
 
 
+def class_text(label: int, predicted: int, prob: Sequence[float], class_names: Sequence[str]) -> str:
+    """True and predicted class of a case with the probabilities (N,), for a caption."""
+    each = ", ".join(f"{name} {p:.3f}" for name, p in zip(class_names, prob, strict=True))
+    return f"true class {class_names[label]}, predicted {class_names[predicted]} ({each})"
+
+
 def _facts(row: Mapping[str, Any], class_names: Sequence[str]) -> str:
     facts = [dice_text(row["dice"])] if "dice" in row and row["has_mask"] else []
     if "mse" in row:
         facts.append(f"MSE {row['mse']:.4g}, PSNR {row['psnr']:.1f} dB")
         facts += [f"SSIM {row['ssim']:.3f}"] if not np.isnan(row.get("ssim", np.nan)) else []
     if "prob" in row:
-        prob = ", ".join(f"{name} {p:.3f}" for name, p in zip(class_names, row["prob"], strict=True))
-        facts.append(f"true class {class_names[row['label']]}, predicted {class_names[row['predicted']]} ({prob})")
+        facts.append(class_text(row["label"], row["predicted"], row["prob"], class_names))
     return "; ".join(facts)

@@ -211,3 +211,14 @@ def test_a_weighted_loss_is_a_mean_over_weights(train, tmp_path):
     records.attach(trainer)
     trainer.run([1.0, 5.0], max_epochs=1)
     assert records.epochs[0]["train_loss"] == pytest.approx((6 * 1 + 2 * 5) / 8)
+
+
+def test_the_loss_of_an_untrained_output_is_left_out():
+    handler, engine = History(), Engine(lambda *_: None)
+    engine.loss_function = SimpleNamespace(
+        parts={"seg": torch.tensor(1.0), "cls": torch.tensor(2.0)},
+        counts=dict.fromkeys(("seg", "cls"), torch.tensor(2)),
+    )
+    engine.state.output = {"image": torch.zeros(2, 1), "loss": torch.tensor(1.0), "untrained": ["cls"]}
+    handler.add(engine)
+    assert set(handler.running()) == {"loss", "seg_loss"}

@@ -10,15 +10,18 @@ from torch import nn
 
 from medbundles.errors import CheckpointError
 from medbundles.handlers import InitialWeights
+from medbundles.handlers.initial_weights import untrained_of
+from medbundles.losses import MultitaskLoss
+from medbundles.transforms import Predictions
 
 
-def start(path, tmp_path, epoch=0, network=None, **options):
+def start(path, tmp_path, epoch=0, network=None, loss=None, **options):
     """The weight that the network starts with; 0 is its own."""
     network = network or nn.Linear(1, 1)
     nn.init.constant_(network.weight, 0.0)
     engine = Engine(lambda *_: None)
     engine.on(Events.STARTED)(lambda: setattr(engine.state, "epoch", epoch))
-    engine.network = network
+    engine.network, engine.loss_function = network, loss
     InitialWeights(path, **options).attach(engine)
     engine.run([0], max_epochs=epoch + 1)
     return network.weight.item()
@@ -74,3 +77,34 @@ def test_a_file_that_is_missing_is_named(tmp_path):
 def test_weights_of_another_network_are_refused(tmp_path):
     with pytest.raises(CheckpointError, match="does not fit: 1 of 2 tensors of the network"):
         start(save(tmp_path / "a.pt", 5.0), tmp_path, network=nn.Linear(3, 1))
+
+
+@pytest.mark.parametrize(
+    ("parts", "untrained"),
+    [(None, ["cls"]), ({"initial_weights": {"untrained": ["cls"]}}, ["cls"]),
+     ({"initial_weights": {"untrained": []}}, []), ({}, [])],
+    ids=["random weights", "untrained before", "trained before", "a run of 0.1.0"],
+)  # fmt: skip
+def test_an_output_without_weight_is_untrained_unless_it_was_trained_before(tmp_path, caplog, parts, untrained):
+    path = None
+    if parts is not None:
+        path = save(tmp_path / "a.pt", 5.0)
+        torch.save({**torch.load(path), "parts": parts}, path)
+    predictions, loss = Predictions(), MultitaskLoss(nn.Identity(), nn.Identity(), lambda_cls=0)
+    with caplog.at_level(logging.INFO, "medbundles"):
+        start(path, tmp_path, loss=loss, postprocessing=predictions)
+    assert predictions.untrained == untrained
+    assert ("the network's classes are not trained" in caplog.text) == bool(untrained)
+
+
+def test_what_is_untrained_is_part_of_the_checkpoints():
+    predictions, resumed = Predictions(), Predictions()
+    first, second = (InitialWeights(None, postprocessing=p) for p in (predictions, resumed))
+    first.untrained = ["cls"]
+    second.load_state_dict(first.state_dict())
+    engine = Engine(lambda *_: None)
+    engine.on(Events.STARTED)(lambda: setattr(engine.state, "epoch", 2))
+    second.attach(engine)
+    engine.run([0], max_epochs=3)
+    assert resumed.untrained == ["cls"]
+    assert untrained_of({"parts": {"initial_weights": second.state_dict()}}) == ["cls"]

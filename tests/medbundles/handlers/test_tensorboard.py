@@ -107,15 +107,16 @@ def test_settings_and_versions_are_there_as_text_and_as_hparams(tiny_training):
     trainer.run()
     events = read(trainer.run_dir.folder("logs"))
     (text,) = events.Tensors("settings/text_summary")
-    assert "| data_dir | `/a/b` |" in text.tensor_proto.string_val[0].decode()
+    lines = text.tensor_proto.string_val[0].decode().splitlines()
+    assert {"| data_dir | `/a/b` |", "| name | `a\\|b` |"} <= set(lines)
     assert "torch" in events.Tensors("environment/text_summary")[0].tensor_proto.string_val[0].decode()
     hparams = plugin_data(trainer.run_dir, "session_start_info").session_start_info.hparams
     assert set(hparams) == {"lr", "name", "amp", "loss#s", "epochs"}  # no paths, and nothing that changes no result
     assert hparams["lr"].number_value == 0.1
-    experiment = plugin_data(trainer.run_dir, "experiment").experiment
-    assert [info.name for info in experiment.hparam_infos] == ["lr", "name", "amp", "epochs", "loss#s"]
-    names = {(metric.name.group, metric.name.tag) for metric in experiment.metric_infos}
-    assert names == {("val", "score/acc"), ("val", "score/auc")}
+    with pytest.raises(
+        KeyError
+    ):  # TensorBoard finds out which settings differ among the runs, and which scores there are
+        plugin_data(trainer.run_dir, "experiment")
     assert plugin_data(trainer.run_dir, "session_end_info").session_end_info.status == Status.Value("STATUS_SUCCESS")
 
 

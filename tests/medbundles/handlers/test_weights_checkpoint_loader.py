@@ -143,3 +143,18 @@ def test_a_damaged_file_is_refused(best):
 
 def test_a_federated_client_finds_it_by_its_name():
     assert "CheckpointLoader" in WeightsCheckpointLoader.__name__
+
+
+@pytest.mark.parametrize("untrained", [["cls"], []])
+def test_what_the_run_has_not_trained_is_told_to_the_postprocessing(best, model, weights, untrained, caplog):
+    parts = {"initial_weights": {"untrained": untrained}}
+    content = {"run": "run_1", "epoch": 7, "trained": SETTINGS, "network": weights, "parts": parts}
+    save_checkpoint(best, content)
+    (model.parent / "model.json").write_text(json.dumps({"run": "run_1", "epoch": 7, "untrained": untrained}))
+    for path in (best, model):
+        postprocessing = SimpleNamespace(untrained=["seg"])
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "medbundles"):
+            start(path, postprocessing=postprocessing)
+        assert postprocessing.untrained == untrained
+        assert ("the network's classes are not trained" in caplog.text) == bool(untrained)

@@ -11,7 +11,10 @@ from ignite.engine import Engine
 
 from medbundles.errors import ConfigError
 from medbundles.losses import ClassificationLoss, MultitaskLoss, SegmentationLoss
-from medbundles.metrics import Cases, Classes, Losses, Masks, Score
+from medbundles.metrics import Cases, ClassBaselines, Classes, Losses, Masks, Score
+from medbundles.metrics.epoch_score import NOT_TRAINED, metrics_of
+from medbundles.reports.evaluation import Evaluation
+from medbundles.transforms import Predictions
 from tests.two_processes import in_two_processes
 
 SIZE = 11
@@ -237,3 +240,32 @@ def test_two_processes_with_uneven_shares_give_the_same(tmp_path):
     expected = by_hand(samples())
     for out in printed:
         assert json.loads(out) == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_untrained_head_has_no_scores():
+    """Neither measured, nor in the loss, nor beside a baseline; what needs it is undefined, with the reason."""
+    data, predictions = samples(), Predictions()
+    predictions.untrained = ["cls"]
+    engine = Engine(lambda engine, batch: predictions({**batch, "image": torch.rand(SIZE, 1, 8, 8)}))
+    cases = Cases([Classes(), Masks(), Losses(MultitaskLoss(SegmentationLoss(), ClassificationLoss(), 1, 0)),
+                   ClassBaselines()])  # fmt: skip
+    for name in ("dice", "acc", "auc", "combined", "class_threshold", "loss"):
+        Score(cases=cases).attach(engine, f"val_{name}")
+    engine.run([{"pred": {key: data["pred"][key] for key in ("seg", "cls")}, "label": data["label"]}])
+    assert not {"prob", "label", "predicted", "cls_loss", "constant"} & set(cases.columns())
+    assert set(metrics_of(engine)) == {"val_dice", "val_loss", "val_seg_loss"}
+    assert engine.state.undefined["val_combined"] == NOT_TRAINED
+    assert math.isnan(engine.state.metrics["val_acc"])
+    report = Evaluation({"name": [""] * SIZE, "patient": ["a"] * SIZE, **cases.columns()}, ["no", "yes"])
+    assert report.scores == ["dice", "dice_patient", "iou", "fp_area"]
+    predictions.untrained = []
+    engine.run([{"pred": {key: data["pred"][key] for key in ("seg", "cls")}, "label": data["label"]}])
+    assert math.isfinite(metrics_of(engine)["val_acc"])
+
+
+def test_a_score_that_nothing_measures_is_still_refused():
+    cases = Cases([Masks()])
+    engine = Engine(lambda engine, batch: batch)
+    Score(cases=cases).attach(engine, "val_acc")
+    with pytest.raises(ConfigError, match="nothing measured gives label"):
+        engine.run([samples()])

@@ -60,7 +60,6 @@ class Task:
     channel_names: list[str] = field(default_factory=list)
     in_channels: int = 1
     classes_of_masks: int = 1
-    pictures: int = 2  # that TensorBoard shows of a batch
 
 
 CLASS_FILES = {f"predictions/test_{name}.npy" for name in ("probs", "preds", "labels")} | {
@@ -76,7 +75,7 @@ PARTS = ["core", "oedema", "enhancing"]
 TASKS = {
     "classification": Task(
         class_logits, [Classes()], PrepareBatchDefault(), CLASS_FILES, CLASS_SCORES,
-        class_names=["no", "yes"], pictures=0,
+        class_names=["no", "yes"],
     ),
     "segmentation": Task(lambda image: image, [Masks()], PrepareMaskBatch(), MASK_FILES, MASK_SCORES),
     "segmentation of three classes": Task(
@@ -225,13 +224,14 @@ def test_evaluation_of_each_task(name, tmp_path, monkeypatch):
     for score in ("dice_core", "fp_area", "mse", "ssim"):  # of a case each, their mean is the score
         if score in rows[0]:
             assert np.mean([float(row[score]) for row in rows if row[score]]) == pytest.approx(metrics[score]["value"])
-    shown = PredictionPictures(2)
+    shown = PredictionPictures(2, task.class_names)  # for TensorBoard
     shown.add(last[0])
-    assert len(shown.pictures()) == task.pictures
+    assert len(shown.pictures()) == 2
     for _, picture in shown.pictures():
         pixels = np.asarray(picture)
         edges = (pixels != pixels[..., :1]).any(-1)
-        assert 0 < edges.sum() < edges.size  # outlines on gray
+        assert (edges.sum() > 0) == (name != "classification")  # outlines on gray
+        assert edges.sum() < edges.size
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -123,6 +123,23 @@ def test_a_prediction_without_truth_is_shown():
     assert not has(picture, TRUTH)
 
 
+def test_of_a_network_that_only_classifies_the_image_stands_alone_with_its_classes(monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        "medbundles.reports.prediction_pictures.outlined", lambda *args, caption, **options: told.append(caption)
+    )
+    prob = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
+    output = {"image": torch.rand(2, 1, 12, 12, 6), "label": {"cls": torch.tensor([0, 1])},
+              "pred": {"prob": prob, "class": torch.tensor([1, 1])}}  # fmt: skip
+    chosen = PredictionPictures(1, ["LGG", "HGG"])
+    chosen.add(output, {"name": ["one", "two"], "image_path": ["1.nii.gz", "2.nii.gz"]})
+    assert [name for name, _ in chosen.pictures("epoch 3")] == ["one"]
+    assert told == ["one, epoch 3\ntrue class LGG, predicted HGG (LGG 0.250, HGG 0.750)"]
+    monkeypatch.undo()
+    (picture,) = shown(output, 1)
+    assert picture.shape[1] == 12 * 22  # one panel
+
+
 @pytest.mark.parametrize("sides", [(12, 16), (12, 16, 7)])
 def test_a_reconstruction_is_shown_beside_its_image_with_the_difference(sides):
     image = torch.zeros(3, 2, *sides)

@@ -134,3 +134,13 @@ def test_of_equal_classes_the_first_is_taken():
 def test_a_single_class_logit_is_refused():
     with pytest.raises(ConfigError, match="one class logit; it must give one for each class"):
         Predictions()({"pred": torch.zeros(2, 1)})
+
+
+def test_nothing_is_made_of_an_untrained_output_and_the_data_say_it():
+    for untrained, made in ((["cls"], {"mask", "mask_prob"}), (["seg"], {"prob", "class"})):
+        predictions = Predictions()
+        predictions.untrained = untrained
+        data = predictions({"pred": logits(1)})
+        assert set(data["pred"]) == {"seg", "cls", *made}
+        assert data["untrained"] == untrained
+    assert "untrained" not in Predictions()({"pred": logits(1)})
