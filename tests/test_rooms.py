@@ -10,7 +10,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # from the ground up; a room may import those on its own line and on the lines above it
 ROOMS = [
-    {"errors", "atomic_files", "json_files", "cores", "ranks", "rules", "__init__"},
+    {
+        "errors",
+        "atomic_files",
+        "json_files",
+        "cores",
+        "lines",
+        "memory",
+        "parallel",
+        "progress",
+        "ranks",
+        "rules",
+        "__init__",
+    },
     {"data.problems", "data.reading"},
     {"networks", "losses", "inferers", "metrics", "data.lists", "data.batches", "data.__init__", "transforms"},
     {"optimizers", "runs"},

@@ -16,11 +16,18 @@ from medbundles.data.reading.files import (
     item_files,
     list_images,
 )
-from medbundles.data.reading.images import read_labels
-from medbundles.errors import DataError, MedbundlesError
+from medbundles.data.reading.images import AUTO, LUMINANCE, Colour, read_labels
+from medbundles.errors import ConfigError, DataError, MedbundlesError
+from medbundles.progress import progress
 from tools.bundle import build, bundle_folder, check_settings, plain_errors
-from tools.layouts import Layout, is_label, layout_of
-from tools.prepare.prepared import progress
+from tools.layouts import KAGGLE, Layout, is_label, layout_of
+
+RAW_SETTINGS = {
+    "in_channels",
+    "colour_channel",
+    "patient_pattern",
+    "different_pictures",
+}  # that raw data are checked by
 
 
 def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any) -> dict[str, Any]:
@@ -51,7 +58,12 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
         found.settings |= settings
         files = _as_trained(found, problems)
     else:
-        files = _as_they_are(root, problems)
+        foreign = settings.keys() - RAW_SETTINGS
+        if foreign:
+            raise ConfigError(f"--{min(foreign)}: nothing would use it, no bundle trains on {folder} as it is")
+        files = _as_they_are(
+            root, settings.get("colour_channel", LUMINANCE if found.name == KAGGLE else AUTO), problems
+        )
     if not files and not problems:
         raise DataError(f"{folder}: no image files in it")
     copies = identical_files(path for path in files if not is_label(path, root))
@@ -60,11 +72,13 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
         print(f"  {name}: {count}")
     if copies:
         print(f"  groups of byte-identical images: {len(copies)} (fine inside one set)")
+    if problems.doubts:
+        print(f"  doubtful headers: {len(problems.doubts)}\n{problems.text(problems.doubts)}")
     for note in found.notes:
         print(f"note: {note}")
     if problems:
         raise DataError(f"{len(problems)} problem(s):\n{problems.text()}")
-    print("nothing is wrong.", _what_next(found))
+    print("nothing else is wrong." if problems.doubts else "nothing is wrong.", _what_next(found))
     training = {"bundle": found.bundle, "config": found.files, "settings": found.settings}
     return {"layout": found.name, **training, "files": len(files), "copies": len(copies), **found.counts}
 
@@ -111,14 +125,19 @@ def _as_trained(found: Layout, problems: Problems) -> list[Path]:
     return sorted({Path(path) for paths in items for path in paths})
 
 
-def _as_they_are(root: Path, problems: Problems) -> list[Path]:
+def _as_they_are(root: Path, colour: Colour, problems: Problems) -> list[Path]:
     """Read all images, and git-lfs pointers whatever they are called; returns them."""
     others = [path for path in root.rglob("*") if path.is_file() and not is_image(path) and _is_pointer(path)]
     files, known = sorted([*list_images(root), *others]), {path for path, _ in problems.found}
     for path in progress(files, "files"):
         noted = Problems() if str(path) in known else problems  # each file stands once in the list
         with noted.noted(path):
-            _read(path, is_label(path, root))
+            if is_volume(path):
+                _read_volume(path, is_label(path, root), noted)
+            elif is_label(path, root):
+                read_labels(path)
+            else:
+                read_image(path, 1, colour=colour)
     return files
 
 
@@ -130,12 +149,8 @@ def _is_pointer(path: Path) -> bool:
     return False
 
 
-def _read(path: Path, label: bool) -> None:
-    if is_volume(path):
-        volume, _ = read_volume(path, allow_constant=label)
-        if label and not np.array_equal(volume, np.rint(volume)):
-            raise DataError(f"{path}: labels must be whole numbers")
-    elif label:
-        read_labels(path)
-    else:
-        read_image(path, 1)
+def _read_volume(path: Path, label: bool, problems: Problems) -> None:
+    volume, info = read_volume(path, allow_constant=label)
+    problems.doubt(info)
+    if label and not np.array_equal(volume, np.rint(volume)):
+        raise DataError(f"{path}: labels must be whole numbers")

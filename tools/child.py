@@ -55,10 +55,14 @@ def bundle_command(files: Sequence[str | Path], settings: Mapping[str, Any]) -> 
 
 
 def child_environment() -> dict[str, str]:
-    """This environment, in which a child finds the same packages from any folder."""
+    """This environment, in which a child finds the same packages from any folder.
+
+    MONAI's warning that a config is run as code means nothing where the config is one of ours.
+    """
     roots = [str(Path(medbundles.__file__).parents[1]), str(Path(__file__).resolve().parents[1])]
     here = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([*roots, *here])}
+    warnings = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), "ignore:parsing config_file:UserWarning"]))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*roots, *here]), "PYTHONWARNINGS": warnings}
 
 
 def run_children(jobs: Mapping[str, Generator[Command, int, None]], at_once: int = 1) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases
+from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases, check_cases
 from medbundles.data.lists.graded_cases import find_graded_cases
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import identical_files, item_files, subfolders
@@ -61,11 +61,13 @@ def check_graded(place: Path, settings: Mapping[str, Any], problems: Problems) -
         problems.add(place, error)
         return Graded({"cases": len(cases)}, [], needed, [])
     problems.found += bad.found
+    problems.doubts += bad.doubts
     counts = {f"{name} cases": sum(item["grade"] == name for item in items) for name in names}
     counts["patients"] = len({item["patient"] for item in items})
     counts |= {f"cases with {name}": held[name] for name in MODALITIES if held[name]}
-    unlabelled = sum(not case.seg for case in cases)
-    notes = [f"{unlabelled} case(s) have no labels, which 'prepare brats2d' would need"] * (0 < unlabelled < len(cases))
+    wrong = check_cases([case for case in cases if case.files], ()) if any(case.masks for case in cases) else Problems()
+    told = f"of {len(wrong)} case(s) the labels are not right, which 'prepare brats2d' would need:\n{wrong.text()}"
+    notes = [told] if wrong else []
     return Graded(counts | _copies(items), items, needed, notes)
 
 

@@ -137,7 +137,8 @@ def _errors(whole: Evaluation, folds: Mapping[str, int], tests: Mapping[int, Map
     found = []
     for error in whole.errors():
         fold = folds[error["name"]]
-        found.append({**error, "fold": fold, "class_threshold": tests[fold].get("class_threshold")})
+        decided = {name: tests[fold].get(name) for name in ("class_threshold", "class_logit_threshold")}
+        found.append({**error, "fold": fold, **decided})
     return found
 
 
@@ -212,8 +213,9 @@ def _error_lines(errors: Sequence[Mapping[str, Any]], names: Sequence[str]) -> l
     titles = ["case", "patient", "fold", "true", "predicted", *(f"p({name})" for name in names)]
     lines = [[e["name"], e["patient"], e["fold"], e["true"], e["predicted"], *map(_short, e["prob"])] for e in errors]
     if len(names) == 2:
-        titles.append(f"threshold of p({names[1]})")
-        lines = [[*line, _short(e["class_threshold"])] for line, e in zip(lines, errors, strict=True)]
+        titles += [f"threshold of p({names[1]})", "its log-odds"]
+        keys = ("class_threshold", "class_logit_threshold")
+        lines = [[*line, *(_short(e.get(key)) for key in keys)] for line, e in zip(lines, errors, strict=True)]
     return markdown_table(titles, lines)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.data import checked_parts
-from medbundles.data.lists.brats import brats_cases, check_cases
+from medbundles.data.lists.brats import brats_cases, check_cases, is_mask
 from medbundles.data.lists.class_folders import find_class_images
 from medbundles.data.lists.slices import find_slices
 from medbundles.data.lists.splits import PARTS
@@ -20,13 +20,13 @@ from tools.prepare.lgg_files import lgg_slices
 from tools.prepare.pairs_files import find_pairs
 
 BRAIN, GRADING, AUTOENCODER = "brain_tumor_multitask_unet", "glioma_grading_resnet50_3d", "dental_vae_autoencoder"
+KAGGLE = "kaggle_3m"
 WANTED = {
     BRAIN: "{train,val}/images and {train,val}/masks and, unless --kaggle_dir False, kaggle/{train,val}/{no,yes}",
     GRADING: "a folder for each class (LGG, HGG) with folders of cases, or cases.csv with path,label[,patient]",
     AUTOENCODER: "folders of images without masks, such as edente/ and dente/",
     "": "what 'python -m tools prepare --help' lists: BraTS, kaggle_3m, no/ and yes/, images/ and masks/, nnU-Net",
 }
-_LABEL_WORDS = ("mask", "seg", "label", "annotation", "multiclass")
 
 
 @dataclass
@@ -80,7 +80,7 @@ def layout_of(place: Path, bundle: str, settings: Mapping[str, Any], problems: P
         slices, unpaired = lgg_slices(place)
         problems.found += unpaired.found
         counts = {"patients": len({item.patient for item in slices}), "slices": len(slices)}
-        return Layout("kaggle_3m", verb="prepare lgg", counts=counts)
+        return Layout(KAGGLE, verb="prepare lgg", counts=counts)
     if folders.keys() == {"no", "yes"}:
         names = [folders["no"], folders["yes"]]
         pictures = _listed(find_class_images, problems, place, names)
@@ -100,10 +100,7 @@ def layout_of(place: Path, bundle: str, settings: Mapping[str, Any], problems: P
 
 def is_label(path: Path, root: Path) -> bool:
     """Whether it looks like a mask, by its name: masks may be constant, and empty ones are all the same."""
-    place = path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
-    if "images" in place.parts:
-        return False
-    return any(word in str(place).lower() for word in _LABEL_WORDS)
+    return is_mask(str(path.relative_to(root) if path.is_relative_to(root) else path.name))
 
 
 def _prepared(root: Path, settings: Mapping[str, Any], problems: Problems) -> Layout:
@@ -170,6 +167,7 @@ def _listed(find: Callable[..., tuple[list[dict], Problems]], problems: Problems
     with problems.noted(folder):
         items, bad = find(folder, *more)
         problems.found += bad.found
+        problems.doubts += bad.doubts
         return items
     return []
 

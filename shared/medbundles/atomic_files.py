@@ -88,7 +88,7 @@ def _jsonable(value: Any) -> Any:
 def _to_disk(path: Path) -> None:
     """Flush a file or folder; a folder cannot be flushed on every system, and then its rename is just less early."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)  # Windows flushes only what may be written
     except PermissionError:
         if path.is_dir():
             return

@@ -42,6 +42,7 @@ GLIOMA = Bundle(
             *(f"predictions/val_{name}" for name in ("probs.npy", "preds.npy", "labels.npy", "names.json")),
             *("config/config.json", "config/environment.json", "logs/train.log", "predictions/predictions.csv"),
             "config/class_baselines.json",
+            "config/split.json",
         }
     ),
     inputs=("phantom_001", "phantom_002"),

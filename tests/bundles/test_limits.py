@@ -15,7 +15,7 @@ from torch import nn
 from medbundles.data import GradedFolds, SeededDataset, image_parts
 from medbundles.data.batches.balance import class_batches
 from medbundles.data.batches.samplers import MixedBatches
-from medbundles.data.lists.inference_inputs import check_existing
+from medbundles.data.lists.earlier_results import check_existing
 from medbundles.data.lists.modalities import wanted_modalities
 from medbundles.errors import ConfigError, DataError, one_of
 from medbundles.handlers import Ema

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -91,3 +92,15 @@ def test_json_holds_numpy_torch_and_no_nan(tmp_path):
     assert json.loads(path.read_text(encoding="utf-8")) == {
         "a": 0.5, "b": [1, 2], "c": None, "d": [None, True], "3": str(tmp_path), "e": "ä",
     }  # fmt: skip
+
+
+def test_a_file_that_is_flushed_is_open_for_writing_without_which_windows_refuses(tmp_path, monkeypatch):
+    fcntl, modes = pytest.importorskip("fcntl"), []
+
+    def flush(handle):
+        if not stat.S_ISDIR(os.fstat(handle).st_mode):
+            modes.append(fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    write_text_atomic(tmp_path / "a.txt", "a")
+    assert modes == [os.O_RDWR]

@@ -67,8 +67,11 @@ def test_patient_folders_with_palette_masks_umlauts_and_upper_case_endings(tmp_p
         assert np.array_equal(read_mask(item["mask"], 1)[0], drawn(number)[1])
     split = json.loads((tmp_path / "out/split_pairs.json").read_text())
     assert sum(counts["with_tumour"] for counts in split["counts"].values()) == 8
-    assert prepare(tmp_path, "--overwrite") == 0
-    assert "12 picture(s) have colours, which became gray" in capsys.readouterr().out
+    assert prepare(tmp_path, "--overwrite") == 1
+    assert "Schicht 0.PNG: its three channels differ" in capsys.readouterr().err
+    assert prepare(tmp_path, "--overwrite --colour_channel 2") == 0
+    assert "--kaggle_dir False --colour_channel 2" in capsys.readouterr().out
+    assert np.array_equal(read_image(written(tmp_path / "out")[0]["image"], 1)[0], drawn(0)[0] // 2)
 
 
 def test_16_bits_beside_their_masks_need_a_rule_for_the_patient(tmp_path, capsys):

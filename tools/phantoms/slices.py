@@ -55,7 +55,10 @@ def make_phantoms(
     for number, part in enumerate(PARTS):
         names = [f"phantom_{first + i:03d}" for i in range(patients[number])]
         first += patients[number]
-        tumours = [_write_patient(out / part, name, slices, size, [seed, 0, int(name[-3:])]) for name in names]
+        tumours = [
+            _write_patient(out / part, name, slices, size, [seed, 0, int(name.removeprefix("phantom_"))])
+            for name in names
+        ]
         for i in range(pictures[number]):
             _write_picture(out / "kaggle" / part, i, np.random.default_rng([seed, 1, number, i]))
         members[part] = names

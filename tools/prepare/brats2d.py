@@ -8,7 +8,8 @@ from medbundles.data import split_by_patient
 from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases, check_cases
 from medbundles.data.reading.files import stem
 from medbundles.errors import DataError, MedbundlesError, one_of
-from tools.prepare.prepared import prepared, progress
+from medbundles.progress import progress
+from tools.prepare.prepared import prepared
 from tools.prepare.volume_slices import compact, labelled_slices, slices_with_content
 
 
@@ -69,6 +70,8 @@ def prepare_brats2d(
                 masks = _masks(case, seg, labels)
                 for z in slices_with_content(images[0], masks, min_brain)[::step]:
                     dataset.add_slice(case.patient, f"{case.name}_z{z:03d}", images[:, z], masks[z])
+    names = ",".join(f"'{name}'" for name in modality)
+    print(f'train with --in_channels {len(modality)} --modality "[{names}]": inference then takes these of a case')
     return dataset.counts
 
 

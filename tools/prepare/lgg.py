@@ -4,8 +4,9 @@ from pathlib import Path
 
 from medbundles.data import read_image, read_mask, split_by_patient
 from medbundles.errors import DataError, one_of
+from medbundles.progress import progress
 from tools.prepare.lgg_files import lgg_grades, lgg_slices
-from tools.prepare.prepared import prepared, progress
+from tools.prepare.prepared import prepared
 
 
 def prepare_lgg(
@@ -56,4 +57,6 @@ def prepare_lgg(
                     dataset.add_slice(item.patient, item.image.stem, image, mask * 255)
         if empty:
             print(f"{empty} slice(s) of one value are left out: they show no head")
+    choice = "--in_channels 3" if channels == "all" else "--colour_channel 2: inference then takes FLAIR of TIFFs, too"
+    print(f"train with {choice}")
     return dataset.counts

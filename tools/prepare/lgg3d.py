@@ -11,8 +11,9 @@ import numpy as np
 
 from medbundles.data import Problems, from_axial_slices, read_image, read_volume
 from medbundles.errors import DataError
+from medbundles.progress import progress
 from tools.prepare.lgg_files import LggSlice, lgg_grades, lgg_slices
-from tools.prepare.prepared import prepared, progress
+from tools.prepare.prepared import prepared
 
 GRADES = {"1": "G2", "2": "G3"}  # codes of neoplasm_histologic_grade -> WHO grade; TCGA-LGG holds no other
 CHANNELS = ("t1", "flair", "t1ce")  # of the TIFF files: pre-contrast, FLAIR, post-contrast

@@ -11,13 +11,14 @@ from medbundles.data.lists import near_identical
 from medbundles.data.lists.patients import patient_in, seem_of_few, usable_pattern
 from medbundles.data.problems import ADVICE
 from medbundles.data.reading.files import is_volume
-from medbundles.data.reading.images import check_header, read_labels
+from medbundles.data.reading.images import AUTO, LUMINANCE, check_header, read_labels
 from medbundles.data.reading.nifti import read_header
 from medbundles.data.reading.thumbnails import read_thumbnails
 from medbundles.data.reading.volumes import SlicedVolume
 from medbundles.errors import ConfigError, DataError, first_few, in_range, one_of, refuse
+from medbundles.progress import progress
 from tools.prepare.pairs_files import Pair, find_pairs, label_names
-from tools.prepare.prepared import PICTURES, Dataset, prepared, progress
+from tools.prepare.prepared import PICTURES, Dataset, prepared
 from tools.prepare.volume_slices import compact, labelled_slices, slices_with_content
 
 MOST = 32  # values of a mask; what holds more is gray
@@ -33,6 +34,7 @@ def prepare_pairs(
     patient_pattern: str = "",
     mask_ending: str = "_mask",
     channels: int = 1,
+    colour_channel: str = AUTO,
     labels: str = "one",
     threshold: float = 0.0,
     ratios: tuple[float, ...] = (0.7, 0.15, 0.15),
@@ -55,7 +57,9 @@ def prepare_pairs(
         patient_pattern: regular expression with one group, the patient, found in the path from the images' folder
             without its ending: '^([^_]+)_' in p7_03 and p7/03_a. '(.+)' makes each file a patient.
         mask_ending: how a mask's name ends that lies beside its image.
-        channels: 1 makes colours gray, 3 keeps them. What has a file for each channel keeps these.
+        channels: 1 (gray) or 3 (colours are kept); what has a file for each channel keeps these.
+        colour_channel: what the one channel is of a picture with three that differ: luminance, or the first, second or
+            third of them (1, 2, 3); auto: such a picture is an error.
         labels: one (each mask holds 0 and one other value, the same in all), whole (whatever is above 0 counts), or
             classes (each value is a class of its own).
         threshold: gray masks: from this value on a pixel counts; 0: masks are not gray.
@@ -77,6 +81,11 @@ def prepare_pairs(
     refuse([usable_pattern(patient_pattern)])
     one_of("--labels", labels, ("one", "whole", "classes"))
     one_of("--channels", channels, (1, 3))
+    one_of("--colour_channel", colour_channel, (AUTO, LUMINANCE, "1", "2", "3"))
+    if channels > 1 and colour_channel != AUTO:
+        raise ConfigError(
+            f"--colour_channel: {colour_channel} does nothing with --channels {channels}, which keeps all."
+        )
     in_range("--min_content", min_content, minimum=0, maximum=1)
     in_range("--step", step, minimum=1)
     in_range("--threshold", threshold, minimum=0)
@@ -97,14 +106,20 @@ def prepare_pairs(
     notes["file(s) of a test set (imagesTs, labelsTs) are not used"] = len(unused)
     notes["pair(s) of near-identical pictures stay in one part (split_pairs.json lists them)"] = len(same)
     about = {"seed": seed, "ratios": ratios, "input": str(Path(input).resolve()), "patient_pattern": patient_pattern}
-    about |= {"labels": labels, "threshold": threshold, "mask_values": meant, "channels": channels}
+    about |= {
+        "labels": labels,
+        "threshold": threshold,
+        "mask_values": meant,
+        "channels": channels,
+        "colour_channel": colour_channel,
+    }
     about |= {"min_content": min_content, "step": step, "near_identical": near_identical.table_of(same)}
     with prepared(
         "pairs", out, split, problems=problems, overwrite=overwrite, skip_bad_files=skip_bad_files, about=about
     ) as dataset:
         for pair, item in progress([*zip(pairs, items, strict=True)], "images"):
             with problems.noted(pair.images[0]):
-                image, held = _read(pair, channels, threshold, notes)
+                image, held = _read(pair, channels, colour_channel, threshold, notes)
                 mask = np.zeros(held.shape, np.uint8)
                 for value, code in meant.items():
                     mask[held == value] = code
@@ -115,7 +130,8 @@ def prepare_pairs(
         if count:
             print(f"note: {count} {what}")
     classes = len(meant) if labels == "classes" else 1
-    _say_next(Path(out), dataset.counts, max(channels, len(pairs[0].images)), classes)
+    more = [] if colour_channel == AUTO else [f"--colour_channel {colour_channel}"]
+    _say_next(Path(out), dataset.counts, max(channels, len(pairs[0].images)), classes, more)
     return dataset.counts
 
 
@@ -240,7 +256,9 @@ def _split(
     return {part: [patient for name in names for patient in groups[named[name]]] for part, names in parts.items()}
 
 
-def _read(pair: Pair, channels: int, threshold: float, notes: Counter[str]) -> tuple[np.ndarray, np.ndarray]:
+def _read(
+    pair: Pair, channels: int, colour: str, threshold: float, notes: Counter[str]
+) -> tuple[np.ndarray, np.ndarray]:
     """Channels (C, Z, H, W) and labels (Z, H, W)."""
     if len(_size(pair.mask)) == 3:
         image, _, info = labelled_slices(pair.images, pair.mask)
@@ -249,20 +267,10 @@ def _read(pair: Pair, channels: int, threshold: float, notes: Counter[str]) -> t
             not 0.5 <= x / y <= 2
         )
     else:
-        single = len(pair.images) == 1
-        planes = [read_image(path, channels if single else 1, allow_constant=True) for path in pair.images]
+        each = channels if len(pair.images) == 1 else 1
+        planes = [read_image(path, each, allow_constant=True, colour=colour) for path in pair.images]
         image = np.concatenate(planes)[:, None]
-        if single and channels == 1 and not is_volume(pair.images[0]) and _is_coloured(pair.images[0]):
-            notes["picture(s) have colours, which became gray; --channels 3 keeps them"] += 1
     return compact(image), _labels(pair.mask, threshold)
-
-
-def _is_coloured(path: Path) -> bool:
-    try:
-        red, *others = read_image(path, 3, allow_constant=True)
-    except DataError:  # of one channel that is no gray picture, such as .npy
-        return False
-    return any(not np.array_equal(red, other) for other in others)
 
 
 def _chosen(image: np.ndarray, mask: np.ndarray, min_content: float, notes: Counter[str]) -> list[int]:
@@ -289,9 +297,11 @@ def _add(dataset: Dataset, patient: str, name: str, image: np.ndarray, mask: np.
     dataset.add_slice(patient, name.removeprefix(f"{patient}/").replace("/", "_"), image, mask)
 
 
-def _say_next(out: Path, counts: Mapping[str, Mapping[str, int]], channels: int, classes: int) -> None:
+def _say_next(
+    out: Path, counts: Mapping[str, Mapping[str, int]], channels: int, classes: int, colour: list[str]
+) -> None:
     """The training of what was written, as typed."""
-    more = [] if Path(out, *PICTURES).is_dir() else ["--kaggle_dir False"]
+    more = ([] if Path(out, *PICTURES).is_dir() else ["--kaggle_dir False"]) + colour
     more += [f"--in_channels {channels}"] * (channels > 1) + [f"--seg_out_channels {classes}"] * (classes > 1)
     if any(part["with_tumour"] == part["slices"] for part in counts.values() if part["slices"]):
         print("note: in some part no mask is empty, so that there is one class there: follow the masks alone")

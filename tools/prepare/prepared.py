@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,7 +13,6 @@ from PIL import Image
 from medbundles.data import Problems, check_no_leak, slice_datalist
 from tools.staging import SPLIT_FILE, staged
 
-T = TypeVar("T")
 SLICES, PICTURES = ("train", "val", "test"), ("kaggle",)
 
 
@@ -128,13 +127,6 @@ def prepared(
         }
         (target / name).write_text(json.dumps(content, indent=2) + "\n")
     print_counts(dataset.counts, Path(out, below))
-
-
-def progress(items: Iterable[T], what: str) -> Iterable[T]:
-    """The items with a progress bar on stderr, where that is a terminal."""
-    from tqdm import tqdm
-
-    return tqdm(items, desc=what, file=sys.stderr, disable=None)
 
 
 def print_counts(counts: Mapping[str, Mapping[str, int]], where: str | Path) -> None:

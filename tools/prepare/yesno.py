@@ -11,7 +11,8 @@ from medbundles.data.lists.near_identical import same_pictures, table_of
 from medbundles.data.lists.parts import with_joined_patients
 from medbundles.data.reading.files import existing_folder, subfolders
 from medbundles.data.reading.thumbnails import read_thumbnails
-from tools.prepare.prepared import PICTURES, SLICES, prepared, progress
+from medbundles.progress import progress
+from tools.prepare.prepared import PICTURES, SLICES, prepared
 
 
 def prepare_yesno(

@@ -16,7 +16,7 @@ from medbundles.data.lists.inference_inputs import inference_datalist
 from medbundles.data.lists.modalities import channel_count, wanted_modalities
 from medbundles.data.lists.multitask import multitask_datalist
 from medbundles.data.lists.slices import slice_datalist
-from medbundles.data.lists.split_file import config_of, split_of
+from medbundles.data.lists.split_file import SplitRecord, config_of, split_of
 from medbundles.data.lists.splits import check_no_leak, split_by_patient
 from medbundles.data.problems import Problems
 from medbundles.data.reading.images import check_header, read_image, read_mask

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
+from typing import Any
 
 from medbundles.errors import DataError
 
@@ -27,11 +28,16 @@ class Problems:
     def __init__(self, limit: int = 20):
         self.limit = limit
         self.found: list[tuple[str, str]] = []
+        self.doubts: list[tuple[str, str]] = []
 
     def add(self, path: str | PathLike, what: str | Exception) -> None:
         """Note that `path` is wrong; the path is not repeated when the text of a DataError begins with it."""
         text = str(what)
         self.found.append((str(path), text.removeprefix(f"{path}: ")))
+
+    def doubt(self, info: Any) -> None:
+        """Note what is doubtful in the header of a volume (`VolumeInfo`): it is said, and the volume is used."""
+        self.doubts += [(info.path, what) for what in info.doubts]
 
     @contextmanager
     def noted(self, path: str | PathLike) -> Iterator[None]:
@@ -44,14 +50,15 @@ class Problems:
     def __len__(self) -> int:
         return len(self.found)
 
-    def text(self) -> str:
-        """One line per problem, `path: what`, at most `limit` lines."""
-        lines = [f"  {path}: {what}" for path, what in self.found[: self.limit]]
-        more = len(self.found) - self.limit
+    def text(self, of: list[tuple[str, str]] | None = None) -> str:
+        """One line per problem (or of `doubts`), `path: what`, at most `limit` lines."""
+        found = self.found if of is None else of
+        lines = [f"  {path}: {what}" for path, what in found[: self.limit]]
+        more = len(found) - self.limit
         return "\n".join(lines + ([f"  ... and {more} more"] if more > 0 else []))
 
     def settle(self, where: str | PathLike, skip: bool = False, advice: str = ADVICE) -> None:
-        """Do nothing without problems; otherwise log them (`skip`) or raise them together.
+        """Do nothing without problems; otherwise log them (`skip`) or raise them together. Doubts are logged.
 
         Args:
             where: folder the files are in, for the message.
@@ -61,6 +68,9 @@ class Problems:
         Raises:
             DataError: there are problems and `skip` is False.
         """
+        if self.doubts:
+            logger.warning("%d doubtful header(s) in %s:\n%s", len(self.doubts), where, self.text(self.doubts))
+            self.doubts = []
         if not self.found:
             return
         count = f"{len(self)} bad file{'s' if len(self) > 1 else ''}"

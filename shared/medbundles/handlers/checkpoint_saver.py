@@ -6,7 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
@@ -20,6 +20,7 @@ from medbundles.handlers.stateful import stateful
 from medbundles.networks import bare_network
 from medbundles.ranks import is_rank_0
 from medbundles.runs.checkpoints import by_id, load_checkpoint, plain, save_checkpoint
+from medbundles.transforms.image_ranges import NAME, ranges_of
 
 logger = logging.getLogger("medbundles")
 
@@ -36,7 +37,8 @@ class CheckpointSaver:
     the best for ever, and what it saves must have a state of its own, so metrics and settings could not be in the file.
 
     Args:
-        trained: the settings that the weights depend on, by id; those of a group in a dict of their own.
+        trained: the settings that the weights depend on, by id; those of a group in a dict of their own; what the
+            training's images are like is measured when the run starts (`medbundles.transforms.image_ranges`).
         thresholds: ids of decision thresholds and the validation metrics that choose them where they are "auto"; none
             given: those of `trained` that are named x_threshold, each chosen by the metric val_x_threshold; of
             x_threshold and x_logit_threshold the latter.
@@ -78,6 +80,8 @@ class CheckpointSaver:
         """The data do not change during a run: their fingerprint is taken once. A resumed run keeps its best.pt."""
         run = run_of(engine)
         self.data = data_fingerprints(engine, run.validator)
+        if self.trained.get(NAME) == "auto" and is_rank_0():
+            self.trained[NAME] = ranges_of(cast(Any, engine.data_loader).dataset)
         best = run.directory.folder("checkpoints") / "best.pt"
         if engine.state.epoch > 0 and best.is_file():
             # after a kill, or from an older checkpoint, best.pt may be of a later epoch than the one resumed from

@@ -14,6 +14,8 @@ from medbundles.errors import ConfigError
 from medbundles.handlers.monitor import Monitor
 from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
+from medbundles.metrics.epoch_score import metrics_of
+from medbundles.metrics.measures import UNTRAINED
 from medbundles.ranks import is_rank_0, rank_and_world, summed
 
 LOSSES = ("train_loss", "val_loss")
@@ -28,6 +30,8 @@ class History:
     The training loss and its terms are means over samples, kept as tensors until the epoch ends, so that nothing waits
     for a GPU. The loss module has its `parts` (name: mean) and `counts` (name: number of samples). Other handlers
     read `engine.state.epoch_record` (this epoch's record).
+
+    Scores and losses of an output that is not trained are left out.
 
     Attributes:
         sections: further entries of metrics.json, by name; part of the state.
@@ -70,7 +74,8 @@ class History:
         # a loss that weighs its samples is a mean over weights, not over samples
         self._add("loss", output["loss"].detach(), getattr(loss, "total_weight", torch.tensor(count)))
         for name, mean in getattr(loss, "parts", {}).items():
-            self._add(f"{name}_loss", mean, loss.counts[name])
+            if name not in output.get(UNTRAINED, ()):
+                self._add(f"{name}_loss", mean, loss.counts[name])
         if getattr(engine.state, "grad_norm", None) is not None:
             self.norms.append(engine.state.grad_norm)
             engine.state.grad_norm = None
@@ -92,9 +97,9 @@ class History:
         for pair in self.sums.values():
             pair[0], pair[1] = summed(torch.stack(pair))  # over all processes
         record |= {f"train_{name}": value for name, value in self.running().items()}
-        record |= {name: float(value) for name, value in engine.state.metrics.items()}
         run = run_of(engine)
-        record |= run.validation(engine) or {}
+        record |= metrics_of(engine)
+        record |= {} if run.validation(engine) is None else metrics_of(run.validator)
         # the rates that this epoch was trained with: the schedule has not been stepped yet
         rates = {f"lr_{group.get('name', i)}": group["lr"] for i, group in enumerate(engine.optimizer.param_groups)}
         record |= rates if len(rates) > 1 else {"lr": next(iter(rates.values()))}
@@ -111,15 +116,22 @@ class History:
     def write(self, run: Run) -> None:
         """Write metrics.json, on rank 0."""
         if is_rank_0():
-            write_json_atomic(run.directory.folder("metrics") / "metrics.json", self.summary(run.monitor))
+            write_json_atomic(
+                run.directory.folder("metrics") / "metrics.json", self.summary(run.monitor, run.cache_seconds)
+            )
 
     def best(self, monitor: Monitor) -> dict[str, Any] | None:
         """The best epoch's record; NaN is never best, the first of equals is."""
         validated = [record for record in self.epochs if monitor.value(record) is not None]
         return max(validated, key=lambda record: monitor.value(record) or [], default=None)
 
-    def summary(self, monitor: Monitor) -> dict[str, Any]:
-        """What metrics.json holds; NaN is null there."""
+    def summary(self, monitor: Monitor, cache_seconds: float = 0.0) -> dict[str, Any]:
+        """What metrics.json holds; NaN is null there.
+
+        Args:
+            monitor: says which epoch is the best.
+            cache_seconds: that filling the caches took when this process started; in no epoch's time.
+        """
         best = self.best(monitor)
         seconds = [e["epoch_seconds"] for e in self.epochs]
         losses = {name: [e[name] for e in self.epochs if math.isfinite(e.get(name, math.nan))] for name in LOSSES}
@@ -132,6 +144,7 @@ class History:
                 **{name: spread(values) for name, values in losses.items() if values},
                 "seconds": sum(seconds),
                 "seconds_per_epoch": sum(seconds) / len(seconds),
+                "cache_seconds": cache_seconds,
                 "last": self.epochs[-1],
             },
             "best": best,

@@ -1,13 +1,42 @@
 """Starts a new run from the weights of an earlier one."""
 
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from torch import nn
 
 from medbundles.errors import CheckpointError
+from medbundles.handlers.stateful import stateful
+from medbundles.metrics.measures import UNTRAINED
 from medbundles.networks import bare_network, load_weights
+from medbundles.runs.checkpoints import load_checkpoint
+
+PART = "initial_weights"  # name in a checkpoint
+WHAT = {"seg": "masks", "cls": "classes"}
+logger = logging.getLogger("medbundles")
+
+
+def untrained_of(checkpoint: Mapping[str, Any]) -> list[str]:
+    """Outputs of the network, "seg" or "cls", that the run of a checkpoint has not trained."""
+    return list(checkpoint.get("parts", {}).get(PART, {}).get(UNTRAINED, []))  # files of 0.1.0 do not say
+
+
+def untrained_in(path: Path) -> list[str]:
+    """The same of a file; none where it holds weights only."""
+    try:
+        return untrained_of(load_checkpoint(path))
+    except CheckpointError:
+        return []
+
+
+def say_untrained(outputs: Sequence[str]) -> None:
+    """Log which of the network's outputs no score, plot or file is made of."""
+    for name in outputs:
+        logger.info("the network's %s are not trained: no scores, plots or heat maps of them.", WHAT[name])
 
 
 class InitialWeights:
@@ -17,6 +46,9 @@ class InitialWeights:
         path: weights or checkpoint file; a folder stands for its newest run's best.pt; None or False: random weights.
         bundle_root: the bundle's folder; a folder of runs that is named like one of its configs is that stage's, and
             the message about missing weights names the command that makes them.
+        postprocessing: the engine's (`medbundles.transforms.Predictions`), told which outputs are not trained: those
+            that the loss gives no weight, unless the starting weights had them trained. It makes nothing of them, so
+            nothing of them is measured, drawn or reported. It is part of the checkpoints.
 
     Raises:
         CheckpointError: the file is missing (names the command that makes it), unsafe, or does not fit the network.
@@ -24,17 +56,34 @@ class InitialWeights:
 
     phase = "load"
 
-    def __init__(self, path: str | None, bundle_root: str = "."):
+    def __init__(self, path: str | None, bundle_root: str = ".", postprocessing: Any = None):
         self.path, self.configs = path or None, Path(bundle_root, "configs")
+        self.postprocessing, self.untrained = postprocessing, list[str]()
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
+        stateful(engine)[PART] = self
         engine.add_event_handler(Events.STARTED, self)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The outputs that are not trained."""
+        return {UNTRAINED: self.untrained}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Those of a checkpoint."""
+        self.untrained = state[UNTRAINED]
 
     def __call__(self, engine: SupervisedTrainer) -> None:
         # epoch > 0: resumed, or a federated client runs the trainer again, with the server's weights
-        if self.path is not None and engine.state.epoch == 0:
-            self.load(bare_network(engine.network))
+        if engine.state.epoch == 0:
+            self.untrained = list(getattr(getattr(engine, "loss_function", None), "unweighted", []))
+            if self.path is not None:
+                self.load(bare_network(engine.network))
+                before = untrained_in(self.find()) if self.untrained else []
+                self.untrained = [name for name in self.untrained if name in before]
+        if self.postprocessing is not None:
+            self.postprocessing.untrained = self.untrained
+            say_untrained(self.untrained)
 
     def load(self, network: nn.Module) -> None:
         """Give the network the file's weights."""

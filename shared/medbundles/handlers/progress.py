@@ -9,9 +9,11 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
 from medbundles.handlers.history import history_of
+from medbundles.lines import duration, wrapped
 from medbundles.ranks import is_rank_0
 
 logger = logging.getLogger("medbundles")
+RECENT = 5  # epochs from whose time the rest is told
 
 
 def in_words(record: dict[str, Any], prefix: str, loss_decimals: int = 4) -> str:
@@ -69,12 +71,17 @@ class Progress:
             self.bar = None
 
     def __call__(self, engine: SupervisedTrainer) -> None:
-        record = engine.state.epoch_record
+        record, state = engine.state.epoch_record, engine.state
         rates = ", ".join(f"{n} {v:.2e}" for n, v in record.items() if n.startswith("lr"))
-        logger.info(
-            "Epoch %d/%d  %.1f s, %.0f samples/s, %s",
-            engine.state.epoch, engine.state.max_epochs, record["epoch_seconds"], record["samples_per_second"], rates,
-        )  # fmt: skip
-        logger.info("Train - %s", in_words(record, "train_", self.loss_decimals))
+        speed = f"{record['epoch_seconds']:.1f} s, {record['samples_per_second']:.0f} samples/s"
+        epochs_left = state.max_epochs - state.epoch
+        last = [epoch["epoch_seconds"] for epoch in history_of(engine).epochs[-RECENT:]]
+        left = f", up to {duration(sum(last) / len(last) * epochs_left)} left" if epochs_left and last else ""
+        lines = {f"Epoch {state.epoch}/{state.max_epochs}  ": f"{speed}, {rates}{left}"}
+        lines["Train - "] = in_words(record, "train_", self.loss_decimals)
         if any(name.startswith("val_") for name in record):
-            logger.info("Val   - %s", in_words(record, "val_", self.loss_decimals))
+            lines["Val   - "] = in_words(record, "val_", self.loss_decimals)
+        for head, text in lines.items():
+            # a name stays beside its value
+            for line in wrapped(text.replace(" ", "\xa0").replace(",\xa0", ", "), head, " " * len(head)):
+                logger.info("%s", line.replace("\xa0", " "))

@@ -12,8 +12,10 @@ from ignite.engine import Engine, Events
 
 from medbundles.atomic_files import replace_atomic, write_json_atomic
 from medbundles.data.reading.files import content_id
+from medbundles.handlers.initial_weights import untrained_of
 from medbundles.handlers.resume import how_finished
 from medbundles.handlers.run import run_of
+from medbundles.metrics.measures import UNTRAINED
 from medbundles.ranks import is_rank_0
 from medbundles.runs.checkpoints import load_checkpoint
 
@@ -80,6 +82,7 @@ class Publish:
             "run_directory": str(directory),
             "epoch": checkpoint["epoch"],
             "metrics": checkpoint["metrics"],
+            UNTRAINED: untrained_of(checkpoint),
             "data": {k: v for k, v in checkpoint["settings"].items() if k.endswith("_dir")},
             "data_fingerprint": checkpoint["data"],
             "data_license": Path(self.data_license).read_text(encoding="utf-8") if is_file else self.data_license,

@@ -1,18 +1,22 @@
 """Opens the run's folder, writes down what is being run, and holds what the run's handlers share."""
 
 import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from ignite.engine import Engine, Events
 
 from medbundles.atomic_files import write_json_atomic
 from medbundles.errors import ConfigError
 from medbundles.handlers.effective import effective
+from medbundles.handlers.first_lines import datasets, line_about_network, lines_about_data
 from medbundles.handlers.monitor import Monitor
 from medbundles.handlers.phases import check_order
 from medbundles.inferers.autocast import precision_of
+from medbundles.lines import duration, say
 from medbundles.ranks import is_rank_0
 from medbundles.runs.directory import RunDirectory
 from medbundles.runs.environment import environment
@@ -25,6 +29,9 @@ class Run:
 
     The other handlers find it with `run_of(engine)`, and network and optimizer on the engine itself. Before the folder
     is made, the order of all handlers is checked (see `medbundles.handlers.phases`).
+
+    The caches of the datasets are filled here, so that the first epoch's time is its own; how long it took is
+    `cache_seconds`, which the history writes down.
 
     Args:
         run_dir: the run directory.
@@ -61,6 +68,7 @@ class Run:
         self.validator, self.scheduler = validator, scheduler
         self.monitor: Any = monitor
         self.log: logging.Handler | None = None
+        self.cache_seconds = 0.0
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer or, for an evaluation, to the evaluator."""
@@ -79,22 +87,37 @@ class Run:
         return {name: float(value) for name, value in state.metrics.items()} if is_new else None
 
     def start(self, engine: Engine) -> None:
-        """Open the directory (all ranks) and write its first files (rank 0)."""
+        """Open the directory and fill the caches (all ranks), and write its first files (rank 0)."""
         check_order(engine)
         self.directory.start()
-        if not is_rank_0():
-            return
+        parts = datasets(engine, self.validator)
+        if is_rank_0():
+            self._open(engine, parts)
+        begin = time.perf_counter()
+        for dataset in parts.values():  # before the first epoch, whose time this is not
+            if hasattr(dataset, "prepare"):
+                dataset.prepare()
+        self.cache_seconds = time.perf_counter() - begin
+        if is_rank_0():
+            if self.cache_seconds >= 1:
+                say(f"caches ready after {duration(self.cache_seconds)}")
+            for content in filter(None, [other.record() for other in self.records]):
+                write_json_atomic(*content)
+
+    def _open(self, engine: Engine, parts: dict[str, Any]) -> None:
+        """Open the log, say what is run, and write it down."""
         self.log = open_log(self.directory.folder("logs") / "train.log")
         folder = self.directory.folder("config")
         write_json_atomic(folder / "config.json", self.directory.config)
         write_json_atomic(
             folder / "environment.json", environment(self.device or getattr(engine.state, "device", "cpu"), self.seed)
         )
-        for content in filter(None, [other.record() for other in self.records]):
-            write_json_atomic(*content)
-        first = [f"run directory: {self.directory.path}", f"precision: {precision_of(engine)}"]
-        for line in (*first, *effective(engine, self.scheduler)):
-            logging.getLogger("medbundles").info(line)
+        lines = [f"run directory: {self.directory.path}"]
+        lines += lines_about_data(parts, self.directory.settings.get("class_names"))
+        if isinstance(network := getattr(engine, "network", None), torch.nn.Module):
+            lines.append(line_about_network(network))
+        for line in (*lines, f"precision: {precision_of(engine)}", *effective(engine, self.scheduler)):
+            say(line)
 
     def close_last(self, engine: Engine) -> None:
         """Let `close` stand behind all handlers that still write or log when the run has ended: now all are there."""

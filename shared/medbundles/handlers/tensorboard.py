@@ -1,25 +1,41 @@
-"""Curves, pictures and histograms of a run for TensorBoard."""
+"""Curves, pictures, settings and histograms of a run for TensorBoard."""
 
+import io
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
+from PIL import Image
 
 from medbundles.handlers.closing import at_end
-from medbundles.handlers.run import run_of
+from medbundles.handlers.history import history_of
+from medbundles.handlers.run import Run, run_of
 from medbundles.networks import bare_network
 from medbundles.ranks import is_rank_0
-from medbundles.reports.prediction_pictures import prediction_pictures
+from medbundles.reports.pictures import FORMATS
+from medbundles.reports.prediction_pictures import PredictionPictures
+from medbundles.runs.environment import environment
 
 SPEEDS = ("epoch_seconds", "samples_per_second")
+FOLDERS = ("train", "val")
 
 
-def tag_of(name: str) -> str:
-    """TensorBoard tag of an entry of the history: `val_dice` -> `val/dice`, `lr_encoder` -> `lr/encoder`."""
-    return f"speed/{name}" if name in SPEEDS else re.sub(r"^(train|val|lr|grad_norm)_", r"\1/", name)
+def place_of(name: str) -> tuple[str, str]:
+    """Folder and tag of an entry of the history: `val_dice` -> ("val", "score/dice"), `lr` -> ("train", "lr").
+
+    Training and validation have one tag in two folders: only so does TensorBoard draw both in one chart.
+    """
+    part, rest = re.fullmatch(r"(?:(train|val)_)?(.+)", name).groups(default="train")  # type: ignore[union-attr]
+    if name in SPEEDS:
+        return part, f"speed/{rest}"
+    if re.match(r"(lr|grad_norm)(_|$)", name):
+        return part, re.sub(r"^(lr|grad_norm)_", r"\1/", rest)
+    kinds = ((rest.endswith("loss"), "loss"), ("threshold" in rest, "threshold"), (True, "score"))
+    return part, f"{next(kind for holds, kind in kinds if holds)}/{rest}"
 
 
 def finite_values(tensor: torch.Tensor) -> np.ndarray:
@@ -31,12 +47,16 @@ def finite_values(tensor: torch.Tensor) -> np.ndarray:
 class TensorBoard:
     """Writes each epoch's record, sample predictions and histograms to the run's logs; the step is the epoch.
 
-    Losses and metrics of training and validation, learning rates, gradient norm, epoch time; the last validation
-    batch's images with the true (green) and predicted (red) outline, when there are masks, or beside their
-    reconstructions. A resumed run goes on in the same curves; what an interrupted epoch left there is dropped. Only
-    rank 0 writes.
-    Ignite's TensorboardLogger is not used: it opens its file when it is built, before the run has a folder.
-    Look with `tensorboard --logdir <run directory>/logs`.
+        logs/train   training loss and scores, learning rates, gradient norm, speed
+        logs/val     loss and scores of the validation, under the same tags: one chart shows both
+        logs         pictures of the validation (true and predicted outline beside the image, or the reconstruction),
+                     histograms, the run's settings and versions as text, and its settings as hparams, so that runs can
+                     be compared
+
+    The pictures show the same cases after every epoch, those with a lesion first. A resumed run goes on in the same
+    curves: what an interrupted epoch left there is dropped, and what they lack is taken from the history. Only rank 0
+    writes. Ignite's TensorboardLogger is not used: it opens its file when it is built, before the run has a folder.
+    Look with `tensorboard --logdir <run directory>`, or the folder of all runs.
 
     Args:
         enabled: False switches it off.
@@ -52,40 +72,120 @@ class TensorBoard:
     phase = "watch"
 
     def __init__(self, enabled: bool = True, images: int = 4, histograms: bool = False, image_interval: int = 1):
-        self.enabled, self.images, self.histograms = enabled, images, histograms
-        self.image_interval = image_interval
-        self.writer: Any = None
+        self.enabled, self.histograms, self.image_interval = enabled, histograms, image_interval
+        self.shown = PredictionPictures(images)
+        self.writers: dict[str, Any] = {}
+        self.end: Any = None  # what says that the run was completed
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
         if self.enabled and is_rank_0():
+            engine.add_event_handler(Events.STARTED, self.start)
             engine.add_event_handler(Events.EPOCH_COMPLETED, self)
             at_end(engine, self.close)
+
+    def start(self, engine: Engine) -> None:
+        """Listen to the validator."""
+        validator = run_of(engine).validator
+        if not validator.has_event_handler(self.look, Events.ITERATION_COMPLETED):  # a host may run it again
+            validator.add_event_handler(Events.EPOCH_STARTED, lambda: self.shown.forget())
+            validator.add_event_handler(Events.ITERATION_COMPLETED, self.look)
+
+    def look(self, validator: Engine) -> None:
+        """Choose what is shown, where pictures are due; the validator's epoch is the trainer's."""
+        if self.image_interval and validator.state.epoch % self.image_interval == 0:
+            self.shown.add(validator.state.output, validator.state.batch)
 
     def __call__(self, engine: Engine) -> None:
         state: Any = engine.state
         run, epoch = run_of(engine), state.epoch
-        if self.writer is None:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.writer = SummaryWriter(str(run.directory.folder("logs")), purge_step=epoch if epoch > 1 else None)
-        for name, value in state.epoch_record.items():
-            if name != "epoch":
-                self.writer.add_scalar(tag_of(name), value, epoch)
-        is_due = self.image_interval and epoch % self.image_interval == 0
-        if is_due and run.validation(engine) is not None:
-            for number, picture in enumerate(prediction_pictures(run.validator.state.output, self.images)):
-                self.writer.add_image(f"predictions/{number}", picture, epoch)
+        if not self.writers:
+            self._open(engine, run, epoch)
+        self._scalars(state.epoch_record)
+        if run.validation(engine) is not None:
+            for number, (name, picture) in enumerate(self.shown.pictures(f"epoch {epoch}")):
+                self.writers[""].file_writer.add_summary(_image(f"predictions/{number} {name}", picture), epoch)
+            self.shown.forget()
         if self.histograms:
             for name, values in _histograms(bare_network(engine.network)):  # type: ignore[attr-defined]
-                self.writer.add_histogram(name, values, epoch)
-        self.writer.flush()
+                self.writers[""].add_histogram(name, values, epoch)
+        for writer in self.writers.values():
+            writer.flush()
+
+    def _open(self, engine: Engine, run: Run, epoch: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        logs = run.directory.folder("logs")
+        is_new = not any((logs / folder).is_dir() for folder in FOLDERS)
+        purge = epoch if epoch > 1 and not is_new else None
+        self.writers = {folder: SummaryWriter(str(logs / folder), purge_step=purge) for folder in ("", *FOLDERS)}
+        for record in history_of(engine).epochs[:-1] if is_new else ():  # resumed, without a board until now
+            self._scalars(record)
+        settings = run.directory.settings
+        versions = environment(getattr(engine.state, "device", "cpu"), run.seed)
+        for title, values in {"settings": settings, "environment": versions}.items():
+            self.writers[""].add_text(title, _table(values), epoch)
+        scores = [place_of(name)[1] for name in run.validator.state.metrics if "threshold" not in name]
+        free = run.directory.free_settings - {"epochs"}  # what changes no result
+        start, self.end = _hparams({k: v for k, v in settings.items() if k not in free}, scores)
+        for summary in start if is_new else ():
+            self.writers[""].file_writer.add_summary(summary)
+
+    def _scalars(self, record: Mapping[str, Any]) -> None:
+        for name, value in record.items():
+            if name != "epoch":
+                folder, tag = place_of(name)
+                self.writers[folder].add_scalar(tag, value, record["epoch"])
 
     def close(self, error: BaseException | None = None) -> None:
-        """Close the file."""
-        if self.writer is not None:
-            self.writer.close()
-            self.writer = None
+        """Close the files."""
+        if self.writers and error is None:
+            self.writers[""].file_writer.add_summary(self.end)
+        for writer in self.writers.values():
+            writer.close()
+        self.writers = {}
+
+
+def _image(tag: str, picture: Image.Image) -> Any:
+    """A picture as JPEG: torch's `add_image` writes PNG, which takes ten times as long and four times the space."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    encoded = io.BytesIO()
+    picture.save(encoded, **FORMATS[".jpg"])
+    shown = Summary.Image(
+        height=picture.height, width=picture.width, colorspace=3, encoded_image_string=encoded.getvalue()
+    )
+    return Summary(value=[Summary.Value(tag=tag, image=shown)])
+
+
+def _hparams(settings: Mapping[str, Any], scores: list[str]) -> tuple[list[Any], Any]:
+    """What says which settings a run has and which of the validation's scores belong to it, and what ends it.
+
+    Paths are left out: they are no parameters. Settings at the top of a config come first. torch's `add_hparams` is not
+    used: it makes a run of its own.
+    """
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+    from torch.utils.tensorboard.summary import hparams
+
+    plain = {
+        name: value if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+        for name, value in settings.items()
+        if not (isinstance(value, str) and os.sep in value)
+    }
+    experiment, start, end = hparams(plain, dict.fromkeys(scores, 0.0))
+    plugin = experiment.value[0].metadata.plugin_data
+    data = HParamsPluginData.FromString(plugin.content)
+    data.experiment.hparam_infos.sort(key=lambda info: ("#" in info.name, list(plain).index(info.name)))
+    for metric in data.experiment.metric_infos:
+        metric.name.group = "val"  # the folder, seen from that of the hparams
+    plugin.content = data.SerializeToString()
+    return [experiment, start], end
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    """Names and values as a table in Markdown."""
+    lines = [f"| {name} | `{value}` |" if str(value) else f"| {name} | |" for name, value in values.items()]
+    return "\n".join(["| name | value |", "| --- | --- |", *(re.sub(r"\s+", " ", line) for line in lines)])
 
 
 def _histograms(network: torch.nn.Module) -> Iterator[tuple[str, np.ndarray]]:

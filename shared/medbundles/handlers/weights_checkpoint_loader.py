@@ -10,17 +10,21 @@ from ignite.engine import Engine, Events
 
 from medbundles.data.reading.files import content_id
 from medbundles.errors import CheckpointError
+from medbundles.handlers.initial_weights import say_untrained, untrained_of
 from medbundles.handlers.phases import check_order
 from medbundles.json_files import read_json
+from medbundles.metrics.measures import UNTRAINED
 from medbundles.networks import bare_network, load_weights
 from medbundles.runs.checkpoints import by_id, load_checkpoint
+from medbundles.transforms.image_ranges import NAME
 
 logger = logging.getLogger("medbundles")
 AUTO = "auto"
 
 
-def trained_with(path: Path) -> tuple[dict[str, Any], str]:
-    """The settings that a weights file was trained with, and the run it comes from, as far as the files say.
+def trained_with(path: Path) -> tuple[dict[str, Any], str, list[str]]:
+    """The settings that a weights file was trained with, the run it comes from, and the network's outputs that it did
+    not train, as far as the files say.
 
     A checkpoint of a run holds both; a published model has trained.json and model.json beside it.
     """
@@ -35,12 +39,13 @@ def trained_with(path: Path) -> tuple[dict[str, Any], str]:
                 f"{path}: is not the file that {beside[1]} describes: publishing was broken off, or a file was "
                 f"exchanged. Give the weights of the run itself, checkpoints/best.pt in {run}."
             )
-        return trained, f"run {about['run']}, epoch {about['epoch']}"
+        return trained, f"run {about['run']}, epoch {about['epoch']}", about.get(UNTRAINED, [])
     try:
         checkpoint = load_checkpoint(path)
     except CheckpointError:
-        return {}, "an unknown run (only weights)"
-    return checkpoint["trained"], f"run {checkpoint['run']}, epoch {checkpoint['epoch']}"
+        return {}, "an unknown run (only weights)", []
+    run = f"run {checkpoint['run']}, epoch {checkpoint['epoch']}"
+    return checkpoint["trained"], run, untrained_of(checkpoint)
 
 
 @dataclass(eq=False)
@@ -55,7 +60,8 @@ class WeightsCheckpointLoader:
     Args:
         checkpoint: weights file; None: nothing is loaded.
         trained: the running config's settings that weights depend on, as `CheckpointSaver` takes them.
-        postprocessing: its attributes named like threshold settings get the stored values.
+        postprocessing: its attributes named like threshold settings get the stored values; it is told which outputs the
+            weights' run has not trained.
         made_by: what to do when there are no weights yet.
         config: name of the config file for the advice in messages, such as configs/inference.json.
 
@@ -85,20 +91,24 @@ class WeightsCheckpointLoader:
         path = Path(self.checkpoint)
         if not path.is_file():
             raise CheckpointError(f"checkpoint: {path} does not exist: there are no weights yet. {self.made_by}")
-        settings, source = trained_with(path)
+        settings, source, untrained = trained_with(path)
         self._compare(settings, path)
         load_weights(bare_network(engine.network), path, min_share=1)
         for name, value in settings.items():
             if self.trained.get(name) == AUTO and hasattr(self.postprocessing, name):
                 setattr(self.postprocessing, name, value)
+        if self.postprocessing is not None:
+            self.postprocessing.untrained = untrained
         logger.info("weights: %s, from %s", path, source)
+        say_untrained(untrained)
 
     def _compare(self, settings: dict[str, Any], path: Path) -> None:
         mine, theirs = (json.loads(json.dumps(which, default=str)) for which in (self.trained, settings))
+        measured = ("_threshold", NAME)  # by the training; the settings of this run need not say it
         wrong = [
             f"{name} is {mine[name]!r} here, {theirs[name]!r} there"
             for name in sorted(set(mine) & set(theirs))
-            if mine[name] != theirs[name] and AUTO not in (mine[name], theirs[name]) and not name.endswith("_threshold")
+            if theirs[name] not in (mine[name], AUTO) and not name.endswith(measured)  # auto: they do not say
         ]
         if wrong:
             overlay = path.with_name("trained.json")

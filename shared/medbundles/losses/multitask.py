@@ -88,6 +88,11 @@ class MultitaskLoss(nn.Module):
             total = total + (weight * part if weight > 0 else 0.0 * logits.sum())
         return total
 
+    @property
+    def unweighted(self) -> list[str]:
+        """The outputs whose lambda is 0: what gives them learns nothing."""
+        return [name for name in ("seg", "cls") if getattr(self, f"lambda_{name}") == 0]
+
     @torch.no_grad()
     def per_sample(
         self, pred: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]

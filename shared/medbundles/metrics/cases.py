@@ -10,6 +10,7 @@ from ignite.engine import Engine
 from medbundles.errors import ConfigError
 from medbundles.losses.per_image import at_least_float32
 from medbundles.metrics.chosen import at_chosen_thresholds
+from medbundles.metrics.measures import UNTRAINED
 from medbundles.ranks import gathered
 
 Columns = Mapping[str, np.ndarray]
@@ -32,6 +33,7 @@ class Cases:
 
     Attributes:
         thresholds: mask_threshold and class_threshold as chosen on the cases, once their columns were asked for.
+        untrained: the network's outputs that no training has touched, and that are not measured therefore.
 
     Raises:
         ConfigError: without a measure.
@@ -59,6 +61,7 @@ class Cases:
         self._columns: dict[str, np.ndarray] | None = None
         self._chosen: dict[str, np.ndarray] | None = None
         self.thresholds: dict[str, float] = {}
+        self.untrained: list[str] = []
 
     @torch.no_grad()
     def collect(self, engine: Engine) -> None:
@@ -68,6 +71,7 @@ class Cases:
             return
         self._seen, self._columns, self._chosen, self.latest = now, None, None, {}
         output: Any = engine.state.output
+        self.untrained = output.get(UNTRAINED, []) if isinstance(output, Mapping) else []
         for measure in self.measures:
             columns = measure(output)
             self.latest |= columns

@@ -51,7 +51,8 @@ def at_chosen_thresholds(
         undecided: what to choose: "mask", "class" or both.
 
     Returns:
-        The columns, and mask_threshold and class_threshold (probabilities) as far as they could be chosen.
+        The columns, and mask_threshold and class_threshold (probabilities), and class_logit_threshold, which tells
+        those apart that are 1.0 as a probability, as far as they could be chosen.
     """
     found, thresholds = dict(columns), {}
     if "mask" in undecided and all(name in columns for name in AT_THRESHOLDS):
@@ -65,5 +66,5 @@ def at_chosen_thresholds(
         threshold, _ = best_class_threshold(logits, columns["label"])
         if not np.isnan(threshold):
             found["predicted"] = (logits >= threshold).astype(int)
-            thresholds["class_threshold"] = float(expit(threshold))
+            thresholds |= {"class_threshold": float(expit(threshold)), "class_logit_threshold": threshold}
     return found, thresholds

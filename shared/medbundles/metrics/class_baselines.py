@@ -11,7 +11,7 @@ import torch
 from medbundles.data.batches.dataset import PlainItems
 from medbundles.errors import DataError
 from medbundles.json_files import read_json
-from medbundles.metrics.measures import Output
+from medbundles.metrics.measures import UNTRAINED, Output
 
 logger = logging.getLogger("medbundles")
 FILE = "class_baselines.json"
@@ -86,13 +86,15 @@ class ClassBaselines:
                 len(items), found["constant"],
             )  # fmt: skip
         logger.info(
-            "Baselines: class %d is the most frequent of %d training images; a logistic regression is fitted on them.",
-            found["constant"], len(items),
+            "Baselines: of %d training images class %d is the most frequent; they fit a logistic regression.",
+            len(items), found["constant"],
         )  # fmt: skip
         return found
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch."""
+        if "cls" in output.get(UNTRAINED, ()):
+            return {}  # there is no class to compare with
         prob = output["pred"]["prob"]
         found = self.fitted
         constant = torch.full((len(prob),), found.get("constant", torch.nan), dtype=torch.float64, device=prob.device)

@@ -9,8 +9,17 @@ from ignite.metrics import Metric
 from medbundles.errors import ConfigError
 from medbundles.metrics.cases import Cases
 from medbundles.metrics.classification import NAN
-from medbundles.metrics.scores import known_score, loss_terms, score
+from medbundles.metrics.scores import gives, known_score, loss_terms, score
 from medbundles.metrics.weighted import value_of
+
+NOT_TRAINED = "that output of the network is not trained"
+
+
+def metrics_of(engine: Engine) -> dict[str, float]:
+    """The engine's metrics as numbers, without those of an output of the network that is not trained."""
+    state: Any = engine.state
+    reasons = getattr(state, "undefined", {})
+    return {name: float(value) for name, value in state.metrics.items() if reasons.get(name) != NOT_TRAINED}
 
 
 class Score(Metric):
@@ -73,6 +82,8 @@ class Score(Metric):
     def _value(self, name: str) -> tuple[float, str]:
         """The score, and why it is not defined on these data, where that is so."""
         columns = self.cases.columns() if self.chosen else self.cases.measured()
+        if self.cases.untrained and name != "loss" and name not in loss_terms(columns) and not gives(columns, name):
+            return math.nan, NOT_TRAINED
         found = score(name, columns, self.channel)
         value, reason = value_of(found, len(next(iter(columns.values()), ()))), getattr(found, "undefined", NAN)
         return value, reason if math.isnan(value) and reason != NAN else ""

@@ -17,6 +17,7 @@ from medbundles.metrics.pick import Pick
 from medbundles.metrics.thresholds import counts_at_thresholds
 
 Output = Mapping[str, Any]
+UNTRAINED = "untrained"  # entry of an output that names the network's outputs which no training has touched
 AT_THRESHOLDS = ("overlap_at_thresholds", "predicted_pixels_at_thresholds")
 SMALLEST_IN_WINDOWS = {"ssim": 1, "ms_ssim": 16}  # side of the smallest image, in windows: MONAI refuses less
 
@@ -30,7 +31,9 @@ class Classes:
     picked = Pick("label.cls", "pred.class", "pred.prob")
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
-        """The columns of a batch."""
+        """The columns of a batch; none of an untrained head."""
+        if "cls" in output.get(UNTRAINED, ()):
+            return {}
         label, predicted, prob = self.picked(output)
         return {"label": label.flatten().long(), "predicted": predicted.long(), "prob": prob.detach()}
 
@@ -45,7 +48,9 @@ class Masks:
     """
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
-        """The columns of a batch."""
+        """The columns of a batch; none of an untrained decoder."""
+        if "seg" in output.get(UNTRAINED, ()):
+            return {}
         found, truth = _channels(entry_of(output, "pred", "mask") > 0, entry_of(output, "label", "mask"))
         sums = {"overlap": (found & truth).sum(2), "predicted_pixels": found.sum(2), "true_pixels": truth.sum(2)}
         pixels = torch.full((len(found),), found.shape[2], device=found.device)
@@ -63,7 +68,9 @@ class MaskThresholds:
     in_reports = False
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
-        """The columns of a batch."""
+        """The columns of a batch; none of an untrained decoder."""
+        if "seg" in output.get(UNTRAINED, ()):
+            return {}
         prob, truth = _channels(Pick("pred.mask_prob")(output), entry_of(output, "label", "mask"))
         found = counts_at_thresholds(prob.flatten(0, 1), truth.flatten(0, 1))
         each = {name: counts.unflatten(0, prob.shape[:2]) for name, counts in zip(AT_THRESHOLDS, found, strict=True)}
@@ -156,6 +163,8 @@ class Losses:
             return {"loss": found[0], "loss_weight": found[1]}
         columns: dict[str, torch.Tensor] = {}
         for term, values in found.items():
+            if term in output.get(UNTRAINED, ()):
+                continue
             # a sample without a mask has no segmentation loss; any other NaN is a diverged network's and must show
             counts = target["has_mask"] if term == "seg" else torch.ones_like(values, dtype=torch.bool)
             factor = torch.full_like(values, getattr(self.loss, f"lambda_{term}"))

@@ -170,7 +170,8 @@ SCORES = {
     "class_threshold": Definition(("label", "prob"), _class_threshold),
     "class_logit_threshold": Definition(("label", "prob"), _class_logit_threshold, bounds=None),
     "volume_threshold": Definition(
-        ("label", "prob", "has_mask", "patient"), lambda c: lambda weights: np.full(len(weights), volume_threshold(c))
+        ("label", "prob", "has_mask", "true_pixels", "patient"),
+        lambda c: lambda weights: np.full(len(weights), volume_threshold(c)),
     ),
 }  # fmt: skip
 CASE_SCORES = tuple(name for name, definition in SCORES.items() if definition.needs == (name,))  # have a value per case

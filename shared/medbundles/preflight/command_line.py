@@ -6,7 +6,9 @@ import re
 import sys
 import traceback
 from types import TracebackType
+from typing import Any
 
+import torch
 import torch.distributed as dist
 
 from medbundles.errors import MedbundlesError, causes
@@ -14,6 +16,9 @@ from medbundles.ranks import is_distributed
 
 logger = logging.getLogger("medbundles")
 main_process = os.getpid()
+take_memory: dict[str, Any] = {}  # settings of this run that its memory grows with, and their values; by the preflight
+# What torch says on a CPU, and a loader whose worker the system has ended.
+_NO_MEMORY = ("can't allocate memory", "is killed by signal: Killed")
 
 
 def on_command_line() -> bool:
@@ -32,7 +37,7 @@ def show_errors_plainly() -> None:
 
 
 def readable(error: BaseException) -> str | None:
-    """The message of the first `MedbundlesError` in a chain of exceptions, or None when there is none.
+    """The message of the first `MedbundlesError` in a chain of exceptions, or that memory ran out; None of others.
 
     A DataLoader's worker sends its error as text with a stack trace in front; only its end is the message.
     """
@@ -40,6 +45,16 @@ def readable(error: BaseException) -> str | None:
         text = str(ours)
         from_worker = re.search(rf"^(?:[\w.]+\.)?{type(ours).__name__}: (.*)", text, re.MULTILINE | re.DOTALL)
         return from_worker[1].strip() if text.startswith("Caught ") and from_worker else text
+    return out_of_memory(error)
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """The message where an exception, or one that it comes from, says that memory ran out: what to lower."""
+    for cause in causes(error, contexts=True):
+        text = str(cause).partition("\n")[0]
+        if isinstance(cause, (MemoryError, torch.OutOfMemoryError)) or any(words in text for words in _NO_MEMORY):
+            lower = ", ".join(f"{name} (now {value})" for name, value in take_memory.items())
+            return f"out of memory: {text.rstrip('.')}. Lower {lower or 'batch_size or the size of the images'}."
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from medbundles.errors import causes, refuse
-from medbundles.preflight.command_line import show_errors_plainly
+from medbundles.preflight.command_line import show_errors_plainly, take_memory
 from medbundles.preflight.rules import broken_rules, unknown_targets
 from medbundles.preflight.schema import WORDS, Setting, check_value, metric_names, off_advice, read_settings
 from medbundles.preflight.workflow import (
@@ -79,6 +79,9 @@ class Preflight:
         refuse(unknown_targets(config))
         refuse(broken_rules(config, values, workflow))
         refuse(missing_paths(settings, values, workflow))
+        fixed = "trained" if workflow not in TRAINING else ""  # what weights were trained with stays
+        free_now = (k for k in settings if k.schema.get("memory") and not k.schema.get(fixed))
+        take_memory.update({k.id: values[k.id] for k in free_now if k.id in values})
         if "run_dir" in config:
             free = {k.id for k in settings if k.schema.get("resume") == "free"}
             earlier = {k.id: k.schema["before"] for k in settings if "before" in k.schema}

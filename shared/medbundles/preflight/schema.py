@@ -26,7 +26,8 @@ class Setting:
         schema: its JSON Schema, references followed, and its `source` ([document, section, parameter]) if it has one.
             Beside the standard keywords it may hold `trained` (weights depend on it), `resume: "free"` (may change when
             a run is resumed), `workflows` (the only ones that use it), `path` (workflows that need the path, and the
-            command that makes it), and `metric` (a text is the name of a metric in the config's `validate#metrics`).
+            command that makes it), `metric` (a text is the name of a metric in the config's `validate#metrics`) and
+            `memory` (a run's memory grows with it).
             A text may be empty only where there is a `minLength`.
     """
 

@@ -5,7 +5,7 @@ from medbundles.reports.evaluation_report import EvaluationReport as EvaluationR
 from medbundles.reports.grad_cam import GradCam as GradCam
 from medbundles.reports.inference_writer import InferenceWriter as InferenceWriter
 from medbundles.reports.learning_curves import LearningCurves as LearningCurves
-from medbundles.reports.prediction_pictures import prediction_pictures as prediction_pictures
+from medbundles.reports.prediction_pictures import PredictionPictures as PredictionPictures
 from medbundles.reports.reconstruction_pictures import ReconstructionPictures as ReconstructionPictures
 from medbundles.reports.reconstruction_writer import ReconstructionWriter as ReconstructionWriter
 from medbundles.reports.validation_report import ValidationReport as ValidationReport

@@ -9,6 +9,7 @@ import numpy as np
 
 from medbundles.atomic_files import replace_atomic, write_json_atomic, write_text_atomic
 from medbundles.errors import ConfigError
+from medbundles.lines import wrapped
 from medbundles.metrics.cases import as_rows
 from medbundles.metrics.classification import class_report, confusion_counts
 from medbundles.metrics.overlap import with_case_scores
@@ -140,14 +141,16 @@ class Evaluation:
         """The metrics as text: a line each with value, interval and numbers; then what is wrong."""
         names = [n if g == "all" else f"{n} ({g})" for g, metrics in self.metrics.items() for n in metrics]
         width = max([23, *map(len, names)]) + 1
-        lines = [f"{'metric':<{width}}{'value':>8}   {'95 % interval':<18}{'images':>7}{'patients':>10}"]
+        lines = [f"{'metric':<{width}}{'value':>9}{'images':>8}{'patients':>10}   95 % interval"]
         for group, metrics in self.metrics.items():
             for name, m in metrics.items():
-                interval = "-" if m["low"] is None else f"{number(m['low'])} to {number(m['high'])}"
+                interval = f"{number(m['low'])} to {number(m['high'])}" if m["low"] is not None else m["reason"] or "-"
                 full = name if group == "all" else f"{name} ({group})"
-                line = f"{full:<{width}}{number(m['value']):>8}   {interval:<18}{m['n_images']:>7}{m['n_patients']:>10}"
-                lines.append(f"{line}  {m['reason']}".rstrip())
-        return "\n".join([*lines, *self.against_baselines(), *self._error_lines()])
+                lines.append(
+                    f"{full:<{width}}{number(m['value']):>9}{m['n_images']:>8}{m['n_patients']:>10}   {interval}"
+                )
+        others = [line for text in self.against_baselines() for line in wrapped(text)]
+        return "\n".join([*lines, *others, *self._error_lines()])
 
     def against_baselines(self) -> list[str]:
         """Whether a reconstruction is better than what costs nothing, a sentence each; none where that is unknown."""

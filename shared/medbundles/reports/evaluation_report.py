@@ -10,6 +10,7 @@ from ignite.engine import Engine, Events
 from medbundles.errors import ConfigError
 from medbundles.handlers.run import run_of
 from medbundles.metrics.cases import Cases
+from medbundles.metrics.epoch_score import metrics_of
 from medbundles.metrics.scores import SCORES, check_scores
 from medbundles.ranks import gathered, is_rank_0
 from medbundles.reports.evaluation import Evaluation, check_class_names
@@ -111,7 +112,7 @@ class EvaluationReport:
         """
         self.directory = run_of(engine).directory
         columns = self.cases.in_reports()
-        others = {n: float(m) for n, m in engine.state.metrics.items() if not _is_score(n)}
+        others = {n: m for n, m in metrics_of(engine).items() if not _is_score(n)}
         about = {"other_metrics": others} if others else {}
         return self.write_columns(columns, self.worst.merged(gathered(self.worst.kept)), suffix, about)
 
@@ -144,8 +145,11 @@ class EvaluationReport:
 
     def evaluation(self, columns: Mapping[str, np.ndarray], scores: Sequence[str] | None = None) -> Evaluation:
         """What is measured of given columns."""
-        decided = {"mask_threshold": "overlap", "class_threshold": "prob"}
-        known = (self.predictions.thresholds() if self.predictions else {}) | (self.chosen or self.cases.thresholds)
+        decided = {"mask_threshold": "overlap", "class_threshold": "prob", "class_logit_threshold": "prob"}
+        chosen = self.chosen or self.cases.thresholds
+        known = (self.predictions.thresholds() if self.predictions else {}) | chosen
+        if "class_threshold" in chosen:  # runs of 0.1.0 have not kept the log-odds
+            known["class_logit_threshold"] = chosen.get("class_logit_threshold")
         there = {name: known.get(name) for name, column in decided.items() if column in columns}
         thresholds = {name: value for name, value in there.items() if value is not None}
         return Evaluation(

@@ -1,11 +1,9 @@
-"""Figures of a run: learning curves, confusion matrix, ROC and precision-recall curves, each from plain arrays.
+"""Figures of a run: confusion matrix, ROC and precision-recall curves, reliability, each from plain arrays.
 
 The points of the curves are scikit-learn's. Its Displays draw one curve each, through pyplot, which may open windows
 and keeps figures; ours put sources or folds into one picture, with intervals, chance and the threshold in use.
 """
 
-import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,103 +16,9 @@ from medbundles.errors import ConfigError
 from medbundles.metrics.calibration import BINS, bin_of, reliability_bins
 from medbundles.metrics.classification import confusion_counts
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c6bb1")  # Okabe & Ito
+# Okabe & Ito, told apart by the colour-blind; gray in place of their yellow, which does not show on white
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#7f7f7f")
 DPI = 130
-# In 0..1 too, but too small, or of another kind.
-ERRORS = ("l1", "mse", "lpips", "l1_gap", "active_channels", "latent_mean", "latent_std", "latent_scale")
-NO_CURVE = ("epoch", "epoch_seconds", "samples_per_second")
-
-
-def learning_curves(
-    epochs: Sequence[Mapping[str, Any]], path: str | Path, *, best_epoch: int | None = None, title: str = ""
-) -> Path:
-    """Write losses, scores, other metrics, learning rates and gradient norms over the epochs, a panel each.
-
-    Args:
-        epochs: one record per epoch, as metrics.json has them: "epoch", train_..., val_..., lr..., grad_norm_...
-        path: the picture to write (.png).
-        best_epoch: marked by a line.
-        title: above the panels.
-
-    Returns:
-        `path`.
-    """
-    panels = _panels(epochs)
-    columns = min(3, max(1, len(panels)))
-    rows = max(1, math.ceil(len(panels) / columns))
-    with _figure(path, (4.6 * columns, 3.4 * rows)) as figure:
-        figure.suptitle(title or "Learning curves")
-        for i, (name, unit, curves) in enumerate(panels):
-            axes = figure.add_subplot(rows, columns, i + 1)
-            _draw_curves(axes, epochs, curves)
-            axes.set(title=name, xlabel="epoch", ylabel=unit)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            if name == "Learning rate":
-                axes.set_yscale("log")
-            if name == "Scores":
-                axes.set_ylim(-0.02, 1.02)
-            if best_epoch is not None:
-                axes.axvline(best_epoch, color="0.6", linestyle=":", label=f"best epoch ({best_epoch})")
-            axes.legend(fontsize=7, ncols=2 if len(curves) > 6 else 1)
-            axes.grid(alpha=0.25)
-    return Path(path)
-
-
-def loss_curve(
-    epochs: Sequence[Mapping[str, Any]], path: str | Path, *, best_epoch: int | None = None, title: str = ""
-) -> Path:
-    """Write training and validation loss and their parts over the epochs; arguments as for `learning_curves`."""
-    kept = [{k: v for k, v in record.items() if k == "epoch" or k.endswith("loss")} for record in epochs]
-    return learning_curves(kept, path, best_epoch=best_epoch, title=title or "Loss curve")
-
-
-def _panels(epochs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[str]]]:
-    """(title, unit, names of curves); metrics that leave 0..1 have a panel each."""
-    names = list(dict.fromkeys(key for record in epochs for key in record if key not in NO_CURVE))
-    groups: dict[tuple[str, str], list[str]] = {("Loss", "loss"): [], ("Scores", "score"): []}
-    for name in names:
-        values = [v for v in (_number(record, name) for record in epochs) if not math.isnan(v)]
-        bare = re.sub(r"^(train|val)_|(?<!_over)_(bicubic|pca|jpeg|patch)$", "", name)  # what costs nothing beside it
-        if not values:
-            continue
-        if name == "lr" or name.startswith("lr_"):
-            group = ("Learning rate", "rate")
-        elif name.startswith("grad_norm"):
-            group = ("Gradient norm", "norm before clipping")
-        elif "threshold" in name:
-            group = ("Decision thresholds", "probability")
-        elif bare == "kl_loss":  # a sum over the latent: far larger than other losses, in whole images than in patches
-            group = (name, name)
-        elif bare.endswith("loss"):
-            group = ("Loss", "loss")
-        elif min(values) >= 0 and max(values) <= 1 and "area" not in name and bare not in ERRORS:
-            group = ("Scores", "score")
-        else:
-            group = (
-                "False-positive area" if bare == "fp_area" else bare,
-                "share of the image" if "area" in bare else bare,
-            )
-        groups.setdefault(group, []).append(name)
-    return [(title, unit, curves) for (title, unit), curves in groups.items() if curves]
-
-
-def _number(record: Mapping[str, Any], name: str) -> float:
-    value = record.get(name)
-    return math.nan if value is None else float(value)
-
-
-def _draw_curves(axes: Any, epochs: Sequence[Mapping[str, Any]], curves: list[str]) -> None:
-    """One colour per quantity; training dashed, validation solid. Epochs without a value are left out, not zero."""
-    kinds = list(dict.fromkeys(name.removeprefix("train_").removeprefix("val_") for name in curves))
-    for name in curves:
-        points = [(record["epoch"], _number(record, name)) for record in epochs]
-        shown = [point for point in points if not math.isnan(point[1])]
-        colour = COLOURS[kinds.index(name.removeprefix("train_").removeprefix("val_")) % len(COLOURS)]
-        style = "--" if name.startswith("train_") else "-"
-        marker = "o" if len(shown) < 25 else ""
-        axes.plot(
-            *zip(*shown, strict=True), style, color=colour, marker=marker, markersize=3, linewidth=1.4, label=name
-        )
 
 
 def confusion_matrix(
@@ -135,7 +39,7 @@ def confusion_matrix(
     size = len(class_names)
     counts = confusion_counts(label, predicted, size)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with _figure(path, (2.6 + 1.1 * size, 2.2 + 1.0 * size)) as figure:
+    with figure_of(path, (2.6 + 1.1 * size, 2.2 + 1.0 * size)) as figure:
         axes = figure.add_subplot()
         picture = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
         for row, column in np.ndindex(size, size):
@@ -174,7 +78,7 @@ def roc_curve(
     """
     from sklearn import metrics
 
-    with _figure(path, (5.2, 5.0)) as figure:
+    with figure_of(path, (5.2, 5.0)) as figure:
         axes = figure.add_subplot()
         looks, marked = _looks(groups, strong)
         for name, (label, prob) in groups.items():
@@ -210,7 +114,7 @@ def pr_curve(
     """
     from sklearn import metrics
 
-    with _figure(path, (5.2, 5.0)) as figure:
+    with figure_of(path, (5.2, 5.0)) as figure:
         axes = figure.add_subplot()
         looks, marked = _looks(groups, strong)
         for name, (label, prob) in groups.items():
@@ -247,7 +151,7 @@ def reliability(
         `path`.
     """
     mean, share, (low, high), _ = reliability_bins(label, prob)
-    with _figure(path, (5.2, 6.2)) as figure:
+    with figure_of(path, (5.2, 6.2)) as figure:
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="perfectly calibrated")
         # rounding can put an end of the interval on the wrong side of the share itself
@@ -302,7 +206,7 @@ def _finish(axes: Any, place: str) -> None:
 
 
 @contextmanager
-def _figure(path: str | Path, size: tuple[float, float]) -> Iterator[Any]:
+def figure_of(path: str | Path, size: tuple[float, float]) -> Iterator[Any]:
     """A figure that no window system and no other figure knows of; written whole when the block ends."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -16,15 +16,16 @@ from medbundles.errors import ConfigError, DataError
 from medbundles.metrics.measures import class_indices
 from medbundles.metrics.volumes import TOP, volume_probability
 from medbundles.reports.pictures import heat_map, overlay
+from medbundles.reports.planes import sides_across
 from medbundles.reports.result_writer import ResultWriter
 from medbundles.transforms.geometry import to_original
 
 RULE = (
     f"prob of a volume: mean over its {TOP} slices with the highest probability, each class for itself; with two "
-    "classes the first one is 1 minus the second. prob_max: the highest of any slice. Empty slices (one value only) "
-    "have no probability. positive_slices: slices of the second class. Of two classes a volume has the second one from "
-    "volume_threshold on, which is chosen on volumes; where that is not known, because the validation part had no "
-    "healthy volumes, it has none."
+    "classes that of the tumour, the other one is 1 minus it. prob_max: the highest of any slice. Empty slices (one "
+    "value only) have no probability. positive_slices: slices of the tumour's class. Of two classes a volume has the "
+    "second one from volume_threshold on, which is chosen on volumes; where that is not known, because the validation "
+    "part had no healthy volumes, it has none."
 )
 
 
@@ -39,6 +40,7 @@ class _Slices:
     rank: tuple[float, float] = (-2.0, -2.0)
     image: torch.Tensor = field(default_factory=torch.Tensor)
     crop: torch.Tensor = field(default_factory=torch.Tensor)
+    sides: str = ""  # of the patient, on the left and on the right of a slice
 
 
 class InferenceWriter(ResultWriter):
@@ -106,12 +108,16 @@ class InferenceWriter(ResultWriter):
             found.channels = len(masks)
             found.masks[z] = class_indices(masks).numpy().astype(np.uint8) * (not empty)
             area = float((found.masks[z] > 0).sum())
-        rank = (area, -1.0 if empty else 1 - prob[0] if prob else 0.0)
+        rank = (area, -1.0 if empty else self._tumour(prob) if prob else 0.0)
         if rank > found.rank:
             found.rank, found.shown, found.image, found.crop = rank, z, output["image"][i], crop
         if len(found.probs) == int(batch["slices"][i]):
             finish = self._finish_picture if z < 0 else self._finish_volume
             finish(batch["image_path"][i], name, self.unfinished.pop(name), size)
+
+    def _tumour(self, prob: list[float]) -> float:
+        """The probability of what is looked for: of the tumour's of two classes, of any but the first of several."""
+        return prob[self.predictions.tumour_class] if len(prob) == 2 else 1 - prob[0]
 
     def _finish_picture(self, path: str, name: str, found: _Slices, size: torch.Tensor) -> None:
         prob, mask = found.probs[-1], found.masks.get(-1)
@@ -129,13 +135,14 @@ class InferenceWriter(ResultWriter):
         if found.rank[1] < 0:
             raise DataError(f"{path}: every slice of it is constant")
         source, numbers = open_volume(path), range(len(found.probs))
+        found.sides = sides_across(source.axis)
         row: dict[str, Any] = {"file": path, "name": name, "kind": "volume"}
         slices: list[dict[str, Any]] = [
             {"slice": z, **({"class": "", "prob": None} | self.classified(found.probs[z]))} for z in numbers
         ]
         known = [prob for prob in found.probs.values() if prob is not None]
         if known:
-            prob, highest = volume_probability(known)
+            prob, highest = volume_probability(known, self.predictions.tumour_class)
             row |= {"prob": prob, "prob_max": highest}
             row |= self._volume_class(prob, known)
         if found.masks:
@@ -156,7 +163,9 @@ class InferenceWriter(ResultWriter):
         """The class of a volume, as far as it is known, and how many slices have the second of two classes."""
         if len(prob) != 2:
             return {self.class_key: self.class_names[int(np.argmax(prob))]}
-        found: dict[str, Any] = {"positive_slices": sum(map(self._class, of_slices))}
+        found: dict[str, Any] = {
+            "positive_slices": sum(self._class(one) == self.predictions.tumour_class for one in of_slices)
+        }
         limit = self.thresholds["volume_threshold"]
         return found if limit is None else {**found, self.class_key: self.class_names[int(prob[1] >= limit)]}
 
@@ -171,12 +180,25 @@ class InferenceWriter(ResultWriter):
             limit = self.thresholds["mask_threshold"]
             about = f"mask {row['mask_area']:.0f} {row['mask_area_unit']}"
             about += "" if limit is None else f", from probability {limit:.2f} on"
-            overlay(pixels, self.output / row["overlay"], predicted=mask, caption=self.caption(shown, said, about))
+            overlay(
+                pixels,
+                self.output / row["overlay"],
+                predicted=mask,
+                caption=self.caption(shown, said, about),
+                sides=found.sides,
+            )
         heat = self.heat(found.image, prob)
         if heat is not None:
             row["grad_cam"] = f"gradcam/{name}.png"
             whole = to_original(heat, found.crop, size).numpy()
-            heat_map(pixels, whole, self.output / row["grad_cam"], predicted=mask, caption=self.caption(shown, said))
+            heat_map(
+                pixels,
+                whole,
+                self.output / row["grad_cam"],
+                predicted=mask,
+                caption=self.caption(shown, said),
+                sides=found.sides,
+            )
 
 
 def _channels(path: str) -> int:

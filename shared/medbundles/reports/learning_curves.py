@@ -32,13 +32,13 @@ class LearningCurves:
         self(engine, f"_epoch_{engine.state.epoch}")
 
     def __call__(self, engine: Engine, suffix: str = "") -> None:
-        from medbundles.reports import figures
+        from medbundles.reports import curves
 
         history, run = history_of(engine), run_of(engine)
         if not history.epochs:
             return
         best, folder = history.best(run.monitor), run.directory.folder("plots")
         marked = best["epoch"] if best else None
-        figures.learning_curves(history.epochs, folder / f"learning_curves{suffix}.png", best_epoch=marked)
+        curves.learning_curves(history.epochs, folder / f"learning_curves{suffix}.png", best_epoch=marked)
         if self.loss_curve:
-            figures.loss_curve(history.epochs, folder / f"loss_curve{suffix}.png", best_epoch=marked)
+            curves.loss_curve(history.epochs, folder / f"loss_curve{suffix}.png", best_epoch=marked)

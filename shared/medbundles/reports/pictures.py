@@ -4,16 +4,28 @@ Drawn by Pillow: MONAI's blend_images fills masks, which hides what lies under t
 """
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from medbundles.atomic_files import replace_atomic
+from medbundles.transforms.head import head_mask
 
-TRUTH, PREDICTION = (0, 230, 118), (255, 64, 129)  # green and pink: told apart by colour-blind eyes by brightness too
+TRUTH, PREDICTION = (230, 159, 0), (86, 180, 233)  # orange and sky blue: the colour-blind tell them apart
+LETTER = (240, 228, 66)  # of the sides; all three are of Okabe & Ito
 SIDE, GAP, LINE = 384, 8, 20  # pixels: least long side of a panel, space between panels, height of a text line
+TEXT = 14  # size of the letters
 MOST, BAR = 1024, 88  # pixels: longest side of a compared image, width of the scale beside it
+HEAT = "scale: share of the highest value in the head"
+OUTSIDE = "The hottest place lies outside the head and is not shown."
+# how a picture is saved, by its ending: JPEG keeps thin outlines with full colours, and takes a tenth of PNG's time
+FORMATS: dict[str, dict[str, Any]] = {
+    ".jpg": {"format": "JPEG", "quality": 90, "subsampling": 0},
+    ".png": {"format": "PNG", "compress_level": 3},  # a third of the time, a tenth larger
+}
 
 
 def gray(image: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
@@ -48,84 +60,158 @@ def overlay(
     truth: np.ndarray | None = None,
     heat: np.ndarray | None = None,
     caption: str = "",
+    sides: str = "",
 ) -> Path:
-    """Write the image, and beside it the image with the outlines of the true and of the predicted mask.
+    """Write what `outlined` shows; `path` is the picture to write (.jpg or .png), and what it returns."""
+    return _written(outlined(image, predicted=predicted, truth=truth, heat=heat, caption=caption, sides=sides), path)
+
+
+def outlined(
+    image: np.ndarray,
+    *,
+    predicted: np.ndarray | None = None,
+    truth: np.ndarray | None = None,
+    heat: np.ndarray | None = None,
+    caption: str = "",
+    sides: str = "",
+    side: int = SIDE,
+    text: int = TEXT,
+) -> Image.Image:
+    """An image, beside it with the outline of the true mask, and beside that with those of the true and the predicted
+    one; without a true mask there are two panels.
 
     Args:
         image: (H, W) or (C, H, W).
-        path: the picture to write (.png).
-        predicted: (H, W) mask or class indices, outlined in pink; None: no such outline.
-        truth: (H, W) mask or class indices, outlined in green; None: no such outline.
-        heat: (H, W), 0 to 1, laid over the image below the outlines; None: the image alone.
+        predicted: (H, W) mask or class indices, outlined in sky blue; None: no such outline.
+        truth: (H, W) mask or class indices, outlined in orange; None: no such outline.
+        heat: (H, W), 0 to 1, laid over the last panel below the outlines, with its scale beside it; None: none.
         caption: text below; may hold line breaks.
-
-    Returns:
-        `path`.
+        sides: which side of the patient is on the left and on the right, such as "RL"; empty: not known, no letters.
+        side: pixels that a panel's longer side has at least.
+        text: size of the letters below, in pixels.
     """
     base = gray(image)
-    factor, legend = factor_of(base.shape), []
-    marked = enlarged(base if heat is None else under_heat(base, heat), factor)
+    factor = factor_of(base.shape, side)
+    plain = enlarged(base, factor)
+    last = plain if heat is None else enlarged(under_heat(base, heat), factor)
+    panels, legend = [plain], []
     for name, mask, colour in (("truth", truth, TRUTH), ("prediction", predicted, PREDICTION)):
-        if mask is None:
-            continue
-        mask = np.asarray(mask)
-        legend.append((name if (mask > 0).any() else f"{name} (empty)", colour))
-        # outlined in the picture as it is enlarged
-        marked[outline(np.kron(mask, np.ones((factor, factor), dtype=mask.dtype)), width=2, closed=True)] = colour
-    return write_panels([enlarged(base, factor), marked], path, caption, legend)
+        if mask is not None:
+            legend.append((name if np.any(np.asarray(mask) > 0) else f"{name} (empty)", colour))
+    if truth is not None:
+        panels.append(_with_outline(plain, truth, factor, TRUTH))
+        last = _with_outline(last, truth, factor, TRUTH)
+    if predicted is not None:
+        last = _with_outline(last, predicted, factor, PREDICTION)
+    panels = [_with_sides(panel, sides) for panel in (*panels, last)]
+    bar = [] if heat is None else [scale_bar(len(plain), 1.0, over_gray=True)]
+    return side_by_side([*panels, *bar], caption, legend, text)
+
+
+def _with_outline(picture: np.ndarray, mask: np.ndarray, factor: int, colour: tuple[int, int, int]) -> np.ndarray:
+    """A copy of an enlarged picture with the outline of a mask, drawn in the picture's pixels."""
+    marked, mask = picture.copy(), np.asarray(mask)
+    marked[outline(mask.repeat(factor, axis=0).repeat(factor, axis=1), width=2, closed=True)] = colour
+    return marked
+
+
+def _with_sides(picture: np.ndarray, sides: str) -> np.ndarray:
+    """A copy of a panel with the letters of the patient's sides at its left and right border."""
+    if not sides:
+        return picture
+    canvas = Image.fromarray(picture)
+    letters(ImageDraw.Draw(canvas), sides, picture.shape[1], picture.shape[0] // 2)
+    return np.asarray(canvas)
+
+
+def letters(draw: ImageDraw.ImageDraw, sides: str, width: int, y: int) -> None:
+    """Draw which side of the patient is on the left and on the right, such as "RL", at height y of a picture."""
+    for letter, x, anchor in ((sides[0], 4, "lm"), (sides[1], width - 4, "rm")):
+        draw.text((x, y), letter, fill=LETTER, font=font(), anchor=anchor, stroke_width=1,
+                  stroke_fill="black")  # fmt: skip
 
 
 def heat_map(
-    image: np.ndarray, heat: np.ndarray, path: str | Path, *, predicted: np.ndarray | None = None, caption: str = ""
+    image: np.ndarray,
+    heat: np.ndarray,
+    path: str | Path,
+    *,
+    predicted: np.ndarray | None = None,
+    caption: str = "",
+    sides: str = "",
 ) -> Path:
-    """Write the image, and beside it the image under a heat map (dark: no heat, yellow: most).
+    """Write the image, and beside it the image under a heat map of the head (dark: no heat, yellow: most).
 
     Args:
         image: (H, W) or (C, H, W).
-        heat: (H, W), 0 to 1.
-        path: the picture to write (.png).
-        predicted: (H, W) mask, outlined in pink unless it is empty.
+        heat: (H, W), 0 to 1; what lies outside the head is not shown, and the scale ends at the most that is shown.
+        path: the picture to write (.jpg or .png).
+        predicted: (H, W) mask, outlined in sky blue unless it is empty.
         caption: text below.
+        sides: see `outlined`.
 
     Returns:
         `path`.
     """
     whole = None if predicted is None or not np.any(predicted) else np.asarray(predicted) > 0
-    return overlay(image, path, predicted=whole, heat=heat, caption=caption)
+    planes = np.asarray(image, dtype=np.float32)
+    heat, outside = heat_in_head(heat, head_or_all(planes if planes.ndim == 3 else planes[None]))
+    lines = [caption, OUTSIDE if outside else "", HEAT]
+    caption = "\n".join(line for line in lines if line)
+    return overlay(image, path, predicted=whole, heat=heat, caption=caption, sides=sides)
 
 
-def comparison(target: np.ndarray, made: np.ndarray, path: str | Path, *, caption: str = "") -> Path:
-    """Write what `compared` shows; `path` is the picture to write (.png), and what it returns."""
-    return _written(compared(target, made, caption), path)
+def head_or_all(image: np.ndarray) -> np.ndarray:
+    """Where the head is in (C, H, W) or (C, X, Y, Z); everywhere in a constant image."""
+    return head_mask(image) if image.min() < image.max() else np.ones(image.shape[1:], dtype=bool)
 
 
-def compared(target: np.ndarray, made: np.ndarray, caption: str = "") -> Image.Image:
+def heat_in_head(heat: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Heat as a share of the most in the head, 0 outside of it; and whether there was more outside."""
+    inside = np.where(head, np.asarray(heat, dtype=np.float32), 0)
+    return inside / max(float(inside.max()), 1e-12), bool(np.max(heat) > inside.max())
+
+
+def comparison(target: np.ndarray, made: np.ndarray, path: str | Path, *, caption: str = "", sides: str = "") -> Path:
+    """Write what `compared` shows; `path` is the picture to write (.jpg or .png), and what it returns."""
+    return _written(compared(target, made, caption, sides), path)
+
+
+def compared(target: np.ndarray, made: np.ndarray, caption: str = "", sides: str = "") -> Image.Image:
     """An image, its reconstruction in the same gray levels, and how far apart they are, with the scale of that.
 
     Args:
         target: (H, W); shrunk for the picture where a side has over 1024 pixels.
         made: (H, W).
         caption: text below.
+        sides: see `outlined`.
     """
     target, made = (np.asarray(plane, dtype=np.float32) for plane in (target, made))
     window, difference = window_of(target), shrunk(np.abs(made - target))
     most, factor = window_of(difference)[1], factor_of(difference.shape)  # one pixel must not darken all others
     panels = [*(gray(shrunk(plane), window) for plane in (target, made)), heat_colours(difference / max(most, 1e-12))]
-    panels = [enlarged(panel, factor) for panel in panels]
+    panels = [_with_sides(enlarged(panel, factor), sides) for panel in panels]
     what = f"image, reconstruction, difference (brightest from {most:.3g} on; largest {difference.max():.3g})"
     return side_by_side([*panels, scale_bar(panels[0].shape[0], most)], f"{caption}\n{what}".strip())
 
 
-def scale_bar(height: int, most: float) -> np.ndarray:
-    """The colours of a difference from 0 (below) to `most` (above), with both values; uint8 (height, BAR, 3)."""
+def scale_bar(height: int, most: float, over_gray: bool = False) -> np.ndarray:
+    """The colours from 0 (below) to `most` (above), with both values; uint8 (height, BAR, 3).
+
+    Args:
+        height: pixels.
+        most: the value of the brightest colour.
+        over_gray: as the colours look that `under_heat` lays over gray.
+    """
     top, rows = LINE // 2, max(1, height - LINE)
     heat = np.repeat(np.linspace(1, 0, rows)[:, None], 2 * GAP, axis=1)
+    colours = under_heat(np.full(heat.shape, 128, dtype=np.uint8), heat) if over_gray else heat_colours(heat)
     canvas = Image.new("RGB", (BAR, height))
-    canvas.paste(Image.fromarray(heat_colours(heat)), (GAP, top))
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
+    canvas.paste(Image.fromarray(colours), (GAP, top))
+    draw = ImageDraw.Draw(canvas)
     draw.rectangle((GAP, top, 3 * GAP - 1, top + rows - 1), outline=(128, 128, 128))
     for y, value in ((top, most), (top + rows / 2, most / 2), (top + rows, 0.0)):
-        draw.text((4 * GAP, y), f"{value:.3g}", fill="white", font=font, anchor="lm")
+        draw.text((4 * GAP, y), f"{value:.3g}", fill="white", font=font(), anchor="lm")
     return np.asarray(canvas)
 
 
@@ -143,21 +229,32 @@ def under_heat(base: np.ndarray, heat: np.ndarray) -> np.ndarray:
 
 def heat_colours(heat: np.ndarray) -> np.ndarray:
     """0 to 1 as colours from black to yellow; (H, W) -> uint8 (H, W, 3)."""
+    return _inferno()[np.rint(255 * np.clip(heat, 0, 1)).astype(np.uint8)]
+
+
+@cache
+def _inferno() -> np.ndarray:
     from matplotlib import colormaps
 
-    return np.asarray(255 * colormaps["inferno"](np.clip(heat, 0, 1))[..., :3], dtype=np.uint8)
+    return np.asarray(255 * colormaps["inferno"](np.arange(256))[:, :3], dtype=np.uint8)
 
 
-def factor_of(shape: Sequence[int]) -> int:
-    """How many times a picture of this shape, or the planes of such a volume, are enlarged."""
-    return max(1, -(-SIDE // max(shape)))
+@cache
+def font(size: int = TEXT) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The letters of all pictures; unpacked once, which takes as long as a picture."""
+    return ImageFont.load_default(size)
+
+
+def factor_of(shape: Sequence[int], side: int = SIDE) -> int:
+    """How many times a picture of this shape, or the planes of such a volume, are enlarged to be this large."""
+    return max(1, -(-side // max(shape)))
 
 
 def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
     """uint8 (H, W) or (H, W, 3) -> (factor * H, factor * W, 3), with soft pixels."""
     height, width = picture.shape[:2]
     size = (width * factor, height * factor)
-    return np.array(Image.fromarray(picture).convert("RGB").resize(size, Image.Resampling.BICUBIC))
+    return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC).convert("RGB"))
 
 
 def outline(mask: np.ndarray, width: int = 1, closed: bool = False) -> np.ndarray:
@@ -185,40 +282,39 @@ def write_panels(panels: list[np.ndarray], path: str | Path, caption: str, legen
     return _written(side_by_side(panels, caption, legend), path)
 
 
-def side_by_side(panels: list[np.ndarray], caption: str, legend: Sequence[tuple] = ()) -> Image.Image:
+def side_by_side(panels: list[np.ndarray], caption: str, legend: Sequence[tuple] = (), text: int = TEXT) -> Image.Image:
     """Panels, uint8 (H, W, 3), side by side on black, with text and a legend of (name, colour) below."""
     height, widths = max(panel.shape[0] for panel in panels), [panel.shape[1] for panel in panels]
-    font = ImageFont.load_default(14)
-    total = sum(widths) + GAP * (len(panels) - 1)
-    lines = [line for text in caption.splitlines() for line in _wrapped(text, font, total - 2 * GAP)]
+    total, line = sum(widths) + GAP * (len(panels) - 1), LINE * text // TEXT
+    lines = [part for words in caption.splitlines() for part in _wrapped(words, total - 2 * GAP, text)]
     rows = len(lines) + bool(legend)
-    canvas = Image.new("RGB", (total, height + (rows * LINE + GAP if rows else 0)))
+    canvas = Image.new("RGB", (total, height + (rows * line + GAP if rows else 0)))
     for i, panel in enumerate(panels):
         canvas.paste(Image.fromarray(panel), (sum(widths[:i]) + i * GAP, 0))
     draw, y = ImageDraw.Draw(canvas), height + GAP // 2
-    for line in lines:
-        draw.text((GAP, y), line, fill="white", font=font)
-        y += LINE
+    for words in lines:
+        draw.text((GAP, y), words, fill="white", font=font(text))
+        y += line
     x = float(GAP)
     for name, colour in legend:
-        draw.line((x, y + LINE // 2, x + 2 * GAP, y + LINE // 2), fill=colour, width=3)
-        draw.text((x + 3 * GAP, y), name, fill=colour, font=font)
-        x += font.getlength(name) + 6 * GAP
+        draw.line((x, y + line // 2, x + 2 * GAP, y + line // 2), fill=colour, width=3)
+        draw.text((x + 3 * GAP, y), name, fill=colour, font=font(text))
+        x += font(text).getlength(name) + 6 * GAP
     return canvas
 
 
 def _written(canvas: Image.Image, path: str | Path) -> Path:
     path = Path(path)
     with replace_atomic(path) as temporary:
-        canvas.save(temporary, format="PNG", compress_level=3)  # a third of the time, a tenth larger
+        canvas.save(temporary, **FORMATS[path.suffix])
     return path
 
 
-def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+def _wrapped(text: str, width: int, size: int) -> list[str]:
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > width:
+        if lines[-1] and font(size).getlength(longer) > width:
             lines.append(word)
         else:
             lines[-1] = longer

@@ -6,15 +6,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from medbundles.data.reading.files import VOLUME_ENDINGS
 from medbundles.metrics.measures import reconstruction
-from medbundles.reports.pictures import GAP, LINE, SIDE, enlarged, factor_of, gray, under_heat, write_panels
+from medbundles.reports.pictures import (
+    GAP,
+    HEAT,
+    LINE,
+    OUTSIDE,
+    SIDE,
+    enlarged,
+    factor_of,
+    font,
+    gray,
+    head_or_all,
+    heat_in_head,
+    letters,
+    scale_bar,
+    under_heat,
+    write_panels,
+)
 
-LETTER = (255, 214, 0)
-CROSS = (90, 170, 255)
-HEAD = 0.1  # of the range of gray levels: what differs so much from the border is head
-OUTSIDE = "The hottest place lies outside the head; these planes pass the hottest one in it."
+CROSS = (86, 180, 233)
 PLANES = {"axial": (2, "RL"), "coronal": (1, "RL"), "sagittal": (0, "AP")}  # axis across it; what is left and right
 
 
@@ -33,6 +47,22 @@ def shown_plane(arrays: Sequence[torch.Tensor], masks: Sequence[torch.Tensor] = 
     return [_plane(array.numpy(), 2, z) for array in arrays]
 
 
+def sides_of(path: str, dims: int) -> str:
+    """The sides of the patient on the left and on the right of what `shown_plane` shows, as far as they are known: "RL"
+    of a NIfTI volume, whose header says it (readers bring it to RAS), and "" of pictures and arrays, which say nothing.
+
+    Args:
+        path: the file that the image was read from.
+        dims: 2 for (H, W), 3 for (X, Y, Z).
+    """
+    return "RL" if dims == 3 and path.lower().endswith(VOLUME_ENDINGS) else ""
+
+
+def sides_across(axis: int) -> str:
+    """The sides of the patient on the left and on the right of a plane of a volume in RAS across an axis."""
+    return dict(PLANES.values())[axis]
+
+
 def reconstruction_planes(output: Mapping[str, Any], i: int) -> tuple[np.ndarray, np.ndarray]:
     """Target and reconstruction (H, W) of one case of an engine's output; of several channels the mean."""
     made, target = (part[i].detach().float().cpu().mean(0) for part in reconstruction(output))
@@ -44,14 +74,14 @@ def three_planes(image: np.ndarray, heat: np.ndarray, path: str | Path, caption:
     """Write the axial, coronal and sagittal plane through the hottest voxel: plain above, under the heat map below.
 
     As radiologists show them: the patient's right (R) on the left, the nose (A) up or to the left, the crown up. The
-    gray levels are those of the whole volume, the lines in the upper row show where the other planes lie. When the
-    hottest voxel lies in the air around the head, where the planes would show nothing, they pass the hottest one in
-    the head, and the picture says so; likewise a volume without heat, which is shown in the middle.
+    gray levels are those of the whole volume, the lines in the upper row show where the other planes lie. Heat outside
+    the head is not shown; when the hottest voxel lies there, the planes pass the hottest one in the head, and the
+    picture says so; a volume without heat is shown in the middle.
 
     Args:
         image: (X, Y, Z) canonical RAS, voxels about as long as wide.
         heat: (X, Y, Z), 0 to 1.
-        path: the picture to write (.png).
+        path: the picture to write (.jpg or .png).
         caption: text below; may hold line breaks.
 
     Returns:
@@ -61,30 +91,24 @@ def three_planes(image: np.ndarray, heat: np.ndarray, path: str | Path, caption:
         >>> three_planes(np.random.rand(20, 24, 16), np.zeros((20, 24, 16)), "/tmp/doctest_planes.png").name
         'doctest_planes.png'
     """
-    image, heat = np.asarray(image, dtype=np.float32), np.asarray(heat, dtype=np.float32)
-    hot, point, outside = bool(heat.max() > 0), *_point(image, heat)
+    image = np.asarray(image, dtype=np.float32)
+    heat, outside = heat_in_head(heat, head_or_all(image[None]))
+    hot = bool(heat.max() > 0)
+    point = np.unravel_index(int(heat.argmax()), heat.shape) if hot else tuple(n // 2 for n in heat.shape)
     base = gray(image.reshape(1, -1)).reshape(image.shape)
     factor, columns = factor_of(image.shape), []
+    height = factor * max(image.shape[1:])
     for plane, (axis, sides) in PLANES.items():
-        flat, hue = (_plane(volume, axis, point[axis]) for volume in (base, heat))
+        flat, hue = (_plane(volume, axis, int(point[axis])) for volume in (base, heat))
         upper, lower = enlarged(flat, factor), enlarged(under_heat(flat, hue), factor)
-        column, row = (n - 1 - i for other, (n, i) in enumerate(zip(image.shape, point, strict=True)) if other != axis)
+        column, row = (
+            n - 1 - int(i) for other, (n, i) in enumerate(zip(image.shape, point, strict=True)) if other != axis
+        )
         _cross(upper, row, column, factor)
-        title = f"{plane}, {'xyz'[axis]} {point[axis]}"
-        columns.append(_column(title, [upper, lower], factor * max(image.shape[1:]), sides))
-    lines = ["" if hot else "No heat: nothing speaks for this class.", OUTSIDE if outside else "", caption]
-    return write_panels(columns, path, "\n".join(line for line in lines if line))
-
-
-def _point(image: np.ndarray, heat: np.ndarray) -> tuple[tuple[int, int, int], bool]:
-    """The voxel that the planes pass, and whether a hotter one lies outside the head."""
-    border = np.ones(image.shape, dtype=bool)
-    border[1:-1, 1:-1, 1:-1] = False
-    apart = np.abs(image - np.median(image[border]))
-    inside = np.where(apart > HEAD * float(np.ptp(image)), heat, 0)
-    shown = inside if inside.max() > 0 else heat
-    x, y, z = np.unravel_index(int(shown.argmax()), heat.shape) if heat.max() > 0 else (n // 2 for n in heat.shape)
-    return (int(x), int(y), int(z)), bool(shown.max() < heat.max())
+        columns.append(_column(f"{plane}, {'xyz'[axis]} {point[axis]}", [upper, lower], height, sides))
+    columns.append(np.pad(scale_bar(height, 1.0, over_gray=True), ((LINE + height + GAP, 0), (0, 0), (0, 0))))
+    lines = [caption, "" if hot else "No heat in the head: nothing speaks for this class.", OUTSIDE if outside else ""]
+    return write_panels(columns, path, "\n".join(line for line in (*lines, HEAT) if line))
 
 
 def _plane(volume: np.ndarray, axis: int, index: int) -> np.ndarray:
@@ -104,12 +128,11 @@ def _column(title: str, panels: list[np.ndarray], height: int, sides: str) -> np
     """Panels of one plane below each other, each in a box of the same height, with the title and the sides' letters."""
     width = panels[0].shape[1]
     canvas = Image.new("RGB", (width, LINE + len(panels) * height + (len(panels) - 1) * GAP))
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(14)
-    draw.text((GAP, 2), title, fill="white", font=font)
+    draw = ImageDraw.Draw(canvas)
+    draw.text((GAP, 2), title, fill="white", font=font())
     for i, panel in enumerate(panels):
         top = LINE + i * (height + GAP)
         canvas.paste(Image.fromarray(panel), (0, top + (height - panel.shape[0]) // 2))
         middle = top + height // 2
-        draw.text((4, middle), sides[0], fill=LETTER, font=font, anchor="lm")
-        draw.text((width - 4, middle), sides[1], fill=LETTER, font=font, anchor="rm")
+        letters(draw, sides, width, middle)
     return np.asarray(canvas)

@@ -1,59 +1,115 @@
-"""Pictures of predictions: the image with the outlines of both masks, or with its reconstruction beside it."""
+"""Pictures of predictions: image, true and predicted outline side by side, or image, reconstruction and difference."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
+from PIL import Image
 
-from medbundles.metrics.measures import class_indices
-from medbundles.reports.pictures import compared, gray, outline
-from medbundles.reports.planes import reconstruction_planes, shown_plane
+from medbundles.metrics.measures import Masks, class_indices
+from medbundles.metrics.overlap import with_case_scores
+from medbundles.reports.pictures import compared, outlined
+from medbundles.reports.planes import reconstruction_planes, shown_plane, sides_of
+from medbundles.reports.worst_cases import dice_text
+
+PANEL, TEXT = 256, 22  # pixels: least long side of a panel, letters that are read where TensorBoard shrinks it
 
 
-def prediction_pictures(output: Any, count: int) -> list[torch.Tensor]:
-    """Pictures of the first samples of a batch: true outline green, predicted red, yellow where both agree.
+class PredictionPictures:
+    """Chooses cases of a validation while it runs, and draws them when it has ended.
 
-    Of a volume the slice with most of the true mask is shown (else of the predicted one, else the middle), axial and
-    nose up for volumes in RAS.
-
-    A reconstruction, pred["reconstruction"], is shown beside its image, with the difference; of a volume in the middle.
+    First come cases with something in the true mask, then others with a true mask, then the rest, each in the order of
+    the data: so the same cases are shown after every epoch. A reconstruction, pred["reconstruction"], is shown beside
+    its image, with the difference. Of a volume the slice with most of the true mask is shown (else of the predicted
+    one, else the middle), axial and nose up for volumes in RAS.
 
     Args:
-        output: an evaluator's batched output: "image" (B, C, H, W) or (B, C, X, Y, Z), of which the first channel is
-            shown; "label" and "pred", each with a "mask" or one itself: (B, 1, ...) class indices or (B, K, ...), a
-            channel for each class but the background.
-        count: how many.
-
-    Returns:
-        (3, H, W) uint8 on the CPU each; none when the output holds neither.
+        count: how many cases.
     """
-    image = output.get("image") if isinstance(output, Mapping) else None
-    if not isinstance(image, torch.Tensor) or count <= 0:
-        return []
-    if isinstance(output.get("pred"), Mapping) and "reconstruction" in output["pred"]:
-        planes = [reconstruction_planes(output, i) for i in range(min(count, len(image)))]
-        return [torch.from_numpy(np.array(compared(*both)).transpose(2, 0, 1)) for both in planes]
-    image = image[:count, 0].detach().float().cpu()
-    predicted, true = (_masks(output.get(key), image) for key in ("pred", "label"))
-    if predicted is None:
-        return []
-    true = torch.zeros_like(predicted) if true is None else true
-    return [picture(*shown_plane([i, t, p], [t, p])) for i, t, p in zip(image, true, predicted, strict=True)]
 
+    def __init__(self, count: int):
+        self.count = count
+        self.forget()
 
-def picture(image: np.ndarray, true: np.ndarray, predicted: np.ndarray) -> torch.Tensor:
-    """(H, W) image and class indices to a (3, H, W) uint8 picture with both outlines."""
-    edges = np.stack([outline(predicted), outline(true), np.zeros(true.shape, dtype=bool)])
-    return torch.from_numpy(np.where(edges.any(0), edges * np.uint8(255), gray(image)))
+    def forget(self) -> None:
+        """Start anew."""
+        self.cases: list[dict[str, Any]] = []
+
+    def add(self, output: Any, batch: Any = None) -> None:
+        """Look at a batch; only what will be shown is copied to the CPU.
+
+        Args:
+            output: an evaluator's batched output: "image" (B, C, H, W) or (B, C, X, Y, Z), of which the first channel
+                is shown; "label" and "pred", each with a "mask" or one itself: (B, 1, ...) class indices or
+                (B, K, ...), a channel for each class but the background; "label" may say with "has_mask" (B,) which
+                masks are known.
+            batch: says "name" and "image_path" of each case, if it is known.
+        """
+        image = output.get("image") if isinstance(output, Mapping) else None
+        if not isinstance(image, torch.Tensor) or self.count <= 0:
+            return
+        known = batch if isinstance(batch, Mapping) else {}
+        for place, i, arrays in self._found(output, image):
+            if len(self.cases) >= self.count and place >= self.cases[-1]["place"]:
+                continue
+            path = str(known["image_path"][i]) if "image_path" in known else ""
+            name = str(known["name"][i]) if "name" in known else f"case {i}"
+            case = {"place": place, "name": name, "sides": sides_of(path, image.ndim - 2), **arrays(i)}
+            self.cases = sorted([*self.cases, case], key=lambda one: one["place"])[: self.count]
+
+    def _found(self, output: Mapping[str, Any], image: torch.Tensor) -> Iterator[tuple[int, int, Any]]:
+        """Place in the order (0 first), number in the batch and the function that gives the arrays of each case."""
+        pred, label = output.get("pred"), output.get("label")
+        if isinstance(pred, Mapping) and "reconstruction" in pred:
+            yield from ((0, i, lambda i: {"planes": reconstruction_planes(output, i)}) for i in range(len(image)))
+            return
+        found, truth = (_masks(value, image) for value in (pred, label))
+        if found is None:
+            return
+        has_truth = torch.full((len(image),), truth is not None)
+        if truth is not None and isinstance(label, Mapping) and "has_mask" in label:
+            has_truth = label["has_mask"].bool().cpu()
+        filled = has_truth if truth is None else has_truth & (truth > 0).flatten(1).any(1).cpu()
+        dice = None
+        if truth is not None:
+            columns = {name: value.cpu().numpy() for name, value in Masks()(output).items()}
+            dice = with_case_scores(columns)["dice"]
+
+        def arrays(i: int) -> dict[str, Any]:
+            pictured = image[i, 0].detach().float().cpu()
+            masks = [class_indices(mask[i].detach().cpu()) for mask in (truth, found) if mask is not None]
+            planes = shown_plane([pictured, *masks], masks)
+            if truth is None or not has_truth[i]:
+                return {"image": planes[0], "predicted": planes[-1], "truth": None}
+            about = dice_text(dice[i]) if dice is not None else ""
+            return {"image": planes[0], "truth": planes[1], "predicted": planes[2], "dice": about}
+
+        yield from ((2 - int(has_truth[i]) - int(filled[i]), i, arrays) for i in range(len(image)))
+
+    def pictures(self, about: str = "") -> list[tuple[str, Image.Image]]:
+        """Name and picture of each chosen case; none when the outputs held neither masks nor reconstructions.
+
+        Args:
+            about: what the caption says beside the case's name, such as "epoch 3".
+        """
+        found = []
+        for case in self.cases:
+            caption = ", ".join(filter(None, [case["name"], about, case.get("dice", "")]))
+            if "planes" in case:
+                target, made = case["planes"]
+                drawn = compared(target, made, caption, case["sides"])
+            else:
+                masks = {name: case[name] for name in ("truth", "predicted")}
+                drawn = outlined(case["image"], **masks, caption=caption, sides=case["sides"], side=PANEL, text=TEXT)
+            found.append((case["name"], drawn))
+        return found
 
 
 def _masks(value: Any, image: torch.Tensor) -> torch.Tensor | None:
-    """Class indices shaped like `image` (N, ...), or None when the value is something else than masks."""
+    """Masks (B, K, ...) of the image's size, or None when the value is something else."""
     value = value.get("mask") if isinstance(value, Mapping) else value
-    if not isinstance(value, torch.Tensor) or value.shape[2:] != image.shape[1:]:
+    if not isinstance(value, torch.Tensor) or value.shape[2:] != image.shape[2:]:
         return None
-    value = value[: len(image)].detach().float().cpu()
-    if bool((value != value.round()).any()):
+    if value.is_floating_point() and bool((value != value.round()).any()):
         return None  # not whole numbers: a reconstruction, no mask
-    return torch.stack([class_indices(mask) for mask in value])
+    return value.detach()

@@ -7,7 +7,7 @@ from ignite.engine import Engine, Events
 from medbundles.handlers.run import run_of
 from medbundles.ranks import is_rank_0
 from medbundles.reports.pictures import comparison
-from medbundles.reports.planes import reconstruction_planes
+from medbundles.reports.planes import reconstruction_planes, sides_of
 
 
 class ReconstructionPictures:
@@ -43,4 +43,6 @@ class ReconstructionPictures:
             return
         caption = ", ".join([*state.batch.get("name", [])[:1], f"epoch {state.epoch}"])
         path = self.directory.folder("plots") / f"reconstruction_epoch_{state.epoch}.png"
-        comparison(*reconstruction_planes(state.output, 0), path, caption=caption)
+        file, dims = state.batch.get("image_path", [""])[0], state.output["image"].ndim - 2
+        planes = reconstruction_planes(state.output, 0)
+        comparison(*planes, path, caption=caption, sides=sides_of(file, dims))

@@ -12,7 +12,7 @@ from medbundles.metrics.measures import class_indices, entry_of
 from medbundles.metrics.overlap import with_case_scores
 from medbundles.metrics.weighted import mean_of_defined
 from medbundles.reports.pictures import comparison, overlay
-from medbundles.reports.planes import reconstruction_planes, shown_plane
+from medbundles.reports.planes import reconstruction_planes, shown_plane, sides_of
 
 Case = dict[str, Any]
 Columns = Mapping[str, np.ndarray]
@@ -38,8 +38,8 @@ class WorstCases:
         count: how many of each kind; 0: none, and no batch is looked at.
 
     Attributes:
-        kept: kind ("dice", "class", "reconstruction") -> cases, worst first: value, place (source and name), and
-            image, mask, truth, reconstruction (H, W), where there are such.
+        kept: kind ("dice", "class", "reconstruction") -> cases, worst first: value, place (source and name), sides (see
+            `planes.sides_of`), and image, mask, truth, reconstruction (H, W), where there are such.
     """
 
     def __init__(self, count: int):
@@ -65,7 +65,8 @@ class WorstCases:
                 kept = self.kept[kind]
                 if len(kept) < self.count or values[i] < kept[-1]["value"]:
                     place = (str(batch["source"][i]) if "source" in batch else "", str(batch["name"][i]))
-                    arrays = _arrays(output, i, kind)
+                    path, dims = str(batch["image_path"][i]) if "image_path" in batch else "", output["image"].ndim - 2
+                    arrays = {"sides": sides_of(path, dims), **_arrays(output, i, kind)}
                     kept.append({"value": float(values[i]), "place": place, **arrays})
                     kept.sort(key=_value)
                     del kept[self.count :]
@@ -106,18 +107,25 @@ def write_worst(
     for kind, cases in kept.items():
         for number, case in enumerate(cases, start=1):
             row, path = rows[case["place"]], folder / f"worst_{kind}_{number}.png"
-            caption = f"{row['name']} ({row['source']})\n{_facts(kind, case, row, class_names)}"
+            caption = f"{row['name']} ({row['source']})\n{_facts(row, class_names)}"
+            about = {"caption": caption, "sides": case["sides"]}
             if "reconstruction" in case:
-                written.append(comparison(case["truth"], case["reconstruction"], path, caption=caption))
+                written.append(comparison(case["truth"], case["reconstruction"], path, **about))
             else:
                 truth = case["truth"] if row["has_mask"] else None
-                written.append(overlay(case["image"], path, predicted=case["mask"], truth=truth, caption=caption))
+                written.append(overlay(case["image"], path, predicted=case["mask"], truth=truth, **about))
     for old in set(folder.glob("worst_*_*.png")) - set(written):
         old.unlink()
 
 
-def _facts(kind: str, case: Case, row: Mapping[str, Any], class_names: Sequence[str]) -> str:
-    facts = [f"Dice {case['value']:.3f}"] if kind == "dice" else []
+def dice_text(dice: Any) -> str:
+    """The Dice of a case, or of its channels (K,), for a caption; NaN where there is nothing in the true mask."""
+    mean = float(mean_of_defined(list(np.atleast_1d(dice))))
+    return "Dice not defined, the true mask is empty" if np.isnan(mean) else f"Dice {mean:.3f}"
+
+
+def _facts(row: Mapping[str, Any], class_names: Sequence[str]) -> str:
+    facts = [dice_text(row["dice"])] if "dice" in row and row["has_mask"] else []
     if "mse" in row:
         facts.append(f"MSE {row['mse']:.4g}, PSNR {row['psnr']:.1f} dB")
         facts += [f"SSIM {row['ssim']:.3f}"] if not np.isnan(row.get("ssim", np.nan)) else []

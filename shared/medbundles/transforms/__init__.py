@@ -5,6 +5,7 @@ from medbundles.transforms.elastic import elastic_field
 from medbundles.transforms.geometry import CropToHead, ResizeSquare, to_original
 from medbundles.transforms.head import head_mask
 from medbundles.transforms.image_augmentation import ImageAugmentation
+from medbundles.transforms.image_ranges import MarkOutside
 from medbundles.transforms.latents import LoadLatent, LoadOther, PrepareLatentBatch
 from medbundles.transforms.load_inference import LoadInferenceSlice
 from medbundles.transforms.load_volume import LoadVolume

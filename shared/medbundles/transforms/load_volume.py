@@ -6,6 +6,7 @@ from monai.data import MetaTensor
 from monai.transforms import Transform
 
 from medbundles.data.reading.case_files import check_same_grid, check_size
+from medbundles.data.reading.files import paths_of
 from medbundles.data.reading.volumes import read_volume
 
 
@@ -22,7 +23,7 @@ class LoadVolume(Transform):
 
     def __call__(self, data: dict) -> dict:
         item = dict(data)
-        paths = [item["image"]] if isinstance(item["image"], str) else list(item["image"])
+        paths = paths_of(item["image"])
         volumes, infos = zip(*(read_volume(path) for path in paths), strict=True)
         for info in infos:
             check_size(info)

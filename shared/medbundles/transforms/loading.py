@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from monai.transforms import Transform
 
-from medbundles.data.reading.images import read_image, read_mask
+from medbundles.data.lists.modalities import ONE_CHANNEL_EACH
+from medbundles.data.reading.images import AUTO, Colour, read_image, read_mask
 from medbundles.errors import DataError, refuse
-from medbundles.rules import TRAINING, Rule, has_rules
+from medbundles.rules import EVERYWHERE, TRAINING, Rule, has_rules
 
 
 def _are_classes(slice_classes: Sequence[str], class_names: Sequence[str]) -> str | None:
@@ -20,7 +21,21 @@ def _are_classes(slice_classes: Sequence[str], class_names: Sequence[str]) -> st
     )
 
 
-@has_rules(Rule(("slice_classes", "class_names"), _are_classes, (*TRAINING, "evaluate")))
+def _colour_counts(colour_channel: Colour, in_channels: int) -> str | None:
+    if colour_channel == AUTO or in_channels == 1:
+        return None
+    return f"colour_channel: {colour_channel} does nothing with in_channels {in_channels}; leave it 'auto'."
+
+
+COLOUR_COUNTS = tuple(
+    Rule(("colour_channel", channels), _colour_counts, EVERYWHERE)
+    for channels in ("in_channels", "network_def#in_channels")
+)
+
+
+@has_rules(
+    *COLOUR_COUNTS, ONE_CHANNEL_EACH, Rule(("slice_classes", "class_names"), _are_classes, (*TRAINING, "evaluate"))
+)
 class LoadSlice(Transform):
     """Pixels of a slice and of its mask.
 
@@ -35,10 +50,12 @@ class LoadSlice(Transform):
         mask_classes: segmentation channels of the network; fixes which mask values are allowed (see `read_mask`).
         class_names: names of the classes, in the order of the labels.
         slice_classes: of these the class of a slice without tumour, and that of one with.
+        colour_channel: see `read_image`.
 
     Raises:
         ConfigError: a slice class that is no class.
-        DataError: a file cannot be read or holds unexpected values, or mask and image differ in size.
+        DataError: a file cannot be read or holds unexpected values, mask and image differ in size, or an image has
+            colours of which `colour_channel` says nothing.
     """
 
     def __init__(
@@ -47,14 +64,15 @@ class LoadSlice(Transform):
         mask_classes: int = 1,
         class_names: Sequence[str] = ("no", "yes"),
         slice_classes: Sequence[str] = ("no", "yes"),
+        colour_channel: Colour = AUTO,
     ):
         refuse([_are_classes(slice_classes, class_names)])
-        self.channels, self.mask_classes = channels, mask_classes
+        self.channels, self.mask_classes, self.colour_channel = channels, mask_classes, colour_channel
         self.labels = [list(class_names).index(name) for name in slice_classes]
 
     def __call__(self, data: dict) -> dict:
         path, mask_path = data["image"], data["mask"]
-        item = with_pixels(data, read_image(path, self.channels))
+        item = with_pixels(data, read_image(path, self.channels, colour=self.colour_channel))
         size = item["image"].shape[1:]
         mask = read_mask(mask_path, self.mask_classes) if mask_path else np.zeros((1, *size), dtype=np.uint8)
         if mask.shape[1:] != size:

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from monai.transforms import Transform
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from medbundles.errors import ConfigError, one_of
 from medbundles.metrics.log_odds import log_odds
@@ -39,7 +39,12 @@ class Predictions(Transform):
         class_logit_threshold: where class_threshold is "auto": class 1 where its log-odds are at least this, in which
             probabilities near 1 differ; "auto" is 0.
         volume_threshold: from which probability on a volume has class 1; "auto": not known.
+        tumour_class: of two classes that of a slice with tumour, and so of a volume with such slices.
         mask_rule: "foreground", "classes" or "regions".
+
+    Attributes:
+        untrained: outputs of the network, "seg" or "cls", that no training has touched: handlers say it. They become no
+            masks and no classes, and the data's entry "untrained" names them for measures and reports.
 
     Raises:
         ConfigError: a threshold of the masks with "classes", which has none; an unknown rule. When it is called: a
@@ -53,11 +58,14 @@ class Predictions(Transform):
         mask_rule: str = "foreground",
         class_logit_threshold: float | str = "auto",
         volume_threshold: float | str = "auto",
+        tumour_class: int = 1,
     ):
         self.mask_threshold, self.class_threshold = mask_threshold, class_threshold
         self.class_logit_threshold, self.volume_threshold = class_logit_threshold, volume_threshold
+        self.tumour_class = tumour_class
         one_of("mask_rule", mask_rule, MASK_RULES)
         self.mask_rule = mask_rule
+        self.untrained: list[str] = []
         if mask_rule == "classes" and mask_threshold != "auto":
             raise ConfigError(
                 f"mask_threshold {mask_threshold!r} does nothing with the mask_rule 'classes': leave it out"
@@ -67,17 +75,17 @@ class Predictions(Transform):
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
         data = {**data, **{key: _named(key, data[key]) for key in ("pred", "label") if torch.is_tensor(data.get(key))}}
         pred = dict(data["pred"])
-        if "seg" in pred:
+        if "seg" in pred and "seg" not in self.untrained:
             seg = pred["seg"].detach().float()
             pred["mask_prob"] = self._mask_probabilities(seg)
             several = self.mask_rule == "classes" and seg.shape[1] > 1
             pred["mask"] = (_one_hot(seg) if several else self.masks(pred["mask_prob"])).float()
-        if "cls" in pred:
+        if "cls" in pred and "cls" not in self.untrained:
             if pred["cls"].shape[1] < 2:
                 raise ConfigError("the network gives one class logit; it must give one for each class, two for yes/no")
             pred["prob"] = pred["cls"].detach().double().softmax(dim=1)
             pred["class"] = self.classes(pred["prob"])
-        return {**data, "pred": pred}
+        return {**data, "pred": pred, **({"untrained": self.untrained} if self.untrained else {})}
 
     def classes(self, prob: torch.Tensor) -> torch.Tensor:
         """Probabilities (B, N), float64 -> classes (B,)."""
@@ -88,11 +96,18 @@ class Predictions(Transform):
         return (prob[:, 1] >= _number(self.class_threshold)).long()
 
     def thresholds(self) -> dict[str, float | None]:
-        """Thresholds as probabilities, None for one that decides nothing or is not known."""
+        """Thresholds as probabilities, None for one that decides nothing or is not known; that of the class as log-odds
+        too, which tell those apart that are 1.0 as a probability."""
         mask = None if self.mask_rule == "classes" else _number(self.mask_threshold)
         in_class = float(expit(self.class_logit_threshold)) if self._by_logit() else _number(self.class_threshold)
         volume = None if self.volume_threshold == "auto" else float(self.volume_threshold)
-        return {"mask_threshold": mask, "class_threshold": in_class, "volume_threshold": volume}
+        in_logit = float(self.class_logit_threshold if self._by_logit() else logit(in_class))
+        return {
+            "mask_threshold": mask,
+            "class_threshold": in_class,
+            "class_logit_threshold": in_logit,
+            "volume_threshold": volume,
+        }
 
     def undecided(self) -> list[str]:
         """Which of "mask" and "class" has no threshold yet, so that a validation chooses it."""

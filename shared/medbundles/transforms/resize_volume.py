@@ -13,7 +13,7 @@ from medbundles.transforms.geometry import padded
 from medbundles.transforms.normalise import VOLUME_BACKGROUND
 
 # What a batch is made of; the rest (crop box, lists of paths) would not collate.
-KEPT = ("image", "label", "name", "patient", "source", "image_path")
+KEPT = ("image", "label", "name", "patient", "source", "image_path", "outside")
 
 
 class ResizeVolume(Transform):

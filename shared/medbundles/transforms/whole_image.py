@@ -5,10 +5,13 @@ import torch
 from monai.transforms import Transform
 
 from medbundles.data.reading.image_form import ImageForm
-from medbundles.data.reading.images import read_image
+from medbundles.data.reading.images import AUTO, Colour, read_image
 from medbundles.data.reading.volumes import read_volume
+from medbundles.rules import has_rules
+from medbundles.transforms.loading import COLOUR_COUNTS
 
 
+@has_rules(*COLOUR_COUNTS)
 class LoadWholeImage(Transform):
     """An image with values from 0 to 1, and the range that brings them back.
 
@@ -23,13 +26,15 @@ class LoadWholeImage(Transform):
     Args:
         spatial_dims: 2 or 3.
         channels: C; a volume is repeated.
+        colour_channel: see `read_image`.
 
     Raises:
-        DataError: the file cannot be read, is constant, or has colours of 16 bits.
+        DataError: the file cannot be read, is constant, has colours of 16 bits, or others of which `colour_channel`
+            says nothing.
     """
 
-    def __init__(self, spatial_dims: int = 2, channels: int = 1):
-        self.spatial_dims, self.channels = spatial_dims, channels
+    def __init__(self, spatial_dims: int = 2, channels: int = 1, colour_channel: Colour = AUTO):
+        self.spatial_dims, self.channels, self.colour_channel = spatial_dims, channels, colour_channel
 
     def __call__(self, data: dict) -> dict:
         if "image" not in data:
@@ -39,7 +44,7 @@ class LoadWholeImage(Transform):
             volume, _ = read_volume(path)
             image = np.repeat(volume[None], self.channels, axis=0)
         else:
-            image = read_image(path, self.channels)
+            image = read_image(path, self.channels, colour=self.colour_channel)
         low, high = ImageForm.of(path).value_range or (float(image.min()), float(image.max()))
         scaled = torch.from_numpy((image - low) / (high - low))
         return {**data, "image": scaled, "value_range": torch.tensor([low, high]).double(), "image_path": str(path)}

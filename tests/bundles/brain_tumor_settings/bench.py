@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import nibabel
 import numpy as np
 from PIL import Image
 
@@ -53,6 +54,11 @@ class BrainTumorBench(Bench):
         values = np.zeros((64, 64), dtype=np.uint8)
         values[20:32, 20:44], values[32:44, 20:44] = 1, 2
         np.save(self.three_valued_mask, values)
+        self.case = self.folder / "case"
+        self.case.mkdir()
+        for sequence in ("flair", "t1ce"):
+            volume = nibabel.Nifti1Image(rng.random((8, 9, 4), dtype=np.float32), np.eye(4))
+            nibabel.save(volume, self.case / f"{sequence}.nii")
         self.weights = self.save_weights("weights.pt")
         self.save_result(mask="masks/a_mask.png")
         # a picture that is there twice, as PNG and as BMP

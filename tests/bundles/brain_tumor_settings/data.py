@@ -22,7 +22,7 @@ from tests.bundles.common_settings.data import (
     told,
 )
 from tests.bundles.common_settings.model import names_of_classes
-from tests.bundles.setting_bench import Bench
+from tests.bundles.setting_bench import Bench, handler
 from tests.bundles.setting_check import Check
 
 
@@ -100,6 +100,12 @@ def of_slices(bench: Bench, **turned: Any) -> dict[str, set[int]]:
     return found
 
 
+def class_of_a_volume(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """What is stored with the weights, and of what class inference takes a volume with tumour to be."""
+    told = handler(bench.workflow(**turned), "CheckpointSaver").trained["slice_classes"]
+    return {"told": told, "tumour": bench.get("postprocessing", "inference", **turned).tumour_class}
+
+
 def sources(bench: Bench, **turned: Any) -> list[dict[str, int]]:
     """How many items of each source are in each batch of an epoch."""
     workflow = bench.workflow(**turned)
@@ -168,6 +174,7 @@ DATA = {
     "skip_bad_files": Check(left_over("test/images"), True, {"train": 14, "val": 10, "test": 10, "input": 4}),
     "class_names": Check(labels, ["yes", "no"]),
     "slice_classes": Check(of_slices, ["yes", "no"]),
+    "slice_classes (volumes)": Check(class_of_a_volume, ["yes", "no"], {"told": ["yes", "no"], "tumour": 0}),
     "patient_pattern": Check(patient_in_two_sets, "^(.)", True),
     "earlier_split": Check(may_be_tested, lambda bench: str(bench.split), False),
     "different_pictures": Check(found_twice, lambda bench: [bench.pair], 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from monai.bundle import ConfigWorkflow
 
 from medbundles.networks import MultitaskUNet
 from tests.bundles.common_settings import model as common
-from tests.bundles.setting_bench import Bench, network
+from tests.bundles.setting_bench import Bench, handler, network
 from tests.bundles.setting_check import Check
 
 IMAGE = torch.linspace(-1, 1, 2 * 32 * 32).reshape(2, 1, 32, 32).sin()
@@ -35,6 +36,18 @@ def in_channels(bench: Bench, **turned: Any) -> dict[str, Any]:
     except RuntimeError:  # MONAI's around a DataError
         read = 0
     return {**common.everywhere(bench, look, "in_channels", **turned), "inference reads": read}
+
+
+def modality(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """What inference takes of a case with two sequences, and what all tell of the weights."""
+    train, test, new = bench.workflows(**turned, input=str(bench.case))
+    told = {"told by training": handler(train, "CheckpointSaver").trained["modality"]}
+    told |= common.told_by_loaders("modality", test, new)
+    try:
+        [image] = {item["image"] for item in new.parser.get_parsed_content("data")}
+    except RuntimeError:  # MONAI's around a ConfigError
+        image = "refused"
+    return {**told, "inference takes": Path(image).name}
 
 
 def seg_out_channels(bench: Bench, **turned: Any) -> dict[str, Any]:
@@ -116,9 +129,16 @@ PREDICTED = {"seg": LOGIT.reshape(1, 1, 1, 1), "cls": torch.stack([torch.zeros((
 
 
 MODEL = {
+    "training_images": common.TRAINING_IMAGES,
     "network_def#_target_": Check(network_class, "tests.bundles.brain_tumor_settings.model.OtherUNet", "OtherUNet"),
     "image_size": Check(image_size, 48, common.all_five(48)),
     "in_channels": Check(in_channels, 3, {**common.all_five(3, (3, 3)), "inference reads": 1}),
+    "modality": Check(
+        modality,
+        "t1ce",
+        {**dict.fromkeys(("told by training", "by evaluation", "by inference"), "t1ce"), "inference takes": "t1ce.nii"},
+    ),
+    "colour_channel": Check(common.colour_channel, 3, common.all_five(3, 2)),
     "seg_out_channels": Check(seg_out_channels, 3, {**common.all_five(3), "largest index": 2}),
     "cls_num_classes": Check(cls_num_classes, 3, along=THREE),
     "base_filters": Check(common.seen(base_filters, "base_filters"), 6, common.all_five(6)),

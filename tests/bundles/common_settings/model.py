@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
 from monai.bundle import ConfigWorkflow
+from PIL import Image
 
+from medbundles.errors import DataError
 from medbundles.inferers.autocast import resolve_amp
 from tests.bundles.setting_bench import Bench, handler
 from tests.bundles.setting_check import Check
@@ -41,6 +44,40 @@ def all_five(value: Any, found: Any = None) -> dict[str, Any]:
     """What `everywhere` tells of a setting with the value; `found`: by looking, unless that is the value too."""
     told = dict.fromkeys(("told by training", "by evaluation", "by inference"), str(value))
     return {**dict.fromkeys(("training", "inference"), value if found is None else found), **told}
+
+
+def colour_channel(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """Which channel is read of a picture that has in each of its three another bright pixel."""
+    picture = bench.folder / "colours.png"
+    pixels = np.zeros((4, 4, 3), dtype=np.uint8)
+    pixels[0, [0, 1, 2], [0, 1, 2]] = 255
+    Image.fromarray(pixels).save(picture)
+    item = {"image": str(picture), "mask": "", "label": 0, "slice": -1, "slices": 1}
+
+    def look(workflow: ConfigWorkflow) -> int | str:
+        try:
+            return int(workflow.parser.get_parsed_content("preprocessing").transforms[0](item)["image"].argmax())
+        except DataError:
+            return "refused"
+
+    return everywhere(bench, look, "colour_channel", **turned)
+
+
+def training_images(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """Whether inference marks an image, and what all tell of the weights."""
+    train, test, new = bench.workflows(**turned, input=bench.image)
+    told = {"by training": handler(train, "CheckpointSaver").trained["training_images"]}
+    told |= told_by_loaders("training_images", test, new)
+    [first, *_] = new.parser.get_parsed_content("data")
+    marked = new.parser.get_parsed_content("preprocessing").transforms[0](first)["outside"]
+    return {**{name: str(value) for name, value in told.items()}, "marked": bool(marked)}
+
+
+TRAINING_IMAGES = Check(
+    training_images,
+    [["size", 1.0, 2.0]],
+    {**dict.fromkeys(("by training", "by evaluation", "by inference"), "[['size', 1.0, 2.0]]"), "marked": True},
+)
 
 
 def names_of_classes(bench: Bench, **turned: Any) -> dict[str, list[str]]:

@@ -61,7 +61,8 @@ def spatial_dims(bench: Bench, **turned: Any) -> dict[str, Any]:
 
     def look(workflow: ConfigWorkflow) -> tuple[int, int]:
         first = next(network(workflow).parameters())
-        return first.ndim - 2, workflow.parser.get_parsed_content("preprocessing").transforms[0].spatial_dims
+        step = workflow.parser.get_parsed_content("preprocessing").transforms[0]
+        return first.ndim - 2, getattr(step, "load", step).spatial_dims
 
     def finds_volumes(*file: str) -> bool:
         """Whether the folder of pictures is refused, as there are no volumes in it."""
@@ -206,6 +207,8 @@ WINDOW = {"window_above": 16, "window_size": 16, "window_overlap": 0.0}
 BOTH = ("training", "inference")
 
 MODEL = {
+    "training_images": common.TRAINING_IMAGES,
+    "colour_channel": Check(common.colour_channel, 3, common.all_five(3, 2)),
     "spatial_dims": Check(
         spatial_dims,
         3,

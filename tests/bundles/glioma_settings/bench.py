@@ -6,13 +6,15 @@ import itertools
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
+from monai.bundle import ConfigWorkflow
 from torch import nn
 
-from medbundles.data import GradedFolds
+from medbundles.data import GradedFolds, SplitRecord
 from tests.bundles.setting_bench import Bench
 
 BUNDLE = "glioma_grading_resnet50_3d"
@@ -62,10 +64,17 @@ class GliomaBench(Bench):
             ((self.data, CASES), (self.other_data, CASES), (self.three_classes, {**CASES, "MID": 5}))
         ):
             _make_heads(path, cases, np.random.default_rng(seed))
+        self.no_split = folder / "no_split.json"
+        self.no_split.write_text(json.dumps({"parts": {"train": [], "val": []}}))
         self.image = str(self.data / "HGG/HGG_0/HGG_0_flair.nii.gz")
         self.numbers = itertools.count()
         self._spoil()
         self._files()
+
+    def workflow(self, *files: str, **overrides: Any) -> ConfigWorkflow:
+        """An evaluation is held against no training, unless a check names one: others publish on the same data."""
+        own = {"earlier_split": str(self.no_split)} if "evaluate" in files else {}
+        return super().workflow(*files, **{**own, **overrides})
 
     def metrics(self, value: float) -> dict[str, float]:
         return {**super().metrics(value), "val_f1": 0.5}
@@ -94,6 +103,11 @@ class GliomaBench(Bench):
         content = split.record()[1]
         content["cases"]["0"], content["cases"]["1"] = content["cases"]["1"], content["cases"]["0"]
         self.other_folds.write_text(json.dumps(content))
+        # what a training had that saw the usual test fold
+        self.split = self.folder / "split.json"
+        seen = GradedFolds(self.data, "flair", ["LGG", "HGG"], fold=1)
+        record = SplitRecord(seen, SimpleNamespace(folder=lambda name: self.folder)).record()
+        self.split.write_text(json.dumps(record[1]))
         self.save_result(grad_cam="gradcam/a.png")
 
 

@@ -150,6 +150,7 @@ def rate(bench: Bench, **turned: Any) -> list[float]:
 DRW = {"drw_start_epoch": 1}
 
 MODEL = {
+    "training_images": common.TRAINING_IMAGES,
     "depth": Check(common.seen(blocks, "depth"), 18, common.all_five(18, 2), REAL),
     "layout": Check(common.seen(layer4_stride, "layout"), "strided", common.all_five("strided", 2), REAL),
     "head": Check(common.seen(head_class, "head"), "linear", given=REAL),

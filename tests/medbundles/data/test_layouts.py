@@ -57,9 +57,13 @@ def test_visits_of_a_patient_stay_together_and_case_numbers_are_no_visits():
         assert patient_of(name) == name
 
 
-def test_case_without_labels_and_folders_that_are_no_brats(tmp_path):
+def test_case_without_labels_or_with_two_and_folders_that_are_no_brats(tmp_path):
     touch(tmp_path / "BraTS2021_1", "BraTS2021_1_flair.nii.gz")
     assert "BraTS2021_1: case without seg" in check_cases(brats_cases(tmp_path), ("flair",)).text()
+    touch(tmp_path / "BraTS2021_1", "BraTS2021_1_seg.nii.gz", "BraTS2021_1_old_seg.nii.gz")
+    (case,) = brats_cases(tmp_path)
+    assert case.seg is None
+    assert "case with 2 masks, BraTS2021_1_old_seg.nii.gz, BraTS2021_1_seg.nii.gz" in check_cases([case], ()).text()
     touch(tmp_path / "cord", "t2_t2.nii.gz", "t2_seg.nii.gz")
     with pytest.raises(DataError, match="no BraTS case found; wanted"):
         brats_cases(tmp_path / "cord")

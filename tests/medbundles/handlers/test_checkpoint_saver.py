@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events
+from monai.transforms import Compose
 from torch import nn
 
+from medbundles.data import SeededDataset
 from medbundles.errors import ConfigError, MedbundlesError
 from medbundles.handlers import CheckpointSaver, checkpoint_saver
 from medbundles.handlers.stateful import stateful
 from medbundles.runs import RunDirectory
 from medbundles.runs.checkpoints import load_checkpoint
+from medbundles.transforms import LoadSlice
 from tests.medbundles.handlers.sharing import share
 
 
@@ -36,7 +39,7 @@ def train(tmp_path):
         metrics = [m if isinstance(m, dict) else {"val": m} for m in metrics]
         network = nn.Linear(2, 1)
         optimizer = torch.optim.Adam(network.parameters())
-        loader = SimpleNamespace(dataset=SimpleNamespace(data=[{"name": "a"}]))
+        loader = SimpleNamespace(dataset=options.pop("dataset", SimpleNamespace(data=[{"name": "a"}])))
         trainer, validator = Engine(lambda *_: None), Engine(lambda *_: None)
         trainer.data_loader = validator.data_loader = loader
         trainer.scaler = None
@@ -214,6 +217,15 @@ def test_beside_best_stand_the_settings_with_the_thresholds_that_its_validation_
     overlay = {"size": 8, "mask_threshold": 0.45, "class_threshold": "auto"}
     assert json.loads((train.folder / "trained.json").read_text()) == overlay
     assert load_checkpoint(train.folder / "best.pt")["trained"] == overlay
+
+
+@pytest.mark.parametrize(("given", "stored"), [("auto", [["size", 8.0, 9.0], ["intensity", 0.0, 70.0]]), ([], [])])
+def test_what_the_images_are_like_is_stored_unless_it_is_given(train, tmp_path, given, stored):
+    np.save(tmp_path / "a.npy", np.arange(72, dtype=np.float32).reshape(8, 9))
+    items = [{"image": str(tmp_path / "a.npy"), "name": "a", "mask": "", "label": 0}]
+    dataset = SeededDataset(items, Compose([LoadSlice()]), cache="none")
+    train([0.5], trained={"training_images": given}, dataset=dataset)
+    assert json.loads((train.folder / "trained.json").read_text()) == {"training_images": stored}
 
 
 def test_best_is_told_with_epoch_and_value(train, caplog):

@@ -76,3 +76,23 @@ def test_a_bar_closes_whatever_the_number_of_iterations(monkeypatch, every):
     handler = Progress()
     train(handler, every=every)
     assert handler.bar is None
+
+
+def test_lines_fit_100_columns_a_name_stays_beside_its_value_and_the_time_left_is_told(caplog):
+    scores = {f"val_score_of_{name}": 0.5 for name in "abcdefgh"}
+    engine = Engine(lambda *_: None)
+    known = History()
+    known.epochs = [{"epoch_seconds": 50.0}, {"epoch_seconds": 70.0}]
+    stateful(engine)["history"] = known
+    Progress().attach(engine)
+    engine.add_event_handler(
+        Events.STARTED, lambda: setattr(engine.state, "epoch_record", RECORD | scores | {"epoch_seconds": 60.0})
+    )
+    with caplog.at_level(logging.INFO, "medbundles"):
+        engine.run([0], max_epochs=3)
+    lines = [r.getMessage() for r in caplog.records if r.name == "medbundles"]
+    assert max(map(len, lines)) <= 100
+    assert lines[0] == "Epoch 1/3  60.0 s, 40 samples/s, lr 1.00e-03, up to 2 min left"
+    assert all(
+        part.count(":") == 1 for line in lines[2:4] for part in line.removeprefix("Val   - ").strip(", ").split(",")
+    )

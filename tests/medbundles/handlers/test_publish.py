@@ -60,6 +60,7 @@ def test_the_best_weights_their_origin_and_their_settings_are_published(run_dir,
         "data": {"train_dir": "/d/train", "kaggle_train_dir": False},
         "data_fingerprint": {"training": "abc"},
         "data_license": "research only",
+        "untrained": [],
         "model_id": content_id(tmp_path / "models/model.pt"),
     }
     assert sorted(p.name for p in (tmp_path / "models").iterdir()) == ["model.json", "model.pt", "trained.json"]
@@ -127,7 +128,7 @@ def test_what_was_published_before_is_kept_and_can_be_used(run_dir, tmp_path, ca
     assert f"what was there is kept in {kept}" in caplog.text
     assert (kept / "model.pt").read_bytes() == before
     assert trained_with(kept / "model.pt") == (
-        {"image_size": 8, "mask_threshold": 0.4}, f"run {run_dir.path.name}, epoch 4"
+        {"image_size": 8, "mask_threshold": 0.4}, f"run {run_dir.path.name}, epoch 4", []
     )  # fmt: skip
     assert trained_with(tmp_path / "models/model.pt")[1] == "run run_8, epoch 8"
     assert len(list((tmp_path / "models/earlier").iterdir())) == 2

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 
 import pytest
 from ignite.engine import Engine, Events
@@ -79,3 +80,34 @@ def test_what_comes_last_is_still_in_the_log_and_then_the_folder_is_free(run_dir
     assert "published" in (run_dir.folder("logs") / "train.log").read_text()
     assert taken == [True]
     assert not (run_dir.path / ".lock").exists()
+
+
+def test_caches_are_filled_before_the_first_epoch_whose_time_this_is_not(tiny_training):
+    trainer = tiny_training(epochs=1)
+    order = []
+
+    def fill():
+        order.append("filled")
+        time.sleep(0.3)
+
+    for engine in (trainer, trainer.validator):
+        engine.data_loader.dataset.prepare = fill
+    trainer.add_event_handler(Events.EPOCH_STARTED, lambda: order.append("epoch"))
+    trainer.run()
+    assert order == ["filled", "filled", "epoch"]
+    summary = json.loads((trainer.run_dir.folder("metrics") / "metrics.json").read_text())["summary"]
+    assert summary["cache_seconds"] >= 0.6
+    assert summary["seconds"] < summary["cache_seconds"] + 5
+
+
+def test_a_runs_first_lines_say_what_it_trains_on(tiny_training, caplog):
+    trainer = tiny_training(epochs=1)
+    trainer.run_dir.settings["class_names"] = ["no", "yes"]
+    with caplog.at_level(logging.INFO, "medbundles"):
+        trainer.run()
+    lines = [line for line in caplog.messages if line.startswith(("training", "validation", "network"))]
+    assert lines == [
+        "training: 8 images, classes: no 4, yes 4",
+        "validation: 5 images, classes: no 3, yes 2",
+        "network: TinyNetwork with 14 parameters",
+    ]

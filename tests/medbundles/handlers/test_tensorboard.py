@@ -8,10 +8,12 @@ import pytest
 import torch
 from ignite.engine import Events
 from PIL import Image
+from tensorboard.plugins.hparams.api_pb2 import Status
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from medbundles.handlers import TensorBoard
-from medbundles.handlers.tensorboard import finite_values, tag_of
-from medbundles.reports.prediction_pictures import picture
+from medbundles.handlers.tensorboard import finite_values, place_of
+from medbundles.reports.pictures import PREDICTION, TRUTH
 
 
 def read(folder):
@@ -25,51 +27,54 @@ def boards(**options):
 
 
 @pytest.mark.parametrize(
-    ("name", "tag"),
+    ("name", "place"),
     [
-        ("train_seg_loss", "train/seg_loss"),
-        ("val_dice", "val/dice"),
-        ("lr", "lr"),
-        ("lr_encoder", "lr/encoder"),
-        ("grad_norm_max", "grad_norm/max"),
-        ("epoch_seconds", "speed/epoch_seconds"),
-        ("trainer", "trainer"),
+        ("train_seg_loss", ("train", "loss/seg_loss")),
+        ("val_seg_loss", ("val", "loss/seg_loss")),  # in the same chart
+        ("val_dice", ("val", "score/dice")),
+        ("val_mask_threshold", ("val", "threshold/mask_threshold")),
+        ("lr", ("train", "lr")),
+        ("lr_encoder", ("train", "lr/encoder")),
+        ("grad_norm_max", ("train", "grad_norm/max")),
+        ("epoch_seconds", ("train", "speed/epoch_seconds")),
+        ("trainer", ("train", "score/trainer")),
     ],
 )
-def test_tags(name, tag):
-    assert tag_of(name) == tag
+def test_places(name, place):
+    assert place_of(name) == place
 
 
 def test_every_entry_of_the_history_is_there(tiny_training):
     trainer = tiny_training(epochs=3, after_history=boards())
     trainer.run()
-    events = read(trainer.run_dir.folder("logs"))
     records = trainer.history.epochs
-    expected = {tag_of(name) for name in records[0] if name != "epoch"}
-    assert {"train/loss", "train/seg_loss", "val/acc", "val/auc", "lr", "grad_norm/mean"} <= expected
-    assert set(events.Tags()["scalars"]) == expected
-    for name in set(records[0]) - {"epoch"}:
-        scalars = events.Scalars(tag_of(name))
+    names = [name for name in records[0] if name != "epoch"]
+    assert {"train_loss", "train_seg_loss", "val_acc", "val_auc", "lr", "grad_norm_mean"} <= set(names)
+    logs = trainer.run_dir.folder("logs")
+    events = {folder: read(logs / folder) for folder in ("train", "val")}
+    for folder in events:
+        expected = {place_of(name)[1] for name in names if place_of(name)[0] == folder}
+        assert set(events[folder].Tags()["scalars"]) == expected
+    for name in names:
+        folder, tag = place_of(name)
+        scalars = events[folder].Scalars(tag)
         assert [s.step for s in scalars] == [1, 2, 3]
         np.testing.assert_array_equal([s.value for s in scalars], np.float32([r[name] for r in records]))
-    assert math.isnan(events.Scalars("val/auc")[0].value)
+    assert math.isnan(events["val"].Scalars("score/auc")[0].value)
 
 
-def test_pictures_are_those_of_the_last_validation_batch(tiny_training):
+def test_pictures_name_the_same_cases_after_every_epoch(tiny_training):
     trainer = tiny_training(epochs=2, after_history=boards(images=4))
     trainer.run()
     events = read(trainer.run_dir.folder("logs"))
-    # 5 images in batches of 3: the last one has 2
-    assert sorted(events.Tags()["images"]) == ["predictions/0", "predictions/1"]
-    shown = events.Images("predictions/0")
+    assert sorted(events.Tags()["images"]) == [f"predictions/{i} 2_{i}" for i in range(4)]
+    shown = events.Images("predictions/0 2_0")
     assert [s.step for s in shown] == [1, 2]
-    pixels = np.asarray(Image.open(io.BytesIO(shown[-1].encoded_image_string)))
-    output = trainer.validator.state.output
-    expected = picture(
-        *(part[0, 0].numpy() for part in (output["image"], output["label"]["mask"], output["pred"]["mask"]))
-    )
-    np.testing.assert_array_equal(pixels.transpose(2, 0, 1), expected.numpy())
-    assert output["pred"]["mask"].any()
+    pixels = np.asarray(Image.open(io.BytesIO(shown[-1].encoded_image_string)).convert("RGB"), dtype=int)
+    assert (shown[-1].height, shown[-1].width) == pixels.shape[:2]
+    assert pixels.shape[1] >= 3 * 256  # image, truth, both
+    for colour in (TRUTH, PREDICTION):
+        assert (np.abs(pixels[:256] - colour).max(-1) < 60).any()
 
 
 @pytest.mark.parametrize(("interval", "steps"), [(2, [2, 4]), (3, [3]), (0, [])])
@@ -77,7 +82,7 @@ def test_pictures_every_so_many_epochs(tiny_training, interval, steps):
     trainer = tiny_training(epochs=4, after_history=boards(image_interval=interval))
     trainer.run()
     events = read(trainer.run_dir.folder("logs"))
-    assert [s.step for s in (events.Images("predictions/0") if steps else [])] == steps
+    assert [s.step for s in (events.Images("predictions/0 2_0") if steps else [])] == steps
     assert bool(events.Tags()["images"]) == bool(steps)
 
 
@@ -85,6 +90,32 @@ def test_no_pictures_by_choice(tiny_training):
     trainer = tiny_training(after_history=boards(images=0))
     trainer.run()
     assert read(trainer.run_dir.folder("logs")).Tags()["images"] == []
+
+
+def plugin_data(run_dir, tag):
+    """What the hparams plugin reads of a tag."""
+    content = read(run_dir.folder("logs")).SummaryMetadata(f"_hparams_/{tag}").plugin_data.content
+    return HParamsPluginData.FromString(content)
+
+
+def test_settings_and_versions_are_there_as_text_and_as_hparams(tiny_training):
+    trainer = tiny_training(epochs=1, after_history=boards())
+    record = trainer.run_dir.record
+    settings = {"lr": 0.1, "name": "a|b", "data_dir": "/a/b", "amp": True, "loss#s": 30, "workers": 2, "epochs": 1}
+    record({}, settings, {"workers", "epochs"})
+    trainer.run()
+    events = read(trainer.run_dir.folder("logs"))
+    (text,) = events.Tensors("settings/text_summary")
+    assert "| data_dir | `/a/b` |" in text.tensor_proto.string_val[0].decode()
+    assert "torch" in events.Tensors("environment/text_summary")[0].tensor_proto.string_val[0].decode()
+    hparams = plugin_data(trainer.run_dir, "session_start_info").session_start_info.hparams
+    assert set(hparams) == {"lr", "name", "amp", "loss#s", "epochs"}  # no paths, and nothing that changes no result
+    assert hparams["lr"].number_value == 0.1
+    experiment = plugin_data(trainer.run_dir, "experiment").experiment
+    assert [info.name for info in experiment.hparam_infos] == ["lr", "name", "amp", "epochs", "loss#s"]
+    names = {(metric.name.group, metric.name.tag) for metric in experiment.metric_infos}
+    assert names == {("val", "score/acc"), ("val", "score/auc")}
+    assert plugin_data(trainer.run_dir, "session_end_info").session_end_info.status == Status.Value("STATUS_SUCCESS")
 
 
 @pytest.mark.parametrize("histograms", [True, False])
@@ -122,16 +153,29 @@ def test_a_resumed_run_goes_on_and_drops_what_has_no_checkpoint(tiny_training):
     trainer = tiny_training(epochs=3, after_history=killed)
     with pytest.raises(SystemExit):
         trainer.run()
-    assert [s.step for s in read(trainer.run_dir.folder("logs")).Scalars("train/loss")] == [1, 2]
+    train = trainer.run_dir.folder("logs") / "train"
+    assert [s.step for s in read(train).Scalars("loss/loss")] == [1, 2]
 
     resumed = tiny_training(epochs=3, resume=True, after_history=boards())
     resumed.run()
     assert resumed.run_dir.path == trainer.run_dir.path
-    events = read(resumed.run_dir.folder("logs"))
-    speed = events.Scalars("speed/epoch_seconds")  # differs between the first and the second try
+    speed = read(train).Scalars("speed/epoch_seconds")  # differs between the first and the second try
     assert [s.step for s in speed] == [1, 2, 3]
     assert [s.value for s in speed] == [float(np.float32(r["epoch_seconds"])) for r in resumed.history.epochs]
-    assert [s.step for s in events.Images("predictions/0")] == [1, 2, 3]
+    events = read(train.parent)
+    assert [s.step for s in events.Images("predictions/0 2_0")] == [1, 2, 3]
+    assert [s.step for s in events.Tensors("settings/text_summary")] == [1, 2]
+    assert [s.step for s in read(train.parent / "val").Scalars("score/acc")] == [1, 2, 3]
+
+
+def test_a_run_that_had_no_board_until_it_was_resumed_has_no_gap(tiny_training):
+    tiny_training(epochs=2).run()
+    resumed = tiny_training(epochs=3, resume=True, after_history=boards())
+    resumed.run()
+    for folder, tag in (("train", "loss/loss"), ("val", "score/acc")):
+        scalars = read(resumed.run_dir.folder("logs") / folder).Scalars(tag)
+        assert [s.step for s in scalars] == [1, 2, 3]
+    assert plugin_data(resumed.run_dir, "session_start_info").session_start_info.hparams["lr"].number_value == 0.1
 
 
 class AtEpoch:
@@ -166,7 +210,7 @@ def test_the_file_is_closed_at_the_end(tiny_training, failing):
 
     def handlers(run_dir, network, validator):
         handler.append(TensorBoard())
-        return [*handler, AtEpoch(1, lambda engine: opened.append(handler[0].writer is not None))] + (
+        return [*handler, AtEpoch(1, lambda engine: opened.append(bool(handler[0].writers)))] + (
             [AtEpoch(2, fail)] if failing else []
         )
 
@@ -178,4 +222,4 @@ def test_the_file_is_closed_at_the_end(tiny_training, failing):
     else:
         trainer.run()
     assert opened == [True]
-    assert handler[0].writer is None
+    assert handler[0].writers == {}

@@ -10,7 +10,7 @@ from ignite.engine import Engine
 from torch import nn
 
 from medbundles.errors import CheckpointError
-from medbundles.handlers import WeightsCheckpointLoader
+from medbundles.handlers import WeightsCheckpointLoader, weights_checkpoint_loader
 from medbundles.handlers.weights_checkpoint_loader import trained_with
 from medbundles.runs.checkpoints import save_checkpoint
 
@@ -93,6 +93,20 @@ def test_thresholds_do_not_belong_to_the_weights_and_auto_gets_the_stored_ones(b
     assert predictions.mask_threshold == 0.4
     start(best, {**SETTINGS, "mask_threshold": 0.9}, predictions)  # a setting of the user wins
     assert predictions.mask_threshold == 0.4
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "fits"), [(2, "auto", True), (2, 2, True), ("auto", 2, False), (1, 2, False)]
+)
+def test_what_the_weights_do_not_say_may_be_given_and_what_they_say_must_be(best, monkeypatch, mine, theirs, fits):
+    said = {**SETTINGS, "colour_channel": theirs, "training_images": [["size", 1.0, 2.0]]}
+    monkeypatch.setattr(weights_checkpoint_loader, "trained_with", lambda path: (said, "a run"))
+    here = {**SETTINGS, "colour_channel": mine, "training_images": "auto"}
+    if fits:
+        assert start(best, here) == 5.0
+    else:
+        with pytest.raises(CheckpointError, match=f"colour_channel is {mine!r} here, 2 there"):
+            start(best, here)
 
 
 def test_tuples_and_lists_are_the_same(best):

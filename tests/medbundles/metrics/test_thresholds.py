@@ -12,6 +12,7 @@ from ignite.engine import Engine
 from medbundles.metrics import Cases, Classes, Masks, MaskThresholds, Score
 from medbundles.metrics.chosen import at_chosen_thresholds, dice_at_thresholds, log_odds_of, volume_threshold
 from medbundles.metrics.thresholds import MASK_GRID, best_class_threshold, best_mask_threshold
+from medbundles.metrics.volumes import volumes_of
 from medbundles.transforms import Predictions
 
 
@@ -151,7 +152,7 @@ def test_probabilities_that_print_as_one_are_told_apart():
     assert (threshold, accuracy) == (pytest.approx(47), 1.0)
     stored = Predictions(class_logit_threshold=threshold)
     assert stored.classes(prob).tolist() == label.tolist()
-    assert stored.thresholds()["class_threshold"] == 1.0
+    assert (stored.thresholds()["class_threshold"], stored.thresholds()["class_logit_threshold"]) == (1.0, threshold)
     assert stored.undecided() == ["mask"]
 
 
@@ -180,7 +181,9 @@ def test_cases_at_the_chosen_thresholds_are_those_of_a_network_that_uses_them(ch
 
     auto = Predictions(mask_rule="regions")
     found, thresholds = at_chosen_thresholds(columns(auto), auto.undecided())
-    assert set(thresholds) == {"mask_threshold", "class_threshold"}
+    assert set(thresholds) == {"mask_threshold", "class_threshold", "class_logit_threshold"}
+    known = {**thresholds, "volume_threshold": None}
+    assert Predictions(**thresholds).thresholds() == pytest.approx(known)
     assert thresholds["mask_threshold"] < 0.5  # what marks too little at 0.5
     wanted = columns(Predictions(**thresholds, mask_rule="regions"))
     assert set(found) == set(wanted)
@@ -218,7 +221,7 @@ def volumes(labels: list[list[int]], probs: list[list[float]]) -> dict[str, np.n
     patients = [f"p{i}" for i, of_patient in enumerate(labels) for _ in of_patient]
     label = np.array([y for of_patient in labels for y in of_patient])
     return {"patient": np.array(patients), "label": label, "prob": np.stack([1 - flat, flat], 1),
-            "has_mask": np.ones(len(flat), dtype=bool)}  # fmt: skip
+            "has_mask": np.ones(len(flat), dtype=bool), "true_pixels": label}  # fmt: skip
 
 
 def test_the_threshold_of_a_volume_is_chosen_on_volumes():
@@ -230,5 +233,11 @@ def test_the_threshold_of_a_volume_is_chosen_on_volumes():
     middle = (np.log(lower / (1 - lower)) + np.log(upper / (1 - upper))) / 2
     assert volume_threshold(columns) == pytest.approx(1 / (1 + np.exp(-middle)))
     assert math.isnan(volume_threshold(volumes([[1, 0], [0, 1]], [[0.9, 0.1], [0.2, 0.8]])))  # no healthy volume
+    # the tumour's class is the first: the same volumes, the same cut, as a probability of the second
+    turned = {**columns, "label": 1 - columns["label"], "prob": columns["prob"][:, ::-1]}
+    assert volume_threshold(turned) == pytest.approx(1 / (1 + np.exp(middle)))
+    prob, classes = volumes_of(turned)
+    assert classes.tolist() == [0, 0, 1, 1]
+    assert prob[:, 0] == pytest.approx([0.85, 0.75, 0.5, 0.2])
     columns["has_mask"][:] = False  # pictures are no slices of a volume
     assert math.isnan(volume_threshold(columns))

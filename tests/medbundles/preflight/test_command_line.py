@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import importlib.machinery
 import logging
+import re
 import sys
 
+import numpy as np
 import pytest
+import torch
 import torch.distributed as dist
 
 from medbundles.errors import ConfigError, DataError
@@ -52,6 +55,22 @@ def test_the_message_is_found_however_deep_monai_wrapped_it():
 def test_of_a_workers_text_the_message_remains():
     assert readable(DataError(WORKER)) == "a.png: cannot be read.\nDataError: is only a word here."
     assert readable(DataError("Caught in the rain")) == "Caught in the rain"
+
+
+def test_where_memory_runs_out_the_message_says_what_to_lower(monkeypatch):
+    monkeypatch.setattr(command_line, "take_memory", {"batch_size": 8, "image_size": 256})
+    advice = r"\. Lower batch_size \(now 8\), image_size \(now 256\)\.$"
+    with pytest.raises(RuntimeError) as on_cpu:
+        torch.empty(2**58)
+    with pytest.raises(MemoryError) as of_numpy:
+        np.empty(2**58)
+    for error in (on_cpu.value, of_numpy.value, torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")):
+        for wrapped in (error, chain(error, RuntimeError("wrapped"))):
+            assert re.match("out of memory: .*" + advice, readable(wrapped))
+    assert readable(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed.")).startswith(
+        "out of memory: "
+    )
+    assert readable(RuntimeError("DataLoader worker (pid 7) is killed by signal: Aborted.")) is None
 
 
 def test_errors_that_go_round_in_circles_come_to_an_end():

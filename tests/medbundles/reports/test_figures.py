@@ -9,10 +9,7 @@ from PIL import Image
 from medbundles.errors import ConfigError
 from medbundles.reports import figures
 from medbundles.reports.figures import (
-    _panels,
     confusion_matrix,
-    learning_curves,
-    loss_curve,
     pr_curve,
     reliability,
     roc_curve,
@@ -23,47 +20,6 @@ def readable(path) -> bool:
     with Image.open(path) as picture:
         picture.load()
         return picture.format == "PNG" and min(picture.size) > 200 and len(set(picture.convert("L").tobytes())) > 20
-
-
-def epochs() -> list[dict]:
-    records = [
-        {"epoch": e, "train_loss": 1 / e, "train_dice": 0.5, "lr": 1e-3, "epoch_seconds": 3.0} for e in (1, 2, 3)
-    ]
-    records[1] |= {"val_loss": 0.7, "val_dice": 0.6, "val_auc": float("nan"), "val_psnr": 31.0, "val_fp_area": 0.01}
-    return records
-
-
-def test_learning_curves_have_a_panel_per_kind():
-    panels = {title: curves for title, _, curves in _panels(epochs())}
-    assert panels == {
-        "Loss": ["train_loss", "val_loss"],
-        "Scores": ["train_dice", "val_dice"],  # an AUC that was never defined is left out
-        "Learning rate": ["lr"],
-        "psnr": ["val_psnr"],
-        "False-positive area": ["val_fp_area"],
-    }
-
-
-def test_a_reconstruction_shares_its_panels_with_what_costs_nothing():
-    record = {"epoch": 1, "val_l1": 0.01, "val_l1_patch": 0.02, "val_l1_gap": 0.005, "val_psnr": 30.0, "val_kl": 9e4,
-              "val_psnr_bicubic": 36.0, "val_psnr_pca": 39.0, "val_psnr_over_pca": -9.0, "val_ssim": 0.9,
-              "val_loss": 0.1, "val_kl_loss": 9e4, "train_kl_loss": 9e3, "val_latent_scale": 0.8}  # fmt: skip
-    panels = {title: curves for title, _, curves in _panels([record])}
-    assert panels["l1"] == ["val_l1", "val_l1_patch"]
-    assert panels["psnr"] == ["val_psnr", "val_psnr_bicubic", "val_psnr_pca"]
-    assert panels["psnr_over_pca"] == ["val_psnr_over_pca"]
-    assert (panels["l1_gap"], panels["Scores"]) == (["val_l1_gap"], ["val_ssim"])
-    kl = [panels[name] for name in ("train_kl_loss", "val_kl_loss")]  # of patches and of whole images
-    assert (panels["Loss"], kl) == (["val_loss"], [["train_kl_loss"], ["val_kl_loss"]])
-
-
-@pytest.mark.parametrize("records", [epochs(), epochs()[:1], [{"epoch": 1}], []])
-def test_learning_curves_of_any_history(tmp_path, records):
-    for figure in (learning_curves, loss_curve):
-        path = figure(records, tmp_path / "plots" / "curves.png", best_epoch=1 if records else None)
-        if records and len(records[0]) > 1:
-            assert readable(path)
-    assert [p.name for p in (tmp_path / "plots").iterdir()] == ["curves.png"]
 
 
 def test_curves_and_matrix(tmp_path):

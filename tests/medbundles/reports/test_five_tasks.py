@@ -24,7 +24,7 @@ from medbundles.metrics.cases import as_columns, as_rows
 from medbundles.metrics.scores import SCORES
 from medbundles.reports import EvaluationReport, ValidationReport
 from medbundles.reports.evaluation import Evaluation
-from medbundles.reports.prediction_pictures import prediction_pictures
+from medbundles.reports.prediction_pictures import PredictionPictures
 from medbundles.runs import RunDirectory
 from medbundles.transforms import Predictions, PrepareMaskBatch, PrepareMultitaskBatch
 
@@ -225,10 +225,13 @@ def test_evaluation_of_each_task(name, tmp_path, monkeypatch):
     for score in ("dice_core", "fp_area", "mse", "ssim"):  # of a case each, their mean is the score
         if score in rows[0]:
             assert np.mean([float(row[score]) for row in rows if row[score]]) == pytest.approx(metrics[score]["value"])
-    assert len(prediction_pictures(last[0], 2)) == task.pictures
-    for picture in prediction_pictures(last[0], 2):
-        edges = (picture != picture[:1]).any(0)
-        assert 0 < edges.sum() < edges.numel()  # outlines on gray
+    shown = PredictionPictures(2)
+    shown.add(last[0])
+    assert len(shown.pictures()) == task.pictures
+    for _, picture in shown.pictures():
+        pixels = np.asarray(picture)
+        edges = (pixels != pixels[..., :1]).any(-1)
+        assert 0 < edges.sum() < edges.size  # outlines on gray
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -5,7 +5,7 @@ from ignite.engine import Engine
 
 from medbundles.handlers.history import History
 from medbundles.handlers.stateful import stateful
-from medbundles.reports import LearningCurves, figures
+from medbundles.reports import LearningCurves, curves
 from medbundles.runs import RunDirectory
 from tests.medbundles.handlers.sharing import share
 
@@ -17,7 +17,7 @@ def drawn(tmp_path, monkeypatch):
     run_dir.start()
     calls = []
     for name in ("learning_curves", "loss_curve"):
-        monkeypatch.setattr(figures, name, lambda records, path, best_epoch: calls.append((path, best_epoch)))
+        monkeypatch.setattr(curves, name, lambda records, path, best_epoch: calls.append((path, best_epoch)))
 
     def run(every=0, values=(0.5, 0.7, 0.6), **options):
         calls.clear()

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medbundles.reports.pictures import PREDICTION, TRUTH, compared, gray, heat_colours, heat_map, overlay, scale_bar
+from medbundles.reports.pictures import (
+    LETTER,
+    PREDICTION,
+    TRUTH,
+    compared,
+    gray,
+    heat_colours,
+    heat_map,
+    overlay,
+    scale_bar,
+)
 
 
 def test_outlines_lie_on_the_rims(tmp_path):
@@ -14,12 +24,16 @@ def test_outlines_lie_on_the_rims(tmp_path):
     truth[10:30, 20:50], predicted[60:80, 80:120] = 1, 1
     picture = np.asarray(Image.open(overlay(image, tmp_path / "o.png", predicted=predicted, truth=truth, caption="x")))
     factor = 3  # 128 pixels to 384
-    right = picture[: 96 * factor, 128 * factor + 8 :]
-    for colour, (top, bottom, left, right_edge) in ((TRUTH, (10, 30, 20, 50)), (PREDICTION, (60, 80, 80, 120))):
-        rows, columns = np.nonzero((right == colour).all(-1))
+    wide = 128 * factor + 8
+    middle, right = picture[: 96 * factor, wide : 2 * wide - 8], picture[: 96 * factor, 2 * wide :]
+    rims = {TRUTH: (10, 30, 20, 50), PREDICTION: (60, 80, 80, 120)}
+    for panel, colour in ((middle, TRUTH), (right, TRUTH), (right, PREDICTION)):
+        top, bottom, left, right_edge = rims[colour]
+        rows, columns = np.nonzero((panel == colour).all(-1))
         assert (rows.min() // factor, rows.max() // factor + 1) == (top, bottom)
         assert (columns.min() // factor, columns.max() // factor + 1) == (left, right_edge)
         assert len(rows) < 0.5 * (bottom - top) * (right_edge - left) * factor**2  # an outline, not an area
+    assert not (middle == PREDICTION).all(-1).any()  # the truth stands alone beside the prediction
     assert (picture[: 96 * factor, : 128 * factor].std(axis=-1) == 0).all()  # the image beside it is untouched
 
 
@@ -32,13 +46,37 @@ def test_heat_is_bright_where_it_is_hot(tmp_path):
     assert np.ptp(right[10 * 6, 40 * 6]) == 0  # gray
 
 
+def test_heat_stays_in_the_head_and_has_a_scale(tmp_path):
+    image, heat = np.zeros((64, 64)), np.full((64, 64), 0.5)
+    image[16:48, 16:48] = np.random.default_rng(0).uniform(0.5, 1, (32, 32))
+    heat[4, 4] = 1
+    picture = np.asarray(Image.open(heat_map(image, heat, tmp_path / "h.png")), dtype=float)
+    right = picture[:384, 384 + 8 : 2 * 384 + 8]
+    assert np.ptp(right[4 * 6 + 3, 4 * 6 + 3]) == 0  # the hottest place lies in the air
+    assert np.ptp(right[32 * 6, 32 * 6]) > 50
+    assert (picture[:384, 2 * 392 :] == scale_bar(384, 1.0, over_gray=True)).all()
+
+
+def test_sides_are_lettered_where_they_are_known(tmp_path):
+    image = np.random.default_rng(0).random((64, 64))
+    for sides, told in (("", False), ("RL", True)):
+        picture = np.asarray(Image.open(overlay(image, tmp_path / "o.png", predicted=image > 2, sides=sides)))
+        yellow = (picture == LETTER).all(-1)
+        assert yellow.any() == told
+    columns = np.flatnonzero(yellow[:384, :384].any(0))
+    assert columns.min() < 16
+    assert columns.max() > 384 - 16
+    assert yellow[180:204].sum() == yellow.sum()  # halfway up
+
+
+@pytest.mark.parametrize("form", [".png", ".jpg"])
 @pytest.mark.parametrize("shape", [(1, 1), (3, 900), (700, 5), (3, 40, 60)])
-def test_any_shape(tmp_path, shape):
+def test_any_shape(tmp_path, shape, form):
     image = np.arange(np.prod(shape), dtype=float).reshape(shape)
     plane = image.shape[-2:]
-    overlay(image, tmp_path / "o.png", predicted=np.ones(plane), truth=np.zeros(plane), caption="a b\n" * 3)
-    heat_map(image, np.zeros(plane), tmp_path / "h.png", predicted=np.zeros(plane))
-    assert {p.name for p in tmp_path.iterdir()} == {"o.png", "h.png"}
+    overlay(image, tmp_path / f"o{form}", predicted=np.ones(plane), truth=np.zeros(plane), caption="a b\n" * 3)
+    heat_map(image, np.zeros(plane), tmp_path / f"h{form}", predicted=np.zeros(plane))
+    assert {p.name for p in tmp_path.iterdir()} == {f"o{form}", f"h{form}"}
 
 
 def test_gray_uses_the_range_that_is_there():

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from medbundles.data import axial_slices
-from medbundles.reports.pictures import GAP, LINE, SIDE
-from medbundles.reports.planes import three_planes
+from medbundles.reports.pictures import BAR, GAP, LINE, SIDE, heat_in_head
+from medbundles.reports.planes import sides_across, sides_of, three_planes
 
 SHAPE = (48, 64, 32)  # X, Y, Z: enlarged 6 times
 FACTOR = 6
@@ -26,7 +26,7 @@ def panels(path) -> dict[str, list[np.ndarray]]:
             cut = picture[top : top + height * FACTOR, left : left + width * FACTOR]
             found[plane].append(cut[FACTOR // 4 :: FACTOR, FACTOR // 4 :: FACTOR])
         left += width * FACTOR + GAP
-    assert picture.shape[1] == left - GAP
+    assert picture.shape[1] == left + BAR  # the scale
     return found
 
 
@@ -50,7 +50,8 @@ def test_directions(tmp_path, axis, sides):
 
 
 def test_axial_is_turned_like_the_slices_of_the_other_bundle(tmp_path):
-    image = np.random.default_rng(0).random((64, 64, 8))
+    image = np.zeros((64, 64, 8))
+    image[6:-6, 6:-6] = np.random.default_rng(0).uniform(0.3, 1, (52, 52, 8))
     heat = np.zeros(image.shape)
     heat[10, 20, 5] = 1
     picture = np.asarray(Image.open(three_planes(image, heat, tmp_path / "p.png")), dtype=float)
@@ -62,7 +63,8 @@ def test_axial_is_turned_like_the_slices_of_the_other_bundle(tmp_path):
 
 
 def test_the_planes_pass_the_hottest_voxel(tmp_path):
-    image, heat = np.random.default_rng(0).normal(0, 0.05, SHAPE), np.zeros(SHAPE)
+    image, heat = np.zeros(SHAPE), np.zeros(SHAPE)
+    image[4:-4, 4:-4, 4:-4] = 1
     heat[8:13, 40:45, 20:25] = 0.5
     heat[10, 42, 22] = 1
     found = panels(three_planes(image, heat, tmp_path / "p.png"))
@@ -93,3 +95,33 @@ def test_the_planes_pass_the_head_where_the_hottest_voxel_does_not(tmp_path):
         assert np.array_equal(panels(corner)[plane][0], panels(inside)[plane][0])
     heights = [Image.open(path).height for path in (inside, corner)]
     assert heights[1] == heights[0] + LINE  # a line that says so
+
+
+def test_heat_outside_the_head_is_not_shown():
+    heat, head = np.zeros((8, 8)), np.zeros((8, 8), dtype=bool)
+    head[2:6, 2:6], heat[3, 3], heat[0, 0] = True, 0.5, 1
+    shown, is_outside = heat_in_head(heat, head)
+    assert is_outside
+    assert shown[0, 0] == 0
+    assert shown[3, 3] == 1  # the scale ends at the most that is shown
+    assert not heat_in_head(np.zeros((8, 8)), head)[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "dims", "sides"),
+    [
+        ("a/b.nii.gz", 3, "RL"),
+        ("a/b.NII", 3, "RL"),
+        ("a/b.npy", 3, ""),
+        ("a/b.nii.gz", 2, ""),
+        ("a.png", 2, ""),
+        ("", 3, ""),
+    ],
+)
+def test_sides_are_told_where_they_are_known(path, dims, sides):
+    assert sides_of(path, dims) == sides
+
+
+def test_sides_across_each_axis_are_those_of_the_planes():
+    """Right is at low x in RAS, and the planes are flipped: it is on the left; the nose is at high y."""
+    assert [sides_across(axis) for axis in range(3)] == ["AP", "RL", "RL"]

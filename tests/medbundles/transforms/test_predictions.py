@@ -100,7 +100,7 @@ def test_classes_give_a_mask_each_of_the_most_probable():
     np.testing.assert_allclose(out["mask_prob"], prob[:, 1:], atol=1e-6)
     np.testing.assert_array_equal(out["mask"], seg.argmax(1)[:, None] == np.arange(1, 4)[:, None, None])
     assert Predictions(mask_rule="classes").thresholds() == {
-        "mask_threshold": None, "class_threshold": 0.5, "volume_threshold": None
+        "mask_threshold": None, "class_threshold": 0.5, "class_logit_threshold": 0.0, "volume_threshold": None
     }  # fmt: skip
 
 

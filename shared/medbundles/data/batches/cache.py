@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,12 @@ import torch
 
 import medbundles
 from medbundles.atomic_files import replace_atomic
-from medbundles.data.reading.files import item_files
+from medbundles.cores import local_rank_and_count
+from medbundles.data.batches.compact import packed
+from medbundles.data.reading.files import file_state, item_files
 from medbundles.errors import DataError, MedbundlesError
+from medbundles.lines import say
+from medbundles.parallel import on_all_cores
 
 
 def recipe_hash(transform: Callable) -> str:
@@ -50,11 +54,24 @@ class DiskCache:
 
     def path(self, item: dict) -> Path:
         """File of an item: its entries, size and time of its images (a changed image is read again), the recipe."""
-        stats = [(f, os.stat(f).st_size, os.stat(f).st_mtime_ns) for f in item_files(item)]
+        stats = [(file, *file_state(file)) for file in item_files(item)]
         key = repr((sorted(item.items()), stats, self.recipe, medbundles.__version__))
         return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()}.pt"
 
+    def fill(self, items: Sequence[dict]) -> None:
+        """Prepare and store the items that it does not have yet; processes on one machine share them."""
+        there = set(os.listdir(self.folder)) if self.folder.is_dir() else set()
+        missing = [item for item in items if self.path(item).name not in there]
+        say(f"cache: {len(items) - len(missing)} of {len(items)} images are in {self.folder}, which runs share")
+        rank, count = local_rank_and_count()
+        for _ in on_all_cores(self._store, missing[rank::count], "filling the disk cache"):
+            pass
+
+    def _store(self, item: dict) -> None:
+        self(item)
+
     def __call__(self, item: dict) -> Any:
+        """The prepared item, which may be `packed`."""
         path = self.path(item)
         if path.is_file():
             try:
@@ -65,7 +82,7 @@ class DiskCache:
         try:
             # not flushed: what a power cut takes from the cache is made again, and a flush per item would take time
             with replace_atomic(path, flush=False) as temporary:
-                torch.save(prepared, temporary)
+                torch.save(packed(prepared), temporary)
         except MedbundlesError as error:
             raise DataError(
                 f"cache_dir: {self.folder} cannot be written; is the disk full? Use another folder, or cache memory."

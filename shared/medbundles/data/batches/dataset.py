@@ -3,19 +3,25 @@
 import copy
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monai.data import Dataset
 from monai.transforms import Compose, Randomizable, RandomizableTrait
 
+from medbundles.cores import local_rank_and_count
 from medbundles.data.batches.cache import DiskCache, recipe_hash
+from medbundles.data.batches.compact import packed, size_of, unpacked
 from medbundles.data.batches.samplers import Key
 from medbundles.errors import DataError, MedbundlesError, causes, one_of
+from medbundles.lines import say, size_in_words
+from medbundles.memory import free_memory, free_on_disk
+from medbundles.parallel import on_all_cores
 
 logger = logging.getLogger("medbundles")
+MEMORY_SHARE = 0.5  # of the free memory, for a cache: the network, its gradients and batches need the rest
 RANDOM = (Randomizable, RandomizableTrait)
 ADVICE = "\nMend or remove it, or leave out such files: --skip_bad_files True. `python -m tools check-data` lists all."
 
@@ -61,9 +67,9 @@ class SeededDataset(Dataset):
         augmentation: a MONAI Randomizable that is applied after it (training), or None. In the items that it gets,
             "epoch" is the epoch, counted from 1.
         cache: "none", "memory" (each image is decoded once per run) or "disk" (once for all runs; the key holds the
-            preprocessing and the files' size and time).
+            preprocessing and the files' size and time). A memory cache becomes one on disk where it would take more
+            than half of the free memory, which is said.
         cache_dir: folder of the disk cache.
-        cache_workers: threads that fill the memory cache.
         seed: seed of the augmentation.
         skip_bad_files: leave out what cannot be read and say how many; reads all files at once.
         draws: how often each item comes in an epoch, each time with another augmentation.
@@ -80,7 +86,6 @@ class SeededDataset(Dataset):
         augmentation: Any = None,
         cache: str = "memory",
         cache_dir: str | None = None,
-        cache_workers: int = 2,
         seed: int = 0,
         skip_bad_files: bool = False,
         draws: int = 1,
@@ -90,13 +95,14 @@ class SeededDataset(Dataset):
         if random:
             augmentation = Compose([*random, *([augmentation] if augmentation else [])])
         super().__init__(list(data), transform)
-        self.augmentation, self.cache, self.cache_workers, self.seed = augmentation, cache, cache_workers, seed
-        self.draws = draws
+        self.augmentation, self.cache, self.seed, self.draws = augmentation, cache, seed, draws
+        self.cache_dir, self.recipe = Path(cache_dir or ".cache"), recipe_hash(transform)
         self.advice = "" if skip_bad_files else ADVICE
         self.prepared: list[dict] | None = None
+        self.is_filled = False
         self.read: Callable[[dict], Any] = self._read
         if cache == "disk":
-            self.read = DiskCache(self._read, cache_dir or ".cache", recipe_hash(transform))
+            self.read = DiskCache(self._read, self.cache_dir, self.recipe)
         if skip_bad_files:
             self._leave_out_bad_files()
 
@@ -114,13 +120,9 @@ class SeededDataset(Dataset):
 
     def _leave_out_bad_files(self) -> None:
         good, prepared = [], []
-        for item in self.data:
-            # building a config creates nothing on disk: what the disk cache does not have yet is only read here
-            cached = not isinstance(self.read, DiskCache) or self.read.path(item).is_file()
-            try:
-                content = self.read(item) if cached else self._read(item)
-            except DataError as error:
-                logger.warning("left out: %s", error)
+        for item, content in zip(self.data, self._contents(self._tried, "reading all files"), strict=True):
+            if isinstance(content, DataError):
+                logger.warning("left out: %s", content)
                 continue
             good.append(item)
             if self.cache == "memory":
@@ -135,14 +137,68 @@ class SeededDataset(Dataset):
         self.data = good
         self.prepared = prepared if self.cache == "memory" else None
 
+    def _tried(self, item: dict) -> dict | DataError | None:
+        """What is to be kept of an item, or what is wrong with it."""
+        # building a config creates nothing on disk: what the disk cache does not have yet is only read here
+        cached = not isinstance(self.read, DiskCache) or self.read.path(item).is_file()
+        try:
+            content = self._packed(item) if cached else self._read(item)
+        except DataError as error:
+            return error
+        return content if self.cache == "memory" else None
+
     def prepare(self) -> None:
-        """Fill the memory cache; done once, before workers start, so that they share it."""
+        """Fill the cache; done once, before workers start, so that they share it."""
+        if self.is_filled:
+            return
         if self.cache == "memory" and self.prepared is None:
-            pool = ThreadPoolExecutor(max(1, self.cache_workers))
-            try:
-                self.prepared = list(pool.map(self.read, self.data))
-            finally:  # a thread that still reads when Python ends, after Ctrl-C, would abort the process
-                pool.shutdown(cancel_futures=True)
+            prepared = []
+            for content in self._contents(self._packed, "filling the cache"):
+                if self.cache != "memory":  # there is no room
+                    break
+                prepared.append(content)
+            else:
+                self.prepared = prepared
+        if isinstance(self.read, DiskCache):
+            self.read.fill(self.data)
+        self.is_filled = True
+
+    def _packed(self, item: dict) -> dict:
+        return packed(self.read(item))
+
+    def _contents(self, read: Callable[[dict], Any], what: str) -> Iterator[Any]:
+        """What `read` gives for each item; a memory cache that has no room for all of them is given up on the way."""
+        size, due = 0, 1
+        for number, content in enumerate(on_all_cores(read, self.data, what), 1):
+            size += size_of(content) if isinstance(content, dict) else 0
+            if number == due and self.cache == "memory":
+                due *= 8
+                self._look_for_room(size, number)
+            yield content
+
+    def _look_for_room(self, size: int, number: int) -> None:
+        """Give the memory cache up where the rest of the items would take more than its share of the free memory.
+
+        Args:
+            size: bytes that the first items take.
+            number: how many these are.
+        """
+        free, whole = free_memory(), size * len(self.data) // number
+        takes = f"cache: {len(self.data)} images take about {size_in_words(whole)} of memory"
+        if free is None:
+            say(f"{takes}; how much is free is not known on this system")
+        elif whole - size <= MEMORY_SHARE * free / local_rank_and_count()[1]:
+            if number == 1:
+                say(f"{takes}, {size_in_words(free)} are free")
+        else:
+            takes += f", too much of the {size_in_words(free)} that are free;"
+            room = free_on_disk(self.cache_dir)
+            if whole < room:
+                self.cache, self.read = "disk", DiskCache(self._read, self.cache_dir, self.recipe)
+                say(f"{takes} they go to the disk instead, as with --cache disk")
+            else:
+                self.cache = "none"
+                say(f"{takes} {self.cache_dir} has no room either: each image is read anew in every epoch")
 
     def __len__(self) -> int:
         return len(self.data) * self.draws
@@ -153,9 +209,9 @@ class SeededDataset(Dataset):
             raise IndexError(f"item {index} of {len(self)}")
         index %= len(self)
         place = index % len(self.data)
-        item = self.prepared[place] if self.prepared is not None else self.read(self.data[place])
+        item = unpacked(self.prepared[place] if self.prepared is not None else self.read(self.data[place]))
         if self.augmentation is None:
-            return dict(item)
+            return item
         state = np.random.SeedSequence([self.seed, epoch, index, *(draw or [0])]).generate_state(1)
         self.augmentation.set_random_state(seed=int(state[0]))
         return self.augmentation({**item, "epoch": epoch})

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from medbundles.data.lists.earlier_results import check_existing, say_others, unfinished
 from medbundles.data.lists.image_parts import volumes_advice
-from medbundles.data.lists.inference_inputs import check_existing, named_inputs, unfinished
+from medbundles.data.lists.inference_inputs import input_names, unique_names
+from medbundles.data.lists.input_files import BETWEEN, DECODED, RECONSTRUCTIONS, SAMPLES, input_files
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_image_file
 from medbundles.data.reading.files import (
@@ -19,14 +21,6 @@ from medbundles.data.reading.files import (
 from medbundles.errors import ConfigError, DataError, refuse
 from medbundles.rules import Rule, has_rules
 
-RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN = (
-    "reconstructions",
-    "latents",
-    "decoded",
-    "samples",
-    "interpolation",
-)
-FOLDERS = (RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN)
 Off = Literal[False] | None
 
 
@@ -60,7 +54,7 @@ def autoencoder_inputs(
         sample: how many latents to draw.
         interpolate: two images, to show what lies between their latents.
         interpolate_steps: how many images that makes, the two ends among them; 2 or more.
-        output: folder of the results; what is in its own folders is not taken as input.
+        output: folder of the results; what is no input is said in `input_files`.
         existing: inputs whose results are in `output`: "overwrite" them, "skip" them (of reconstructions alone), or
             refuse with an "error".
         skip_bad_files: leave out what cannot be read and log it.
@@ -94,7 +88,7 @@ def autoencoder_inputs(
     if decode:
         return _into(_latents(Path(str(decode)), skip_bad_files), DECODED, output, existing)
     endings = IMAGE_ENDINGS if spatial_dims == 2 else VOLUME_ENDINGS
-    names = named_inputs(inputs, output, FOLDERS, endings)
+    names = unique_names(input_names(input_files(inputs, output, endings), Path(inputs)))
     names = unfinished(names, output, existing, result="reconstruction")
     items = _checked(names, inputs, spatial_dims, channels, skip_bad_files) if names else []
     return [{**item, "folder": RECONSTRUCTIONS, "sheet": ""} for item in items]
@@ -141,4 +135,5 @@ def _into(items: list[dict], folder: str, output: str | Path | None, existing: s
             f"{output}: already has {len(done)} of the {len(items)} images in {folder}/, {done[0]} for one. "
             "Give another output folder, or existing 'overwrite'."
         )
+    say_others([item[key] for item in items for key in ("name", "sheet")], output, (folder,))
     return [{**item, "folder": folder} for item in items]

@@ -4,13 +4,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import attrgetter
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import existing_folder, is_volume, list_images, stem
 from medbundles.data.reading.tables import read_table
-from medbundles.errors import DataError
+from medbundles.errors import DataError, first_few
 
 MODALITIES = ("flair", "t1", "t1ce", "t2")
 
@@ -31,6 +32,8 @@ _MASK = re.compile(
     r"|(?<![a-z])(gt|roi|truth|manual)(?![a-z])",
     re.IGNORECASE,
 )
+# Folders that are none, whatever stands above them: images/, imagesTr/; lgg-mri-segmentation/ is a data set's name.
+_NO_MASKS = re.compile(r"images?(tr|ts)?|.+[-_ ]segmentation", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -42,19 +45,24 @@ class BratsCase:
         patient: the name without the number of the visit, so that all visits of a patient stay together.
         grade: "HGG", "LGG", by 2020's name_mapping.csv or the nearest folder above, or "" (layouts without grades).
         files: modality ("flair", "t1", "t1ce", "t2") -> volume.
-        seg: expert labels, None if there are none.
+        masks: files of expert labels; more than one is a mistake, because nothing says which counts.
     """
 
     name: str
     patient: str
     grade: str
     files: dict[str, Path] = field(default_factory=dict)
-    seg: Path | None = None
+    masks: tuple[Path, ...] = ()
 
     @property
     def place(self) -> Path:
         """The folder that holds its files."""
-        return next(path for path in (*self.files.values(), self.seg) if path).parent
+        return next(iter((*self.files.values(), *self.masks))).parent
+
+    @property
+    def seg(self) -> Path | None:
+        """The expert labels, None where there are none, or several."""
+        return self.masks[0] if len(self.masks) == 1 else None
 
 
 def patient_of(case: str) -> str:
@@ -69,8 +77,19 @@ def patient_of(case: str) -> str:
 
 
 def is_mask(name: str) -> bool:
-    """Whether a volume is a mask by its name, or by that of a folder above it."""
-    return _MASK.search(name) is not None
+    """Whether an image is a mask by its name, or by that of the nearest folder above it that says it.
+
+    Example:
+        >>> is_mask("p1/a_mask"), is_mask("train/masks/p1/a"), is_mask("masks/images/a")
+        (True, True, False)
+    """
+    *folders, file = PurePath(name).parts
+    for folder in reversed(folders if not _MASK.search(file) else []):
+        if _NO_MASKS.fullmatch(folder):
+            return False
+        if _MASK.search(folder):
+            return True
+    return _MASK.search(file) is not None
 
 
 def modality_of(path: str | Path) -> str | None:
@@ -94,14 +113,13 @@ def brats_cases(folder: str | Path) -> list[BratsCase]:
         DataError: the folder is missing, holds no case, or two of the same name, or a case has a modality twice.
     """
     folder = existing_folder(folder)
-    found: dict[Path, dict[str, Path]] = defaultdict(dict)
+    found: dict[Path, dict[str, list[Path]]] = defaultdict(dict)
     for path in list_images(folder):
-        role = modality_of(path)
-        other = found[path.parent].get(role) if role in MODALITIES else None
-        if other:
-            raise DataError(f"{path.parent}: holds two volumes that are {role} by name: {other.name} and {path.name}")
-        if role:
-            found[path.parent][role] = path
+        if role := modality_of(path):
+            found[path.parent].setdefault(role, []).append(path)
+            if role in MODALITIES and len(found[path.parent][role]) > 1:
+                first, second = (volume.name for volume in found[path.parent][role])
+                raise DataError(f"{path.parent}: holds two volumes that are {role} by name: {first} and {second}")
     grades = _mapped_grades(folder)
     cases = [_case(place, files, grades) for place, files in found.items() if _is_case(place, files)]
     if not cases:
@@ -116,18 +134,21 @@ def brats_cases(folder: str | Path) -> list[BratsCase]:
 
 
 def check_cases(cases: list[BratsCase], modalities: tuple[str, ...]) -> Problems:
-    """What the cases lack: labels or one of the modalities."""
+    """What the cases lack: labels or one of the modalities; and those that have two files of labels."""
     problems = Problems()
     for case in cases:
-        missing = [name for name in modalities if name not in case.files] + ([] if case.seg else ["seg"])
+        missing = [name for name in modalities if name not in case.files] + ([] if case.masks else ["seg"])
         if missing:
             problems.add(case.place, f"case without {', '.join(missing)}")
+        if len(case.masks) > 1:
+            names = first_few(path.name for path in case.masks)
+            problems.add(case.place, f"case with {len(case.masks)} masks, {names}; keep the one that counts")
     return problems
 
 
-def _is_case(place: Path, files: dict[str, Path]) -> bool:
+def _is_case(place: Path, files: dict[str, list[Path]]) -> bool:
     """Not just any folder with a ..._t2.nii.gz or ..._seg.nii.gz in it."""
-    named = any(path.name.lower().startswith(place.resolve().name.lower()) for path in files.values())
+    named = any(path.name.lower().startswith(place.resolve().name.lower()) for path in chain(*files.values()))
     return named or "flair" in files or "t1ce" in files
 
 
@@ -138,8 +159,8 @@ def _mapped_grades(folder: Path) -> dict[str, str]:
     return {name: row["Grade"] for row in rows for key, name in row.items() if key != "Grade" and row.get("Grade")}
 
 
-def _case(place: Path, files: dict[str, Path], grades: Mapping[str, str]) -> BratsCase:
+def _case(place: Path, files: dict[str, list[Path]], grades: Mapping[str, str]) -> BratsCase:
     name, above = place.resolve().name, [part.upper() for part in reversed(place.resolve().parts)]
     grade = grades.get(name) or next((part for part in above if part in ("HGG", "LGG")), "")
-    images = {modality: files[modality] for modality in MODALITIES if modality in files}
-    return BratsCase(name, patient_of(name), grade, images, files.get("seg"))
+    images = {modality: files[modality][0] for modality in MODALITIES if modality in files}
+    return BratsCase(name, patient_of(name), grade, images, tuple(files.get("seg", ())))

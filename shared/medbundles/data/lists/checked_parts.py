@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import Pair, same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
 from medbundles.data.lists.split_file import read_split
 from medbundles.data.lists.splits import check_no_leak, leaks
 from medbundles.data.problems import Problems
-from medbundles.data.reading.thumbnails import read_thumbnails
 from medbundles.errors import DataError, refuse
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 
@@ -26,6 +26,7 @@ def checked_parts(
     different_pictures: Sequence[Sequence[str]] | str | None = None,
     earlier_split: str | Path | None = None,
     run_dir: Any = None,
+    cache_dir: str | Path | None = None,
     later: Mapping[str, Callable[[], list[dict]]] | None = None,
     **parts: list[dict],
 ) -> ImageParts:
@@ -43,6 +44,7 @@ def checked_parts(
         earlier_split: split.json of a training: what it trained on must not be in these sets, and what it was
             validated on is said.
         run_dir: the run directory, in which the split is kept (`records` of `medbundles.handlers.Run`).
+        cache_dir: where what is found out about pictures is kept for the next start; None: nowhere.
         later: sets that are neither read nor compared unless someone asks for them: a host that looks at the training
             part of an evaluation.
         **parts: name of a set -> datalist of pictures.
@@ -57,15 +59,14 @@ def checked_parts(
     warn_of_patients(present, PATTERN_ADVICE)
     earlier, before = read_split(earlier_split) if earlier_split else ({}, {})
     gone = [item for items in earlier.values() for item in items]
-    thumbnails = read_thumbnails(sorted({item["image"] for item in present}), channels, Problems())
-    ours, pairs = same_pictures(present, {**before, **thumbnails}, different_pictures, gone)
+    known = KnownPictures(cache_dir, channels)
+    thumbnails = known.thumbnails(sorted({item["image"] for item in present}), Problems())
+    ours, pairs = same_pictures(present, {**before, **thumbnails}, different_pictures, gone, known.alike)
     check_no_leak(parts, ours)
     _check_labels(ours)
     if earlier:
-        advice = f"Test pictures that {earlier_split} does not hold."
-        check_no_leak({"the training": earlier["train"], **parts}, pairs, advice)
-        _say_validated(leaks({"validation": earlier["val"], **parts}, pairs))
-    return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir, later)
+        check_untrained(parts, earlier, str(earlier_split), pairs)
+    return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir, later, known)
 
 
 def _check_labels(pairs: Iterable[Pair]) -> None:
@@ -81,9 +82,25 @@ def _check_labels(pairs: Iterable[Pair]) -> None:
         )
 
 
-def _say_validated(found: Problems) -> None:
+def check_untrained(
+    parts: Mapping[str, list[dict]], earlier: Mapping[str, list[dict]], file: str, pairs: Iterable[Pair] = ()
+) -> None:
+    """Make sure that weights are not tested on what they were trained on; what chose their epoch is said.
+
+    Args:
+        parts: name of a set -> datalist of what is tested.
+        earlier: "train" and "val" of the training, see `read_split`.
+        file: where that stands, for the message.
+        pairs: items that show one picture, see `near_identical`.
+
+    Raises:
+        DataError: a patient or a picture of the training is tested; all listed.
+    """
+    advice = f"Test images that {file} does not hold; of a cross-validation, the fold that its training held out."
+    check_no_leak({"the training": earlier["train"], **parts}, pairs, advice)
+    found = leaks({"validation": earlier["val"], **parts}, pairs)
     if found:
         logger.warning(
-            "Epoch and thresholds of these weights were chosen on %d picture(s) or patient(s) that are tested here, so "
+            "Epoch and thresholds of these weights were chosen on %d image(s) or patient(s) that are tested here, so "
             "that the figures flatter, such as %s: %s", len(found), *found.found[0],
         )  # fmt: skip

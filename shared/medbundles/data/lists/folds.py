@@ -8,8 +8,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from medbundles.data.lists.checked_parts import check_untrained
 from medbundles.data.lists.copies import copies
 from medbundles.data.lists.graded_cases import graded_cases
+from medbundles.data.lists.split_file import read_split
 from medbundles.data.problems import Problems
 from medbundles.errors import ConfigError, DataError, in_range, one_of, refuse
 from medbundles.rules import EVERYWHERE, Rule, has_rules
@@ -54,6 +56,8 @@ class GradedFolds:
         selection: "held_out": the held-out fold also validates. "inner": the next fold validates and is left out of
             training, so that the held-out fold has no part in choosing the epoch.
         part: what ["test"] is: "test" (the held-out fold), "val", "train", or "all" cases, which needs no folds.
+        earlier_split: split.json of the training whose weights are tested: they must not have been trained on ["test"],
+            unless `part` asks for just that; what chose their epoch is said.
         skip_bad_files: leave out bad cases and log them, instead of an error.
 
     Raises:
@@ -75,6 +79,7 @@ class GradedFolds:
     file: Any = None
     selection: str = "held_out"
     part: str = "test"
+    earlier_split: str | Path | None = None
     skip_bad_files: bool = False
 
     def __post_init__(self) -> None:
@@ -91,11 +96,18 @@ class GradedFolds:
         """Datalist of "train", "val" or "test", sorted by name.
 
         Raises:
-            DataError: as `graded_cases`; too few cases for the folds; a split file that does not fit.
+            DataError: as `graded_cases`; too few cases for the folds; a split file that does not fit; cases that the
+                tested weights were trained on.
         """
         if part not in self.parts:
             raise KeyError(part)
         wanted = self.part if part == "test" else part
+        chosen = self._cases_of(wanted)
+        if part == "test" and self.earlier_split and wanted != "train":
+            check_untrained({wanted: chosen}, read_split(self.earlier_split)[0], str(self.earlier_split))
+        return chosen
+
+    def _cases_of(self, wanted: str) -> list[dict]:
         if wanted == "all":
             return list(self.cases)
         held_out = {self.fold}
@@ -223,11 +235,11 @@ def split_cases(cases: Sequence[dict], class_names: Sequence[str], folds: int, f
 
 def _groups(cases: Sequence[dict]) -> dict[str, list[dict]]:
     """Cases that must stay together: of one patient, or with byte-identical files; named by their first patient."""
-    first = {item["patient"]: item["patient"] for item in cases}  # patient -> the first one that it is joined to
+    joint = {item["patient"]: {item["patient"]} for item in cases}  # patient -> all that are one with it
     for group in copies(cases):
-        heads = {first[item["patient"]] for item in group.values()}
-        first |= {patient: min(heads) for patient, head in first.items() if head in heads}
+        every = set[str]().union(*(joint[item["patient"]] for item in group.values()))
+        joint |= dict.fromkeys(every, every)
     groups: dict[str, list[dict]] = {}
     for item in sorted(cases, key=itemgetter("name")):
-        groups.setdefault(first[item["patient"]], []).append(item)
+        groups.setdefault(min(joint[item["patient"]]), []).append(item)
     return groups

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import Pair, joined, owner_of, same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
@@ -16,7 +17,6 @@ from medbundles.data.lists.splits import check_no_leak, split_by_patient
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_image_file
 from medbundles.data.reading.files import existing_folder, is_volume, list_images, name_below
-from medbundles.data.reading.thumbnails import read_thumbnails
 from medbundles.errors import ConfigError, DataError, in_range, refuse
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 
@@ -48,6 +48,7 @@ def image_parts(
     different_pictures: Sequence[Sequence[str]] | str | None = None,
     earlier_split: str | Path | None = None,
     run_dir: Any = None,
+    cache_dir: str | Path | None = None,
 ) -> ImageParts:
     """Training, validation and test set of the images in `dataset_dir`; no patient is in two of them.
 
@@ -71,6 +72,7 @@ def image_parts(
             with the columns first and second.
         earlier_split: split.json of a training: its pictures must not be among the test set.
         run_dir: the run directory, in which the split is kept (`records` of `medbundles.handlers.Run`).
+        cache_dir: where what is found out about pictures is kept for the next start; None: nowhere.
 
     Returns:
         "train", "val", "test" -> one dict per image, sorted by name: image (path), patient, source (the folder
@@ -88,7 +90,8 @@ def image_parts(
     if not folders or not all(folders):
         raise ConfigError("data_source: names no folder; use edente, dente, both, or a list of folders' names.")
     thumbnails: dict[str, np.ndarray] = {}
-    more = (spatial_dims, channels, skip_bad_files, thumbnails)
+    known = KnownPictures(cache_dir, channels)
+    more = (spatial_dims, channels, skip_bad_files, known, thumbnails)
     named = {PurePath(folder).as_posix(): Path(dataset_dir) / folder for folder in folders}
     others = "Give another --dataset_dir, or the names of its folders as --data_source."
     items = [item for name, folder in named.items() for item in _images(folder, name, others, *more)]
@@ -103,7 +106,7 @@ def image_parts(
     earlier = [item for part in split.values() for item in part]
     present = [*items, *val, *test]
     warn_of_patients(present, PATTERN_ADVICE)
-    ours, pairs = same_pictures(present, {**before, **thumbnails}, different_pictures, earlier)
+    ours, pairs = same_pictures(present, {**before, **thumbnails}, different_pictures, earlier, known.alike)
     of_test, of_val = 0.0 if test_dir else test_split, 0.0 if val_dir else 1 - train_split
     parts = _shared_out(items, ours, of_test, of_val, seed)
     parts = {"train": parts["train"], "val": val or parts["val"], "test": test or parts["test"]}
@@ -117,7 +120,7 @@ def image_parts(
     if earlier:
         advice = f"Give all settings of the split that the training had (its config is beside {earlier_split})."
         check_no_leak({"the training": earlier, "test": parts["test"]}, pairs, advice, within_source=False)
-    return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir)
+    return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir, known=known)
 
 
 def _shared_out(
@@ -160,6 +163,7 @@ def _images(
     dims: int,
     channels: int,
     skip_bad_files: bool,
+    known: KnownPictures,
     thumbnails: dict[str, np.ndarray],
 ) -> list[dict]:
     """The items of one folder, sorted by name; `thumbnails` gets those of its pictures, a missing one the `advice`."""
@@ -173,7 +177,7 @@ def _images(
         if check_image_file(path, dims, channels, problems):
             items.append({"image": str(path), "name": name, "patient": name, "source": source})
     if dims == 2:
-        thumbnails |= read_thumbnails([item["image"] for item in items], channels, problems)
+        thumbnails |= known.thumbnails([item["image"] for item in items], problems)
         items = [item for item in items if item["image"] in thumbnails]
     return problems.good(items, folder, skip_bad_files, volumes_advice(dims, paths))
 

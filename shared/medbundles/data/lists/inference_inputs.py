@@ -1,135 +1,84 @@
 """What inference runs on: a file or a folder of pictures and volumes, as one item per picture or axial slice."""
 
-import json
-import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from medbundles.data.lists.earlier_results import check_existing, unfinished
+from medbundles.data.lists.input_files import input_files
+from medbundles.data.lists.modalities import AUTO, ONE_CHANNEL_EACH
+from medbundles.data.lists.volume_cases import case_names, complete_cases, decided_modalities
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import IMAGE_ENDINGS, is_volume, list_images, name_below, stem
+from medbundles.data.reading.case_files import check_same_grid
+from medbundles.data.reading.files import is_volume, name_below, stem
 from medbundles.data.reading.images import check_header
 from medbundles.data.reading.nifti import read_header
 from medbundles.data.reading.volumes import plane_axis
-from medbundles.errors import ConfigError, DataError, first_few, one_of
-
-logger = logging.getLogger("medbundles")
-
-EXISTING = ("overwrite", "skip", "error")
-OUTPUT_FOLDERS = ("masks", "overlays", "gradcam")
+from medbundles.errors import DataError
+from medbundles.rules import has_rules
 
 
+@has_rules(ONE_CHANNEL_EACH)
 def inference_datalist(
     inputs: str | Path,
     channels: int = 1,
     *,
+    modality: str | Sequence[str] = AUTO,
     output: str | Path | None = None,
     existing: str = "overwrite",
     skip_bad_files: bool = False,
 ) -> list[dict]:
     """Items of a file, or of all images below a folder; existence and headers of all are checked at once.
 
+    What is a case is said in `complete_cases`, what is no input in `input_files`; both log what is left out.
+
     Args:
         inputs: an image or a folder (.nii, .nii.gz, .png, .jpg, .jpeg, .tif, .tiff, .bmp, .npy, any case). A NIfTI
             volume gives one item per axial slice (per plane along its short axis if it has only one plane).
-        channels: channels C of the network. A volume has one sequence: it fits C = 1, and C = 3 by repeating.
+        channels: channels C of the network. A volume has one sequence: it fits C = 1, and C = 3 by repeating; of a case
+            with C sequences each is a channel.
+        modality: the sequences that the network gets, see `decided_modalities`.
         output: the folder that results go to; earlier results in it are not taken as inputs.
         existing: inputs whose results are in `output`: "overwrite" them, "skip" them, or refuse with an "error".
         skip_bad_files: leave out what cannot be read and log it.
 
     Returns:
-        One dict per picture or slice, a volume's slices together and in order: image (path), slice (-1 for a picture),
-        slices (of the same file; 1 for a picture), name (path below the folder without ending; unique), patient,
-        source "images". Empty only when everything is skipped.
+        One dict per picture or slice, a volume's slices together and in order: image (path; of several sequences a
+        list of them), slice (-1 for a picture), slices (of the same file; 1 for a picture), name (path below the folder
+        without ending, or the case's; unique), patient, source "images". Empty only when everything is skipped.
 
     Raises:
-        ConfigError: no input, or unknown `existing`.
+        ConfigError: no input, unknown `existing` or modality.
         DataError: nothing there, no images, bad files (all listed), or results that are already there.
     """
     check_existing(existing)
-    names = unfinished(named_inputs(inputs, output, OUTPUT_FOLDERS), output, existing)
-    problems, items = Problems(), []
-    for path, name in names.items():
-        with problems.noted(path):
-            slices = _check(path, channels)
-            common = {"image": str(path), "name": name, "patient": name, "source": "images", "slices": len(slices)}
-            items += [{**common, "slice": z} for z in slices]
-    return problems.good(items, inputs, skip_bad_files) if names else []
+    root, problems, items = Path(inputs), Problems(), []
+    paths = input_files(inputs, output)
+    files = {path: [path] for path in paths if not is_volume(path)}
+    called = input_names(files, root)
+    volumes = [path for path in paths if is_volume(path)]
+    if volumes:
+        wanted = decided_modalities(modality, volumes)
+        cases = complete_cases(volumes, root, wanted, problems)
+        of_cases = case_names(cases.values(), root) if root.is_dir() else [stem(root)]
+        called |= dict(zip(cases, of_cases, strict=True))
+        files |= {first: case.volumes(wanted) for first, case in cases.items()}
+    names = unfinished(unique_names(dict(sorted(called.items()))), output, existing)
+    for first, name in names.items():
+        with problems.noted(first):
+            slices = _check(files[first], channels, problems)
+            image = [str(path) for path in files[first]]
+            common = {"image": image if len(image) > 1 else image[0], "name": name, "patient": name, "source": "images"}
+            items += [{**common, "slices": len(slices), "slice": z} for z in slices]
+    if not names and called:  # all have results
+        problems.settle(inputs, skip_bad_files)
+        return []
+    return problems.good(items, inputs, skip_bad_files)
 
 
-def check_existing(existing: str) -> None:
-    """Refuse an unknown `existing` (ConfigError)."""
-    one_of("existing", existing, EXISTING)
-
-
-def unfinished(
-    names: dict[Path, str], output: str | Path | None, existing: str, result: str = "mask"
-) -> dict[Path, str]:
-    """The inputs (path -> name) that are to be run: all of them, or those without results in `output`.
-
-    Args:
-        names: all inputs.
-        output: folder of the results, with the predictions.json of an earlier run; None: there are none.
-        existing: "overwrite", "skip" or "error".
-        result: key under which a row of predictions.json names the file that is written last.
-
-    Raises:
-        DataError: there are results and `existing` is "error", or they are another input's of the same name and it is
-            "skip"; or predictions.json is something else.
-    """
-    done = _done(names, output, result)
-    if existing == "skip":
-        _check_names(names, output)
-    if done and existing == "error":
-        raise DataError(
-            f"{output}: already has results of {len(done)} of the {len(names)} inputs, {min(done.values())} for one. "
-            "Give another output folder, or existing: 'skip' or 'overwrite'."
-        )
-    if done and existing == "skip":
-        names = {path: name for path, name in names.items() if path not in done}
-        logger.info("%d inputs have results in %s and are skipped, %d are left", len(done), output, len(names))
-    return names
-
-
-def input_root(inputs: str | Path) -> Path:
-    """The input file or folder.
-
-    Raises:
-        ConfigError: none is given.
-        DataError: it does not exist.
-    """
-    if not str(inputs or "").strip():
-        raise ConfigError("input: no input is given; give an image or a folder, as in --input /data/new_scans")
-    root = Path(inputs)
-    if not root.exists():
-        raise DataError(f"input: {root} does not exist")
-    return root
-
-
-def named_inputs(
-    inputs: str | Path, output: str | Path | None, folders: Sequence[str], endings: Sequence[str] = IMAGE_ENDINGS
-) -> dict[Path, str]:
-    """Every input (a file, or all below a folder) and its name, which no other has.
-
-    Args:
-        inputs: see `inference_datalist`.
-        output: folder of the results, which are no inputs; None: there are none.
-        folders: the folders in it that hold them.
-        endings: of the files that count.
-
-    Raises:
-        ConfigError: none is given.
-        DataError: it does not exist, or there is no such file.
-    """
-    root = input_root(inputs)
-    own = [Path(output).resolve() / folder for folder in folders] if output else []
-    paths = [root] if root.is_file() else list_images(root)
-    found = [p for p in paths if p.name.lower().endswith(tuple(endings)) and not set(own) & set(p.resolve().parents)]
-    if not found:
-        kind = "image" if endings == IMAGE_ENDINGS else "volume"
-        what = f"{root} is not {'an' if kind == 'image' else 'a'} {kind}" if root.is_file() else f"no {kind}s in {root}"
-        raise DataError(f"input: {what}; the endings are: {', '.join(endings)}")
-    return unique_names({path: stem(path) if path == root else name_below(path, root) for path in found})
+def input_names(paths: Iterable[Path], root: Path) -> dict[Path, str]:
+    """The path below `root` without the ending; of `root` itself, where that is a file, its name."""
+    return {path: stem(path) if path == root else name_below(path, root) for path in paths}
 
 
 def unique_names(bare: dict[Path, str]) -> dict[Path, str]:
@@ -147,48 +96,23 @@ def unique_names(bare: dict[Path, str]) -> dict[Path, str]:
     return names
 
 
-def _check_names(names: dict[Path, str], output: str | Path | None) -> None:
-    """Refuse inputs (DataError) that would take the place of other inputs' results."""
-    owners = {row.get("name"): row["file"] for row in _rows(output)}
-    taken = [f"{name} of {owners[name]}" for path, name in names.items() if owners.get(name, str(path)) != str(path)]
-    if taken:
-        raise DataError(
-            f"{output}: has results of other inputs under the same names: {first_few(taken)}. Give another output "
-            "folder, or existing: 'overwrite'."
-        )
-
-
-def _done(names: dict[Path, str], output: str | Path | None, result: str) -> dict[Path, str]:
-    """The inputs that have a row in predictions.json, and the file that it names where it names one."""
-    known = {row["file"] for row in _rows(output) if not row.get(result) or Path(str(output), row[result]).is_file()}
-    return {path: name for path, name in names.items() if str(path) in known}
-
-
-def _rows(output: str | Path | None) -> list[dict]:
-    """The rows of predictions.json in a folder; none where there is no such file."""
-    record = Path(output) / "predictions.json" if output else None
-    if record is None or not record.is_file():
-        return []
-    try:
-        rows = json.loads(record.read_text(encoding="utf-8"))["results"]
-        return [{**row, "file": row["file"]} for row in rows]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{record}: is no record of an inference ({error}); remove it or use another folder") from error
-
-
-def _check(path: Path, channels: int) -> Sequence[int]:
-    """Numbers of the slices of a volume, -1 alone for a picture.
+def _check(paths: Sequence[Path], channels: int, problems: Problems) -> Sequence[int]:
+    """Numbers of the slices of a volume, or of a case's volumes, -1 alone for a picture; `problems` hears doubts.
 
     Raises:
         DataError: what is wrong with it, as far as its header shows it.
     """
+    path = paths[0]
     if not is_volume(path):
         check_header(path, channels)
         return [-1]
-    _, info = read_header(path)
-    if channels not in (1, 3):
+    first, *others = (read_header(one)[1] for one in paths)
+    if len(paths) != channels and (len(paths), channels) != (1, 3):
         raise DataError(
-            f"{path}: a NIfTI volume holds 1 channel, {channels} are wanted (in_channels); "
-            f"give slices as .npy arrays of shape ({channels}, H, W)"
+            f"{path}: {len(paths)} NIfTI volume(s) give {len(paths)} channel(s), {channels} are wanted (in_channels); "
+            f"name so many sequences of the case (modality), or give slices as .npy arrays of shape ({channels}, H, W)"
         )
-    return range(info.canonical_shape[plane_axis(info)])
+    for other in (first, *others):
+        check_same_grid(first, other)
+        problems.doubt(other)
+    return range(first.canonical_shape[plane_axis(first)])

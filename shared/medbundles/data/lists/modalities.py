@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 from medbundles.data.lists.brats import MODALITIES
 from medbundles.errors import ConfigError, one_of
+from medbundles.rules import EVERYWHERE, Rule
+
+AUTO = "auto"  # not said: the only sequence that there is
 
 
 def wanted_modalities(modality: str | Sequence[str]) -> tuple[str, ...]:
@@ -32,3 +35,12 @@ def wanted_modalities(modality: str | Sequence[str]) -> tuple[str, ...]:
 def channel_count(modality: str | Sequence[str]) -> int:
     """Channels C of the image that `wanted_modalities` make."""
     return len(wanted_modalities(modality))
+
+
+def _one_channel_each(modality: str | Sequence[str], in_channels: int) -> str | None:
+    if isinstance(modality, str) or len(modality) in (1, in_channels):
+        return None
+    return f"modality: {', '.join(modality)} are {len(modality)} channels, but in_channels is {in_channels}."
+
+
+ONE_CHANNEL_EACH = Rule(("modality", "in_channels"), _one_channel_each, EVERYWHERE)

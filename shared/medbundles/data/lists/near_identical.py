@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from medbundles.data.lists.copies import copies
 from medbundles.data.lists.likeness import NEIGHBOURS, alike
+from medbundles.data.reading.files import paths_of
 from medbundles.data.reading.tables import read_table
 from medbundles.errors import ConfigError, first_few
 
@@ -33,7 +34,10 @@ class Pair(NamedTuple):
         return frozenset((self.first["name"], self.second["name"]))
 
 
-def near_identical(items: Sequence[dict], thumbnails: Mapping[str, np.ndarray]) -> list[Pair]:
+Compare = Callable[[np.ndarray, Sequence[int]], list[tuple[int, int, float]]]
+
+
+def near_identical(items: Sequence[dict], thumbnails: Mapping[str, np.ndarray], compare: Compare = alike) -> list[Pair]:
     """Pairs of pictures that are one picture: byte-identical, re-encoded, re-sized, cut ... (see `alike`).
 
     Pictures of one known patient are compared by their bytes alone, as are items without a thumbnail (volumes); those
@@ -43,6 +47,7 @@ def near_identical(items: Sequence[dict], thumbnails: Mapping[str, np.ndarray]) 
     Args:
         items: datalist with image (a path or paths), name and patient.
         thumbnails: path -> thumbnail, see `read_thumbnails`.
+        compare: `alike`, or one that remembers.
 
     Returns:
         Pairs, most alike first.
@@ -53,7 +58,7 @@ def near_identical(items: Sequence[dict], thumbnails: Mapping[str, np.ndarray]) 
     owners = joined(pairs, (owner_of(item) for item in items))
     while len(pictures) > 1:
         numbers = {owner: number for number, owner in enumerate(sorted(set(owners.values())))}
-        found = alike(
+        found = compare(
             np.stack([thumbnails[item["image"]] for item in pictures]),
             [numbers[owners[owner_of(item)]] for item in pictures],
         )
@@ -74,6 +79,7 @@ def same_pictures(
     thumbnails: Mapping[str, np.ndarray],
     different: Sequence[Sequence[str]] | str | Path | None,
     gone: Sequence[dict] = (),
+    compare: Compare = alike,
 ) -> tuple[list[Pair], list[Pair]]:
     """The pairs of `near_identical` without those of `without_different`; those among the items are logged.
 
@@ -82,6 +88,7 @@ def same_pictures(
         thumbnails: path -> thumbnail, those of `gone` included.
         different: see `without_different`.
         gone: items of an earlier split, whose files may be gone; of files that are items, too, the item counts.
+        compare: see `near_identical`.
 
     Returns:
         The pairs among the items, and all pairs.
@@ -91,7 +98,7 @@ def same_pictures(
     """
     paths = {item["image"] for item in items if isinstance(item["image"], str)}
     every = [*items, *(item for item in gone if item["image"] not in paths)]
-    pairs = without_different(near_identical(every, thumbnails), different, [item["name"] for item in every])
+    pairs = without_different(near_identical(every, thumbnails, compare), different, [item["name"] for item in every])
     ours = [pair for pair in pairs if {pair.first["image"], pair.second["image"]} <= paths] if gone else pairs
     if ours:
         shown = first_few((f"{a['name']} = {b['name']} ({value:.2f})" for a, b, value in ours), 5)
@@ -105,6 +112,7 @@ def joined(pairs: Iterable[Pair], owners: Iterable[str]) -> dict[str, str]:
 
     def head(owner: str) -> str:
         while heads[owner] != owner:
+            heads[owner] = heads[heads[owner]]  # shorter for the next one: chains would take quadratic time
             owner = heads[owner]
         return owner
 
@@ -119,7 +127,7 @@ def owner_of(item: dict) -> str:
     """Whose the item is: its patient's where one is known (its own name is none), else that of its first file."""
     if item["patient"] != item["name"]:
         return f"patient {item['patient']}"
-    return item["image"] if isinstance(item["image"], str) else item["image"][0]
+    return paths_of(item["image"])[0]
 
 
 def without_different(

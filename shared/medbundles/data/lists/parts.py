@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import Pair, joined, owner_of
-from medbundles.data.lists.split_file import split_record
+from medbundles.data.lists.split_file import FILE, split_record
 
 
 class ImageParts(dict[str, list[dict]]):
@@ -19,6 +20,7 @@ class ImageParts(dict[str, list[dict]]):
         thumbnails: path -> thumbnail of each picture.
         run_dir: the run directory in whose config/split.json all this is kept; None: nowhere.
         later: further sets, which are only read when someone asks for them.
+        known: what is kept for the next start.
     """
 
     def __init__(
@@ -28,10 +30,11 @@ class ImageParts(dict[str, list[dict]]):
         thumbnails: Mapping[str, np.ndarray] | None = None,
         run_dir: Any = None,
         later: Mapping[str, Callable[[], list[dict]]] | None = None,
+        known: KnownPictures | None = None,
     ):
         super().__init__(parts)
         self.pairs, self.thumbnails, self.run_dir = list(pairs), dict(thumbnails or {}), run_dir
-        self.later = dict(later or {})
+        self.later, self.known = dict(later or {}), known
 
     def __missing__(self, part: str) -> list[dict]:
         if part not in self.later:
@@ -40,10 +43,15 @@ class ImageParts(dict[str, list[dict]]):
         return self[part]
 
     def record(self) -> tuple[Path, dict[str, Any]] | None:
-        """The split's file and what belongs in it: asked by one process when a run starts (see `handlers.Run`)."""
+        """The split's file and what belongs in it: asked by one process when a run starts (see `handlers.Run`).
+
+        What was found out about the pictures is kept now: nothing is written before a run starts.
+        """
+        if self.known is not None:
+            self.known.save()
         if self.run_dir is None:
             return None
-        return self.run_dir.folder("config") / "split.json", split_record(self, self.pairs, self.thumbnails)
+        return self.run_dir.folder("config") / FILE, split_record(self, self.pairs, self.thumbnails)
 
 
 def with_joined_patients(parts: Mapping[str, list[dict]], pairs: Sequence[Pair]) -> dict[str, list[dict]]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from medbundles.data.reading.files import stem
+from medbundles.data.reading.files import paths_of, stem
 from medbundles.errors import ConfigError, first_few
 
 logger = logging.getLogger("medbundles")
@@ -93,4 +93,4 @@ def seem_of_few(items: Sequence[dict]) -> str | None:
 
 
 def _first_file(item: dict) -> str:
-    return item["image"] if isinstance(item["image"], str) else item["image"][0]
+    return paths_of(item["image"])[0]

@@ -4,40 +4,61 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from medbundles.data.lists.near_identical import Pair, table_of
-from medbundles.data.reading.files import content_id
+from medbundles.data.reading.files import content_id, paths_of
 from medbundles.data.reading.thumbnails import packed, unpacked
 from medbundles.errors import CheckpointError, DataError
 from medbundles.json_files import read_json
 
 ROW = ("name", "patient", "source", "image")
 TRAINED = ("train", "val")
+FILE = "split.json"
 
 
 def split_record(
-    parts: Mapping[str, Sequence[dict]], pairs: Sequence[Pair], thumbnails: Mapping[str, np.ndarray]
+    parts: Mapping[str, Sequence[dict]],
+    pairs: Sequence[Pair] = (),
+    thumbnails: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """What a split's file holds.
 
     Returns:
-        "parts": part -> one dict per image with name, patient, source, image (absolute path) and thumbnail (text), or
-        of a volume content (see `content_id`);
+        "parts": part -> one dict per image with name, patient, source, image (absolute path, or a list of them) and
+        thumbnail (text), or of volumes content (a list, see `content_id`);
         "near_identical": the table of pairs.
     """
 
     def row(item: dict) -> dict[str, Any]:
-        kept, small = {key: item[key] for key in ROW}, thumbnails.get(item["image"])
-        known = {"content": content_id(item["image"])} if small is None else {"thumbnail": packed(small)}
-        return kept | {"image": os.path.abspath(item["image"])} | known
+        paths, small = paths_of(item["image"]), thumbnails.get(str(item["image"]))
+        known = {"thumbnail": packed(small)} if small is not None else {"content": [content_id(p) for p in paths]}
+        places = [os.path.abspath(path) for path in paths]
+        return {key: item[key] for key in ROW} | {"image": places[0] if len(places) == 1 else places} | known
 
     return {
         "parts": {part: [row(item) for item in items] for part, items in parts.items()},
         "near_identical": table_of(pairs),
     }
+
+
+class SplitRecord:
+    """Keeps which cases a run trains on and which choose its epoch, so that an evaluation can be held against it.
+
+    Args:
+        data: part -> datalist.
+        run_dir: the run directory, in which config/split.json is kept (`records` of `medbundles.handlers.Run`).
+    """
+
+    def __init__(self, data: Any, run_dir: Any):
+        self.data, self.run_dir = data, run_dir
+
+    def record(self) -> tuple[Path, dict[str, Any]]:
+        """The file and what belongs in it: asked by one process when a run starts (see `handlers.Run`)."""
+        return self.run_dir.folder("config") / FILE, split_record({part: self.data[part] for part in TRAINED})
 
 
 def split_of(checkpoint: str | Path, given: str | Path | bool | None = None) -> str | None:
@@ -50,7 +71,7 @@ def split_of(checkpoint: str | Path, given: str | Path | bool | None = None) -> 
     Returns:
         None where there is no such file (any more).
     """
-    return str(given) if given else config_of(checkpoint, "split.json")
+    return str(given) if given else config_of(checkpoint, FILE)
 
 
 def config_of(checkpoint: str | Path, name: str) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from medbundles.data.lists.near_identical import Pair
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import content_id, identical_files
+from medbundles.data.reading.files import content_id, identical_files, paths_of
 from medbundles.errors import DataError
 
 PARTS = ("train", "val", "test")
@@ -124,14 +124,14 @@ def leaks(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = (), withi
     recorded: dict[str, list[str]] = defaultdict(list)  # content -> the files of an earlier split that had it
     for part, items in parts.items():
         for item in items:
-            paths = [item["image"]] if isinstance(item["image"], str) else item["image"]
+            paths = paths_of(item["image"])
             files.update(paths)
             patient = f"patient {item['patient']}" + (f" ({item['source']})" if within_source else "")
             known = [patient] if item["patient"] != item["name"] else []
             for one in (*known, *paths):
                 homes[one].add(part)
-            if "content" in item:  # of an earlier split: the file may lie elsewhere today
-                recorded[item["content"]].append(item["image"])
+            for content, place in zip(paths_of(item.get("content", ())), paths, strict=False):
+                recorded[content].append(place)  # of an earlier split: the file may lie elsewhere today
     for one, where in sorted(homes.items()):
         if len(where) > 1:
             problems.add(one, f"is in {' and '.join(sorted(where))}")
@@ -147,8 +147,8 @@ def leaks(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = (), withi
             if before != path and equal.get(path, path) != equal.get(before, before) and homes[path] != homes[before]:
                 shown = f"{before} ({', '.join(sorted(homes[before]))})"
                 problems.add(path, f"({', '.join(sorted(homes[path]))}) is byte-identical to what was {shown}")
-    for one, other, likeness in pairs:
-        path, twin = (str(item["image"]) for item in (one, other))
+    for first_item, second_item, likeness in pairs:
+        path, twin = (str(item["image"]) for item in (first_item, second_item))
         where, elsewhere = homes.get(path, set()), homes.get(twin, set())
         if where and elsewhere and len(where | elsewhere) > 1 and equal.get(path, path) != equal.get(twin, twin):
             shown = f"{twin} ({', '.join(sorted(elsewhere))}), likeness {likeness:.2f}"

@@ -7,10 +7,9 @@ import numpy as np
 
 from medbundles.data.problems import Problems
 from medbundles.data.reading.images import check_header
-from medbundles.data.reading.nifti import VolumeInfo, read_header
+from medbundles.data.reading.nifti import VolumeInfo, by, odd_spacing, plausible_spacing, read_header
 from medbundles.errors import DataError
 
-SPACING = (0.05, 50.0)  # mm; outside it the header's unit is wrong
 LONGEST = 1000.0  # mm that a side may have: a longer one is no head, and would fill the memory at 1 mm
 TOLERANCE = 1e-3  # mm by which the affines of a case's files may differ
 
@@ -23,15 +22,11 @@ def check_size(info: VolumeInfo) -> None:
     """
     if min(info.shape) < 2:
         raise DataError(f"{info.path}: has the shape {info.canonical_shape}; a volume of two planes or more is wanted")
-    spacing = np.array(info.spacing)
-    if spacing.min() < SPACING[0] or spacing.max() > SPACING[1]:
-        raise DataError(
-            f"{info.path}: its voxels are {_by(spacing)} mm; {SPACING[0]:g} to {SPACING[1]:g} mm are wanted. "
-            "Is the unit in its header wrong?"
-        )
-    extent = spacing * info.canonical_shape
+    if not plausible_spacing(info.spacing):
+        raise DataError(f"{info.path}: {odd_spacing(info.spacing)}")
+    extent = np.array(info.spacing) * info.canonical_shape
     if extent.max() > LONGEST:
-        raise DataError(f"{info.path}: is {_by(extent)} mm large; at most {LONGEST:g} mm a side are wanted")
+        raise DataError(f"{info.path}: is {by(extent)} mm large; at most {LONGEST:g} mm a side are wanted")
 
 
 def check_same_grid(first: VolumeInfo, other: VolumeInfo) -> None:
@@ -54,7 +49,7 @@ def check_same_grid(first: VolumeInfo, other: VolumeInfo) -> None:
 
 
 def check_case_files(files: Sequence[str | Path], problems: Problems) -> bool:
-    """Check the headers of a case's files and note what is wrong.
+    """Check the headers of a case's files and note what is wrong, and what is doubtful.
 
     Returns:
         Whether all is well.
@@ -66,6 +61,8 @@ def check_case_files(files: Sequence[str | Path], problems: Problems) -> bool:
     for other in infos[1:] if len(problems) == before else []:
         with problems.noted(other.path):
             check_same_grid(infos[0], other)
+    for info in infos:
+        problems.doubt(info)
     return len(problems) == before
 
 
@@ -79,10 +76,6 @@ def _plausible(path: str | Path) -> VolumeInfo:
             raise DataError(f"{path}: the voxel size in its header is 0; write the right one, or its affine, into it")
     check_size(info)
     return info
-
-
-def _by(numbers: np.ndarray) -> str:
-    return " x ".join(f"{number:.3g}" for number in numbers)
 
 
 def check_image_file(path: str | Path, dims: int, channels: int, problems: Problems) -> bool:

@@ -4,16 +4,18 @@ PNG, JPEG, TIFF, BMP (Pillow; the content decides, not the ending), .npy and NIf
 pixels come as stored, because masks are drawn on the stored array.
 """
 
+import os
 import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from medbundles.data.reading.files import check_file, is_volume
+from medbundles.data.reading.files import is_volume, open_file
 from medbundles.data.reading.nifti import VolumeInfo, read_header
 from medbundles.data.reading.volumes import SlicedVolume, finite, plane_axis, read_volume
 from medbundles.errors import DataError, first_few
@@ -28,27 +30,34 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # of Pillow; it would start Ghostscrip
 Image.init()  # with formats named, Pillow takes those alone that it has loaded
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")  # modes that Pillow's convert() would cut to 8 bits
 _WHOLE_TUMOUR = ({0, 1, 2, 3, 4}, {0, 255})
+LUMINANCE, AUTO = "luminance", "auto"
+Colour = str | int
+# A picture has colours where more pixels than this share differ more than so many gray levels between the channels:
+# scans of gray films (JPEG noise, a tint, a coloured arrow) stay below, sequences as channels lie far above.
+_COLOURED, _LEVELS = 0.05, 32
 
 
-def read_image(path: str | Path, channels: int, allow_constant: bool = False) -> np.ndarray:
+def read_image(path: str | Path, channels: int, allow_constant: bool = False, colour: Colour = LUMINANCE) -> np.ndarray:
     """Pixels of a 2D image.
 
-    Transparency is composited on black. RGB becomes luminance (ITU-R 601) for one channel, gray is repeated for three.
-    A 2D NIfTI is laid out like a slice cut from a volume (see `axial_slices`).
+    Transparency is composited on black, gray is repeated for three channels. A 2D NIfTI is laid out like a slice cut
+    from a volume (see `axial_slices`).
 
     Args:
         path: image file.
         channels: C, the number of channels wanted.
         allow_constant: an image of one value is no error.
+        colour: what one channel is of a picture with three: "luminance" (ITU-R 601), or the first, second or third of
+            them (1, 2, 3); "auto": the luminance of a gray picture that is stored in colours.
 
     Returns:
         float32 (C, H, W).
 
     Raises:
         DataError: the file is missing, a git-lfs pointer, broken, 3D or 4D, holds NaN or Inf, is constant, or has
-            channels that do not fit.
+            channels that do not fit, or that differ where `colour` is "auto".
     """
-    array = _stored(path, partial(_colours, channels=channels))
+    array = _stored(path, partial(_colours, path, channels, colour))
     array = array[None] if array.ndim == 2 else array
     if array.shape[0] == 1 and channels == 3:
         array = np.repeat(array, 3, axis=0)
@@ -114,46 +123,38 @@ def check_header(path: str | Path, channels: int | None = None) -> tuple[int, in
     Raises:
         DataError: what `read_image` would raise, as far as the header shows it.
     """
-    kind = _kind(path)
-    if kind == "nifti":
+    if is_volume(path):
         held, size = 1, _plane(read_header(path)[1])
-    elif kind == "npy":
-        shape = _numpy_header(path)
-        held, size = (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
     else:
-        with _open(path) as image:
-            held = channels if channels in (1, 3) else (1 if len(image.getbands()) < 3 else 3)
-            size = (image.height, image.width)
+        with open_file(path) as file:
+            held, size = _numpy_form(path, file) if _is_numpy(file) else _picture_form(path, file, channels)
     if channels is not None and (held, channels) != (1, 3):
         _check_channels(path, held, channels)
     return size
 
 
-def _kind(path: str | Path) -> str:
-    check_file(path)
-    if is_volume(path):
-        return "nifti"
-    with open(path, "rb") as file:
-        return "npy" if file.read(6) == b"\x93NUMPY" else "picture"
+def _is_numpy(file: BufferedReader) -> bool:
+    return file.peek(6).startswith(b"\x93NUMPY")
 
 
 def _stored(path: str | Path, of_picture: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
     """Pixels (H, W) or (C, H, W) of a file; `of_picture` takes them out of a picture."""
-    kind = _kind(path)
-    if kind == "nifti":
+    if is_volume(path):
         volume, info = read_volume(path, allow_constant=True)
         _plane(info)
         return SlicedVolume.of(volume, info).slices[0]
-    if kind == "npy":
-        _numpy_header(path)
-        with ONE_AT_A_TIME:
-            return np.load(path, allow_pickle=False)
-    with _open(path) as picture:
-        try:
-            picture.load()
-        except Exception as error:
-            raise DataError(f"{path}: the image is truncated or broken ({error})") from error
-        return of_picture(picture)
+    with open_file(path) as file:
+        if _is_numpy(file):
+            _numpy_form(path, file)
+            file.seek(0)
+            with ONE_AT_A_TIME:
+                return np.load(file, allow_pickle=False)
+        with _open(path, file) as picture:
+            try:
+                picture.load()
+            except Exception as error:
+                raise DataError(f"{path}: the image is truncated or broken ({error})") from error
+            return of_picture(picture)
 
 
 def _check_channels(path: str | Path, held: int, wanted: int) -> None:
@@ -164,9 +165,16 @@ def _check_channels(path: str | Path, held: int, wanted: int) -> None:
 # --- pictures
 
 
-def _open(path: str | Path) -> Image.Image:
+def _picture_form(path: str | Path, file: BufferedReader, channels: int | None) -> tuple[int, tuple[int, int]]:
+    """Channels that can be had of a picture, and its size (H, W)."""
+    with _open(path, file) as image:
+        held = channels if channels in (1, 3) else (1 if len(image.getbands()) < 3 else 3)
+        return held, (image.height, image.width)
+
+
+def _open(path: str | Path, file: BufferedReader) -> Image.Image:
     try:
-        image = Image.open(path, formats=FORMATS)
+        image = Image.open(file, formats=FORMATS)
         frames = getattr(image, "n_frames", 1)
     except Exception as error:
         raise DataError(f"{path}: {_why_no_picture(path, error)}") from error
@@ -186,7 +194,7 @@ def _why_no_picture(path: str | Path, error: Exception) -> str:
     return "not a readable image (PNG, JPEG, TIFF, BMP, .npy, NIfTI): another format, or its content is broken"
 
 
-def _colours(image: Image.Image, channels: int) -> np.ndarray:
+def _colours(path: str | Path, channels: int, colour: Colour, image: Image.Image) -> np.ndarray:
     """(H, W) or (3, H, W)."""
     if image.mode in _DEEP:
         return np.asarray(image, dtype=np.float32)
@@ -195,8 +203,24 @@ def _colours(image: Image.Image, channels: int) -> np.ndarray:
         image = Image.alpha_composite(black, image.convert("RGBA")).convert("RGB")
     elif image.mode not in ("1", "L"):
         image = image.convert("RGB")
+    if image.mode == "RGB" and channels == 1 and colour != LUMINANCE:
+        pixels = np.asarray(image)
+        if colour != AUTO:
+            return pixels[..., int(colour) - 1]
+        _check_gray(path, pixels)
     array = np.asarray(image.convert("RGB" if channels == 3 else "L"))
     return np.moveaxis(array, -1, 0) if array.ndim == 3 else array
+
+
+def _check_gray(path: str | Path, pixels: np.ndarray) -> None:
+    """Refuse (DataError) a picture (H, W, 3) whose channels differ."""
+    coloured = float((pixels.max(axis=-1) - pixels.min(axis=-1) > _LEVELS).mean())
+    if coloured > _COLOURED:
+        raise DataError(
+            f"{path}: its three channels differ (by more than {_LEVELS} gray levels in {coloured:.0%} of the pixels), "
+            "and neither the weights nor you say which of them the network is trained with; give --colour_channel 1, "
+            "2 (FLAIR in slices of kaggle_3m), 3 or luminance"
+        )
 
 
 def _mask_pixels(image: Image.Image) -> np.ndarray:
@@ -215,13 +239,14 @@ def _mask_pixels(image: Image.Image) -> np.ndarray:
 # --- numpy
 
 
-def _numpy_header(path: str | Path) -> tuple[int, ...]:
+def _numpy_form(path: str | Path, file: BufferedReader) -> tuple[int, tuple[int, int]]:
+    """Channels and size (H, W) of an array's file."""
     try:
-        with open(path, "rb") as file, ONE_AT_A_TIME:
+        with ONE_AT_A_TIME:
             major, _ = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
             shape, _, dtype = read(file)
-            missing = dtype.itemsize * int(np.prod(shape)) - (Path(path).stat().st_size - file.tell())
+            missing = dtype.itemsize * int(np.prod(shape)) - (os.fstat(file.fileno()).st_size - file.tell())
     except Exception as error:
         raise DataError(f"{path}: not a readable .npy file ({error})") from error
     if dtype.kind not in "biuf":
@@ -230,7 +255,7 @@ def _numpy_header(path: str | Path) -> tuple[int, ...]:
         raise DataError(f"{path}: has shape {shape}; (H, W) or (C, H, W) is wanted")
     if missing > 0:
         raise DataError(f"{path}: is truncated: {missing} bytes are missing")
-    return shape
+    return (shape[0] if len(shape) == 3 else 1), (shape[-2], shape[-1])
 
 
 # --- NIfTI

@@ -3,6 +3,7 @@
 import gzip
 import logging
 import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import numpy as np
 
 from medbundles.data.reading.files import check_file
 from medbundles.errors import DataError
+
+SPACING = (0.05, 50.0)  # mm; outside it the header's unit is wrong
+APART = 0.1  # of a voxel: how far sform and qform may place a voxel from each other, by rounding
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,26 @@ class VolumeInfo:
         x, y, z = np.linalg.norm(self.canonical_affine[:3, :3], axis=0)
         return float(x), float(y), float(z)
 
+    @property
+    def doubts(self) -> list[str]:
+        """What in the header cannot be right, or contradicts itself, although the file can be read."""
+        from nibabel.spatialimages import HeaderDataError
+
+        found = [] if plausible_spacing(self.spacing) else [odd_spacing(self.spacing)]
+        try:
+            (sform, s_code), (qform, q_code) = self.header.get_sform(coded=True), self.header.get_qform(coded=True)
+        except HeaderDataError as error:
+            return [*found, f"its qform cannot be read ({reason(error)}); the sform is used"]
+        if sform is not None and qform is not None:
+            corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(n - 1 for n in self.shape), 1]
+            off = float(np.linalg.norm(((sform - qform) @ corners.T)[:3], axis=0).max())
+            if off > APART * min(self.spacing):
+                found.append(
+                    f"its sform (code {s_code}) and its qform (code {q_code}) place a voxel up to {off:.3g} mm apart; "
+                    "the sform is used"
+                )
+        return found
+
     def to_original(self, volume: np.ndarray) -> np.ndarray:
         """Array with canonical axes (X, Y, Z) back in the stored axes; the exact inverse of the way in."""
         from nibabel.orientations import apply_orientation, axcodes2ornt, ornt_transform
@@ -59,6 +83,22 @@ class VolumeInfo:
         if result.shape != self.shape:
             raise DataError(f"volume of shape {result.shape} does not belong to a file of shape {self.shape}")
         return result
+
+
+def plausible_spacing(spacing: Sequence[float]) -> bool:
+    """Whether voxels can be as large as that, in mm."""
+    return SPACING[0] <= min(spacing) and max(spacing) <= SPACING[1]
+
+
+def odd_spacing(spacing: Sequence[float]) -> str:
+    """What is said of voxels that cannot be as large as that."""
+    wanted = f"{SPACING[0]:g} to {SPACING[1]:g} mm are wanted"
+    return f"its voxels are {by(spacing)} mm; {wanted}. Is the unit in its header wrong?"
+
+
+def by(numbers: Iterable[float]) -> str:
+    """Lengths as "1 x 1 x 2.5"."""
+    return " x ".join(f"{number:.3g}" for number in numbers)
 
 
 def read_header(path: str | Path) -> tuple[Any, VolumeInfo]:

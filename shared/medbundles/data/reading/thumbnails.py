@@ -3,15 +3,15 @@
 import base64
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 from PIL import Image
 
-from medbundles.cores import core_count
 from medbundles.data.problems import Problems
 from medbundles.data.reading.images import read_image
 from medbundles.errors import DataError
+from medbundles.parallel import on_all_cores
 
 SIDE = 64  # pixels of a thumbnail's side
 _LINES = 128  # rows and columns in which the picture's content is looked for
@@ -75,24 +75,25 @@ def read_thumbnails(paths: Sequence[str], channels: int, problems: Problems) -> 
         channels: C that they must give.
         problems: gets what is wrong with those that cannot be read.
     """
-
-    def read(path: str) -> np.ndarray | DataError:
-        try:
-            return thumbnail(read_image(path, channels))
-        except DataError as error:
-            return error
-
-    with ThreadPoolExecutor(core_count()) as threads:  # more of them only wait for each other
-        found = dict(zip(paths, threads.map(read, paths), strict=True))
-    for path, result in found.items():
+    found: dict[str, np.ndarray] = {}
+    for path, result in zip(paths, on_all_cores(partial(_read, channels), paths, "reading pictures"), strict=True):
         if isinstance(result, DataError):
             problems.add(path, result)
-    return {path: result for path, result in found.items() if not isinstance(result, DataError)}
+        else:
+            found[path] = result
+    return found
+
+
+def _read(channels: int, path: str) -> np.ndarray | DataError:
+    try:
+        return thumbnail(read_image(path, channels))
+    except DataError as error:
+        return error
 
 
 def packed(small: np.ndarray) -> str:
     """A thumbnail as text."""
-    return base64.b64encode(zlib.compress(small.tobytes())).decode()
+    return base64.b64encode(zlib.compress(small.tobytes(), 1)).decode()
 
 
 def unpacked(text: str) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Reads and writes volumes, and cuts them into the 2D slices that networks see."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -131,15 +132,20 @@ def plane_axis(info: VolumeInfo) -> int:
 
 
 def open_volume(path: str | Path) -> SlicedVolume:
-    """A NIfTI volume cut into slices; the last two are kept, so that a volume is not read once per slice.
+    """A NIfTI volume cut into slices; see `open_volumes`."""
+    return open_volumes((path,))[0]
+
+
+def open_volumes(paths: Sequence[str | Path]) -> tuple[SlicedVolume, ...]:
+    """NIfTI volumes of one case cut into slices; those of the last two cases are kept, not read once per slice.
 
     Raises:
         DataError: as `read_volume`.
     """
-    status = Path(path).stat()
-    return _open_volume(str(path), status.st_mtime_ns, status.st_size)
+    states = [Path(path).stat() for path in paths]
+    return _open_volumes(tuple(map(str, paths)), tuple((state.st_mtime_ns, state.st_size) for state in states))
 
 
 @lru_cache(maxsize=2)
-def _open_volume(path: str, changed: int, size: int) -> SlicedVolume:
-    return SlicedVolume.of(*read_volume(path))
+def _open_volumes(paths: tuple[str, ...], changed: tuple) -> tuple[SlicedVolume, ...]:
+    return tuple(SlicedVolume.of(*read_volume(path)) for path in paths)

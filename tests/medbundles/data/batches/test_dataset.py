@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import gc
 import logging
+import multiprocessing
 import threading
-import time
 
 import numpy as np
 import pytest
 import torch
 from monai.transforms import Compose, Randomizable, RandScaleIntensityd
 
+from medbundles import parallel
 from medbundles.data import SeededDataset
+from medbundles.data.batches import dataset as module
 from medbundles.errors import DataError
 
 ONE_AT_A_TIME = threading.Lock()
@@ -153,21 +156,106 @@ def test_skip_bad_files_refuses_to_lose_a_whole_source(data, tmp_path):
         SeededDataset(mixed, Compose([Read()]), skip_bad_files=True)
 
 
-def test_no_thread_goes_on_reading_when_the_filling_of_the_cache_is_broken_off():
-    """It would meet the end of Python, which aborts the process (exit code 134 instead of 1, 130 or 143)."""
+@pytest.fixture
+def two_processes(monkeypatch):
+    monkeypatch.setattr(parallel, "core_count", lambda: 2)
+    monkeypatch.setattr(parallel, "ALONE", 0.0)
 
+
+def test_no_process_goes_on_reading_when_the_filling_of_the_cache_is_broken_off(two_processes):
     def read(item):
-        if item["name"] == "first":
+        if item["name"] == "3":
             raise ValueError("broken")
-        time.sleep(0.3)
         return item
 
-    before = threading.active_count()
-    items = [{"name": name, "image": name} for name in ("first", *map(str, range(8)))]
-    dataset = SeededDataset(items, read, cache="memory", cache_workers=2)
-    with pytest.raises(DataError):
+    items = [{"name": str(number), "image": "x"} for number in range(50)]
+    dataset = SeededDataset(items, read, cache="memory")
+    with pytest.raises(DataError, match="x: cannot be prepared: ValueError: broken"):
         dataset.prepare()
-    assert threading.active_count() == before
+    gc.collect()
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+def test_two_processes_fill_the_cache_with_the_same_bits(data, tmp_path, two_processes, cache):
+    def items(cache):
+        dataset = SeededDataset(data, Compose([Read()]), Noise(), cache=cache, cache_dir=str(tmp_path / "cache"))
+        dataset.prepare()
+        return [dataset[1, i] for i in range(6)]
+
+    filled, read = items(cache), items("none")
+    assert all(torch.equal(a["image"], b["image"]) for a, b in zip(filled, read, strict=True))
+    assert [item["name"] for item in filled] == [item["name"] for item in read]
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """free(memory, disk): so many bytes are left."""
+
+    def leave(memory, disk=10**12):
+        monkeypatch.setattr(module, "free_memory", lambda: memory)
+        monkeypatch.setattr(module, "free_on_disk", lambda folder: disk)
+
+    return leave
+
+
+SIZE = 6 * 16 * 8  # bytes of the six items
+
+
+def test_a_memory_cache_that_fits_is_announced(data, free, caplog):
+    free(2 * SIZE)
+    dataset = SeededDataset(data, Compose([Read()]), cache="memory")
+    with caplog.at_level(logging.INFO, "medbundles"):
+        dataset.prepare()
+    assert caplog.messages == ["cache: 6 images take about 768 bytes of memory, 1.54 kB are free"]
+    assert dataset.prepared is not None
+
+
+@pytest.mark.parametrize("skip_bad_files", [False, True])
+def test_one_that_does_not_fit_goes_to_the_disk_which_is_said(data, tmp_path, free, caplog, skip_bad_files):
+    free(2 * SIZE - 300)
+    folder = tmp_path / "cache"
+    with caplog.at_level(logging.INFO, "medbundles"):
+        dataset = SeededDataset(data, Compose([Read()]), Noise(), "memory", str(folder), skip_bad_files=skip_bad_files)
+        assert not folder.exists()
+        dataset.prepare()
+    assert "6 images take about 768 bytes of memory, too much of the 1.24 kB that are free; they go to" in caplog.text
+    assert (dataset.cache, dataset.prepared, len(list(folder.iterdir()))) == ("disk", None, 6)
+    plain = SeededDataset(data, Compose([Read()]), Noise(), cache="none")
+    assert all(torch.equal(dataset[1, i]["image"], plain[1, i]["image"]) for i in range(6))
+
+
+def test_where_neither_has_room_each_image_is_read_anew(data, tmp_path, free, caplog):
+    free(SIZE, disk=SIZE - 1)
+    dataset = SeededDataset(data, Compose([Read()]), cache="memory", cache_dir=str(tmp_path / "cache"))
+    with caplog.at_level(logging.INFO, "medbundles"):
+        dataset.prepare()
+    assert "has no room either" in " ".join(caplog.messages)
+    assert dataset.cache == "none"
+    assert not (tmp_path / "cache").exists()
+    assert dataset[1, 3]["name"] == "3"
+
+
+def test_processes_on_one_machine_share_its_memory(data, free, monkeypatch, tmp_path):
+    free(2 * SIZE)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    dataset = SeededDataset(data, Compose([Read()]), cache="memory", cache_dir=str(tmp_path / "cache"))
+    dataset.prepare()
+    assert dataset.cache == "disk"
+    assert len(list((tmp_path / "cache").iterdir())) == 3  # the other process stores the others
+
+
+def test_memory_that_runs_out_on_the_way_is_noticed(tmp_path, free, caplog):
+    """The first items may be small, and other programs take memory."""
+    free(10**6)
+    items = [{"image": str(i), "name": str(i), "side": 1 if i < 5 else 300} for i in range(20)]
+
+    def read(item):
+        return {"image": torch.zeros(item["side"], item["side"])}
+
+    dataset = SeededDataset(items, read, cache="memory", cache_dir=str(tmp_path / "cache"))
+    dataset.prepare()
+    assert dataset.cache == "disk"
 
 
 def test_each_draw_of_an_item_in_an_epoch_differs_and_comes_again(data):

@@ -6,12 +6,13 @@ import json
 import random
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
 
-from medbundles.data import GradedFolds
+from medbundles.data import GradedFolds, SplitRecord
 from medbundles.data.lists.folds import split_cases
 from medbundles.errors import ConfigError, DataError
 
@@ -219,3 +220,37 @@ def test_another_split_written_in_the_meantime_is_noticed(dataset, tmp_path):
     edit(file, lambda c: c.update(cases={str((int(f) + 1) % 5): rows for f, rows in c["cases"].items()}))
     with pytest.raises(DataError, match="holds another split now than when this run began"):
         late.record()
+
+
+def trained_on(dataset, tmp_path, **options):
+    """config/split.json of a training on a copy of the data that is gone since."""
+    moved = Path(shutil.move(shutil.copytree(dataset, tmp_path / "copy"), tmp_path / "then"))
+    seen = GradedFolds(moved, "flair", CLASSES, fold=1, **options)
+    path, content = SplitRecord(seen, SimpleNamespace(folder=lambda name: tmp_path / name)).record()
+    shutil.rmtree(moved)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_weights_are_not_tested_on_cases_of_their_training_wherever_these_lie(dataset, tmp_path, caplog):
+    earlier = trained_on(dataset, tmp_path, selection="inner")
+    another_fold = GradedFolds(dataset, "flair", CLASSES, fold=0, earlier_split=earlier)
+    with pytest.raises(
+        DataError, match=r"h\d\d_flair.nii.gz: \(test\) is byte-identical to what was .*\(the training\)"
+    ):
+        another_fold["test"]
+    assert another_fold["train"]  # nobody tests on these
+    with pytest.raises(DataError, match="the training"):
+        GradedFolds(dataset, "flair", CLASSES, part="all", earlier_split=earlier)["test"]
+    assert not caplog.records
+    own = GradedFolds(dataset, "flair", CLASSES, fold=1, earlier_split=earlier)
+    assert len(own["test"]) == 5
+    assert not caplog.records
+    assert GradedFolds(dataset, "flair", CLASSES, fold=1, part="train", earlier_split=earlier)["test"]
+
+
+def test_a_fold_that_chose_the_epoch_flatters_and_that_is_said(dataset, tmp_path, caplog):
+    held_out = GradedFolds(dataset, "flair", CLASSES, fold=1, earlier_split=trained_on(dataset, tmp_path))
+    assert len(held_out["test"]) == 5
+    assert "so that the figures flatter" in caplog.text

@@ -77,7 +77,8 @@ def test_what_is_left_out_is_told(tmp_path, caplog):
         volume(tmp_path / name)
     with caplog.at_level(logging.INFO, "medbundles"):
         assert names(inference_cases(tmp_path)) == ["c"]
-    assert "3 volumes are left out" in caplog.text
+    assert "left out are 2 masks by their names (c/c_seg.nii.gz, d_mask.nii.gz)" in caplog.text
+    assert "left out are 1 of no case by their names" in caplog.text
     assert "extra.nii.gz" in caplog.text
 
 
@@ -122,11 +123,15 @@ def test_nothing_to_do_is_said_clearly(tmp_path):
         inference_cases("")
     with pytest.raises(DataError, match="nowhere does not exist"):
         inference_cases(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"no case of flair in .*; wanted: <case>/<case>_flair.nii.gz .* any volumes"):
+    with pytest.raises(DataError, match=r"input: no volumes in .*; the endings are: .nii, .nii.gz"):
         inference_cases(tmp_path)
     volume(tmp_path / "a_mask.nii")
-    with pytest.raises(DataError, match=r"There are volumes that are masks by name, or of no known modality: .*a_mask"):
+    with pytest.raises(DataError, match=r"no volumes in .* could be an input, but 1 masks by their names \(a_mask"):
         inference_cases(tmp_path)
+    volume(tmp_path / "b.nii")
+    with pytest.raises(DataError, match=r"no case of flair, t1 in .* There are volumes, but 1 of no case .*b.nii"):
+        inference_cases(tmp_path, ["flair", "t1"])
+    (tmp_path / "b.nii").unlink()
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(DataError, match=r"a.png is not a volume; the endings are: .nii, .nii.gz"):
         inference_cases(tmp_path / "a.png")

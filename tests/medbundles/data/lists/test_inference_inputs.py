@@ -43,10 +43,10 @@ def test_a_folder_gives_pictures_and_slices_with_unique_names(tmp_path):
     found = {item["name"]: (Path(item["image"]).name, item["slices"]) for item in items}
     assert found == {
         "a_JPG": ("a.JPG", 1), "a_png_": ("a.png", 1), "a_png": ("a_png.npy", 1), "b/a": ("a.tif", 1),
-        "p 1/flair": ("flair.nii.gz", 4),
+        "p 1": ("flair.nii.gz", 4),
     }  # fmt: skip
-    assert [item["slice"] for item in items if item["name"] == "p 1/flair"] == [0, 1, 2, 3]
-    assert {item["slice"] for item in items if item["name"] != "p 1/flair"} == {-1}
+    assert [item["slice"] for item in items if item["name"] == "p 1"] == [0, 1, 2, 3]
+    assert {item["slice"] for item in items if item["name"] != "p 1"} == {-1}
     assert inference_datalist(tmp_path / "in" / "b" / "a.tif")[0]["name"] == "a"
 
 
@@ -92,10 +92,36 @@ def test_all_bad_files_are_listed_at_once_or_left_out(tmp_path, caplog):
 def test_channels_that_a_volume_does_not_have(tmp_path):
     volume(tmp_path / "v.nii.gz")
     assert len(inference_datalist(tmp_path, channels=3)) == 4
-    with pytest.raises(
-        DataError, match=r"a NIfTI volume holds 1 channel, 4 are wanted \(in_channels\); give slices as"
-    ):
+    with pytest.raises(DataError, match=r"1 NIfTI volume\(s\) give 1 channel\(s\), 4 are wanted \(in_channels\); name"):
         inference_datalist(tmp_path, channels=4)
+
+
+def test_of_a_case_the_wanted_sequences_are_taken(tmp_path, caplog):
+    for sequence in ("flair", "t1", "seg"):
+        volume(tmp_path / f"in/Brats18_1/Brats18_1_{sequence}.nii.gz")
+    picture(tmp_path / "in/a.png")
+    with pytest.raises(ConfigError, match="the input holds flair, t1, and neither the weights nor you say which"):
+        inference_datalist(tmp_path / "in")
+    with caplog.at_level(logging.INFO, "medbundles"):
+        items = inference_datalist(tmp_path / "in", modality="t1")
+    assert [(item["name"], item["slice"]) for item in items] == [
+        *(("Brats18_1", z) for z in range(4)),
+        ("a", -1),
+    ]
+    assert {Path(item["image"]).name for item in items} == {"a.png", "Brats18_1_t1.nii.gz"}
+    assert "left out are 1 masks by their names (Brats18_1/Brats18_1_seg.nii.gz)" in caplog.text
+    assert "left out are 1 of other sequences" in caplog.text
+    two = inference_datalist(tmp_path / "in/Brats18_1", 2, modality=["t1", "flair"])
+    assert [[Path(path).name for path in item["image"]] for item in two] == [
+        ["Brats18_1_t1.nii.gz", "Brats18_1_flair.nii.gz"]
+    ] * 4
+    with pytest.raises(DataError, match=r"2 NIfTI volume\(s\) give 2 channel\(s\), 3 are wanted"):
+        inference_datalist(tmp_path / "in/Brats18_1", 3, modality=["t1", "flair"])
+    with pytest.raises(DataError, match=r"case Brats18_1 has no t2 \(it has flair, t1\)"):
+        inference_datalist(tmp_path / "in", modality="t2")
+    volume(tmp_path / "in/Brats18_1/Brats18_1_flair.nii.gz", (6, 7, 5))
+    with pytest.raises(DataError, match=r"has the shape \(6, 7, 5\)"):
+        inference_datalist(tmp_path / "in/Brats18_1", 2, modality=["t1", "flair"])
 
 
 def test_nothing_to_do_is_said_clearly(tmp_path):

@@ -29,7 +29,7 @@ def stored(path):
 
 def there_and_back(path, folder, channels=1, form=None):
     """The file as the network would see it, written again without a change."""
-    item = LoadWholeImage(2, channels)({"image": path})
+    item = LoadWholeImage(2, channels, "luminance")({"image": path})
     form = form or ImageForm.of(path)
     made = folder / f"made{form.ending}"
     form.write(made, item["image"].numpy(), tuple(item["value_range"].tolist()))

@@ -1,5 +1,6 @@
 """Every kind of file that is found in practice, and everything that is wrong with some of them."""
 
+import builtins
 import os
 import subprocess
 import sys
@@ -304,3 +305,15 @@ def test_a_name_that_is_not_utf8_is_said_before_anything_is_read(tmp_path):
         file.write(b"x")
     with pytest.raises(DataError, match=r"r\\xf6ntgen\.png: the name is not UTF-8"):
         list_images(tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["png", "npy"])
+def test_a_header_takes_one_opening_of_the_file(tmp_path, gray, ending, monkeypatch):
+    path = tmp_path / f"a.{ending}"
+    np.save(path, gray) if ending == "npy" else Image.fromarray(gray).save(path)
+    opened, real = [], builtins.open
+    monkeypatch.setattr(
+        builtins, "open", lambda file, *more, **options: opened.append(file) or real(file, *more, **options)
+    )
+    assert check_header(path) == gray.shape
+    assert opened == [path]

@@ -1,14 +1,17 @@
 """Slices and volumes are exact inverses, whatever the axes of the file."""
 
 import itertools
+import logging
 
 import nibabel
 import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 
-from medbundles.data import axial_slices, from_axial_slices, read_volume, write_volume
+from medbundles.data import axial_slices, from_axial_slices, inference_datalist, read_volume, write_volume
+from medbundles.data.reading.nifti import read_header
 from medbundles.errors import DataError
+from tools.check_data import check_data
 
 
 def test_slices_follow_the_formula_and_go_back_exactly():
@@ -62,3 +65,32 @@ def test_real_volumes_as_nibabel_reads_them(real_data):
         assert np.allclose(info.spacing, canonical.header.get_zooms())
         back = info.to_original(from_axial_slices(axial_slices(volume)))
         assert np.array_equal(back, nibabel.load(path).get_fdata(dtype=np.float32))
+
+
+@pytest.mark.parametrize(
+    ("sform", "qform", "said"),
+    [
+        ([1, 1, 1], [1, 1, 1], []),
+        ([1, 1, 1], [-1, 1, 1], ["its sform (code 2) and its qform (code 1) place a voxel up to 10 mm apart; the"]),
+        ([1000, 1, 1], [1000, 1, 1], ["its voxels are 1e+03 x 1 x 1 mm; 0.05 to 50 mm are wanted. Is the unit in its"]),
+        ([0.001] * 3, [0.001] * 3, ["its voxels are 0.001 x 0.001 x 0.001 mm"]),
+    ],
+    ids=["fine", "mirrored", "metres", "micrometres"],
+)  # fmt: skip
+def test_headers_that_are_doubtful(tmp_path, sform, qform, said, caplog, capsys):
+    image = nibabel.Nifti1Image(np.random.default_rng(0).random((6, 7, 4), dtype=np.float32), None)
+    image.set_sform(np.diag([*sform, 1]), 2)
+    image.set_qform(np.diag([*qform, 1]), 1)
+    path = tmp_path / "scan.nii.gz"
+    nibabel.save(image, path)
+    found = read_header(path)[1].doubts
+    assert len(found) == len(said)
+    for text, start in zip(found, said, strict=True):
+        assert text.startswith(start)
+        with caplog.at_level(logging.WARNING, "medbundles"):
+            assert len(inference_datalist(path)) == 4  # and it is used
+        assert f"1 doubtful header(s) in {path}:\n  {path}: {start}" in caplog.text
+        check_data(str(tmp_path))
+        printed = capsys.readouterr().out
+        assert f"{path}: {start}" in printed
+        assert "nothing else is wrong" in printed

@@ -1,0 +1,87 @@
+"""What an earlier start found out about pictures: their thumbnails, and which of them are alike."""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medbundles.atomic_files import replace_atomic
+from medbundles.data.lists.likeness import alike
+from medbundles.data.problems import Problems
+from medbundles.data.reading.files import file_state
+from medbundles.data.reading.thumbnails import read_thumbnails
+from medbundles.lines import say
+
+MANY = 2000  # pictures whose comparison takes so long that it is said
+
+
+class KnownPictures:
+    """Thumbnails and comparisons, kept in a file so that the next start with the same pictures finds them.
+
+    A picture is known by its path, size and time; one that was changed is read again. Nothing is written before `save`.
+
+    Args:
+        cache_dir: folder of the file; None: nothing is kept.
+        channels: C that pictures give; those of other networks have a file of their own.
+    """
+
+    def __init__(self, cache_dir: str | Path | None, channels: int):
+        self.channels = channels
+        self.file = Path(cache_dir) / f"pictures_{channels}.npz" if cache_dir else None
+        self.states: dict[str, tuple[int, int]] = {}
+        self.pictures: dict[str, np.ndarray] = {}
+        self.compared: dict[str, np.ndarray] = {}
+        self.is_new = False
+        if self.file and self.file.is_file():
+            self._load(self.file)
+
+    def _load(self, file: Path) -> None:
+        try:
+            with np.load(file, allow_pickle=False) as content:
+                compared = {name: content[name] for name in content.files if len(name) == 64}
+                paths, states, pictures = (content[name] for name in ("paths", "states", "pictures"))
+                names = bytes(paths).decode().split("\0")
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # broken: it is made again
+            return
+        self.compared = compared
+        self.states = dict(zip(names, map(tuple, states.tolist()), strict=True))
+        self.pictures = dict(zip(names, pictures, strict=True))
+
+    def thumbnails(self, paths: Sequence[str], problems: Problems) -> dict[str, np.ndarray]:
+        """As `read_thumbnails`, which reads those that are not known."""
+        places = {path: os.path.abspath(path) for path in paths}
+        states = {path: file_state(path) for path in paths if os.path.isfile(path)}
+        new = [path for path in paths if path not in states or self.states.get(places[path]) != states[path]]
+        for path, picture in read_thumbnails(new, self.channels, problems).items():
+            self.states[places[path]], self.pictures[places[path]], self.is_new = states[path], picture, True
+        bad = {path for path in new if self.states.get(places[path]) != states.get(path)}
+        return {path: self.pictures[places[path]] for path in paths if path in states and path not in bad}
+
+    def alike(self, thumbnails: np.ndarray, owners: Sequence[int]) -> list[tuple[int, int, float]]:
+        """As `medbundles.data.lists.likeness.alike`, which compares pictures that were not compared before."""
+        key = hashlib.sha256(np.ascontiguousarray(thumbnails).data).hexdigest()
+        key = hashlib.sha256(f"{key} {list(owners)}".encode()).hexdigest()
+        if key not in self.compared:
+            if len(thumbnails) >= MANY:
+                say(f"comparing {len(thumbnails)} pictures with each other, once for all runs with this cache_dir")
+            self.compared[key] = np.array(alike(thumbnails, owners), dtype=np.float64).reshape(-1, 3)
+            self.is_new = True
+        return [(int(i), int(j), float(value)) for i, j, value in self.compared[key]]
+
+    def save(self) -> None:
+        """Write what was found out, if any of it is new; pictures that are gone are left out."""
+        if self.file is None or not self.is_new:
+            return
+        names = [name for name in self.pictures if os.path.isfile(name)]
+        content: dict[str, Any] = {
+            "paths": np.frombuffer("\0".join(names).encode(), dtype=np.uint8),
+            "states": np.array([self.states[name] for name in names], dtype=np.int64),
+            "pictures": np.stack([self.pictures[name] for name in names]),
+        }
+        with replace_atomic(self.file, flush=False) as temporary:
+            np.savez(temporary, **content | self.compared)
+        self.is_new = False

@@ -1,0 +1,67 @@
+"""Lines for people: where they go, how wide they are, and times and sizes in words."""
+
+import logging
+import sys
+import textwrap
+
+from medbundles.ranks import is_rank_0
+
+WIDTH = 100  # columns of a line
+
+logger = logging.getLogger("medbundles")
+
+
+def say(text: str) -> None:
+    """A text for people, from rank 0: through the log where one is kept, else on stderr, beside a tool's result."""
+    for line in wrapped(text) if is_rank_0() else ():
+        if logger.isEnabledFor(logging.INFO):
+            logger.info("%s", line)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+def wrapped(text: str, head: str = "", indent: str = "  ") -> list[str]:
+    """The text in lines of a log's width, later ones indented; what has no space, such as a path, stays whole.
+
+    Args:
+        text: one or several lines.
+        head: stands before the first.
+        indent: stands before those that follow because a line was too long.
+
+    Example:
+        >>> wrapped("a line", head="Train - ")
+        ['Train - a line']
+    """
+    options = {"subsequent_indent": indent, "break_long_words": False, "break_on_hyphens": False}
+    return [
+        line
+        for part in f"{head}{text}".splitlines()
+        for line in textwrap.wrap(part, WIDTH, **options)  # type: ignore[arg-type]
+    ]
+
+
+def duration(seconds: float) -> str:
+    """A time in words.
+
+    Example:
+        >>> duration(5000)
+        '1 h 23 min'
+    """
+    minutes = round(seconds / 60)
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size_in_words(size: float) -> str:
+    """A number of bytes in words.
+
+    Example:
+        >>> size_in_words(3_280_000_000)
+        '3.3 GB'
+    """
+    for unit in ("bytes", "kB", "MB"):
+        if size < 999.5:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medbundles.data import checked_parts
+from medbundles.data.lists import known_pictures
+from medbundles.data.lists.known_pictures import KnownPictures
+from medbundles.data.problems import Problems
+
+
+@pytest.fixture
+def paths(tmp_path):
+    noise = np.random.default_rng(0)
+    found = []
+    for name in "abc":
+        Image.fromarray(noise.integers(0, 255, (40, 40), dtype=np.uint8)).save(tmp_path / f"{name}.png")
+        found.append(str(tmp_path / f"{name}.png"))
+    return found
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The paths that were read, and how often pictures were compared."""
+    seen, real, compare = [], known_pictures.read_thumbnails, known_pictures.alike
+    monkeypatch.setattr(
+        known_pictures, "read_thumbnails", lambda paths, *more: seen.extend(paths) or real(paths, *more)
+    )
+    monkeypatch.setattr(known_pictures, "alike", lambda *more: seen.append("compared") or compare(*more))
+    return seen
+
+
+def test_a_second_start_reads_and_compares_nothing(paths, read, tmp_path):
+    cache = tmp_path / "cache"
+    first = KnownPictures(cache, 1)
+    wanted = first.thumbnails(paths, Problems())
+    stack = np.stack([*wanted.values(), wanted[paths[0]]])
+    pairs = first.alike(stack, [0, 1, 2, 3])
+    assert [pair[:2] for pair in pairs] == [(0, 3)]
+    assert not cache.exists()  # nothing is written before a run starts
+    first.save()
+    assert read == [*paths, "compared"]
+    again = KnownPictures(str(cache), 1)
+    assert all(np.array_equal(again.thumbnails(paths, Problems())[path], wanted[path]) for path in paths)
+    assert again.alike(stack, [0, 1, 2, 3]) == pairs
+    assert read == [*paths, "compared"]
+    assert again.alike(stack, [0, 1, 2, 0]) == []  # pictures of one owner are not compared
+    KnownPictures(cache, 3).thumbnails(paths, Problems())  # other channels, other pictures
+    assert read == [*paths, "compared", "compared", *paths]
+
+
+def test_a_changed_picture_is_read_again_and_one_that_is_gone_is_left_out(paths, read, tmp_path):
+    first = KnownPictures(tmp_path, 1)
+    before = first.thumbnails(paths, Problems())[paths[0]]
+    first.save()
+    read.clear()
+    Image.fromarray(np.arange(1600, dtype=np.uint8).reshape(40, 40)).save(paths[0])
+    os.remove(paths[2])
+    second = KnownPictures(tmp_path, 1)
+    assert not np.array_equal(second.thumbnails(paths[:2], Problems())[paths[0]], before)
+    assert read == [paths[0]]
+    second.save()
+    assert set(KnownPictures(tmp_path, 1).pictures) == set(paths[:2])
+
+
+def test_a_picture_that_became_broken_is_no_longer_known(paths, tmp_path):
+    first = KnownPictures(tmp_path, 1)
+    first.thumbnails(paths, Problems())
+    first.save()
+    (tmp_path / "a.png").write_bytes(b"broken")
+    problems = Problems()
+    assert set(KnownPictures(tmp_path, 1).thumbnails(paths, problems)) == set(paths[1:])
+    assert "a.png: not a readable image" in problems.text()
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", "cut"])
+def test_a_broken_file_is_made_again(paths, read, tmp_path, content):
+    first = KnownPictures(tmp_path, 1)
+    first.thumbnails(paths, Problems())
+    first.save()
+    whole = first.file.read_bytes()
+    first.file.write_bytes(whole[: len(whole) // 2] if content == "cut" else content)
+    assert len(KnownPictures(tmp_path, 1).thumbnails(paths, Problems())) == 3
+    assert read == [*paths, *paths]
+
+
+def test_a_start_keeps_what_it_found_when_the_run_starts(paths, read, tmp_path):
+    items = [{"image": path, "name": path, "patient": path, "source": "x"} for path in paths]
+    parts = checked_parts(cache_dir=tmp_path / "cache", train=items[:2], val=items[2:])
+    assert not (tmp_path / "cache").exists()
+    parts.record()
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+    read.clear()
+    checked_parts(cache_dir=tmp_path / "cache", train=items[:2], val=items[2:])
+    assert read == []

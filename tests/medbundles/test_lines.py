@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from medbundles.lines import duration, size_in_words, wrapped
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "0 s"), (99, "99 s"), (100, "2 min"), (5940, "99 min"), (6000, "1 h 40 min")]
+)
+def test_times(seconds, words):
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(7, "7 bytes"), (328_000, "328 kB"), (15.7e9, "15.7 GB"), (999_600, "1 MB")],
+)
+def test_sizes(size, words):
+    assert size_in_words(size) == words
+
+
+def test_lines_have_at_most_100_columns_and_paths_stay_whole():
+    found = wrapped("word " * 40, "Train - ", " " * 8)
+    assert len(found) == 3
+    assert max(map(len, found)) <= 100
+    assert found[1].startswith("        word")
+    path = "/data/" + "x" * 120
+    assert wrapped(f"run directory: {path}") == ["run directory:", f"  {path}"]
