@@ -108,9 +108,7 @@ def test_check_data_says_it_of_labels_that_some_cases_lack(grades, capsys):
     cases = sorted(grades.glob("*/phantom_*"))
     nibabel.save(seg, cases[0] / f"{cases[0].name}_seg.nii.gz")
     assert main(["check-data", str(grades), "--folds", "2"]) == 0
-    assert (
-        "note: of 4 case(s) the labels are not right, which 'prepare brats2d' would need:\n" in capsys.readouterr().out
-    )
+    assert "note: of 4 case(s) the labels are not right, which 'prepare brats2d'" in capsys.readouterr().out
 
 
 def test_check_data_of_an_empty_class(grades, capsys):
