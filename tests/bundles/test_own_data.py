@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.bundles.ladder import BUNDLES, ENVIRONMENT, flags
+from tests.bundles.outputs_page import check_columns, check_files, check_scores
 from tests.tools.test_pairs import drawn, save
 from tools.cli import main
 from tools.phantoms.graded import make_graded_phantoms
@@ -84,3 +85,11 @@ def test_the_commands_of_the_page_run(used):
     bundle, folder, _ = used
     assert len(commands(bundle)) == (5 if bundle.startswith("brain") else 4)
     assert (folder / "models/model.pt").is_file()
+
+
+def test_what_they_write_is_explained(used):
+    bundle, folder, data = used
+    (results,) = [data / name for name in ("found", "graded", "reconstructed") if (data / name).is_dir()]
+    check_files(bundle, folder, results)
+    check_columns(bundle, folder, results)
+    check_scores(bundle, folder)
