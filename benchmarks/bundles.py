@@ -127,7 +127,7 @@ class BrainTumor(MeasuredBundle):
 
     size, score = "image_size", "val_dice"
     learning_settings: ClassVar = {"lr": 1e-3, "encoder_lr": 1e-3}
-    own_data_settings: ClassVar = {"kaggle_train_dir": False, "kaggle_val_dir": False}
+    own_data_settings: ClassVar = {"kaggle_dir": False}
     small_settings: ClassVar = {"image_size": 128, "batch_size": 8, **own_data_settings}
     write_sample = staticmethod(make_phantoms)
 

@@ -77,13 +77,13 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
 
 
-def build(folder: Path, files: Sequence[str], kind: str, settings: Mapping[str, Any]) -> Any:
+def build(folder: Path, files: Sequence[str], kind: str | None, settings: Mapping[str, Any]) -> Any:
     """The parser of a bundle's merged configs, checked by the preflight; nothing but its `initialize` was run.
 
     Args:
         folder: the bundle.
         files: names of its config files, merged in this order.
-        kind: what the preflight checks for: "train", "evaluate", "inference" or "find_lr".
+        kind: what the preflight checks for: "train", "evaluate", "inference" or "find_lr"; None: nothing is checked.
         settings: id -> value.
 
     Returns:
@@ -97,7 +97,7 @@ def build(folder: Path, files: Sequence[str], kind: str, settings: Mapping[str, 
     for name in files:
         read_config(folder, name)
     paths = [str(folder / "configs" / f"{name}.json") for name in files]
-    check = [{"_target_": "medbundles.preflight.Preflight", "workflow": kind}]
+    check = [{"_target_": "medbundles.preflight.Preflight", "workflow": kind}] if kind else []
     with plain_errors():
         workflow = ConfigWorkflow(paths, bundle_root=str(folder), run=check, **settings)
         workflow.initialize()

@@ -32,6 +32,7 @@ VERBS = {
         "tools.prepare.lgg3d:prepare_lgg3d", "LGG MRI segmentation (kaggle_3m), a volume per patient"
     ),
     "prepare yesno": Verb("tools.prepare.yesno:prepare_yesno", "yes/no picture folders, copies kept together"),
+    "prepare pairs": Verb("tools.prepare.pairs:prepare_pairs", "own images and masks, volumes too, split by patient"),
     "check-data": Verb("tools.check_data:check_data", "read every file of a dataset and list what is wrong"),
     "stages": Verb("tools.stages:run", "train a bundle in stages and compare them"),
     "kfold": Verb("tools.kfold:kfold", "cross-validate a bundle: all folds, then the out-of-fold figures"),

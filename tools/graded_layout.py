@@ -1,8 +1,9 @@
 """What is in a folder of graded volumes, and what does not fit together in it, for check-data."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases, check_cases
 from medbundles.data.lists.graded_cases import find_graded_cases
@@ -11,7 +12,7 @@ from medbundles.data.reading.files import identical_files, item_files, subfolder
 from medbundles.data.reading.tables import read_table
 from medbundles.errors import DataError
 
-TABLE = "cases.csv"
+TABLE, DEFAULT_CLASSES = "cases.csv", ["LGG", "HGG"]
 
 
 def graded_place(root: Path) -> Path | None:
@@ -28,34 +29,46 @@ def graded_place(root: Path) -> Path | None:
     return root if len(folders) > 1 and all(_holds_cases(path) for path in folders) else None
 
 
-def check_graded(place: Path, problems: Problems) -> tuple[dict[str, int], list[Path]]:
+class Graded(NamedTuple):
+    """What is in a graded dataset: counts by name, the good cases, the settings of its training, and remarks."""
+
+    counts: dict[str, int]
+    items: list[dict]
+    settings: dict[str, Any]
+    notes: list[str]
+
+
+def check_graded(place: Path, settings: Mapping[str, Any], problems: Problems) -> Graded:
     """Check a graded dataset as a training on all its modalities would.
 
-    A modality, or expert labels, that at least half of the cases have is expected of all.
+    A modality that at least half of the cases have is expected of all.
 
     Args:
         place: a folder with a folder per class, or a table with the columns path,label[,patient].
+        settings: of the training, as given: modality and class_names instead of those that are found.
         problems: gets what is wrong.
-
-    Returns:
-        Counts by name, and the files of the good cases.
     """
     classes, cases = _from_table(place) if place.is_file() else _from_folders(place)
     held = Counter(modality for case in cases for modality in case.files)
-    expected = tuple(name for name in MODALITIES if held[name] and 2 * held[name] >= len(cases))
+    expected = [name for name in MODALITIES if held[name] and 2 * held[name] >= len(cases)]
+    needed: dict[str, Any] = {"modality": expected if len(expected) > 1 else (expected or MODALITIES)[0]}
+    needed |= {} if {"hgg", "lgg"} == {name.lower() for name in classes} else {"class_names": classes}
+    needed |= {name: settings[name] for name in ("modality", "class_names") if name in settings}
+    names = needed.get("class_names", DEFAULT_CLASSES)
     try:
-        items, bad = find_graded_cases(place, expected or MODALITIES[0], classes)
+        items, bad = find_graded_cases(place, needed["modality"], names)
     except DataError as error:
         problems.add(place, error)
-        return {"cases": len(cases)}, []
+        return Graded({"cases": len(cases)}, [], needed, [])
     problems.found += bad.found
-    if any(case.masks for case in cases) and 2 * sum(bool(case.masks) for case in cases) >= len(cases):
-        problems.found += check_cases([case for case in cases if case.files], ()).found
-    counts = {f"{name} cases": sum(item["grade"] == name for item in items) for name in classes}
+    problems.doubts += bad.doubts
+    counts = {f"{name} cases": sum(item["grade"] == name for item in items) for name in names}
     counts["patients"] = len({item["patient"] for item in items})
     counts |= {f"cases with {name}": held[name] for name in MODALITIES if held[name]}
-    counts |= _copies(items)
-    return counts, [Path(path) for item in items for path in item_files(item, "image")]
+    wrong = check_cases([case for case in cases if case.files], ()) if any(case.masks for case in cases) else Problems()
+    told = f"of {len(wrong)} case(s) the labels are not right, which 'prepare brats2d' would need:\n{wrong.text()}"
+    notes = [told] if wrong else []
+    return Graded(counts | _copies(items), items, needed, notes)
 
 
 def _holds_cases(folder: Path) -> bool:

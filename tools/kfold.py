@@ -11,6 +11,7 @@ from medbundles.atomic_files import write_json_atomic
 from medbundles.errors import ConfigError
 from medbundles.runs.checkpoints import with_settings
 from medbundles.runs.directory import RunDirectory
+from medbundles.runs.lock import alone_in
 from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
 from tools.child import Command, bundle_command
 from tools.kfold_report import write_report
@@ -82,14 +83,15 @@ def kfold(
     files = ["train", *(["quick_test"] if quick_test else []), *overlays]
     count, experiment = check(folder, files, settings)
     about = {**asked_for(folder, settings), "files": files, "folds": count}
-    record = Record.open(experiment / RECORD, about, resume)
-    left = [k for k in range(count) if not record.is_done(k)]
-    if len(left) < count:
-        print(f"{count - len(left)} of {count} folds are done already", flush=True)
-    places = Places.of_this_machine(processes, settings)
-    jobs = {f"fold {k}": one_fold(folder, files, settings, experiment, k, record, places) for k in left}
-    run_jobs("kfold", jobs, processes)
-    return write_report(record.evaluations(), experiment / "kfold", record.about)
+    with alone_in(experiment, "a cross-validation"):
+        record = Record.open(experiment / RECORD, about, resume)
+        left = [k for k in range(count) if not record.is_done(k)]
+        if len(left) < count:
+            print(f"{count - len(left)} of {count} folds are done already", flush=True)
+        places = Places.of_this_machine(processes, settings)
+        jobs = {f"fold {k}": one_fold(folder, files, settings, experiment, k, record, places) for k in left}
+        run_jobs("kfold", jobs, processes)
+        return write_report(record.evaluations(), experiment / "kfold", record.about)
 
 
 def check(folder: Path, files: list[str], settings: Mapping[str, Any]) -> tuple[int, Path]:

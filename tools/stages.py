@@ -9,6 +9,7 @@ from medbundles.atomic_files import write_json_atomic, write_text_atomic
 from medbundles.data.reading.files import list_images
 from medbundles.errors import ConfigError
 from medbundles.runs.directory import RunDirectory, run_order
+from medbundles.runs.lock import alone_in
 from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
 from tools.child import Command, bundle_command
 from tools.runs import BEST, TESTED, asked_for, going_on, left_by, only, ours, run_jobs, with_weights
@@ -89,16 +90,17 @@ def run(
                 before = [run.name for run in tested.runs()]
                 evaluations[part][stage.key] = yield from left_by(command, tested, TESTED, before)
 
-    run_jobs("stages", {"stages": train_and_evaluate()})
-    about = {**asked_for(folder, settings), "dataset_dir": settings["dataset_dir"], "quick_test": quick_test}
-    report = about | compare(runs, evaluations)
     output = Path(settings["output_dir"])
-    write_json_atomic(output / "stages.json", report)
-    write_text_atomic(output / "stages.md", in_markdown(report))
-    pictures: list[tuple[Path, str]] = []
-    if infer:
-        joint = stages[-1].key
-        pictures = inference(folder, runs[joint], evaluations["test"][joint], parts["test"], settings)
+    with alone_in(output, "a training in stages"):
+        run_jobs("stages", {"stages": train_and_evaluate()})
+        about = {**asked_for(folder, settings), "dataset_dir": settings["dataset_dir"], "quick_test": quick_test}
+        report = about | compare(runs, evaluations)
+        write_json_atomic(output / "stages.json", report)
+        write_text_atomic(output / "stages.md", in_markdown(report))
+        pictures: list[tuple[Path, str]] = []
+        if infer:
+            joint = stages[-1].key
+            pictures = inference(folder, runs[joint], evaluations["test"][joint], parts["test"], settings)
     print(f"\n{in_markdown(report)}\nwritten to {output / 'stages.md'} and stages.json")
     if pictures:
         print("\nPictures to open:", *(f"  {path}   {why}" for path, why in pictures), sep="\n")

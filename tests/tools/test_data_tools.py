@@ -205,7 +205,7 @@ def test_check_data_lists_colours_that_training_refuses(tmp_path, capsys):
 
 def test_check_data_on_the_bad_inputs(real_data, capsys):
     assert main(["check-data", str(real_data / "bad_inputs")]) == 1
-    assert "5 problem(s)" in capsys.readouterr().err
+    assert "6 problem(s)" in capsys.readouterr().err
 
 
 def test_overwrite_only_deletes_what_the_tools_wrote(tmp_path, capsys):

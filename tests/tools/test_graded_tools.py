@@ -67,9 +67,11 @@ def test_the_two_kinds_do_not_mix(grades, tmp_path, capsys):
 
 def test_check_data_of_good_cases(grades, capsys):
     shutil.copytree(grades / "HGG/phantom_001", grades / "HGG/phantom_009")
-    assert main(["check-data", str(grades)]) == 0
+    assert main(["check-data", str(grades), "--folds", "2"]) == 0
     out = capsys.readouterr().out
     assert "layout graded cases, 12 files read" in out
+    assert "takes them (train.json)" in out
+    assert """--modality "['flair', 't1']" --folds 2""" in out
     for line in (
         "HGG cases: 4",
         "LGG cases: 2",
@@ -101,15 +103,12 @@ def test_check_data_lists_all_that_is_wrong(grades, capsys):
         assert wanted in err
 
 
-def test_check_data_misses_labels_only_where_others_have_them(grades, capsys):
+def test_check_data_says_it_of_labels_that_some_cases_lack(grades, capsys):
     seg = nibabel.Nifti1Image(np.zeros((24, 24, 24), np.uint8), np.eye(4))
     cases = sorted(grades.glob("*/phantom_*"))
     nibabel.save(seg, cases[0] / f"{cases[0].name}_seg.nii.gz")
-    assert main(["check-data", str(grades)]) == 0
-    for case in cases[1:4]:
-        nibabel.save(seg, case / f"{case.name}_seg.nii.gz")
-    assert main(["check-data", str(grades)]) == 1
-    assert f"1 problem(s):\n  {cases[4]}: case without seg" in capsys.readouterr().err
+    assert main(["check-data", str(grades), "--folds", "2"]) == 0
+    assert "note: of 4 case(s) the labels are not right, which 'prepare brats2d'" in capsys.readouterr().out
 
 
 def test_check_data_of_an_empty_class(grades, capsys):
@@ -121,14 +120,18 @@ def test_check_data_of_an_empty_class(grades, capsys):
 
 def test_check_data_of_a_table(grades, capsys):
     table = grades / "cases.csv"
-    rows = ["path,label,patient", "HGG/phantom_001,high,a", "HGG/phantom_002,High,b", "LGG/phantom_004,low,c"]
+    rows = ["path,label,patient", "HGG/phantom_001,high,a", "HGG/phantom_002,High,b"]
+    rows += ["LGG/phantom_004,low,c", "LGG/phantom_005,low,d"]
     table.write_text("\n".join(rows) + "\n")
-    for place, files in ((grades, 10), (table, 6)):  # all that lies there, or what the table names
-        assert main(["check-data", str(place)]) == 0
+    for place in (grades, table):
+        assert main(["check-data", str(place)]) == 1
+        assert "folds" in capsys.readouterr().err
+        assert main(["check-data", str(place), "--folds", "2"]) == 0
         out = capsys.readouterr().out
-        assert f"layout graded cases, {files} files read" in out
-        assert "patients: 3" in out
-    table.write_text("\n".join([*rows, "LGG/phantom_007,low,d"]) + "\n")
+        assert "layout graded cases, 8 files read" in out  # those that the table names
+        assert "patients: 4" in out
+        assert """--class_names "['High', 'low']" --folds 2""" in out
+    table.write_text("\n".join([*rows, "LGG/phantom_007,low,e"]) + "\n")
     assert main(["check-data", str(table)]) == 1
     assert "phantom_007: file or folder not found" in capsys.readouterr().err
     assert main(["check-data", str(grades / "other.csv")]) == 1
@@ -149,8 +152,8 @@ def test_other_layouts_keep_their_names(tmp_path, capsys):
         (tmp_path / "decathlon" / folder).mkdir(parents=True)
         image = nibabel.Nifti1Image(rng.integers(0, 3, (8, 8, 8)).astype(np.int16), np.eye(4))
         nibabel.save(image, tmp_path / "decathlon" / folder / "case_1.nii.gz")
-    assert main(["check-data", str(tmp_path / "decathlon")]) == 0
-    assert "layout unknown," in capsys.readouterr().out
+    assert main(["check-data", str(tmp_path / "decathlon"), "--train_split", "0.5"]) == 0
+    assert "layout plain images," in capsys.readouterr().out
 
 
 # --- prepare lgg3d

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from medbundles.errors import MedbundlesError
+from medbundles.errors import ConfigError, MedbundlesError
+from tests.medbundles.runs.test_lock import another
 from tools import kfold, runs
 from tools.cli import main
 from tools.kfold_report import write_report
@@ -149,6 +150,15 @@ def test_a_failed_training_ends_it_and_is_resumed_where_it_stopped(children, dat
     assert told["train 1"]["settings"]["init_from"] is False
     assert told["test 1"]["settings"]["checkpoint"] == str(stopped / "best.pt")
     assert "resume_from" not in told["train 2"]["settings"]
+
+
+def test_two_in_one_folder_are_refused(children, data, tmp_path):
+    experiment = tmp_path / "runs/glioma_grading"
+    experiment.mkdir(parents=True)
+    with another(experiment), pytest.raises(ConfigError, match="a cross-validation runs there already"):
+        run(data, tmp_path)
+    assert not children.told()
+    assert not (experiment / kfold.RECORD).exists()
 
 
 def test_a_trained_fold_is_not_trained_again(children, data, tmp_path):

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from medbundles.errors import MedbundlesError
+from medbundles.errors import ConfigError, MedbundlesError
+from tests.medbundles.runs.test_lock import another
 from tools import runs, stages
 from tools.child import Command
 from tools.cli import main
@@ -110,6 +111,24 @@ def test_stages_hand_the_best_weights_on_and_are_evaluated_on_both_parts(childre
     report = json.loads((tmp_path / "stages.json").read_text())
     assert report["synthetic"] is True
     assert "SYNTHETIC" in (tmp_path / "stages.md").read_text()
+
+
+def test_two_in_one_folder_are_refused(children, data, tmp_path):
+    arguments = ("brain_tumor_multitask_unet", str(data), str(tmp_path))
+    with (
+        another(tmp_path) as process,
+        pytest.raises(ConfigError, match=f"runs there already .process {process.pid} on"),
+    ):
+        stages.run(*arguments, **TINY)
+    assert not children.told
+    stages.run(*arguments, resume=True, **TINY)  # the other one was killed
+    assert len(children.told) == 9
+
+
+def test_without_pictures_that_have_only_a_class(children, data, tmp_path):
+    stages.run("brain_tumor_multitask_unet", str(data), str(tmp_path), kaggle_dir=False, **TINY)
+    assert all(settings["kaggle_dir"] is False for _, settings in children.told)
+    assert {settings["kaggle_test_dir"] for _, settings in children.told[3:]} == {False}
 
 
 def test_a_source_that_a_stage_switches_off_stays_off(children, data, tmp_path):

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from medbundles.data import axial_slices, read_volume, split_by_patient
+from medbundles.data import split_by_patient
 from medbundles.data.lists.brats import MODALITIES, BratsCase, brats_cases, check_cases
 from medbundles.data.reading.files import stem
 from medbundles.errors import DataError, MedbundlesError, one_of
 from medbundles.progress import progress
-from medbundles.transforms.head import LEAST_HEAD, head_shares
+from medbundles.transforms.head import LEAST_HEAD
 from tools.prepare.prepared import prepared
+from tools.prepare.volume_slices import compact, labelled_slices, slices_with_content
 
 
 def prepare_brats2d(
@@ -68,7 +69,7 @@ def prepare_brats2d(
             with problems.noted(case.name):
                 images, seg = _read(case, modality)
                 masks = _masks(case, seg, labels)
-                for z in _chosen(images[0], masks, min_brain)[::step]:
+                for z in slices_with_content(images[0], masks, min_brain)[::step]:
                     dataset.add_slice(case.patient, f"{case.name}_z{z:03d}", images[:, z], masks[z])
     names = ",".join(f"'{name}'" for name in modality)
     print(f'train with --in_channels {len(modality)} --modality "[{names}]": inference then takes these of a case')
@@ -78,25 +79,11 @@ def prepare_brats2d(
 def _read(case: BratsCase, modality: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Channels (C, Z, H, W) and labels (Z, H, W)."""
     assert case.seg is not None  # complete cases only
-    seg, info = read_volume(case.seg, allow_constant=True)
+    images, seg, _ = labelled_slices([case.files[name] for name in modality], case.seg)
     labels = seg.astype(np.uint8)
     if labels.max() > 4 or not np.array_equal(labels, seg):
         raise DataError(f"{case.seg}: labels {np.unique(seg)[:8].tolist()} are not those of BraTS (0 to 4)")
-    volumes = []
-    for name in modality:
-        volume, other = read_volume(case.files[name])
-        if volume.shape != seg.shape or not np.allclose(other.affine, info.affine, atol=1e-3):
-            raise DataError(f"{case.files[name]}: its shape {volume.shape} or place in space is not that of {case.seg}")
-        volumes.append(axial_slices(volume))
-    images = np.stack(volumes)
-    whole = np.rint(images).astype(np.int16) if np.abs(images).max() < 2**15 else images
-    return (whole if np.array_equal(whole, images) else images), axial_slices(labels)
-
-
-def _chosen(image: np.ndarray, masks: np.ndarray, min_brain: float) -> list[int]:
-    """Slices with tumour, or with enough head."""
-    shares = head_shares(image)
-    return [z for z in range(len(image)) if masks[z].any() or shares[z] >= min_brain]
+    return compact(images, (np.int16,)), labels
 
 
 def _masks(case: BratsCase, seg: np.ndarray, labels: str) -> np.ndarray:

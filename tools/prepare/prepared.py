@@ -91,7 +91,7 @@ def prepared(
     would, the split file is written, all moves into its place, and the counts are printed.
 
     Args:
-        verb: brats2d, lgg, lgg3d, yesno: the name of the split file.
+        verb: brats2d, lgg, lgg3d, yesno, pairs: the name of the split file.
         out: dataset folder.
         split: part -> patients (or groups of copies).
         columns: see `Dataset`.

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from medbundles.atomic_files import remove_leftovers
 from medbundles.errors import CheckpointError, ConfigError
 from medbundles.ranks import done_by_rank_0
 from medbundles.rules import EVERYWHERE, Rule, has_rules
+from medbundles.runs.lock import FolderLock
 
 RUN_NAME = re.compile(r"run_(\d{8}_\d{6})(?:_(\d+))?")
-LOCK = ".lock"
 FOLDERS = ("config", "logs", "metrics", "checkpoints", "plots", "predictions")
 
 logger = logging.getLogger("medbundles")
@@ -75,7 +75,7 @@ class RunDirectory:
         self.free_settings: set[str] = set()
         self.earlier_settings: dict[str, Any] = {}
         self._path: Path | None = None
-        self._lock: TextIO | None = None
+        self._lock: FolderLock | None = None
 
     def record(
         self,
@@ -195,8 +195,11 @@ class RunDirectory:
             self._path = (named or self.parent / run_name) if run_name else self._new()
             for name in FOLDERS:
                 self.folder(name).mkdir(parents=True, exist_ok=True)
-            if not self._take():
-                raise ConfigError(f"{self._path}: another process still writes to this run. Let it end, or end it.")
+            self._lock = FolderLock(self._path)
+            if other := self._lock.take():
+                raise ConfigError(
+                    f"{self._path}: another process still writes to this run ({other}). Let it end, or end it."
+                )
             for folder in {self.path, *map(self.folder, FOLDERS)} if run_name else ():
                 remove_leftovers(folder)
         except OSError as error:
@@ -204,30 +207,10 @@ class RunDirectory:
             raise ConfigError(f"output_dir: cannot make a run folder below {self.parent}: {why}.") from error
         return self.path
 
-    def _take(self) -> bool:
-        """Make the folder ours until `release`, or until this process is killed; False: another process has it.
-
-        The lock is one that workers do not inherit (unlike that of the library filelock): where only they are left, a
-        killed run can be resumed.
-        """
-        if os.name != "posix":
-            return True
-        import fcntl
-
-        self._lock = (self.path / LOCK).open("w")
-        try:
-            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            return False
-        except OSError as error:
-            logger.warning("%s: cannot be locked here (%s): do not resume a run that still runs", self.path, error)
-        return True
-
     def release(self) -> None:
         """Let other processes go on with the run: it has ended."""
         if self._lock is not None:
-            (self.path / LOCK).unlink(missing_ok=True)
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
     def _new(self) -> Path:

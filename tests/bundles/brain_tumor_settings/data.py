@@ -56,6 +56,15 @@ def val_images(bench: Bench, **turned: Any) -> str:
     return homes(bench, **turned)["val images"]
 
 
+def all_images(bench: Bench, **turned: Any) -> dict[str, str]:
+    """Where the pictures without masks of each part come from."""
+    return {place: folder for place, folder in homes(bench, **turned).items() if place.endswith("images")}
+
+
+def pictures_of_all_parts(bench: Bench) -> dict[str, str]:
+    return {f"{p} images": str(bench.other_data / "kaggle" / p) for p in ("train", "val", "test")}
+
+
 def part_to_evaluate(bench: Bench, source: str, setting: str, **turned: Any) -> dict[str, str]:
     """Where the test part comes from, and what the evaluation's report says of it."""
     return {"data": homes(bench, **turned)[f"test {source}"], "report": told(bench, setting, **turned)}
@@ -155,6 +164,8 @@ DATA = {
     "train_dir": Check(train_slices, part("train"), part("train")),
     "val_dir": Check(val_slices, part("val"), part("val")),
     "test_dir": Check(slices_to_evaluate, part("test"), part_and_report("test")),
+    "kaggle_dir": Check(all_images, part("kaggle"), pictures_of_all_parts),
+    "kaggle_dir (off)": Check(all_images, False, dict.fromkeys(("train images", "val images", "test images"), "")),
     "kaggle_train_dir": Check(train_images, part("kaggle/train"), part("kaggle/train")),
     "kaggle_train_dir (off)": Check(train_images, False, ""),
     "kaggle_val_dir": Check(val_images, part("kaggle/val"), part("kaggle/val")),

@@ -157,7 +157,7 @@ def test_missing_paths_name_the_command_that_makes_them(refused):
     lines = refused({"dataset_dir": "/nowhere"}).splitlines()
     assert [line.split(":")[0] for line in lines] == ["train_dir", "val_dir", "kaggle_train_dir", "kaggle_val_dir"]
     assert "train_dir: /nowhere/train does not exist. Make sample data with `python -m tools sample-data" in lines[0]
-    assert "`python -m tools prepare yesno`, or go without: --kaggle_train_dir False." in lines[2]
+    assert "`python -m tools prepare yesno`, or go without such pictures: --kaggle_dir False." in lines[2]
 
 
 @pytest.mark.parametrize(

@@ -26,17 +26,15 @@ def usable_pattern(pattern: str | None) -> str | None:
     return None
 
 
-def patient_of(path: str | Path, pattern: str) -> str:
-    """The patient in a file's name.
+def patient_in(name: str, pattern: str) -> str:
+    """The patient in a name.
 
     Raises:
         ConfigError: there is none.
     """
-    found = re.search(pattern, Path(path).name)
+    found = re.search(pattern, name)
     if not found or not found[1]:
-        raise ConfigError(
-            f"patient_pattern: {pattern!r} finds no patient in {Path(path).name}; change it, or give False."
-        )
+        raise ConfigError(f"patient_pattern: {pattern!r} finds no patient in {name}; change it, or leave it out.")
     return found[1]
 
 
@@ -51,19 +49,29 @@ def with_patients(items: Sequence[dict], pattern: str | None) -> list[dict]:
     found = []
     for item in items:
         is_known = item["patient"] != item["name"]
-        found.append(item if is_known else {**item, "patient": patient_of(_first_file(item), pattern)})
+        found.append(item if is_known else {**item, "patient": patient_in(Path(_first_file(item)).name, pattern)})
     return found
 
 
 def warn_of_patients(items: Sequence[dict], advice: str) -> None:
-    """Warn where names or folders show that several images, each taken for a patient, belong to one.
-
-    Such names end in a number behind another one (`NUMBERED`), such folders have a number in their name; there must be
-    several patients, because one beginning that all have says nothing.
+    """Warn where several images, each taken for a patient, seem to belong to one; see `seem_of_few`.
 
     Args:
-        items: datalist; those with a known patient are left alone.
+        items: datalist.
         advice: how the patient is given.
+    """
+    if what := seem_of_few(items):
+        logger.warning(
+            "%s; each counts as a patient of its own, so that one patient may be in two sets and intervals are too "
+            "narrow. %s", what, advice,
+        )  # fmt: skip
+
+
+def seem_of_few(items: Sequence[dict]) -> str | None:
+    """What shows, by names or folders, that several images, each taken for a patient, belong to one; None: nothing.
+
+    Such names end in a number behind another one (`NUMBERED`), such folders have a number in their name; there must be
+    several patients, because one beginning that all have says nothing. Items with a known patient are left alone.
     """
     lone = [Path(_first_file(item)) for item in items if item["patient"] == item["name"]]
     names, folders = defaultdict[tuple[Path, str], list[str]](list), defaultdict[Path, list[str]](list)
@@ -79,12 +87,9 @@ def warn_of_patients(items: Sequence[dict], advice: str) -> None:
     ]
     for groups, what in ((by_name, "names"), (by_folder, "folders")):
         if len(groups) > 1:
-            logger.warning(
-                "By their %s %d images seem to be of %d patients, such as %s; each counts as a patient of its own, so "
-                "that one patient may be in two sets and intervals are too narrow. %s",
-                what, sum(map(len, groups)), len(groups), first_few(groups[0], 3), advice,
-            )  # fmt: skip
-            return
+            count, shown = sum(map(len, groups)), first_few(groups[0], 3)
+            return f"By their {what} {count} images seem to be of {len(groups)} patients, such as {shown}"
+    return None
 
 
 def _first_file(item: dict) -> str:

@@ -55,7 +55,9 @@ def split_by_patient(
 
 
 def _checked(ratios: Mapping[str, float] | Sequence[float]) -> dict[str, float]:
-    shares = dict(ratios) if isinstance(ratios, Mapping) else dict(zip(PARTS, ratios, strict=len(ratios) != 2))
+    shares = dict(ratios) if isinstance(ratios, Mapping) else dict(zip(PARTS, ratios, strict=False))
+    if len(ratios) > len(shares) or len(shares) < 2:
+        raise DataError(f"ratios {tuple(ratios)}: three numbers are wanted, the shares of {', '.join(PARTS)}")
     if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
         raise DataError(f"ratios {tuple(shares.values())} must not be negative and must add up to 1")
     return shares

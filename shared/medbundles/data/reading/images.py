@@ -84,11 +84,8 @@ def read_mask(path: str | Path, classes: int) -> np.ndarray:
     Raises:
         DataError: as `read_image` (a constant mask is fine), or values outside the rule.
     """
-    array = _stored(path, _mask_pixels)
-    if array.ndim == 3 and not (array == array[:1]).all():
-        raise DataError(f"{path}: mask has {array.shape[0]} channels that differ; a mask of one channel is wanted")
-    array = array if array.ndim == 2 else array[0]
-    values = np.unique(finite(path, array))
+    array = read_labels(path)
+    values = np.unique(array)
     allowed = _WHOLE_TUMOUR if classes <= 2 else (set(range(classes)),)
     if not any(set(values.tolist()) <= rule for rule in allowed):
         shown = first_few(f"{value:g}" for value in values)
@@ -96,6 +93,24 @@ def read_mask(path: str | Path, classes: int) -> np.ndarray:
         raise DataError(f"{path}: mask holds the values {shown}; {wanted} are wanted for {classes} class(es)")
     index = array > 0 if classes <= 2 else array
     return np.ascontiguousarray(index, dtype=np.uint8)[None]
+
+
+def read_labels(path: str | Path) -> np.ndarray:
+    """What a mask file holds, before any rule about its values; a palette that is not gray counts as indices.
+
+    Args:
+        path: mask file, the same kinds as images.
+
+    Returns:
+        float32 (H, W).
+
+    Raises:
+        DataError: as `read_image` (a constant mask is fine), or several channels that differ.
+    """
+    array = _stored(path, _mask_pixels)
+    if array.ndim == 3 and not (array == array[:1]).all():
+        raise DataError(f"{path}: mask has {array.shape[0]} channels that differ; a mask of one channel is wanted")
+    return finite(path, array if array.ndim == 2 else array[0])
 
 
 def check_header(path: str | Path, channels: int | None = None) -> tuple[int, int]:

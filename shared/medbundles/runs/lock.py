@@ -1,0 +1,90 @@
+"""A folder that one process at a time writes to."""
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TextIO
+
+from medbundles.errors import ConfigError
+
+LOCK = ".lock"
+
+logger = logging.getLogger("medbundles")
+
+
+class FolderLock:
+    """Keeps a folder for this process until `release`, or until the process is killed.
+
+    The lock is one that workers do not inherit (unlike that of the library filelock): where only they are left, what
+    was killed can be resumed.
+
+    Args:
+        folder: where its file is made.
+    """
+
+    def __init__(self, folder: Path):
+        self.path = folder / LOCK
+        self._file: TextIO | None = None
+
+    def take(self) -> str | None:
+        """Make the folder ours; returns who has it, None: we do."""
+        if os.name != "posix":
+            return None
+        import fcntl
+
+        self._file = self.path.open("a+", encoding="utf-8")
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            self._file.seek(0)
+            other = self._file.read().strip()
+            self._file.close()
+            self._file = None
+            return other or "another process"
+        except OSError as error:
+            logger.warning("%s: cannot be locked here (%s): start nothing else in it", self.path.parent, error)
+        self._file.truncate(0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        words = " ".join(sys.argv[1:])
+        self._file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}: {words}\n")
+        self._file.flush()
+        return None
+
+    def release(self) -> None:
+        """Let other processes have it."""
+        if self._file is not None:
+            self.path.unlink(missing_ok=True)
+            self._file.close()
+            self._file = None
+
+
+@contextmanager
+def alone_in(folder: Path, what: str) -> Iterator[None]:
+    """Let only one process at a time do something in a folder, which is made.
+
+    Args:
+        folder: where it is done.
+        what: is done, for the message.
+
+    Raises:
+        ConfigError: another process does it, or the folder cannot be made.
+    """
+    lock = FolderLock(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        other = lock.take()
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written to: {error.strerror or error}.") from error
+    if other:
+        raise ConfigError(f"{folder}: {what} runs there already ({other}). Let it end, end it, or use another folder.")
+    try:
+        yield
+    finally:
+        lock.release()
+        with suppress(OSError):  # something is in it
+            folder.rmdir()

@@ -1,0 +1,61 @@
+"""A folder belongs to one process at a time, until that one ends or is killed."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from medbundles.errors import ConfigError
+from medbundles.runs.directory import RunDirectory
+from medbundles.runs.lock import LOCK, alone_in
+
+HOLD = "import sys, time; from medbundles.runs.lock import *; folder = Path(sys.argv[2]); "
+HOLD += "lock = FolderLock(folder); lock.take(); print('taken', flush=True); time.sleep(99)"
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the lock needs fcntl")
+
+
+@contextmanager
+def another(folder: Path) -> Iterator[subprocess.Popen]:
+    """Another process, "stages FOLDER" by its command line, that has the folder; killed at the end."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, "stages", str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "taken\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_the_other_one_is_named_and_a_killed_one_leaves_nothing_behind(tmp_path):
+    with another(tmp_path) as process:
+        with pytest.raises(ConfigError) as told, alone_in(tmp_path, "a training in stages"):
+            pass
+        for words in ("a training in stages runs there already", f"process {process.pid} on", f": stages {tmp_path}"):
+            assert words in str(told.value)
+        assert "taken" not in (tmp_path / LOCK).read_text()
+    with alone_in(tmp_path, "a training in stages"):
+        assert f"process {os.getpid()} on" in (tmp_path / LOCK).read_text()
+    assert not tmp_path.exists()  # nothing was written to it
+
+
+def test_what_is_written_stays(tmp_path):
+    with alone_in(tmp_path / "a/b", "a cross-validation"):
+        (tmp_path / "a/b/x.json").touch()
+    assert [path.name for path in (tmp_path / "a/b").iterdir()] == ["x.json"]
+
+
+def test_a_run_names_the_process_that_still_writes_to_it(tmp_path):
+    run = tmp_path / "e/run_20260101_000000"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "checkpoints/last.pt").touch()
+    with another(run) as process:
+        directory = RunDirectory(str(tmp_path), "e", resume=True)
+        with pytest.raises(ConfigError, match=rf"still writes to this run \(process {process.pid} on"):
+            directory.start(run.name)
+        directory.release()
+        assert (run / LOCK).exists()  # it is not ours

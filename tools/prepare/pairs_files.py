@@ -1,0 +1,105 @@
+"""Finds images and the masks that belong to them, in the layouts that people keep them in."""
+
+import json
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+from medbundles.data.problems import Problems
+from medbundles.data.reading.files import existing_folder, list_images, stem
+from medbundles.errors import DataError, first_few
+
+IMAGES = ("images", "image", "imgs", "img", "imagestr")
+MASKS = ("masks", "mask", "labels", "label", "labelstr", "segmentations", "annotations")
+UNUSED = ("imagests", "labelsts")  # nnU-Net's and the Decathlon's test images, which mostly have no masks
+CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net: case_0000.nii.gz is the first channel of case.nii.gz
+LAYOUTS = (
+    "Wanted: images/ and masks/ (or labels/, imagesTr/ and labelsTr/) with files of the same names, flat or in a "
+    "folder for each patient; or x.png beside x_mask.png (--mask_ending names another ending)."
+)
+
+
+class Pair(NamedTuple):
+    """An image and its mask: name (path without ending, as from the images' folder), a file per channel, the mask."""
+
+    name: str
+    images: list[Path]
+    mask: Path
+
+
+def find_pairs(folder: str | Path, mask_ending: str = "_mask") -> tuple[list[Pair], Problems, list[Path]]:
+    """Images with masks below a folder: in folders of the names `IMAGES` and `MASKS`, or masks by their names' ending.
+
+    Args:
+        folder: holds them, flat or in folders.
+        mask_ending: how a mask's name ends that lies beside its image; in a folder of masks it may be left out.
+
+    Returns:
+        Pairs sorted by name; what does not pair; the images of test sets that are not used (imagesTs, labelsTs).
+
+    Raises:
+        DataError: the folder is missing, or holds no pair.
+    """
+    root, problems = existing_folder(folder), Problems()
+    images, masks, unused = dict[str, Path](), dict[str, Path](), list[Path]()
+    for path in list_images(root):
+        *folders, name = path.relative_to(root).with_name(stem(path)).parts
+        kinds = [part.lower() for part in folders]
+        if set(kinds) & set(UNUSED):
+            unused.append(path)
+            continue
+        place = next((i for i, kind in enumerate(kinds) if kind in (*IMAGES, *MASKS)), None)
+        by_ending = bool(mask_ending) and name.lower().endswith(mask_ending.lower())
+        is_mask = by_ending or (place is not None and kinds[place] in MASKS)
+        if place is not None:
+            del folders[place]
+        key = "/".join([*folders, name[: -len(mask_ending)] if by_ending else name])
+        found = masks if is_mask else images
+        if key in found:
+            problems.add(path, f"is a second {'mask' if is_mask else 'image'} beside {found[key]}")
+        else:
+            found[key] = path
+    pairs = _paired(images, masks, problems)
+    if not pairs:
+        counts = f"{len(images)} image(s) and {len(masks)} mask(s) by their places and names"
+        some = f", such as {first_few([*images.values(), *masks.values()], 2)}" if images or masks else ""
+        raise DataError(f"{folder}: no image with a mask found ({counts}{some}). {LAYOUTS}")
+    return pairs, problems, unused
+
+
+def _paired(images: dict[str, Path], masks: dict[str, Path], problems: Problems) -> list[Pair]:
+    channels: dict[str, list[Path]] = defaultdict(list)
+    for key, path in sorted(images.items()):
+        several = CHANNEL.fullmatch(key)
+        name = several[1] if several and key not in masks and several[1] in masks else key
+        if name in masks:
+            channels[name].append(path)
+        else:
+            problems.add(path, "image without a mask")
+    for key in sorted(masks.keys() - channels.keys()):
+        problems.add(masks[key], "mask without an image")
+    wanted = Counter(map(len, channels.values())).most_common(1)[0][0] if channels else 0
+    for name, paths in channels.items():
+        if len(paths) != wanted:
+            shown = ", ".join(path.name for path in paths)
+            problems.add(masks[name], f"has {len(paths)} image file(s) ({shown}), the others have {wanted}")
+    return [Pair(name, paths, masks[name]) for name, paths in channels.items() if len(paths) == wanted]
+
+
+def label_names(folder: str | Path) -> dict[int, str]:
+    """Value -> what it means, from the dataset.json of nnU-Net or the Decathlon; empty where there is none.
+
+    Raises:
+        DataError: the file is broken.
+    """
+    file = Path(folder) / "dataset.json"
+    if not file.is_file():
+        return {}
+    try:
+        labels = json.loads(file.read_text(encoding="utf-8"))["labels"]
+        pairs = [(key, value) if str(key).isdigit() else (value, key) for key, value in labels.items()]
+        # a region of nnU-Net is a list of values
+        return {int(n): str(name) for value, name in pairs for n in (value if isinstance(value, list) else [value])}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{file}: cannot be read as a dataset.json ({type(error).__name__}: {error})") from error
