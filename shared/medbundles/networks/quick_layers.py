@@ -47,8 +47,8 @@ class _QuickInstanceNorm:
 class _QuickConvTranspose:
     """Before a transposed convolution: where the patches that it writes do not overlap, it is a product of matrices.
 
-    Its channels-last form takes 1.8 times (float32) to 8 times (bfloat16) as long as a convolution of 1 followed by
-    one copy that puts the patches side by side.
+    Its channels-last form takes up to 2 (float32) or 8 times (bfloat16) as long, on large images, as a convolution of
+    1 followed by one copy that puts the patches side by side. On small ones in float32 it is the quicker (0.7 times).
     """
 
     def forward(self, x: torch.Tensor, *args: Any) -> torch.Tensor:
@@ -74,7 +74,7 @@ class Attention(SpatialAttentionBlock):
     """MONAI's attention, which leaves an image in the layout in which it came.
 
     MONAI's own turns it channels-last, and all that follows stays so, also where the convolutions are not; group
-    normalisation is then ten times as slow.
+    normalisation then takes 6 to 18 times as long.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -24,9 +24,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc gives it back")
 def test_the_same_block_is_not_fetched_again():
-    """256 MB are 65,536 pages of 4 kB; without it, each of ten blocks of them is new."""
+    """256 MB are 65,536 pages of 4 kB; without it, each of ten blocks of them is new, with it at most the first."""
     done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 5 * 65536
+    assert int(done.stdout) < 2 * 65536
 
 
 @pytest.mark.parametrize("name", CHOSEN)
