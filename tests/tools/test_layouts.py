@@ -251,7 +251,7 @@ def test_check_data_says_what_training_says(tmp_path, shape):
     folder = tmp_path / "data"
     shape.make(folder)
     if shape.said == REFUSED:
-        with pytest.raises(DataError):
+        with pytest.raises(MedbundlesError):
             check_data(str(folder), **shape.settings)
         found = {"settings": shape.settings}
     else:
