@@ -157,7 +157,7 @@ def test_all_benches_of_volumes(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"only": ("trainer", "speed")}, "--only speed is unknown; there are: trainer, augmentation"),
+        ({"only": ("trainer", "speed")}, "--only speed is unknown; there are: trainer, stock, augmentation"),
         ({"only": ("layout",)}, "--only layout is unknown"),  # a bench of volumes
         ({"pairs": 0}, "--pairs and --epoch_seconds are above 0"),
         ({"epochs": 3}, "--epochs: use --pairs"),

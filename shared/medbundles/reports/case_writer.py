@@ -28,7 +28,7 @@ class CaseWriter(ResultWriter):
          "class_names": "@class_names", "checkpoint": "@checkpoint", "grad_cam": "@heat_maps", "existing": "@existing"}
     """
 
-    fields = ("file", "name", "grade", "prob", "class_threshold", "checkpoint", "grad_cam")
+    fields = ("file", "name", "grade", "prob", "class_threshold", "checkpoint", "grad_cam", "outside")
     class_key = "grade"
 
     def write(self, batch: Any, output: Any, i: int, prob: list[float] | None, heat: torch.Tensor | None) -> None:

@@ -15,6 +15,7 @@ from medbundles.atomic_files import replace_atomic
 from medbundles.errors import ConfigError
 from medbundles.metrics.calibration import BINS, bin_of, reliability_bins
 from medbundles.metrics.classification import confusion_counts
+from medbundles.reports.tables import probability
 
 # Okabe & Ito, told apart by the colour-blind; gray in place of their yellow, which does not show on white
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#7f7f7f")
@@ -195,8 +196,6 @@ def _mark(
         return
     reached = np.flatnonzero(cuts >= threshold)
     if len(reached):
-        near_one = f"1 - {1 - threshold:.1g}"  # with LDAM's scale most probabilities are
-        label = f"threshold {threshold:.3f}" if threshold < 0.9995 or threshold == 1 else f"threshold {near_one}"
         axes.plot(
             x[reached[-1]],
             y[reached[-1]],
@@ -204,7 +203,7 @@ def _mark(
             color=look["color"],
             markersize=7,
             zorder=4,
-            label=label if named else None,
+            label=f"threshold {probability(threshold)}" if named else None,
         )
 
 

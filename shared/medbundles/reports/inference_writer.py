@@ -83,7 +83,7 @@ class InferenceWriter(ResultWriter):
     fields = (
         "file", "name", "kind", "slice", "class", "prob", "prob_max", "mask_area", "mask_area_unit", "mask",
         "overlay", "grad_cam", "mask_threshold", "class_threshold", "volume_threshold", "positive_slices", "checkpoint",
-        "note",
+        "note", "outside",
     )  # fmt: skip
     class_key = "class"
     threshold_names = ("class_threshold", "mask_threshold", "volume_threshold")

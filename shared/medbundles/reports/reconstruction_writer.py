@@ -25,7 +25,7 @@ from medbundles.reports.tables import csv_text
 
 logger = logging.getLogger("medbundles")
 SCORES = ("l1", "mse", "psnr", "ssim", "psnr_bicubic", "kl")
-COLUMNS = ("file", "name", *SCORES, "reconstruction", "latent")
+COLUMNS = ("file", "name", *SCORES, "reconstruction", "latent", "outside")
 
 
 class ReconstructionWriter(ResultWriter):

@@ -22,7 +22,7 @@ from medbundles.inferers.autocast import precision_of
 from medbundles.ranks import done_by_rank_0, gathered, is_rank_0, rank_and_world, wait_for_all
 from medbundles.reports.background import Background
 from medbundles.reports.evaluation import check_class_names
-from medbundles.reports.tables import csv_text
+from medbundles.reports.tables import csv_text, probability
 from medbundles.runs.checkpoints import by_id
 
 logger = logging.getLogger("medbundles")
@@ -137,7 +137,7 @@ class ResultWriter:
         rank = rank_and_world()[0]
         self.head = {**self.about(), "precision": precision_of(engine)}
         self.record = InferenceRecord(self.output, rank)
-        self.background, self.failed = Background(), dict[str, str]()
+        self.background, self.failed, self.outside = Background(), dict[str, str](), dict[str, str]()
         earlier = done_by_rank_0(self._make_ready)
         self.rows = {row["file"]: row for row in earlier} if rank == 0 else {}
         self.record.begin(self.head, fresh=self.existing != "skip")
@@ -178,7 +178,10 @@ class ResultWriter:
         probabilities = self._probabilities(pred, len(batch["name"]))
         heat = self._heat(pred)
         for i, prob in enumerate(probabilities):
-            with self.noted(batch["image_path"][i] or batch["name"][i]):
+            path = batch["image_path"][i] or batch["name"][i]
+            if outside := batch.get("outside", {i: ""})[i]:
+                self.outside[path] = outside
+            with self.noted(path):
                 if not all(value[i].isfinite().all() for value in pred.values() if value.is_floating_point()):
                     raise DataError("the network gives no number for it (NaN or infinite)")
                 self.write(batch, output, i, prob, None if heat is None else heat[i])
@@ -252,12 +255,13 @@ class ResultWriter:
             return f"{shown}\n{what}"
         known = ", ".join(f"{name} {p:.3f}" for name, p in zip(self.class_names, row["prob"], strict=True))
         if len(self.class_names) == 2:
-            known += f"; {self.class_names[1]} from {self.thresholds['class_threshold']:.3f} on"
+            known += f"; {self.class_names[1]} from {probability(self.thresholds['class_threshold'])} on"
         what = what or f"heat: what speaks for {row[self.class_key]!r}"
         return f"{shown}: {row[self.class_key]} ({known})\n{what}"
 
     def add(self, row: dict[str, Any]) -> None:
-        """Count an input as done; all its files are written."""
+        """Count an input as done; all its files are written. How it is unlike the training's images is added."""
+        row["outside"] = self.outside.pop(row["file"], "")
         self.record.add(row)
         self.rows[row["file"]] = row
         self.done += 1

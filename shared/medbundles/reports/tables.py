@@ -39,3 +39,17 @@ def with_interval(measure: Mapping[str, Any], digits: int = 4, sign: str = "") -
     if measure["low"] is None:
         return text
     return f"{text} [{number(measure['low'], digits, sign)}, {number(measure['high'], digits, sign)}]"
+
+
+def probability(value: float) -> str:
+    """A probability with three decimals; where it would look like 0 or 1, how far it is from that.
+
+    With LDAM's scale most thresholds are near one of them.
+
+    Example:
+        >>> probability(0.25), probability(0.000003), probability(1 - 3e-6)
+        ('0.250', '3e-06', '1 - 3e-06')
+    """
+    if 0 < value < 0.0005:
+        return f"{value:.1g}"
+    return f"1 - {1 - value:.1g}" if 0.9995 <= value < 1 else f"{value:.3f}"

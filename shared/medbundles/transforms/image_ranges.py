@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from monai.transforms import Compose, Transform
 
-from medbundles.data.reading.files import is_volume
+from medbundles.data.reading.files import is_volume, paths_of
 from medbundles.data.reading.nifti import read_header
 from medbundles.data.reading.volumes import open_volumes
 from medbundles.errors import CheckpointError
@@ -55,7 +55,7 @@ def ranges_of(dataset: Any) -> Ranges:
     load = dataset.transform.transforms[0] if isinstance(dataset.transform, Compose) else dataset.transform
     every = len(dataset.data)
     places = np.unique(np.linspace(0, every - 1, min(LOOKED_AT, every)).round().astype(int))
-    loaded = ((load(dict(item)), paths_of(item)) for item in (dataset.data[place] for place in places))
+    loaded = ((load(dict(item)), paths_of(item["image"])) for item in (dataset.data[place] for place in places))
     found = [measured(item, paths) for item, paths in loaded if hasattr(item["image"], "shape")]
     ranges = []
     for name in dict.fromkeys(name for one in found for name in one):
@@ -63,11 +63,6 @@ def ranges_of(dataset: Any) -> Ranges:
         low, high = np.quantile(lows, ODD, method="lower"), np.quantile(highs, 1 - ODD, method="higher")
         ranges.append([name, round(float(low), 6), round(float(high), 6)])
     return ranges
-
-
-def paths_of(item: Mapping[str, Any]) -> list[str]:
-    """The files of an item's image."""
-    return [item["image"]] if isinstance(item["image"], str) else list(item["image"])
 
 
 def outside_of(found: Mapping[str, Range], ranges: Ranges) -> str:
@@ -115,7 +110,7 @@ class MarkOutside(Transform):
     def __call__(self, data: dict) -> dict:
         item, text = self.load(data), ""
         if self.ranges and "image" in data:
-            paths = paths_of(data)
+            paths = paths_of(data["image"])
             if self.last[0] != paths:
                 self.last = (paths, outside_of(measured(item, paths), self.ranges))
             text = self.last[1]

@@ -22,7 +22,7 @@ from medbundles.inferers import ReadableInputs
 from medbundles.networks import GradingResNet
 from medbundles.reports import CaseWriter, GradCam
 from medbundles.reports.case_writer import on_black
-from medbundles.transforms import CropToHead, HeadNormalise, LoadVolume, Predictions, ResizeVolume
+from medbundles.transforms import CropToHead, HeadNormalise, LoadVolume, MarkOutside, Predictions, ResizeVolume
 
 FILES = {"predictions.csv", "predictions.json"}
 
@@ -43,7 +43,8 @@ def infer(inputs, output, network=None, existing="overwrite", grad_cam="layer", 
     network = network or Bright()
     items = inference_cases(inputs, modality, output=output, existing=existing)
     spacing = Spacingd(keys="image", pixdim=[1.0, 1.0, 1.0], mode="bilinear")
-    pre = Compose([LoadVolume(), spacing, HeadNormalise(), CropToHead(), ResizeVolume(32)])
+    load = MarkOutside(LoadVolume(), options.pop("training_images", []))
+    pre = Compose([load, spacing, HeadNormalise(), CropToHead(), ResizeVolume(32)])
     predictions = Predictions(class_threshold=options.pop("class_threshold", 0.5))
     writer = CaseWriter(
         output, predictions, ["LGG", "HGG"], options.pop("checkpoint", "models/model.pt"),
@@ -61,11 +62,11 @@ def infer(inputs, output, network=None, existing="overwrite", grad_cam="layer", 
     return json.loads((output / "predictions.json").read_text())
 
 
-def head(path: Path, lesion: bool, seed: int = 0) -> Path:
+def head(path: Path, lesion: bool, seed: int = 0, brightness: float = 80) -> Path:
     """A textured ball on black, with a bright cube in it at the patient's right, behind and above."""
     axes = np.meshgrid(*[np.linspace(-1, 1, n) for n in (40, 44, 36)], indexing="ij")
     inside = sum((axis / 0.8) ** 2 for axis in axes) < 1
-    data = inside * (80 + 20 * np.random.default_rng(seed).random(inside.shape))
+    data = inside * (brightness + 20 * np.random.default_rng(seed).random(inside.shape))
     if lesion:
         data[26:32, 10:16, 22:28] = 400
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,13 +94,23 @@ def test_tables_and_pictures(cases, tmp_path):
     assert (rows[0]["name"], rows[0]["patient"], rows[0]["grad_cam"]) == ("p0", "p0", "gradcam/p0.jpg")
     lines = list(csv.DictReader((output / "predictions.csv").open()))
     assert list(lines[0]) == [
-        "file", "name", "grade", "prob_LGG", "prob_HGG", "class_threshold", "checkpoint", "grad_cam"
+        "file", "name", "grade", "prob_LGG", "prob_HGG", "class_threshold", "checkpoint", "grad_cam",
+        "outside",
     ]  # fmt: skip
     for line, row in zip(lines, rows, strict=True):
         assert [float(line["prob_LGG"]), float(line["prob_HGG"])] == pytest.approx(row["prob"], abs=1e-6)
         assert sum(row["prob"]) == pytest.approx(1)
         assert line["grade"] == row["grade"] == ("HGG" if row["prob"][1] >= 0.5 else "LGG")
     assert Image.open(output / "gradcam/p0.jpg").size[0] > 1000
+
+
+def test_an_input_unlike_the_trainings_images_says_so_in_its_row(cases, tmp_path):
+    head(cases / "hot/hot_flair.nii.gz", lesion=False, brightness=1000)
+    usual = [["intensity", 0.0, 110.0]]
+    rows = infer(cases, tmp_path / "out", grad_cam=None, training_images=usual)["results"]
+    assert [row["name"] for row in rows if row["outside"]] == ["hot"]
+    assert "intensity" in rows[0]["outside"]
+    assert next(csv.DictReader((tmp_path / "out/predictions.csv").open()))["outside"] == rows[0]["outside"]
 
 
 def test_the_heat_is_where_the_bright_cube_is(cases, tmp_path, monkeypatch):

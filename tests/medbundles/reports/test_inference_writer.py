@@ -404,7 +404,7 @@ def test_it_is_said_where_mask_and_class_disagree(tmp_path, monkeypatch):
     assert first["note"] == "mask and class disagree: a mask, but class 'no'"
     assert "note" not in second
     assert captions[0].splitlines()[-1] == first["note"]
-    assert "yes from 1.000 on" in captions[0]
+    assert "yes from 1 - 0.0001 on" in captions[0]
     assert "from probability 0.50 on" in captions[0]
     assert "disagree" not in captions[1]
     assert next(csv.DictReader((tmp_path / "out/predictions.csv").open()))["note"] == first["note"]
