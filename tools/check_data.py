@@ -15,19 +15,18 @@ from medbundles.data.reading.files import (
     is_volume,
     item_files,
     list_images,
+    paths_of,
 )
 from medbundles.data.reading.images import AUTO, LUMINANCE, Colour, read_labels
-from medbundles.errors import ConfigError, DataError, MedbundlesError
+from medbundles.data.reading.nifti import read_header
+from medbundles.errors import ConfigError, DataError, MedbundlesError, one_of
 from medbundles.progress import progress
 from tools.bundle import build, bundle_folder, check_settings, plain_errors
 from tools.layouts import KAGGLE, Layout, is_label, layout_of
 
-RAW_SETTINGS = {
-    "in_channels",
-    "colour_channel",
-    "patient_pattern",
-    "different_pictures",
-}  # that raw data are checked by
+# Settings that raw data are checked by.
+RAW_SETTINGS = {"in_channels", "colour_channel", "patient_pattern", "different_pictures"}
+COLOURS = (AUTO, LUMINANCE, "1", "2", "3")
 
 
 def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any) -> dict[str, Any]:
@@ -61,9 +60,9 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
         foreign = settings.keys() - RAW_SETTINGS
         if foreign:
             raise ConfigError(f"--{min(foreign)}: nothing would use it, no bundle trains on {folder} as it is")
-        files = _as_they_are(
-            root, settings.get("colour_channel", LUMINANCE if found.name == KAGGLE else AUTO), problems
-        )
+        colour = settings.get("colour_channel", LUMINANCE if found.name == KAGGLE else AUTO)
+        one_of("--colour_channel", str(colour), COLOURS)
+        files = _as_they_are(root, colour, problems)
     if not files and not problems:
         raise DataError(f"{folder}: no image files in it")
     copies = identical_files(path for path in files if not is_label(path, root))
@@ -120,9 +119,13 @@ def _as_trained(found: Layout, problems: Problems) -> list[Path]:
     dataset = SeededDataset(list(items.values()), transform, cache="none")
     dataset.advice = ""
     for item in progress(dataset.data, "images"):
-        with problems.noted(item["image"] if isinstance(item["image"], str) else item["image"][0]):
+        with problems.noted(paths_of(item["image"])[0]):
             dataset.read(item)
-    return sorted({Path(path) for paths in items for path in paths})
+    files = sorted({Path(path) for paths in items for path in paths})
+    for path in filter(is_volume, files):
+        with problems.noted(path):
+            problems.doubt(read_header(path)[1])
+    return files
 
 
 def _as_they_are(root: Path, colour: Colour, problems: Problems) -> list[Path]:

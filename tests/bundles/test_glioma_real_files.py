@@ -62,8 +62,9 @@ def test_one_patient_of_two_data_sets_is_in_one_fold(trained: Path) -> None:
 def test_evaluation_of_all_of_them(trained: Path, table: Path, tmp_path: Path) -> None:
     settings = {
         "dataset_dir": table, "output_dir": tmp_path, "checkpoint": trained, "part": "all", "num_workers": 0,
-        "cache_dir": trained.parents[4] / "cache",
+        "cache_dir": trained.parents[4] / "cache", "earlier_split": tmp_path / "split.json",
     }  # fmt: skip
+    (tmp_path / "split.json").write_text('{"parts": {"train": [], "val": []}}')  # as of a training on other data
     run(GLIOMA, ["train", "evaluate", str(trained.with_name("trained.json"))], settings)
     report = json.loads(newest(tmp_path, "test_metrics.json").read_text())
     assert report["metrics"]["auc"]["n_images"] == 6

@@ -205,7 +205,9 @@ def test_lgg3d(kaggle, tmp_path, capsys):
     assert "  TCGA_AA_0002_19990101: t1ce" in note
     assert main(words("prepare lgg3d --input IN --out OUT", IN=kaggle, OUT=out)) == 1
     assert main(words("prepare lgg3d --input IN --out OUT --overwrite", IN=kaggle, OUT=out)) == 0
-    assert main(["check-data", str(out)]) == 0
+    assert main(["check-data", str(out)]) == 1  # two patients are too few for a cross-validation, and that is all
+    assert "1 problem(s):\n" in (said := capsys.readouterr().err)
+    assert "class G2: 1 patient(s) cannot fill 5 folds" in said
 
 
 def test_lgg3d_bad_patients_are_listed_and_left_out_whole(kaggle, tmp_path, capsys):

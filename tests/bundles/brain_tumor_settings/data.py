@@ -172,7 +172,7 @@ DATA = {
     "kaggle_val_dir (off)": Check(val_images, False, ""),
     "kaggle_test_dir": Check(images_to_evaluate, part("kaggle/test"), part_and_report("kaggle/test")),
     "output_dir": Check(runs_folder, elsewhere, all_elsewhere),
-    "cache (in memory)": Check(reads, "memory", {"train": (16, 0), "validate": (12, 0)}),
+    "cache (in memory)": Check(reads, "memory", {"train": (16, 0, 16), "validate": (12, 0, 12)}),
     "skip_bad_files": Check(left_over("test/images"), True, {"train": 14, "val": 10, "test": 10, "input": 4}),
     "class_names": Check(labels, ["yes", "no"]),
     "slice_classes": Check(of_slices, ["yes", "no"]),

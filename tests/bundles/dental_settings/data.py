@@ -137,7 +137,7 @@ DATA = {
     "patient_pattern": Check(patients, r"jaw_\d(\d)\d", {"0", "1"}, given={"test_split": 0.0}),  # one in each part
     "earlier_split": Check(may_be_tested, lambda bench: str(bench.split), False, given={"seed": 7}),
     "different_pictures": Check(found_twice, [["edente/again", "edente/jaw_001"]], 0),
-    "cache (in memory)": Check(reads, "memory", {"train": (10, 0), "validate": (4, 0)}),
+    "cache (in memory)": Check(reads, "memory", {"train": (10, 0, 10), "validate": (4, 0, 4)}),
     "batch_size": Check(lambda bench, **turned: batch_sizes(bench, **turned)["train"], 2, 2),
     "skip_bad_files": Check(left_over(), True, good_ones, given=VOLUMES),
     "patch_size": Check(patches, [8, 12], {"trained": [8, 12], "compared": [8, 12]}),

@@ -151,7 +151,7 @@ DATA = {
     "dataset_dir": Check(homes, other_data, all_other),
     "output_dir": Check(runs_and_folds, elsewhere, all_elsewhere),
     "folds_file": Check(first_fold, lambda bench: str(bench.other_folds), lambda bench: bench.first_folds[1]),
-    "cache (in memory)": Check(reads, "memory", {"train": (11, 0), "validate": (3, 0)}),
+    "cache (in memory)": Check(reads, "memory", {"train": (11, 0, 11), "validate": (3, 0, 3)}),
     "skip_bad_files": Check(left_over(), True, good_ones),
     "folds": Check(number_of_folds, 3, {"folds": 3, "report": 3}),
     "fold": Check(held_out, 1, second_fold),

@@ -17,6 +17,8 @@ from medbundles.errors import DataError, MedbundlesError
 from medbundles.lines import say
 from medbundles.parallel import on_all_cores
 
+STATE = ("R", "_tracing")  # attributes of MONAI's transforms that change while they are used: no settings
+
 
 def recipe_hash(transform: Callable) -> str:
     """Hash of a preprocessing: class names and settings of its steps, random states left out."""
@@ -26,7 +28,7 @@ def recipe_hash(transform: Callable) -> str:
 
 def _settings(step: Any) -> tuple[str, list[tuple[str, Any]]]:
     """Class name and attributes of a step; steps inside it likewise, because their repr holds an address."""
-    return type(step).__qualname__, sorted((k, _value(v)) for k, v in vars(step).items() if k != "R")
+    return type(step).__qualname__, sorted((k, _value(v)) for k, v in vars(step).items() if k not in STATE)
 
 
 def _value(value: Any) -> Any:

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from monai.data import MetaTensor
 from monai.transforms import Compose, Spacingd
 
 from medbundles.data import DiskCache, SeededDataset
@@ -107,6 +108,13 @@ def test_the_hash_looks_into_steps_that_hold_others():
     kept = Spacingd(keys="image", pixdim=[1, 1, 1])  # so that the next one lies elsewhere
     assert recipe_hash(kept) == recipe_hash(Spacingd(keys="image", pixdim=[1, 1, 1]))
     assert recipe([1, 1, 1]) == recipe([1, 1, 1]) != recipe([1, 1, 2])
+
+
+def test_using_a_step_leaves_its_key_alone():
+    step = Spacingd(keys="image", pixdim=[1.0, 1.0, 1.0])
+    before = recipe_hash(step)
+    step({"image": MetaTensor(torch.rand(1, 4, 4, 4))})
+    assert recipe_hash(step) == before
 
 
 def test_each_file_of_several_channels_counts(tmp_path):

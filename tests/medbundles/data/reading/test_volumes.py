@@ -67,6 +67,13 @@ def test_real_volumes_as_nibabel_reads_them(real_data):
         assert np.array_equal(back, nibabel.load(path).get_fdata(dtype=np.float32))
 
 
+def like(image):
+    """A mask in the same place."""
+    mask = np.zeros(image.shape, dtype=np.uint8)
+    mask[2:4, 2:4, 1:3] = 1
+    return nibabel.Nifti1Image(mask, None, image.header)
+
+
 @pytest.mark.parametrize(
     ("sform", "qform", "said"),
     [
@@ -90,7 +97,10 @@ def test_headers_that_are_doubtful(tmp_path, sform, qform, said, caplog, capsys)
         with caplog.at_level(logging.WARNING, "medbundles"):
             assert len(inference_datalist(path)) == 4  # and it is used
         assert f"1 doubtful header(s) in {path}:\n  {path}: {start}" in caplog.text
-        check_data(str(tmp_path))
+        for name in ("images", "labels"):
+            (tmp_path / f"raw/{name}").mkdir(parents=True)
+            nibabel.save(image if name == "images" else like(image), tmp_path / f"raw/{name}/scan.nii.gz")
+        check_data(str(tmp_path / "raw"))
         printed = capsys.readouterr().out
-        assert f"{path}: {start}" in printed
+        assert f"images/scan.nii.gz: {start}" in printed
         assert "nothing else is wrong" in printed
