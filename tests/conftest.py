@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,15 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real images in {folder} (set MEDBUNDLES_DATA)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_handlers_of_others() -> Iterator[None]:
+    """monai.fl logs to what stderr is when it is imported: perhaps that of a test, which is closed afterwards."""
+    yield
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if type(handler) is logging.StreamHandler]:
+        root.removeHandler(handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist shares the tests out
