@@ -62,7 +62,7 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
             raise ConfigError(f"--{min(foreign)}: nothing would use it, no bundle trains on {folder} as it is")
         colour = settings.get("colour_channel", LUMINANCE if found.name == KAGGLE else AUTO)
         one_of("--colour_channel", str(colour), COLOURS)
-        files = _as_they_are(root, colour, problems)
+        files = _as_they_are(root, settings.get("in_channels", 1), colour, problems)
     if not files and not problems:
         raise DataError(f"{folder}: no image files in it")
     copies = identical_files(path for path in files if not is_label(path, root))
@@ -97,7 +97,7 @@ def _as_trained(found: Layout, problems: Problems) -> list[Path]:
     """Make the training's lists and read what it would read; returns the files.
 
     What does not fit together was noted before; where all does, the training has the last word. What its preflight
-    refuses besides, such as a package that is missing here, is no fault of the data and becomes a note.
+    refuses besides counts as well, save that a package is missing here, which becomes a note.
     """
     folder, refused = bundle_folder(found.bundle), ""
     try:
@@ -114,7 +114,11 @@ def _as_trained(found: Layout, problems: Problems) -> list[Path]:
     except MedbundlesError as error:
         problems.add(found.settings["dataset_dir"], refused or error)
         return []
-    found.notes += [f"the training does not start yet: {refused}"] if refused and not problems else []
+    for line in refused.splitlines() if not problems.found else ():
+        if "pip install" in line:
+            found.notes.append(f"the training does not start yet: {line}")
+        else:
+            problems.add(folder.name, line)
     items = {tuple(item_files(item, "image", "mask")): item for some in found.parts.values() for item in some}
     dataset = SeededDataset(list(items.values()), transform, cache="none")
     dataset.advice = ""
@@ -128,7 +132,7 @@ def _as_trained(found: Layout, problems: Problems) -> list[Path]:
     return files
 
 
-def _as_they_are(root: Path, colour: Colour, problems: Problems) -> list[Path]:
+def _as_they_are(root: Path, channels: int, colour: Colour, problems: Problems) -> list[Path]:
     """Read all images, and git-lfs pointers whatever they are called; returns them."""
     others = [path for path in root.rglob("*") if path.is_file() and not is_image(path) and _is_pointer(path)]
     files, known = sorted([*list_images(root), *others]), {path for path, _ in problems.found}
@@ -140,7 +144,7 @@ def _as_they_are(root: Path, colour: Colour, problems: Problems) -> list[Path]:
             elif is_label(path, root):
                 read_labels(path)
             else:
-                read_image(path, 1, colour=colour)
+                read_image(path, channels, colour=colour)
     return files
 
 

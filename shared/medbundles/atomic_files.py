@@ -16,7 +16,16 @@ from typing import Any
 from medbundles.errors import MedbundlesError
 
 logger = logging.getLogger("medbundles")
-HOST = f"{zlib.crc32(socket.gethostname().encode()):08x}"  # processes of another machine have the same numbers
+
+
+def _numbering() -> str:
+    """What tells whose process numbers count: another machine, or container, gives the same ones to others."""
+    with suppress(OSError):  # only Linux has it
+        return f"{socket.gethostname()} {os.readlink('/proc/self/ns/pid')}"
+    return socket.gethostname()
+
+
+HOST = f"{zlib.crc32(_numbering().encode()):08x}"
 TEMPORARY = re.compile(r"\.(\d+)-([0-9a-f]{8})~.")
 A_DAY = 86400.0  # seconds
 # torch's zip writer hides the OSError of a full disk; these are the words by which its failures are known

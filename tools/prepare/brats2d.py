@@ -72,7 +72,8 @@ def prepare_brats2d(
                 for z in slices_with_content(images[0], masks, min_brain)[::step]:
                     dataset.add_slice(case.patient, f"{case.name}_z{z:03d}", images[:, z], masks[z])
     names = ",".join(f"'{name}'" for name in modality)
-    print(f'train with --in_channels {len(modality)} --modality "[{names}]": inference then takes these of a case')
+    more = "" if min_brain == LEAST_HEAD else f" --min_head {min_brain:g}"
+    print(f'train with --in_channels {len(modality)} --modality "[{names}]"{more}: inference then does as they do')
     return dataset.counts
 
 

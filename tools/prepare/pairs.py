@@ -1,5 +1,6 @@
 """Own images and masks to the prepared layout."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from medbundles.data.reading.thumbnails import read_thumbnails
 from medbundles.data.reading.volumes import SlicedVolume
 from medbundles.errors import ConfigError, DataError, first_few, in_range, one_of, refuse
 from medbundles.progress import progress
+from medbundles.transforms.head import LEAST_HEAD, head_shares
 from tools.prepare.pairs_files import Pair, find_pairs, label_names
 from tools.prepare.prepared import PICTURES, Dataset, prepared
 from tools.prepare.volume_slices import compact, labelled_slices, slices_with_content
@@ -102,7 +104,7 @@ def prepare_pairs(
     same = _same_pictures(items, channels, different_pictures, shown, problems)
     if not skip_bad_files:
         problems.settle(input, advice=advice)
-    split, notes = _split(items, same, shown, ratios, seed), Counter[str]()
+    split, notes, least = _split(items, same, shown, ratios, seed), Counter[str](), min_content
     notes["file(s) of a test set (imagesTs, labelsTs) are not used"] = len(unused)
     notes["pair(s) of near-identical pictures stay in one part (split_pairs.json lists them)"] = len(same)
     about = {"seed": seed, "ratios": ratios, "input": str(Path(input).resolve()), "patient_pattern": patient_pattern}
@@ -123,7 +125,9 @@ def prepare_pairs(
                 mask = np.zeros(held.shape, np.uint8)
                 for value, code in meant.items():
                     mask[held == value] = code
-                for z in _chosen(image, mask, min_content, notes)[::step]:
+                chosen = _chosen(image, mask, min_content, notes)[::step]
+                least = min([least, *(head_shares(image[0])[chosen] if len(mask) > 1 else [])])
+                for z in chosen:
                     ending = f"_z{z:03d}" if len(mask) > 1 else ""
                     _add(dataset, item["patient"], pair.name + ending, image[:, z], mask[z])
     for what, count in notes.items():
@@ -131,6 +135,7 @@ def prepare_pairs(
             print(f"note: {count} {what}")
     classes = len(meant) if labels == "classes" else 1
     more = [] if colour_channel == AUTO else [f"--colour_channel {colour_channel}"]
+    more += [] if least == LEAST_HEAD else [f"--min_head {math.floor(1000 * least) / 1000:g}"]
     _say_next(Path(out), dataset.counts, max(channels, len(pairs[0].images)), classes, more)
     return dataset.counts
 
@@ -205,12 +210,19 @@ def _items(pairs: Sequence[Pair], pattern: str) -> list[dict]:
             "source": "pairs",
         }
         items.append(item)
-    if not pattern and (what := seem_of_few(items)):
+    what = "" if pattern else seem_of_few(items) or _nested(pairs)
+    if what:
         raise ConfigError(
             f"{what}. Say how the patient is found: --patient_pattern '(.+)[_-]' takes what stands before the last _ "
             "or -; '(.+)' takes each file for a patient."
         )
     return items
+
+
+def _nested(pairs: Sequence[Pair]) -> str:
+    """What is unclear where images lie in folders of folders: which of these is a patient's."""
+    deep = next((pair.name for pair in pairs if pair.name.count("/") > 1), "")
+    return f"{deep} and others lie in folders of folders, and either may be a patient's" if deep else ""
 
 
 def _same_pictures(

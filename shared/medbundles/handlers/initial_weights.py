@@ -1,7 +1,7 @@
 """Starts a new run from the weights of an earlier one."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +13,10 @@ from medbundles.errors import CheckpointError
 from medbundles.handlers.stateful import stateful
 from medbundles.metrics.measures import UNTRAINED
 from medbundles.networks import bare_network, load_weights
-from medbundles.runs.checkpoints import load_checkpoint
+from medbundles.runs.trained import INITIAL_WEIGHTS, trained_with
 
-PART = "initial_weights"  # name in a checkpoint
 WHAT = {"seg": "masks", "cls": "classes"}
 logger = logging.getLogger("medbundles")
-
-
-def untrained_of(checkpoint: Mapping[str, Any]) -> list[str]:
-    """Outputs of the network, "seg" or "cls", that the run of a checkpoint has not trained."""
-    return list(checkpoint.get("parts", {}).get(PART, {}).get(UNTRAINED, []))  # files of 0.1.0 do not say
-
-
-def untrained_in(path: Path) -> list[str]:
-    """The same of a file; none where it holds weights only."""
-    try:
-        return untrained_of(load_checkpoint(path))
-    except CheckpointError:
-        return []
 
 
 def say_untrained(outputs: Sequence[str]) -> None:
@@ -62,7 +48,7 @@ class InitialWeights:
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
-        stateful(engine)[PART] = self
+        stateful(engine)[INITIAL_WEIGHTS] = self
         engine.add_event_handler(Events.STARTED, self)
 
     def state_dict(self) -> dict[str, Any]:
@@ -79,7 +65,7 @@ class InitialWeights:
             self.untrained = list(getattr(getattr(engine, "loss_function", None), "unweighted", []))
             if self.path is not None:
                 self.load(bare_network(engine.network))
-                before = untrained_in(self.find()) if self.untrained else []
+                before = trained_with(self.find())[2] if self.untrained else []
                 self.untrained = [name for name in self.untrained if name in before]
         if self.postprocessing is not None:
             self.postprocessing.untrained = self.untrained

@@ -12,12 +12,12 @@ from ignite.engine import Engine, Events
 
 from medbundles.atomic_files import remove_leftovers, replace_atomic, write_json_atomic
 from medbundles.data.reading.files import content_id
-from medbundles.handlers.initial_weights import untrained_of
 from medbundles.handlers.resume import how_finished
 from medbundles.handlers.run import run_of
 from medbundles.metrics.measures import UNTRAINED
 from medbundles.ranks import is_rank_0
 from medbundles.runs.checkpoints import load_checkpoint
+from medbundles.runs.trained import untrained_of
 
 logger = logging.getLogger("medbundles")
 PUBLISHED = ("model.pt", "trained.json", "model.json")

@@ -8,44 +8,16 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from medbundles.data.reading.files import content_id
 from medbundles.errors import CheckpointError
-from medbundles.handlers.initial_weights import say_untrained, untrained_of
+from medbundles.handlers.initial_weights import say_untrained
 from medbundles.handlers.phases import check_order
-from medbundles.json_files import read_json
-from medbundles.metrics.measures import UNTRAINED
 from medbundles.networks import bare_network, load_weights
-from medbundles.runs.checkpoints import by_id, load_checkpoint
+from medbundles.runs.checkpoints import by_id
+from medbundles.runs.trained import trained_with
 from medbundles.transforms.image_ranges import NAME
 
 logger = logging.getLogger("medbundles")
 AUTO = "auto"
-
-
-def trained_with(path: Path) -> tuple[dict[str, Any], str, list[str]]:
-    """The settings that a weights file was trained with, the run it comes from, and the network's outputs that it did
-    not train, as far as the files say.
-
-    A checkpoint of a run holds both; a published model has trained.json and model.json beside it.
-    """
-    beside = [path.with_name(name) for name in ("trained.json", "model.json")]
-    if path.name == "model.pt" and all(file.is_file() for file in beside):
-        advice = f"It belongs to {path}; publish again, or give the weights of a run, checkpoints/best.pt."
-        trained = read_json(beside[0], CheckpointError, (), advice)
-        about = read_json(beside[1], CheckpointError, ("run", "epoch"), advice)
-        if "model_id" in about and about["model_id"] != content_id(path):  # those of 0.1.0 have none
-            run = about.get("run_directory", about["run"])
-            raise CheckpointError(
-                f"{path}: is not the file that {beside[1]} describes: publishing was broken off, or a file was "
-                f"exchanged. Give the weights of the run itself, checkpoints/best.pt in {run}."
-            )
-        return trained, f"run {about['run']}, epoch {about['epoch']}", about.get(UNTRAINED, [])
-    try:
-        checkpoint = load_checkpoint(path)
-    except CheckpointError:
-        return {}, "an unknown run (only weights)", []
-    run = f"run {checkpoint['run']}, epoch {checkpoint['epoch']}"
-    return checkpoint["trained"], run, untrained_of(checkpoint)
 
 
 @dataclass(eq=False)

@@ -51,14 +51,14 @@ class _QuickConvTranspose:
     1 followed by one copy that puts the patches side by side. On small ones in float32 it is the quicker (0.7 times).
     """
 
-    def forward(self, x: torch.Tensor, *args: Any) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, output_size: Any = None) -> torch.Tensor:
         """As the transposed convolution itself."""
         own, layer = super(), self  # type: Any, Any
         size = layer.kernel_size
-        is_plain = size == layer.stride and layer.groups == 1 and set(layer.dilation) == {1} and not any(args)
+        is_plain = size == layer.stride and layer.groups == 1 and set(layer.dilation) == {1} and output_size is None
         is_plain = is_plain and not any(layer.padding) and not any(layer.output_padding)
         if not is_plain or not _is_for_us(x) or not _is_channels_last(x):
-            return own.forward(x, *args)
+            return own.forward(x, output_size)
         dims = len(size)
         kernel = layer.weight.movedim((0, 1), (-1, -2))  # (C, O, *k) -> (*k, O, C)
         bias = None if layer.bias is None else layer.bias.repeat(math.prod(size))

@@ -16,14 +16,14 @@ class _SmallInFloat32:
 
     kernel_size: tuple[int, ...]
 
-    def forward(self, input: torch.Tensor, *args: Any) -> torch.Tensor:
+    def forward(self, input: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
         """As the convolution itself."""
         own: Any = super()
         fits = all(side >= kernel for side, kernel in zip(input.shape[2:], self.kernel_size, strict=True))
         if fits or not torch.is_autocast_enabled("cpu"):
-            return own.forward(input, *args)
+            return own.forward(input, *args, **options)
         with torch.autocast("cpu", enabled=False):
-            return own.forward(input.float(), *args)
+            return own.forward(input.float(), *args, **options)
 
 
 class Conv2d(_SmallInFloat32, nn.Conv2d):

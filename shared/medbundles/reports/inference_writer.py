@@ -26,12 +26,11 @@ from medbundles.transforms.head import LEAST_HEAD, head_shares
 RULE = (
     f"prob of a volume: mean over its {TOP} slices with the highest probability, each class for itself; with two "
     "classes that of the tumour, the other one is 1 minus it. prob_max: the highest of any slice. Slices of one value "
-    f"only, and those with less than {LEAST_HEAD:.0%} head, have neither probability nor mask. positive_slices: slices "
-    "of the tumour's class. Of two classes a volume has the second one from volume_threshold on, which is chosen on "
+    "only, and those with less head than min_head, have neither probability nor mask. positive_slices: slices of the tumour's class. Of two classes a volume has the second one from volume_threshold on, which is chosen on "
     "volumes; where that is not known, because the validation part had no healthy volumes, it has none."
 )
 SIDE = 300  # pixels that a panel's longer side has at least; larger ones take longer than the network
-NOT_LOOKED_AT = f"less than {LEAST_HEAD:.0%} head: training never sees such slices, so it has neither class nor mask"
+NOT_LOOKED_AT = "less than {:.2g} % head: not looked at, because the training's slices have more (min_head)"
 
 
 @dataclass
@@ -69,6 +68,7 @@ class InferenceWriter(ResultWriter):
     Args:
         *args: those of `ResultWriter`, likewise by name.
         overlays: whether to write overlays.
+        min_head: share of a slice of a volume that the head must fill to be looked at; 0: all are.
 
     Raises:
         ConfigError: when the results to be kept come from other weights or thresholds; or when the preprocessing does
@@ -88,9 +88,10 @@ class InferenceWriter(ResultWriter):
     class_key = "class"
     threshold_names = ("class_threshold", "mask_threshold", "volume_threshold")
 
-    def __init__(self, *args: Any, overlays: bool = True, **options: Any):
+    def __init__(self, *args: Any, overlays: bool = True, min_head: float = LEAST_HEAD, **options: Any):
         super().__init__(*args, **options)
-        self.overlays = overlays
+        self.overlays, self.min_head = overlays, min_head
+        self._not_looked_at = NOT_LOOKED_AT.format(100 * min_head)
 
     def about(self) -> dict[str, Any]:
         """Also how the probability of a volume follows from those of its slices."""
@@ -111,7 +112,7 @@ class InferenceWriter(ResultWriter):
         path, name, z = batch["image_path"][i], batch["name"][i], int(batch["slice"][i])
         crop, size = batch["crop"][i], batch["original_size"][i]
         if name not in self.unfinished:
-            self.unfinished[name] = _Slices(set() if z < 0 else _unseen(path))
+            self.unfinished[name] = _Slices(set() if z < 0 else _unseen(path, self.min_head))
         found = self.unfinished[name]
         unseen = bool(batch["empty"][i]) or z in found.unseen
         found.unseen |= {z} if unseen else set()
@@ -166,7 +167,7 @@ class InferenceWriter(ResultWriter):
 
     def _finish_volume(self, path: str, name: str, found: _Slices, size: torch.Tensor, pictures: bool) -> None:
         if found.rank[1] < 0:
-            raise DataError(f"{path}: every slice of it is constant, or has {NOT_LOOKED_AT}")
+            raise DataError(f"{path}: every slice of it is constant, or has {self._not_looked_at}")
         source, numbers = open_volume(path), range(len(found.probs))
         found.sides = sides_across(source.axis)
         row: dict[str, Any] = {"file": path, "name": name, "kind": "volume"}
@@ -174,7 +175,7 @@ class InferenceWriter(ResultWriter):
             {"slice": z, **({"class": "", "prob": None} | self.classified(found.probs[z]))} for z in numbers
         ]
         for z in found.unseen:
-            slices[z]["note"] = NOT_LOOKED_AT
+            slices[z]["note"] = self._not_looked_at
         known = [prob for prob in found.probs.values() if prob is not None]
         if known:
             prob, highest = volume_probability(known, self.predictions.tumour_class)
@@ -255,9 +256,9 @@ class InferenceWriter(ResultWriter):
         draw(pixels, path=self.output / file, predicted=mask, caption=caption, sides=found.sides, side=SIDE)
 
 
-def _unseen(path: str) -> set[int]:
-    """Slices of a volume that have too little head to be in a training set."""
-    return set(np.flatnonzero(head_shares(open_volume(path).slices) < LEAST_HEAD).tolist())
+def _unseen(path: str, min_head: float) -> set[int]:
+    """Slices of a volume of which the head fills a smaller share."""
+    return set(np.flatnonzero(head_shares(open_volume(path).slices) < min_head).tolist()) if min_head else set()
 
 
 def _names(name: str, ending: str, count: int) -> str | list[str]:

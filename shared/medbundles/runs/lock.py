@@ -40,6 +40,9 @@ class FolderLock:
         self._file = self.path.open("a+", encoding="utf-8")
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self._is_there():  # whoever had it has removed the file since it was opened here
+                self._file.close()
+                return self.take()
         except (BlockingIOError, PermissionError):
             self._file.seek(0)
             other = self._file.read().strip()
@@ -54,6 +57,13 @@ class FolderLock:
         self._file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}: {words}\n")
         self._file.flush()
         return None
+
+    def _is_there(self) -> bool:
+        """Whether the file that is open is the one that others find."""
+        try:
+            return self._file is not None and os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Let other processes have it."""

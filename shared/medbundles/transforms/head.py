@@ -6,7 +6,7 @@ import numpy as np
 
 ANALYSIS_SIZE = 128  # pixels of the longest side at which the head is looked for: enough for its outline, and fast
 THIN = 32  # voxels below which an axis of a volume is not reduced further
-LEAST_HEAD = 0.02  # of a slice's pixels: volumes are cut into such slices for training, others are left out
+LEAST_HEAD = 0.02  # of a slice's pixels: volumes are cut into such slices for training, unless set otherwise
 TISSUE_LEVELS = (0.12, 0.16, 0.2, 0.25, 0.3)  # tissue begins at this fraction of the way from background to bright
 
 

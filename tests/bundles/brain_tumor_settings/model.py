@@ -128,6 +128,13 @@ LOGIT = torch.tensor(0.4).logit()
 PREDICTED = {"seg": LOGIT.reshape(1, 1, 1, 1), "cls": torch.stack([torch.zeros(()), LOGIT])[None]}
 
 
+def min_head(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """What inference looks at, and what all tell of the weights."""
+    train, test, new = bench.workflows(**turned)
+    told = {"told by training": handler(train, "CheckpointSaver").trained["min_head"]}
+    return told | common.told_by_loaders("min_head", test, new) | {"inference": handler(new, bench.writer).min_head}
+
+
 MODEL = {
     "training_images": common.TRAINING_IMAGES,
     "network_def#_target_": Check(network_class, "tests.bundles.brain_tumor_settings.model.OtherUNet", "OtherUNet"),
@@ -137,6 +144,9 @@ MODEL = {
         modality,
         "t1ce",
         {**dict.fromkeys(("told by training", "by evaluation", "by inference"), "t1ce"), "inference takes": "t1ce.nii"},
+    ),
+    "min_head": Check(
+        min_head, 0.25, dict.fromkeys(("told by training", "by evaluation", "by inference", "inference"), 0.25)
     ),
     "colour_channel": Check(common.colour_channel, 3, common.all_five(3, 2)),
     "seg_out_channels": Check(seg_out_channels, 3, {**common.all_five(3), "largest index": 2}),

@@ -63,12 +63,14 @@ class DiskCache:
     def fill(self, items: Sequence[dict]) -> None:
         """Prepare and store the items that it does not have yet; processes on one machine share them."""
         there = set(os.listdir(self.folder)) if self.folder.is_dir() else set()
-        missing = [item for item in items if self.path(item).name not in there]
-        say(f"cache: {len(items) - len(missing)} of {len(items)} images are in {self.folder}, which runs share")
+        missing = [self.path(item).name not in there for item in items]
+        say(f"cache: {missing.count(False)} of {len(items)} images are in {self.folder}, which runs share")
         rank, count = local_rank_and_count()
         if rank == 0:
             remove_leftovers(self.folder)
-        for _ in on_all_cores(self._store, missing[rank::count], "filling the disk cache"):
+        # each process has every so many of all: what is missing changes while the others fill
+        ours = [item for item, is_missing in list(zip(items, missing, strict=True))[rank::count] if is_missing]
+        for _ in on_all_cores(self._store, ours, "filling the disk cache"):
             pass
 
     def _store(self, item: dict) -> None:

@@ -21,6 +21,7 @@ from medbundles.memory import free_memory, free_on_disk
 from medbundles.parallel import on_all_cores
 
 logger = logging.getLogger("medbundles")
+LOOK_AGAIN = 2**26  # bytes by which a memory cache grows until it is looked again whether there is room
 MEMORY_SHARE = 0.5  # of the free memory, for a cache: the network, its gradients and batches need the rest
 RANDOM = (Randomizable, RandomizableTrait)
 ADVICE = "\nMend or remove it, or leave out such files: --skip_bad_files True. `python -m tools check-data` lists all."
@@ -170,12 +171,12 @@ class SeededDataset(Dataset):
 
     def _contents(self, read: Callable[[dict], Any], what: str) -> Iterator[Any]:
         """What `read` gives for each item; a memory cache that has no room for all of them is given up on the way."""
-        size, due = 0, 1
+        size, due = 0, 0
         for number, content in enumerate(on_all_cores(read, self.data, what), 1):
             size += size_of(content) if isinstance(content, dict) else 0
-            if number == due and self.cache == "memory":
-                due *= 8
+            if size >= due and self.cache == "memory":
                 self._look_for_room(size, number)
+                due = size + LOOK_AGAIN
             yield content
 
     def _look_for_room(self, size: int, number: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import medbundles
 from medbundles.atomic_files import remove_leftovers, replace_atomic
 from medbundles.data.lists.likeness import alike
 from medbundles.data.problems import Problems
@@ -16,6 +17,7 @@ from medbundles.data.reading.files import file_state
 from medbundles.data.reading.thumbnails import read_thumbnails
 from medbundles.lines import say
 
+KEPT = 100  # comparisons of the last starts
 MANY = 2000  # pictures whose comparison takes so long that it is said
 
 
@@ -31,10 +33,13 @@ class KnownPictures:
 
     def __init__(self, cache_dir: str | Path | None, channels: int):
         self.channels = channels
-        self.file = Path(cache_dir) / f"pictures_{channels}.npz" if cache_dir else None
+        # of this version alone: another one may make thumbnails or compare them otherwise
+        name = f"pictures_{channels}_{medbundles.__version__}.npz"
+        self.file = Path(cache_dir) / name if cache_dir else None
         self.states: dict[str, tuple[int, int]] = {}
         self.pictures: dict[str, np.ndarray] = {}
         self.compared: dict[str, np.ndarray] = {}
+        self.asked = dict[str, None]()  # comparisons, in order
         self.is_new = False
         if self.file and self.file.is_file():
             self._load(self.file)
@@ -65,6 +70,7 @@ class KnownPictures:
         """As `medbundles.data.lists.likeness.alike`, which compares pictures that were not compared before."""
         key = hashlib.sha256(np.ascontiguousarray(thumbnails).data).hexdigest()
         key = hashlib.sha256(f"{key} {list(owners)}".encode()).hexdigest()
+        self.asked[key] = None
         if key not in self.compared:
             if len(thumbnails) >= MANY:
                 say(f"comparing {len(thumbnails)} pictures with each other, once for all runs with this cache_dir")
@@ -73,16 +79,17 @@ class KnownPictures:
         return [(int(i), int(j), float(value)) for i, j, value in self.compared[key]]
 
     def save(self) -> None:
-        """Write what was found out, if any of it is new; pictures that are gone are left out."""
-        if self.file is None or not self.is_new:
+        """Write what was found out, if any of it is new; pictures that are gone and old comparisons are left out."""
+        names = [name for name in self.pictures if os.path.isfile(name)]
+        if self.file is None or not self.is_new or not names:
             return
         remove_leftovers(self.file.parent)
-        names = [name for name in self.pictures if os.path.isfile(name)]
+        last = [*(key for key in self.compared if key not in self.asked), *self.asked][-KEPT:]
         content: dict[str, Any] = {
             "paths": np.frombuffer("\0".join(names).encode(), dtype=np.uint8),
             "states": np.array([self.states[name] for name in names], dtype=np.int64),
             "pictures": np.stack([self.pictures[name] for name in names]),
         }
         with replace_atomic(self.file, flush=False) as temporary:
-            np.savez(temporary, **content | self.compared)
+            np.savez(temporary, **content | {key: self.compared[key] for key in last if key in self.compared})
         self.is_new = False
