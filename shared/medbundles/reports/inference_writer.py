@@ -26,8 +26,9 @@ from medbundles.transforms.head import LEAST_HEAD, head_shares
 RULE = (
     f"prob of a volume: mean over its {TOP} slices with the highest probability, each class for itself; with two "
     "classes that of the tumour, the other one is 1 minus it. prob_max: the highest of any slice. Slices of one value "
-    "only, and those with less head than min_head, have neither probability nor mask. positive_slices: slices of the tumour's class. Of two classes a volume has the second one from volume_threshold on, which is chosen on "
-    "volumes; where that is not known, because the validation part had no healthy volumes, it has none."
+    "only, and those with less head than min_head, have neither probability nor mask. positive_slices: slices of the "
+    "tumour's class. Of two classes a volume has the second one from volume_threshold on, which is chosen on volumes; "
+    "where that is not known, because the validation part had no healthy volumes, it has none."
 )
 SIDE = 300  # pixels that a panel's longer side has at least; larger ones take longer than the network
 NOT_LOOKED_AT = "less than {:.2g} % head: not looked at, because the training's slices have more (min_head)"
