@@ -40,5 +40,5 @@ def trained_with(path: Path) -> tuple[dict[str, Any], str, list[str]]:
         checkpoint = load_checkpoint(path)
     except CheckpointError:
         return {}, "an unknown run (only weights)", []
-    run = f"run {checkpoint['run']}, epoch {checkpoint['epoch']}"
-    return checkpoint["trained"], run, untrained_of(checkpoint)
+    run = f"run {checkpoint.get('run', 'unknown')}, epoch {checkpoint.get('epoch', 'unknown')}"
+    return checkpoint.get("trained", {}), run, untrained_of(checkpoint)

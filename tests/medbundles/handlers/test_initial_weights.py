@@ -10,8 +10,8 @@ from torch import nn
 
 from medbundles.errors import CheckpointError
 from medbundles.handlers import InitialWeights
-from medbundles.handlers.initial_weights import untrained_of
 from medbundles.losses import MultitaskLoss
+from medbundles.runs.trained import untrained_of
 from medbundles.transforms import Predictions
 
 

@@ -420,9 +420,9 @@ def test_slices_that_training_never_sees_have_no_mask(tmp_path):
     assert [bool(mask[..., z].any()) for z in range(6)] == [False, False, True, True, True, True]
     row = record(tmp_path / "out")["results"][0]
     assert [part["prob"] is None for part in row["slices"]] == [True, True, False, False, False, False]
-    assert ["less than 2% head" in part.get("note", "") for part in row["slices"]] == [True, True] + [False] * 4
+    assert ["less than 2 % head" in part.get("note", "") for part in row["slices"]] == [True, True] + [False] * 4
     lines = list(csv.DictReader((tmp_path / "out/predictions.csv").open()))
-    assert "less than 2% head" in lines[2]["note"]
+    assert "less than 2 % head" in lines[2]["note"]
 
 
 class Nested(TwoClasses):

@@ -21,7 +21,7 @@ from medbundles.memory import free_memory, free_on_disk
 from medbundles.parallel import on_all_cores
 
 logger = logging.getLogger("medbundles")
-LOOK_AGAIN = 2**26  # bytes by which a memory cache grows until it is looked again whether there is room
+LOOK_AGAIN = 2**26  # bytes by which a memory cache grows at most until it is looked again whether there is room
 MEMORY_SHARE = 0.5  # of the free memory, for a cache: the network, its gradients and batches need the rest
 RANDOM = (Randomizable, RandomizableTrait)
 ADVICE = "\nMend or remove it, or leave out such files: --skip_bad_files True. `python -m tools check-data` lists all."
@@ -176,7 +176,7 @@ class SeededDataset(Dataset):
             size += size_of(content) if isinstance(content, dict) else 0
             if size >= due and self.cache == "memory":
                 self._look_for_room(size, number)
-                due = size + LOOK_AGAIN
+                due = size + min(size, LOOK_AGAIN)
             yield content
 
     def _look_for_room(self, size: int, number: int) -> None:
