@@ -26,6 +26,7 @@ from tools.layouts import KAGGLE, Layout, is_label, layout_of
 
 # Settings that raw data are checked by.
 RAW_SETTINGS = {"in_channels", "colour_channel", "patient_pattern", "different_pictures"}
+PACKAGE = "pip install"  # stands in each message about a package that is missing here
 COLOURS = (AUTO, LUMINANCE, "1", "2", "3")
 
 
@@ -112,10 +113,11 @@ def _as_trained(found: Layout, problems: Problems) -> list[Path]:
                 found.parts = {"train": data["train"], "val": data["val"], **found.parts}
             transform = parser.get_parsed_content("validate#preprocessing")
     except MedbundlesError as error:
-        problems.add(found.settings["dataset_dir"], refused or error)
+        other = "\n".join(line for line in refused.splitlines() if PACKAGE not in line)
+        problems.add(found.settings["dataset_dir"], other or error)
         return []
     for line in refused.splitlines() if not problems.found else ():
-        if "pip install" in line:
+        if PACKAGE in line:
             found.notes.append(f"the training does not start yet: {line}")
         else:
             problems.add(folder.name, line)

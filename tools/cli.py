@@ -70,6 +70,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MedbundlesError as error:
         print(error, file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from medbundles.data import Problems, check_no_leak, slice_datalist
+from medbundles.errors import ConfigError
 from tools.staging import SPLIT_FILE, staged
 
 SLICES, PICTURES = ("train", "val", "test"), ("kaggle",)
@@ -104,9 +105,12 @@ def prepared(
         read: datalist of a part's folder, for data whose parts are folders.
 
     Raises:
+        ConfigError: `out` is the folder of the raw data.
         DataError: there are problems, entries are there already, a training would refuse what was written, or a
             patient or copies of an image are in two parts.
     """
+    if Path(out).resolve() == Path(about["input"]).resolve():
+        raise ConfigError(f"--out: {out} is the folder of the raw data itself; give another one")
     with staged(out, entries, overwrite) as target:
         dataset = Dataset(target / below, entries, split, columns)
         yield dataset

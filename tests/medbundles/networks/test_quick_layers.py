@@ -114,3 +114,11 @@ def test_auto_is_channels_last_on_a_cpu_with_avx512_alone(avx512):
         assert resolve_channels_last(True, "cuda:0") is True
     with pytest.raises(ConfigError, match="channels_last: 'yes' is unknown"):
         to_device(nn.Conv2d(1, 1, 1), "cpu", "yes")
+
+
+@pytest.mark.parametrize("layer", [nn.ConvTranspose2d(3, 4, 2, stride=2), nn.ConvTranspose2d(3, 4, 3, stride=2)])
+def test_a_transposed_convolution_is_still_told_the_size_of_its_output(layer):
+    network = to_device(copy.deepcopy(layer), "cpu")
+    x = torch.rand(1, 3, 5, 7)
+    size = [*layer(x).shape[:2], *(side + 1 for side in layer(x).shape[2:])]
+    assert torch.equal(network(x, output_size=size[2:]), layer(x, output_size=size[2:]))

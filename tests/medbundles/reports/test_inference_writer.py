@@ -423,6 +423,9 @@ def test_slices_that_training_never_sees_have_no_mask(tmp_path):
     assert ["less than 2 % head" in part.get("note", "") for part in row["slices"]] == [True, True] + [False] * 4
     lines = list(csv.DictReader((tmp_path / "out/predictions.csv").open()))
     assert "less than 2 % head" in lines[2]["note"]
+    infer(tmp_path / "v.nii.gz", tmp_path / "all", min_head=0.0)
+    row = record(tmp_path / "all")["results"][0]
+    assert [part["prob"] is None for part in row["slices"]] == [True, False, False, False, False, False]  # one value
 
 
 class Nested(TwoClasses):

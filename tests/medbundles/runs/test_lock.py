@@ -11,7 +11,7 @@ import pytest
 
 from medbundles.errors import ConfigError
 from medbundles.runs.directory import RunDirectory
-from medbundles.runs.lock import LOCK, alone_in
+from medbundles.runs.lock import LOCK, FolderLock, alone_in
 
 HOLD = "import sys, time; from medbundles.runs.lock import *; folder = Path(sys.argv[2]); "
 HOLD += "lock = FolderLock(folder); lock.take(); print('taken', flush=True); time.sleep(99)"
@@ -59,3 +59,20 @@ def test_a_run_names_the_process_that_still_writes_to_it(tmp_path):
             directory.start(run.name)
         directory.release()
         assert (run / LOCK).exists()  # it is not ours
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_taken_on_the_one_that_others_find(tmp_path, monkeypatch):
+    """Another process had the folder when the file was opened here, and let it go before it was locked."""
+    import fcntl
+
+    lock, real, gone = FolderLock(tmp_path), fcntl.lockf, []
+
+    def let_go_first(*args):
+        if not gone:
+            gone.append(lock.path.unlink())
+        return real(*args)
+
+    monkeypatch.setattr(fcntl, "lockf", let_go_first)
+    assert lock.take() is None
+    assert str(os.getpid()) in lock.path.read_text()
+    lock.release()

@@ -1,6 +1,7 @@
 """Cross-validation folds: stratified by grade, whole by patient, the same for every fold's run."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +14,10 @@ from medbundles.data.lists.copies import copies
 from medbundles.data.lists.graded_cases import graded_cases
 from medbundles.data.lists.split_file import read_split
 from medbundles.data.problems import Problems
-from medbundles.errors import ConfigError, DataError, in_range, one_of, refuse
+from medbundles.errors import ConfigError, DataError, first_few, in_range, one_of, refuse
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 
+logger = logging.getLogger("medbundles")
 SELECTIONS = ("held_out", "inner")
 TEST_PARTS = ("test", "val", "train", "all")
 _OTHER = "Give another --folds_file, or another --experiment#name, which has its own."
@@ -104,8 +106,19 @@ class GradedFolds:
         wanted = self.part if part == "test" else part
         chosen = self._cases_of(wanted)
         if part == "test" and self.earlier_split and wanted != "train":
-            check_untrained({wanted: chosen}, read_split(self.earlier_split)[0], str(self.earlier_split))
+            self._against(read_split(self.earlier_split)[0], {wanted: chosen})
         return chosen
+
+    def _against(self, earlier: dict[str, list[dict]], parts: dict[str, list[dict]]) -> None:
+        """Refuse to test cases of a training; that others have its names, as after another compression, is said."""
+        check_untrained(parts, earlier, str(self.earlier_split))
+        known = {item["name"] for item in earlier["train"]}
+        same = [item["name"] for items in parts.values() for item in items if item["name"] in known]
+        if same:
+            logger.warning(
+                "%d tested case(s) have the names of cases that these weights were trained on, with other files: %s. "
+                "If they are the same patients, the figures flatter.", len(same), first_few(same),
+            )  # fmt: skip
 
     def _cases_of(self, wanted: str) -> list[dict]:
         if wanted == "all":

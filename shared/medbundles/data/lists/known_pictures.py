@@ -1,8 +1,8 @@
 """What an earlier start found out about pictures: their thumbnails, and which of them are alike."""
 
 import hashlib
+import logging
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ from medbundles.data.lists.likeness import alike
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import file_state
 from medbundles.data.reading.thumbnails import read_thumbnails
+from medbundles.errors import MedbundlesError
 from medbundles.lines import say
 
 KEPT = 100  # comparisons of the last starts
+logger = logging.getLogger("medbundles")
 MANY = 2000  # pictures whose comparison takes so long that it is said
 
 
@@ -47,14 +49,15 @@ class KnownPictures:
     def _load(self, file: Path) -> None:
         try:
             with np.load(file, allow_pickle=False) as content:
-                compared = {name: content[name] for name in content.files if len(name) == 64}
+                compared = {name: content[name].reshape(-1, 3) for name in content.files if len(name) == 64}
                 paths, states, pictures = (content[name] for name in ("paths", "states", "pictures"))
                 names = bytes(paths).decode().split("\0")
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # broken: it is made again
+            known = dict(zip(names, map(tuple, states.reshape(-1, 2).tolist()), strict=True))
+            self.pictures = dict(zip(names, pictures, strict=True))
+        except Exception as error:  # a broken file makes the reader raise almost anything; it is made again
+            logger.debug("%s: %s", file, error)
             return
-        self.compared = compared
-        self.states = dict(zip(names, map(tuple, states.tolist()), strict=True))
-        self.pictures = dict(zip(names, pictures, strict=True))
+        self.compared, self.states = compared, known
 
     def thumbnails(self, paths: Sequence[str], problems: Problems) -> dict[str, np.ndarray]:
         """As `read_thumbnails`, which reads those that are not known."""
@@ -90,6 +93,9 @@ class KnownPictures:
             "states": np.array([self.states[name] for name in names], dtype=np.int64),
             "pictures": np.stack([self.pictures[name] for name in names]),
         }
-        with replace_atomic(self.file, flush=False) as temporary:
-            np.savez(temporary, **content | {key: self.compared[key] for key in last if key in self.compared})
+        try:
+            with replace_atomic(self.file, flush=False) as temporary:
+                np.savez(temporary, **content | {key: self.compared[key] for key in last if key in self.compared})
+        except MedbundlesError as error:  # it only saves time
+            logger.warning("%s What was found out about the pictures is not kept for the next start.", error)
         self.is_new = False

@@ -1,6 +1,7 @@
 """A split as it is kept with a run: which picture is in which part, and by what copies of it are known."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from medbundles.data.reading.thumbnails import packed, unpacked
 from medbundles.errors import CheckpointError, DataError
 from medbundles.json_files import read_json
 
+logger = logging.getLogger("medbundles")
 ROW = ("name", "patient", "source", "image")
 TRAINED = ("train", "val")
 FILE = "split.json"
@@ -69,9 +71,15 @@ def split_of(checkpoint: str | Path, given: str | Path | bool | None = None) -> 
         given: another file instead, if any.
 
     Returns:
-        None where there is no such file (any more).
+        None where there is no such file (any more), which is said.
     """
-    return str(given) if given else config_of(checkpoint, FILE)
+    found = str(given) if given else config_of(checkpoint, FILE)
+    if found is None and Path(checkpoint).is_file():
+        logger.warning(
+            "What %s was trained on is not known (its run's config/split.json is not there), so nothing keeps images "
+            "of its training out of the test; --earlier_split FILE names it.", checkpoint,
+        )  # fmt: skip
+    return found
 
 
 def config_of(checkpoint: str | Path, name: str) -> str | None:

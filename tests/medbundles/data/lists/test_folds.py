@@ -254,3 +254,13 @@ def test_a_fold_that_chose_the_epoch_flatters_and_that_is_said(dataset, tmp_path
     held_out = GradedFolds(dataset, "flair", CLASSES, fold=1, earlier_split=trained_on(dataset, tmp_path))
     assert len(held_out["test"]) == 5
     assert "so that the figures flatter" in caplog.text
+
+
+def test_the_names_of_a_training_under_other_files_are_said(dataset, tmp_path, caplog):
+    earlier = trained_on(dataset, tmp_path, selection="inner")
+    for number, path in enumerate(sorted(dataset.rglob("*.nii.gz"))):
+        nibabel.save(nibabel.Nifti1Image(np.full((4, 4, 4), number, dtype=np.float32), np.eye(4)), path)
+    splits = [GradedFolds(dataset, "flair", CLASSES, fold=fold, earlier_split=earlier) for fold in (0, 3, 4)]
+    tested = [split for split in splits if not any("Brats18" in item["name"] for item in split._cases_of("test"))]
+    assert tested[0]["test"]  # whose patients nobody knows
+    assert "have the names of cases that these weights were trained on" in caplog.text

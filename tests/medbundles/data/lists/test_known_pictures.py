@@ -96,3 +96,45 @@ def test_a_start_keeps_what_it_found_when_the_run_starts(paths, read, tmp_path):
     read.clear()
     checked_parts(cache_dir=tmp_path / "cache", train=items[:2], val=items[2:])
     assert read == []
+
+
+def test_old_comparisons_are_left_out_and_those_of_this_start_stay(tmp_path, monkeypatch, paths):
+    monkeypatch.setattr(known_pictures, "KEPT", 2)
+    for start in range(4):
+        known = KnownPictures(tmp_path / "cache", 1)
+        found = known.thumbnails(paths, Problems())
+        known.alike(np.stack([*found.values()]), [start, 10, 11])
+        known.save()
+    again = KnownPictures(tmp_path / "cache", 1)
+    assert len(again.compared) == 2
+    assert set(again.compared) >= set(known.asked)
+
+
+def test_pictures_that_are_all_gone_leave_nothing_to_write(tmp_path, paths):
+    known = KnownPictures(tmp_path / "cache", 1)
+    known.thumbnails(paths, Problems())
+    for path in paths:
+        os.remove(path)
+    known.save()
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("place", [40, 200, -60], ids=["header", "content", "directory"])
+def test_a_damaged_file_is_made_again(tmp_path, paths, place):
+    known = KnownPictures(tmp_path / "cache", 1)
+    wanted = known.thumbnails(paths, Problems())
+    known.save()
+    content = bytearray(known.file.read_bytes())
+    for offset in range(8):
+        content[place + offset] ^= 0xFF
+    known.file.write_bytes(content)
+    again = KnownPictures(tmp_path / "cache", 1).thumbnails(paths, Problems())
+    assert all(np.array_equal(again[path], wanted[path]) for path in paths)
+
+
+def test_a_folder_that_cannot_be_written_costs_only_time(tmp_path, paths, caplog):
+    (tmp_path / "file").write_text("")
+    known = KnownPictures(tmp_path / "file/cache", 1)
+    known.thumbnails(paths, Problems())
+    known.save()
+    assert "is not kept for the next start" in caplog.text
