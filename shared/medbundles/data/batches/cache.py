@@ -1,7 +1,9 @@
 """A disk cache of prepared items that survives a kill at any moment."""
 
 import hashlib
+import io
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,25 @@ def _settings(step: Any) -> tuple[str, list[tuple[str, Any]]]:
 def _value(value: Any) -> Any:
     # Python's own repr shows where an object lies in memory: another number in every process
     return _settings(value) if type(value).__repr__ is object.__repr__ and hasattr(value, "__dict__") else repr(value)
+
+
+def _with_checksum(content: Any) -> bytes:
+    """The content as a file; torch does not notice bytes that have changed."""
+    file = io.BytesIO()
+    torch.save(content, file)
+    return zlib.crc32(file.getbuffer()).to_bytes(4) + file.getvalue()
+
+
+def _checked(file: bytes) -> Any:
+    """The content of a file.
+
+    Raises:
+        ValueError: it has changed since it was written.
+    """
+    content = memoryview(file)[4:]
+    if zlib.crc32(content).to_bytes(4) != file[:4]:
+        raise ValueError("its checksum is another one")
+    return torch.load(io.BytesIO(content), weights_only=True)
 
 
 class DiskCache:
@@ -81,14 +102,14 @@ class DiskCache:
         path = self.path(item)
         if path.is_file():
             try:
-                return torch.load(path, weights_only=True)
+                return _checked(path.read_bytes())
             except Exception:  # a broken file makes the reader raise almost anything
                 path.unlink(missing_ok=True)  # a damaged file is made again below
         prepared = self.read(item)
         try:
             # not flushed: what a power cut takes from the cache is made again, and a flush per item would take time
             with replace_atomic(path, flush=False) as temporary:
-                torch.save(packed(prepared), temporary)
+                temporary.write_bytes(_with_checksum(packed(prepared)))
         except MedbundlesError as error:
             raise DataError(
                 f"cache_dir: {self.folder} cannot be written; is the disk full? Use another folder, or cache memory."

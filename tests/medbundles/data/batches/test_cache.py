@@ -127,3 +127,22 @@ def test_each_file_of_several_channels_counts(tmp_path):
     assert cache.path(item) == before
     os.utime(item["image"][1], ns=(1, 1))
     assert cache.path(item) != before
+
+
+@pytest.mark.parametrize("change", ["one bit", "a page of zeros"])
+def test_a_file_that_was_changed_on_the_disk_is_made_again(tmp_path, change):
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).random((64, 64)))
+    cache = DiskCache(Scale(2.0), tmp_path / "cache", "recipe")
+    item = {"image": str(tmp_path / "a.npy"), "name": "a"}
+    wanted, path = cache(item)["image"], cache.path(item)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    if change == "one bit":
+        content[middle] ^= 1
+    else:
+        content[middle : middle + 4096] = bytes(4096)
+    path.write_bytes(content)
+    assert torch.equal(cache(item)["image"], wanted)
+    calls = Scale.calls
+    assert torch.equal(cache(item)["image"], wanted)
+    assert Scale.calls == calls
