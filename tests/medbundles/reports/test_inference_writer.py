@@ -28,6 +28,7 @@ from medbundles.metrics.volumes import volume_probability
 from medbundles.networks import MultitaskUNet
 from medbundles.reports import InferenceWriter
 from medbundles.reports.grad_cam import GradCam
+from medbundles.runs.lock import LOCK
 from medbundles.transforms import (
     CropToHead,
     HeadNormalise,
@@ -36,6 +37,7 @@ from medbundles.transforms import (
     PrepareMultitaskBatch,
     ResizeSquare,
 )
+from tests.medbundles.runs.test_lock import another
 from tests.two_processes import in_two_processes
 
 
@@ -125,7 +127,6 @@ class TwoClasses(Bright):
     def forward(self, x):
         bright, column = x[:, :1] - 2, torch.arange(x.shape[-1]).expand(x[:, :1].shape)
         there = bright > 0
-        left = column < ((column * there).sum((1, 2, 3)) / there.sum((1, 2, 3)).clamp(min=1))[:, None, None, None]
         return torch.cat([-bright, torch.where(left, bright, -9), torch.where(left, -9, bright)], dim=1)
 
 
@@ -293,6 +294,28 @@ infer(Path(sys.argv[1]), Path(sys.argv[2]))
     assert not list(output.glob("progress*"))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="the lock needs fcntl")
+def test_a_folder_that_another_process_writes_to_is_refused(tmp_path):
+    write_pictures(tmp_path / "in", 1)
+    output = tmp_path / "out"
+    output.mkdir()
+    with another(output) as process:
+        with pytest.raises(ConfigError, match=rf"out: an inference runs there already \(process {process.pid} on"):
+            infer(tmp_path / "in", output)
+        assert [path.name for path in output.iterdir()] == [LOCK]
+    infer(tmp_path / "in", output)
+    assert not (output / LOCK).exists()
+
+
+def test_a_refused_run_lets_the_folder_go(tmp_path):
+    write_pictures(tmp_path / "in", 2)
+    output = tmp_path / "out"
+    infer(tmp_path / "in/p0.png", output)
+    with pytest.raises(ConfigError, match="mask_threshold"):
+        infer(tmp_path / "in", output, existing="skip", thresholds=(0.3, 0.5))
+    assert not (output / LOCK).exists()
+
+
 def test_a_run_that_died_before_its_tables_is_finished_by_one_with_nothing_else_to_do(tmp_path):
     write_pictures(tmp_path / "in", 3)
     output = tmp_path / "out"
@@ -429,7 +452,6 @@ class Nested(TwoClasses):
     """Two regions: what is bright, and the left half of it."""
 
     def forward(self, x):
-        left = super().forward(x)[:, 1:2]
         return torch.cat([x[:, :1] - 2, left], dim=1)
 
 
