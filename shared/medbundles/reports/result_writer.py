@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 
 import medbundles
-from medbundles.atomic_files import write_text_atomic
+from medbundles.atomic_files import remove_leftovers, write_text_atomic
 from medbundles.data.batches.inputs import FAILED
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import content_id
@@ -152,6 +152,7 @@ class ResultWriter:
     def _make_ready(self) -> list[dict[str, Any]]:
         """The earlier rows, out of the way of this run's progress; the folder is this run's until its end."""
         self.alone.enter_context(alone_in(self.output, "an inference"))
+        remove_leftovers(self.output)
         if self.existing != "skip":
             self.record.clear()
             return []

@@ -20,6 +20,7 @@ from PIL import Image
 from torch import nn
 
 import medbundles
+from medbundles.atomic_files import HOST
 from medbundles.data import InputBatches, InputDataset, SeededLoader, inference_datalist, read_volume
 from medbundles.data.reading.inference_record import InferenceRecord
 from medbundles.errors import ConfigError, DataError, MedbundlesError
@@ -127,6 +128,7 @@ class TwoClasses(Bright):
     def forward(self, x):
         bright, column = x[:, :1] - 2, torch.arange(x.shape[-1]).expand(x[:, :1].shape)
         there = bright > 0
+        left = column < ((column * there).sum((1, 2, 3)) / there.sum((1, 2, 3)).clamp(min=1))[:, None, None, None]
         return torch.cat([-bright, torch.where(left, bright, -9), torch.where(left, -9, bright)], dim=1)
 
 
@@ -307,13 +309,18 @@ def test_a_folder_that_another_process_writes_to_is_refused(tmp_path):
     assert not (output / LOCK).exists()
 
 
-def test_a_refused_run_lets_the_folder_go(tmp_path):
+def test_a_refused_run_lets_the_folder_go_and_leftovers_of_killed_ones_go(tmp_path):
     write_pictures(tmp_path / "in", 2)
     output = tmp_path / "out"
     infer(tmp_path / "in/p0.png", output)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = output / f"masks/.{ended.pid}-{HOST}~p1_mask.png"
+    left.touch()
     with pytest.raises(ConfigError, match="mask_threshold"):
         infer(tmp_path / "in", output, existing="skip", thresholds=(0.3, 0.5))
     assert not (output / LOCK).exists()
+    assert not left.exists()
 
 
 def test_a_run_that_died_before_its_tables_is_finished_by_one_with_nothing_else_to_do(tmp_path):
@@ -452,6 +459,7 @@ class Nested(TwoClasses):
     """Two regions: what is bright, and the left half of it."""
 
     def forward(self, x):
+        left = super().forward(x)[:, 1:2]
         return torch.cat([x[:, :1] - 2, left], dim=1)
 
 
