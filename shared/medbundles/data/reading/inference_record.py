@@ -12,7 +12,7 @@ from medbundles.atomic_files import cannot_write, json_line, write_json_atomic
 from medbundles.errors import DataError, MedbundlesError
 
 RECORD, PROGRESS = "predictions.json", "progress_*.jsonl"
-FLUSHED = 1.0  # seconds: what a power cut may take of the progress; a kill takes nothing
+FLUSHED = 1.0  # seconds: what a power cut may take of the progress; a kill takes at most the row that is being written
 
 
 class InferenceRecord:
