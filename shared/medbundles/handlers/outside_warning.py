@@ -37,7 +37,8 @@ class OutsideWarning:
     def note(self, engine: Engine) -> None:
         """Keep what is said of the inputs of a batch."""
         batch: Any = engine.state.batch
-        names, texts = batch.get("name", ()), batch.get("outside", ())  # none, where nothing of it could be read
+        names = batch.get("name", ())  # none, where nothing of it could be read
+        texts = batch.get("outside", [""] * len(names))  # no `MarkOutside` in the preprocessing: nothing is marked
         self.inputs.update(names)
         self.found |= {name: text for name, text in zip(names, texts, strict=True) if text}
 

@@ -27,16 +27,24 @@ class Background:
         """Put a job at the end of the queue.
 
         Raises:
-            Exception: what an earlier job raised; those behind it are not done then.
+            Exception: what an earlier job raised; those behind it that have not begun are not done then.
         """
         while self.waiting and (self.waiting[0].done() or len(self.waiting) >= self.most):
-            self.waiting.popleft().result()
+            self._finish_first()
         self.waiting.append(self.pool.submit(job))
 
     def wait(self) -> None:
         """Wait for all jobs; raises as `do`."""
         while self.waiting:
+            self._finish_first()
+
+    def _finish_first(self) -> None:
+        try:
             self.waiting.popleft().result()
+        except Exception:
+            self.waiting.clear()
+            self.pool.shutdown(cancel_futures=True)
+            raise
 
     def end(self) -> None:
         """Do what is waiting, and end the thread; what is raised then is lost, so `wait` stands before it."""

@@ -222,7 +222,7 @@ class InferenceWriter(ResultWriter):
         return self.class_names[self.class_of(prob)]
 
     def _volume_class(self, prob: list[float], of_slices: Sequence[list[float]]) -> dict[str, Any]:
-        """The class of a volume, as far as it is known, and how many slices have the second of two classes."""
+        """The class of a volume, as far as it is known, and of two classes how many slices have the tumour's."""
         if len(prob) != 2:
             return {self.class_key: self.class_names[int(np.argmax(prob))]}
         found: dict[str, Any] = {

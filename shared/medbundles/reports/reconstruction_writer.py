@@ -122,9 +122,16 @@ class ReconstructionWriter(ResultWriter):
         return with_case_scores({name: value.cpu().numpy() for name, value in measured.items()})
 
     def save(self, rows: list[dict[str, Any]], failed: Mapping[str, str]) -> None:
-        """Write the tables of all reconstructions; where there are none, those of an earlier run stay."""
+        """Write the tables of all reconstructions; where there are none, those of an earlier run stay.
+
+        So decoding leaves them alone, and what failed is listed beside them.
+        """
         if rows:
             super().save(rows, failed)
+        elif failed:
+            head, earlier = self.record.read()
+            whys = [{"file": path, "reason": what} for path, what in failed.items()]
+            self.record.finish(head or self.head, [row for row in earlier if row["file"] not in failed], whys)
 
     def write_csv(self, rows: list[dict[str, Any]]) -> None:
         """Write reconstructions.csv, the worst first."""

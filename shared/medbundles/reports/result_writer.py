@@ -4,7 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 
 import medbundles
-from medbundles.atomic_files import write_text_atomic
+from medbundles.atomic_files import remove_leftovers, write_text_atomic
 from medbundles.data.batches.inputs import FAILED
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import content_id
@@ -24,6 +24,7 @@ from medbundles.reports.background import Background
 from medbundles.reports.evaluation import check_class_names
 from medbundles.reports.tables import csv_text, probability
 from medbundles.runs.checkpoints import by_id
+from medbundles.runs.lock import alone_in
 
 logger = logging.getLogger("medbundles")
 WEIGHTS = ("checkpoint", "checkpoint_id", "class_names")  # entries of predictions.json that say which weights
@@ -55,7 +56,8 @@ class ResultWriter:
         skip_bad_files: whether bad inputs are no error.
 
     Raises:
-        ConfigError: when the rows to be kept come from other weights, thresholds or settings, or another version.
+        ConfigError: when the rows to be kept come from other weights, thresholds or settings, or another version; or
+            when another process writes to the folder.
         DataError: at the end, when inputs failed.
     """
 
@@ -83,7 +85,7 @@ class ResultWriter:
         self.settings = by_id(trained or {}) | by_id(settings or {})
         self.thresholds: dict[str, Any] = {}
         self.head: dict[str, Any] = {}
-        self.finished = True
+        self.alone, self.finished = ExitStack(), True
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the evaluator that runs the inference."""
@@ -148,7 +150,9 @@ class ResultWriter:
             logger.info("results go to %s; inputs that have results there: %s", self.output, self.existing)
 
     def _make_ready(self) -> list[dict[str, Any]]:
-        """The earlier rows, out of the way of this run's progress."""
+        """The earlier rows, out of the way of this run's progress; the folder is this run's until its end."""
+        self.alone.enter_context(alone_in(self.output, "an inference"))
+        remove_leftovers(self.output)
         if self.existing != "skip":
             self.record.clear()
             return []
@@ -303,6 +307,7 @@ class ResultWriter:
         failed = {path: what for _, part, _ in parts for path, what in part.items()}
         done_by_rank_0(lambda: self.save(rows, failed))
         self.finished = True
+        self.alone.close()
         if is_rank_0():
             self.say(rows, sum(done for *_, done in parts))
         self._settle(failed, len(rows))
@@ -333,15 +338,16 @@ class ResultWriter:
 
     def break_off(self, engine: Engine, error: BaseException) -> None:
         """Keep the rows of what is complete; the error goes on."""
-        if not self.finished:
-            self.background.end()
-            self.record.close()
-            if self.grad_cam:
-                self.grad_cam.forget()
-            if self.rows and rank_and_world()[1] == 1:  # other processes may still write; progress files stay
-                self.save(list(self.rows.values()), self.failed)
-            if self.done:
-                logger.warning("broken off after %d inputs; existing 'skip' goes on from there", self.done)
+        with self.alone:
+            if not self.finished:
+                self.background.end()
+                self.record.close()
+                if self.grad_cam:
+                    self.grad_cam.forget()
+                if self.rows and rank_and_world()[1] == 1:  # other processes may still write; progress files stay
+                    self.save(list(self.rows.values()), self.failed)
+                if self.done:
+                    logger.warning("broken off after %d inputs; existing 'skip' goes on from there", self.done)
         raise error
 
 

@@ -20,4 +20,5 @@ def test_inputs_are_counted_once_and_told_at_the_end(caplog):
     assert second == first
     caplog.clear()
     engine.run([{"name": ["a"], "outside": [""]}])
+    engine.run([{"name": ["a"]}, {}])  # the preprocessing marks nothing; nothing could be read
     assert not caplog.messages

@@ -20,6 +20,7 @@ from PIL import Image
 from torch import nn
 
 import medbundles
+from medbundles.atomic_files import HOST
 from medbundles.data import InputBatches, InputDataset, SeededLoader, inference_datalist, read_volume
 from medbundles.data.reading.inference_record import InferenceRecord
 from medbundles.errors import ConfigError, DataError, MedbundlesError
@@ -28,6 +29,7 @@ from medbundles.metrics.volumes import volume_probability
 from medbundles.networks import MultitaskUNet
 from medbundles.reports import InferenceWriter
 from medbundles.reports.grad_cam import GradCam
+from medbundles.runs.lock import LOCK
 from medbundles.transforms import (
     CropToHead,
     HeadNormalise,
@@ -36,6 +38,7 @@ from medbundles.transforms import (
     PrepareMultitaskBatch,
     ResizeSquare,
 )
+from tests.medbundles.runs.test_lock import another
 from tests.two_processes import in_two_processes
 
 
@@ -291,6 +294,33 @@ infer(Path(sys.argv[1]), Path(sys.argv[2]))
     assert "inputs done: 2" in caplog.text
     assert [row["name"] for row in record(output)["results"]] == [f"p{i}" for i in range(4)]
     assert not list(output.glob("progress*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the lock needs fcntl")
+def test_a_folder_that_another_process_writes_to_is_refused(tmp_path):
+    write_pictures(tmp_path / "in", 1)
+    output = tmp_path / "out"
+    output.mkdir()
+    with another(output) as process:
+        with pytest.raises(ConfigError, match=rf"out: an inference runs there already \(process {process.pid} on"):
+            infer(tmp_path / "in", output)
+        assert [path.name for path in output.iterdir()] == [LOCK]
+    infer(tmp_path / "in", output)
+    assert not (output / LOCK).exists()
+
+
+def test_a_refused_run_lets_the_folder_go_and_leftovers_of_killed_ones_go(tmp_path):
+    write_pictures(tmp_path / "in", 2)
+    output = tmp_path / "out"
+    infer(tmp_path / "in/p0.png", output)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = output / f"masks/.{ended.pid}-{HOST}~p1_mask.png"
+    left.touch()
+    with pytest.raises(ConfigError, match="mask_threshold"):
+        infer(tmp_path / "in", output, existing="skip", thresholds=(0.3, 0.5))
+    assert not (output / LOCK).exists()
+    assert not left.exists()
 
 
 def test_a_run_that_died_before_its_tables_is_finished_by_one_with_nothing_else_to_do(tmp_path):

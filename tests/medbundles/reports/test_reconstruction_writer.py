@@ -198,6 +198,22 @@ def test_a_bad_image_does_not_stop_the_others_and_files_say_what_made_them(pictu
         assert tif.tag_v2[305] == made
 
 
+def test_failures_are_listed_where_nothing_else_is_and_beside_what_an_earlier_run_made(pictures, tmp_path):
+    def listed(output):
+        content = json.loads((output / "predictions.json").read_text())
+        return [[row["file"] for row in content[key]] for key in ("results", "failed")]
+
+    broken = tmp_path / "bad.tif"
+    broken.write_bytes((pictures / "sub/deep.tif").read_bytes()[:-40])
+    for name in ("new", "used"):
+        made = [str(pictures / "gray.png")] if name == "used" else []
+        if made:
+            infer(tmp_path / name, made[0])
+        with pytest.raises(DataError, match=r"these are listed there in predictions.json"):
+            infer(tmp_path / name, broken)
+        assert listed(tmp_path / name) == [made, [str(broken)]]
+
+
 def test_a_contact_sheet_shows_the_first_of_all_processes(tmp_path):
     infer(tmp_path / "one", sample=5, options={"max_pictures": 3})
     assert len(below(tmp_path / "one")) == 6

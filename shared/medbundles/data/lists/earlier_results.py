@@ -77,7 +77,9 @@ def say_others(names: Iterable[str], output: str | Path | None, folders: Iterabl
         f"{place.name}/{path.relative_to(place).as_posix()}"
         for place in places
         for path in place.rglob("*")
-        if path.is_file() and not ours.intersection((named := name_below(path, place), MASK.sub("", named)))
+        if path.is_file()
+        and not path.name.startswith(".")  # unfinished, of a killed run or of another one
+        and not ours.intersection((named := name_below(path, place), MASK.sub("", named)))
     )
     if others:
         logger.warning(

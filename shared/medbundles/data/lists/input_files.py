@@ -46,7 +46,8 @@ def input_files(
     `output`, in one beside the record of any other inference, or in the folder of a training or an evaluation.
 
     Args:
-        inputs: a file, which is taken whatever it is called, or a folder.
+        inputs: a file, of whose name only the ending counts here (a case's sequence or mask is looked at later, see
+            `volume_cases`), or a folder.
         output: the folder that results go to.
         endings: of the files that count.
 

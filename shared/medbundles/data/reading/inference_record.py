@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,7 +12,7 @@ from medbundles.atomic_files import cannot_write, json_line, write_json_atomic
 from medbundles.errors import DataError, MedbundlesError
 
 RECORD, PROGRESS = "predictions.json", "progress_*.jsonl"
-FLUSHED = 1.0  # seconds: what a power cut may take of the progress; a kill takes nothing
+FLUSHED = 1.0  # seconds: what a power cut may take of the progress; a kill takes at most the row that is being written
 
 
 class InferenceRecord:
@@ -42,14 +43,15 @@ class InferenceRecord:
     def read(self) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """The head, and the rows of all inputs that are done, each once; ({}, []) where nothing is.
 
-        What runs that broke off have done counts, too. A line that a kill cut off does not.
+        What runs that broke off have done counts, too. A line that a kill cut off does not, nor does a file that
+        another process removes meanwhile, having written predictions.json before.
 
         Raises:
             DataError: a file is no record of an inference.
         """
         head: dict[str, Any] = {}
         rows: dict[str, dict[str, Any]] = {}
-        progress = [self._progress(path) for path in self._progress_files()]
+        progress = [found for path in self._progress_files() if (found := self._progress(path))]
         record = self.output / RECORD
         try:
             if record.is_file() and not any(first["fresh"] for first, _ in progress):
@@ -65,10 +67,16 @@ class InferenceRecord:
             ) from error
         return head, list(rows.values())
 
-    def _progress(self, path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """First line and rows."""
+    def _progress(self, path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+        """First line and rows; None where there is no whole line, or no file any more."""
         try:
-            first, *rows = (json.loads(line) for line in path.read_bytes().split(b"\n")[:-1])
+            lines = path.read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return None
+        if not lines:
+            return None
+        try:
+            first, *rows = map(json.loads, lines)
             return {"fresh": bool(first["fresh"]), "head": dict(first["head"])}, rows
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
@@ -98,6 +106,7 @@ class InferenceRecord:
                 self.output.mkdir(parents=True, exist_ok=True)
                 self.file = self.path.open("wb")
                 self.file.write(self.first)
+                self.file.flush()  # on its own, so that a kill leaves no half head where a row is long
             self.file.write(json_line(row))
             self.file.flush()
             if time.monotonic() - self.flushed > FLUSHED:
@@ -109,14 +118,15 @@ class InferenceRecord:
     def close(self) -> None:
         """Close the progress file; it stays."""
         if self.file is not None:
-            self.file.close()
+            with suppress(OSError):  # a full disk: `add` has raised it for the row that is still to be written
+                self.file.close()
             self.file = None
 
     def clear(self) -> None:
         """Remove the progress of all processes: of a run that broke off, before another one starts afresh."""
         self.close()
         for path in self._progress_files():
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def finish(self, head: Mapping[str, Any], rows: Iterable[Any], failed: Iterable[Any]) -> None:
         """Write predictions.json: the head, the rows of all inputs, and those that failed; the progress files go."""

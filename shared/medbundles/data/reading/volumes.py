@@ -142,8 +142,16 @@ def open_volumes(paths: Sequence[str | Path]) -> tuple[SlicedVolume, ...]:
     Raises:
         DataError: as `read_volume`.
     """
-    states = [Path(path).stat() for path in paths]
-    return _open_volumes(tuple(map(str, paths)), tuple((state.st_mtime_ns, state.st_size) for state in states))
+    return _open_volumes(tuple(map(str, paths)), tuple(map(_changed, paths)))
+
+
+def _changed(path: str | Path) -> tuple[int, int]:
+    """What is another when the file was written anew: time and size."""
+    try:
+        state = Path(path).stat()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror or error})") from error
+    return state.st_mtime_ns, state.st_size
 
 
 @lru_cache(maxsize=2)

@@ -46,7 +46,7 @@ def test_error_refuses_to_lose_the_rows_of_other_inputs(place):
 
 def test_so_are_draws_of_an_earlier_sampling(tmp_path, caplog):
     (tmp_path / "samples").mkdir()
-    for name in ("sample_0", "sample_1", "samples", "sample_7"):
+    for name in ("sample_0", "sample_1", "samples", "sample_7", ".123-00000000~sample_8"):
         (tmp_path / "samples" / f"{name}.png").write_bytes(b"x")
     with caplog.at_level(logging.WARNING, "medbundles"):
         autoencoder_inputs("", sample=2, output=tmp_path)

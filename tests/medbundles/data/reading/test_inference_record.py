@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -45,12 +48,48 @@ def test_what_is_made_afresh_does_not_count_the_earlier_record(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("predictions.json", "{}"), ("progress_0.jsonl", "[]\n"), ("progress_0.jsonl", "")]
+    ("name", "text"), [("predictions.json", "{}"), ("progress_0.jsonl", "[]\n"), ("progress_0.jsonl", "half a li\n")]
 )
 def test_something_else_is_refused(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=rf"{name}: is no .* of an inference"):
         InferenceRecord(tmp_path).read()
+
+
+@pytest.mark.parametrize("text", ["", '{"fresh": true, "he'])
+def test_progress_without_a_whole_line_is_none(tmp_path, text):
+    """So a kill or a full disk leaves it, between the file's making and the flush of its head."""
+    InferenceRecord(tmp_path).finish({"id": 1}, [{"file": "a"}], [])
+    (tmp_path / "progress_0.jsonl").write_text(text)
+    assert InferenceRecord(tmp_path).read() == ({"id": 1}, [{"file": "a"}])
+
+
+def test_progress_that_another_process_removes_meanwhile_is_none(tmp_path, monkeypatch):
+    """Rank 0 clears the folder while rank 1 has listed it already."""
+    InferenceRecord(tmp_path).finish({"id": 1}, [{"file": "a"}], [])
+    record = InferenceRecord(tmp_path, 1)
+    monkeypatch.setattr(record, "_progress_files", lambda: [tmp_path / "progress_0.jsonl"])
+    assert record.read() == ({"id": 1}, [{"file": "a"}])
+    record.clear()
+
+
+class FullDisk(io.RawIOBase):
+    """Takes nothing."""
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_on_a_full_disk_closing_raises_nothing_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "open", lambda path, mode: io.BufferedWriter(FullDisk()))
+    record = InferenceRecord(tmp_path)
+    record.begin({}, fresh=True)
+    with pytest.raises(MedbundlesError, match="the disk is full"):
+        record.add({"file": "a"})
+    record.close()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 
-from medbundles.data import axial_slices, from_axial_slices, inference_datalist, read_volume, write_volume
+from medbundles.data import axial_slices, from_axial_slices, inference_datalist, open_volume, read_volume, write_volume
 from medbundles.data.reading.nifti import read_header
 from medbundles.errors import DataError
 from tools.check_data import check_data
@@ -104,3 +104,8 @@ def test_headers_that_are_doubtful(tmp_path, sform, qform, said, caplog, capsys)
         printed = capsys.readouterr().out
         assert f"images/scan.nii.gz: {start}" in printed
         assert "nothing else is wrong" in printed
+
+
+def test_a_volume_that_is_gone_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"gone.nii: cannot be opened \(No such file"):
+        open_volume(tmp_path / "gone.nii")
