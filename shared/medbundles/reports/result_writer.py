@@ -323,11 +323,13 @@ class ResultWriter:
                         self.max_pictures)  # fmt: skip
 
     def _settle(self, failed: Mapping[str, str], done: int) -> None:
-        """Refuse (DataError) to call a run good of which inputs failed, unless `skip_bad_files`."""
+        """Refuse (DataError) to call a run good of which inputs failed, unless `skip_bad_files`, or all of them."""
         problems = Problems()
         for path, what in failed.items():
             problems.add(path, what)
         many = f"{len(failed)} of {done + len(failed)} inputs have no results"
+        if failed and not done:
+            raise DataError(f"{many}:\n{problems.text()}\nThey are listed in {self.output}/predictions.json.")
         if failed and not self.skip_bad_files:
             raise DataError(
                 f"{many}:\n{problems.text()}\nThose of the others are in {self.output}, and these are listed there in "

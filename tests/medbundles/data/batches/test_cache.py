@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,11 +76,12 @@ def test_a_cache_file_cut_short_is_made_again(read, tmp_path, keep):
 
 
 def test_a_full_disk_names_the_cache_folder_and_leaves_no_half_file(read, tmp_path, monkeypatch):
-    def full(content, path):
-        path.write_bytes(b"half")
-        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+    def full(path, content):
+        with path.open("wb") as file:
+            file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DataError, match=r"cache_dir: .*cache cannot be written; is the disk full\?"):
         read()
     assert list((tmp_path / "cache").iterdir()) == []
