@@ -28,13 +28,12 @@ class GradCam:
     where parameters are frozen, and cannot read a dict of outputs.
 
     Args:
-        network: returns logits (B, N), or a dict that has them under `key`.
+        network: gives logits (B, N), alone or in a dict.
         target_layer: name of a submodule whose output is (B, C, h, w) or (B, C, x, y, z), or several names: their
             maps are averaged. For `MultitaskUNet` "encoder.downs.1" has a quarter of the resolution: fine enough for
             small lesions, deep enough to know a lesion. For `GradingResNet` "backbone.layer1": on
             `make_graded_phantoms` (30 held-out cases of 48x48x48, depth 10, strided, AUC 0.99) its heat is 9 times as
             dense inside the lesion as over the volume on average (above 3 in 47 % of the cases), layer4's 1.2 times.
-        key: entry of the outputs.
         method: "hires" or "mean".
 
     Raises:
@@ -49,7 +48,6 @@ class GradCam:
         self,
         network: nn.Module,
         target_layer: str | Sequence[str] = "encoder.downs.1",
-        key: str = "cls",
         method: str = "hires",
     ):
         if method not in METHODS:
@@ -62,7 +60,7 @@ class GradCam:
             if layer not in names:
                 near = get_close_matches(layer, names, n=3, cutoff=0.3)
                 raise ConfigError(f"grad_cam target_layer {layer!r} is not in the network; near are: {', '.join(near)}")
-        self.network, self.layers, self.key, self.method = network, [names[layer] for layer in layers], key, method
+        self.network, self.layers, self.method = network, [names[layer] for layer in layers], method
         self.kept: dict[nn.Module, torch.Tensor] = {}
         self.hooks: list[Any] = []
         self.size: torch.Size | None = None
@@ -105,7 +103,8 @@ class GradCam:
             class_index: (B,) classes.
 
         Returns:
-            As `__call__`.
+            (B, H, W) or (B, X, Y, Z) float32, 0 to 1, each map divided by its maximum; all 0 where nothing speaks for
+            the class.
 
         Raises:
             ConfigError: a layer's output is no map of the image (what comes after pooling is none).
@@ -118,34 +117,6 @@ class GradCam:
         pairs = zip(self.kept.values(), gradients, strict=True)
         maps = [self._map(features.detach().float(), gradient.float(), self.size) for features, gradient in pairs]
         return _scaled(torch.stack(maps).mean(dim=0))
-
-    def __call__(self, image: torch.Tensor, class_index: Sequence[int] | torch.Tensor | None = None) -> torch.Tensor:
-        """Heat for one class per image, by a forward pass of its own in float32.
-
-        Args:
-            image: (B, C, H, W) or (B, C, X, Y, Z) as the network takes it.
-            class_index: (B,) classes; by default those with the largest logit.
-
-        Returns:
-            (B, H, W) or (B, X, Y, Z) float32, 0 to 1, each map divided by its maximum; all 0 where nothing speaks for
-            the class.
-
-        Raises:
-            ConfigError: a layer's output is no map of the image (what comes after pooling is none).
-        """
-        training = {module: module.training for module in self.network.modules()}
-        try:
-            self.watch()
-            self.network.eval()
-            with torch.no_grad(), torch.autocast(image.device.type, enabled=False):
-                output = self.network(image.detach().float())
-            logits = output[self.key] if isinstance(output, dict) else output
-            chosen = logits.argmax(dim=1) if class_index is None else torch.as_tensor(class_index, device=logits.device)
-            return self.maps(logits, chosen)
-        finally:
-            self.forget()
-            for module, mode in training.items():
-                module.training = mode
 
     def _map(self, features: torch.Tensor, gradient: torch.Tensor, size: Any) -> torch.Tensor:
         axes = tuple(range(2, features.ndim))

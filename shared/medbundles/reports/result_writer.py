@@ -13,10 +13,9 @@ from ignite.engine import Engine, Events
 
 import medbundles
 from medbundles.atomic_files import remove_leftovers, write_text_atomic
-from medbundles.data.batches.inputs import FAILED
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import content_id
-from medbundles.data.reading.inference_record import InferenceRecord
+from medbundles.data.reading.inference_record import FAILED, InferenceRecord
 from medbundles.errors import ConfigError, DataError
 from medbundles.inferers.autocast import precision_of
 from medbundles.ranks import done_by_rank_0, gathered, is_rank_0, rank_and_world, wait_for_all

@@ -7,10 +7,9 @@ from monai.data import list_data_collate
 
 from medbundles.data.batches.dataset import SeededDataset
 from medbundles.data.batches.samplers import Key
+from medbundles.data.reading.inference_record import FAILED
 from medbundles.errors import DataError
 from medbundles.ranks import rank_and_world
-
-FAILED = "failed"  # entry of a batch: [(path, what is wrong with it)]
 
 
 def collate_inputs(items: Sequence[Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from medbundles.atomic_files import cannot_write, json_line, write_json_atomic
 from medbundles.errors import DataError, MedbundlesError
 
+FAILED = "failed"  # entry of a batch, [(path, what is wrong with it)], and of predictions.json
 RECORD, PROGRESS = "predictions.json", "progress_*.jsonl"
 FLUSHED = 1.0  # seconds: what a power cut may take of the progress; a kill takes at most the row that is being written
 
@@ -57,7 +58,7 @@ class InferenceRecord:
             if record.is_file() and not any(first["fresh"] for first, _ in progress):
                 head = json.loads(record.read_text(encoding="utf-8"))
                 rows = {row["file"]: row for row in head.pop("results")}
-                head.pop("failed", None)
+                head.pop(FAILED, None)
             for first, more in progress:
                 head = first["head"]
                 rows |= {row["file"]: row for row in more}
@@ -130,7 +131,7 @@ class InferenceRecord:
 
     def finish(self, head: Mapping[str, Any], rows: Iterable[Any], failed: Iterable[Any]) -> None:
         """Write predictions.json: the head, the rows of all inputs, and those that failed; the progress files go."""
-        write_json_atomic(self.output / RECORD, {**head, "failed": list(failed), "results": list(rows)})
+        write_json_atomic(self.output / RECORD, {**head, FAILED: list(failed), "results": list(rows)})
         self.clear()
 
 
