@@ -132,7 +132,11 @@ def min_head(bench: Bench, **turned: Any) -> dict[str, Any]:
     """What inference looks at, and what all tell of the weights."""
     train, test, new = bench.workflows(**turned)
     told = {"told by training": handler(train, "CheckpointSaver").trained["min_head"]}
-    return told | common.told_by_loaders("min_head", test, new) | {"inference": handler(new, bench.writer, "handlers").min_head}
+    return (
+        told
+        | common.told_by_loaders("min_head", test, new)
+        | {"inference": handler(new, bench.writer, "handlers").min_head}
+    )
 
 
 MODEL = {
