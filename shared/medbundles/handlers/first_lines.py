@@ -36,7 +36,7 @@ def lines_about_data(parts: dict[str, Any], class_names: Sequence[str] | None = 
             continue
         line = f"{part}: {len(items)} images"
         if "patient" in items[0]:
-            patients = len({(item.get("source"), item["patient"]) for item in items})
+            patients = len({item["patient"] for item in items})
             line += f" of {patients} patient{'s' if patients > 1 else ''}"
         sources = Counter(item["source"] for item in items if "source" in item)
         if len(sources) > 1:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from scipy.special import expit
 
+from medbundles.errors import ConfigError
 from medbundles.metrics.log_odds import log_odds
 from medbundles.metrics.measures import AT_THRESHOLDS
 from medbundles.metrics.overlap import with_case_scores
@@ -54,17 +55,36 @@ def at_chosen_thresholds(
         The columns, and mask_threshold and class_threshold (probabilities), and class_logit_threshold, which tells
         those apart that are 1.0 as a probability, as far as they could be chosen.
     """
-    found, thresholds = dict(columns), {}
+    thresholds: dict[str, float] = {}
     if "mask" in undecided and all(name in columns for name in AT_THRESHOLDS):
         threshold, _ = best_mask_threshold(dice_at_thresholds(columns))
-        if not np.isnan(threshold):
-            place = MASK_GRID.index(threshold)
-            found |= {name.removesuffix(SUFFIX): columns[name][..., place] for name in AT_THRESHOLDS}
-            thresholds["mask_threshold"] = threshold
+        thresholds |= {} if np.isnan(threshold) else {"mask_threshold": threshold}
     if "class" in undecided and "prob" in columns:
-        logits = log_odds_of(columns["prob"])
-        threshold, _ = best_class_threshold(logits, columns["label"])
+        threshold, _ = best_class_threshold(log_odds_of(columns["prob"]), columns["label"])
         if not np.isnan(threshold):
-            found["predicted"] = (logits >= threshold).astype(int)
             thresholds |= {"class_threshold": float(expit(threshold)), "class_logit_threshold": threshold}
-    return found, thresholds
+    return decided(columns, thresholds.get("mask_threshold"), thresholds.get("class_logit_threshold")), thresholds
+
+
+def decided(
+    columns: Columns, mask_threshold: float | None = None, class_logit_threshold: float | None = None
+) -> dict[str, np.ndarray]:
+    """The cases with masks and classes decided anew.
+
+    Args:
+        columns: what `Masks` and `MaskThresholds`, or `Classes`, measure.
+        mask_threshold: one of MASK_GRID; None: the masks stay as they are.
+        class_logit_threshold: log-odds from which the second of two classes counts; None: the classes stay.
+
+    Raises:
+        ConfigError: masks are measured, and `MaskThresholds` are not.
+    """
+    found = dict(columns)
+    if mask_threshold is not None and "overlap" in columns:
+        if any(name not in columns for name in AT_THRESHOLDS):
+            raise ConfigError("cases: masks at another threshold need the measure medbundles.metrics.MaskThresholds")
+        place = MASK_GRID.index(mask_threshold)
+        found |= {name.removesuffix(SUFFIX): columns[name][..., place] for name in AT_THRESHOLDS}
+    if class_logit_threshold is not None and "prob" in columns and columns["prob"].shape[1] == 2:
+        found["predicted"] = (log_odds_of(columns["prob"]) >= class_logit_threshold).astype(int)
+    return found

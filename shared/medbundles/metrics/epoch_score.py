@@ -8,6 +8,7 @@ from ignite.metrics import Metric
 
 from medbundles.errors import ConfigError
 from medbundles.metrics.cases import Cases
+from medbundles.metrics.chosen import decided
 from medbundles.metrics.classification import NAN
 from medbundles.metrics.scores import gives, known_score, loss_terms, score
 from medbundles.metrics.weighted import value_of
@@ -33,8 +34,8 @@ class Score(Metric):
             "val_dice" is "dice".
         cases: what measures the cases, see `Cases`.
         channel: of masks with several channels this one alone, counted from 0; None: their mean.
-        chosen: at the thresholds that the cases choose, if they do; False: at those of the postprocessing, which are
-            0.5 while a training chooses.
+        at_half: the postprocessing (`medbundles.transforms.Predictions`): masks and classes are decided anew at 0.5,
+            where it decides by thresholds; None: as they are decided.
 
     Raises:
         ConfigError: for an unknown name, when it is built or attached; without cases.
@@ -45,11 +46,11 @@ class Score(Metric):
         "val_recall": {"_target_": "medbundles.metrics.Score", "name": "recall_macro", "cases": "@validate#cases"}
     """
 
-    def __init__(self, name: str = "", cases: Cases | None = None, channel: int | None = None, chosen: bool = True):
+    def __init__(self, name: str = "", cases: Cases | None = None, channel: int | None = None, at_half: Any = None):
         if cases is None:
             raise ConfigError('Score needs "cases", such as "@validate#cases"')
         self.name, self.cases, self.channel = known_score(name) if name else "", cases, channel
-        self.chosen = chosen
+        self.at_half = at_half
         super().__init__()
 
     def attach(self, engine: Engine, name: str, *args: Any, **options: Any) -> None:
@@ -81,7 +82,10 @@ class Score(Metric):
 
     def _value(self, name: str) -> tuple[float, str]:
         """The score, and why it is not defined on these data, where that is so."""
-        columns = self.cases.columns() if self.chosen else self.cases.measured()
+        columns = self.cases.columns()
+        if self.at_half is not None:
+            kinds = self.at_half.by_threshold()
+            columns = decided(columns, 0.5 if "mask" in kinds else None, 0.0 if "class" in kinds else None)
         if self.cases.untrained and name != "loss" and name not in loss_terms(columns) and not gives(columns, name):
             return math.nan, NOT_TRAINED
         found = score(name, columns, self.channel)

@@ -143,9 +143,18 @@ class RunDirectory:
             raise CheckpointError(f"resume: there is no run below {self.parent}. Start without --resume.")
         path = folders[0] / self.checkpoint_dir / "last.pt"
         if not path.is_file():
+            earlier = [run / self.checkpoint_dir / "last.pt" for run in reversed(self.runs()[:-1])]
+            before = next(
+                (
+                    f" An earlier run has one: --resume_from {last} goes on with it."
+                    for last in earlier
+                    if last.is_file()
+                ),
+                "",
+            )
             raise CheckpointError(
                 f"resume: the newest run has no {path}: it ended within its first epoch, or checkpointing#save_last "
-                "was off. Start without --resume, or name a checkpoint with --resume_from FILE."
+                f"was off.{before} Start without --resume, or name a checkpoint with --resume_from FILE."
             )
         return path
 

@@ -109,13 +109,17 @@ class Predictions(Transform):
             "volume_threshold": volume,
         }
 
+    def by_threshold(self) -> list[str]:
+        """Which of "mask" and "class" (of two classes) are decided by a threshold."""
+        return ["class"] if self.mask_rule == "classes" else ["mask", "class"]
+
     def undecided(self) -> list[str]:
-        """Which of "mask" and "class" has no threshold yet, so that a validation chooses it."""
+        """Which of them has no threshold yet, so that a validation chooses it."""
         is_open = {
-            "mask": self.mask_threshold == "auto" and self.mask_rule != "classes",
+            "mask": self.mask_threshold == "auto",
             "class": self.class_threshold == self.class_logit_threshold == "auto",
         }
-        return [kind for kind, open_ in is_open.items() if open_]
+        return [kind for kind in self.by_threshold() if is_open[kind]]
 
     def _by_logit(self) -> bool:
         """Whether the stored log-odds decide: a probability that the user gives wins."""

@@ -12,13 +12,14 @@ def part(*items):
 
 
 def test_images_patients_sources_and_classes_of_each_part():
+    """A name in two sources is one patient, as intervals, tables and joined copies count."""
     parts = {
         "training": part(("a", "slices", -1), ("a", "slices", -1), ("a", "images", 0), ("b", "images", 1)),
         "validation": part(("c", "slices", 1)),
         "of a host": SimpleNamespace(),
     }
     assert list(lines_about_data(parts, ["no", "yes"])) == [
-        "training: 4 images of 3 patients (slices 2, images 2), classes: no 1, yes 1, in the masks 2",
+        "training: 4 images of 2 patients (slices 2, images 2), classes: no 1, yes 1, in the masks 2",
         "validation: 1 images of 1 patient, classes: yes 1",
     ]
     assert list(lines_about_data({"evaluation": part(("c", "x", 1))})) == ["evaluation: 1 images of 1 patient"]

@@ -125,6 +125,15 @@ def tree(folder):
     return {str(p): p.stat().st_mtime_ns for p in sorted(folder.rglob("*"))}
 
 
+def test_where_the_newest_run_was_broken_off_an_earlier_one_is_named(build):
+    first = build()
+    stop_in(first, 3)
+    stop_in(build(), 1)  # before its first epoch
+    last_one = first.run_dir.folder("checkpoints") / "last.pt"
+    with pytest.raises(CheckpointError, match=rf"An earlier run has one: --resume_from {last_one} goes on with it\."):
+        build(resume=True).run()
+
+
 @pytest.mark.parametrize("kills", [[3], [2, 4], [1, 5]])
 def test_an_interrupted_run_ends_with_the_same_bits_as_one_that_was_not(build, kills, tmp_path):
     whole = build(folder="whole")

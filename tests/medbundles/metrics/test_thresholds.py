@@ -9,8 +9,9 @@ import pytest
 import torch
 from ignite.engine import Engine
 
+from medbundles.errors import ConfigError
 from medbundles.metrics import Cases, Classes, Masks, MaskThresholds, Score
-from medbundles.metrics.chosen import at_chosen_thresholds, dice_at_thresholds, log_odds_of, volume_threshold
+from medbundles.metrics.chosen import at_chosen_thresholds, decided, dice_at_thresholds, log_odds_of, volume_threshold
 from medbundles.metrics.thresholds import MASK_GRID, best_class_threshold, best_mask_threshold
 from medbundles.metrics.volumes import volumes_of
 from medbundles.transforms import Predictions
@@ -199,20 +200,30 @@ def test_an_epoch_is_scored_where_its_validation_chooses_and_a_test_is_not():
     seg = torch.where(mask > 0, -1.0, -4.0)
     cls = torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.9, 0.0], [2.1, 0.0]])
     label = {"mask": mask, "cls": torch.tensor([1, 0, 1, 0])}
-    predictions = Predictions()
-    outputs = [predictions({"pred": {"seg": seg, "cls": cls}, "label": label})]
-    for choose_for, dice, acc in ((predictions, 1.0, 1.0), (None, 0.0, 0.5)):
+    auto, given = Predictions(), Predictions(mask_threshold=0.2, class_threshold=0.2)  # as stored with the weights
+    for predictions, choose_for, dice, acc in (
+        (auto, auto, 1.0, 1.0), (auto, None, 0.0, 0.5), (given, None, 1.0, 1.0), (given, given, 1.0, 1.0)
+    ):  # fmt: skip
+        outputs = [predictions({"pred": {"seg": seg, "cls": cls}, "label": label})]
         engine, cases = Engine(lambda engine, output: output), None
         cases = Cases([Classes(), Masks(), MaskThresholds()], choose_for=choose_for)
         scores = {"val_dice": Score("", cases), "val_acc": Score("", cases)}
-        scores |= {f"val_{name}_at_half": Score(name, cases, chosen=False) for name in ("dice", "acc")}
+        scores |= {f"val_{name}_at_half": Score(name, cases, at_half=predictions) for name in ("dice", "acc")}
         for name, metric in scores.items():
             metric.attach(engine, name)
         engine.run(outputs)
         found = engine.state.metrics
         assert (found["val_dice"], found["val_acc"]) == (dice, acc)
         assert (found["val_dice_at_half"], found["val_acc_at_half"]) == (0.0, 0.5)
-        assert bool(cases.thresholds) == (choose_for is not None)
+        assert bool(cases.thresholds) == (choose_for is auto)
+
+
+def test_masks_that_no_threshold_decides_stay_and_without_counts_nothing_is_guessed():
+    found = decided({"overlap": np.ones(2), "prob": np.array([[0.6, 0.4], [0.4, 0.6]])}, None, 0.0)
+    assert found["predicted"].tolist() == [0, 1]
+    with pytest.raises(ConfigError, match=r"need the measure medbundles\.metrics\.MaskThresholds"):
+        decided({"overlap": np.ones(2)}, 0.5)
+    assert Predictions(mask_rule="classes").by_threshold() == ["class"]
 
 
 def volumes(labels: list[list[int]], probs: list[list[float]]) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """Datalists of plain images in folders, such as edente/ and dente/, shared among training, validation and test."""
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,9 +18,10 @@ from medbundles.data.lists.splits import check_no_leak, split_by_patient
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_image_file
 from medbundles.data.reading.files import existing_folder, is_volume, list_images, name_below
-from medbundles.errors import ConfigError, DataError, in_range, refuse
+from medbundles.errors import ConfigError, DataError, first_few, in_range, refuse
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 
+logger = logging.getLogger("medbundles")
 BOTH = ("edente", "dente")
 
 
@@ -106,6 +108,7 @@ def image_parts(
     earlier = [item for part in split.values() for item in part]
     present = [*items, *val, *test]
     warn_of_patients(present, PATTERN_ADVICE)
+    _say_shared_patients(present)
     ours, pairs = same_pictures(present, {**before, **thumbnails}, different_pictures, earlier, known.alike)
     of_test, of_val = 0.0 if test_dir else test_split, 0.0 if val_dir else 1 - train_split
     parts = _shared_out(items, ours, of_test, of_val, seed)
@@ -142,6 +145,19 @@ def _shared_out(
         parts["test" if name in tested else "val" if name in validating else "train"] += group
     order = {item["image"]: number for number, item in enumerate(items)}
     return {part: sorted(chosen, key=lambda item: order[item["image"]]) for part, chosen in parts.items()}
+
+
+def _say_shared_patients(items: Iterable[dict]) -> None:
+    """A pattern may find one name in two sources: that is one person, so that nobody is in two parts."""
+    sources: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        sources[item["patient"]].add(item["source"])
+    shared = [patient for patient, places in sources.items() if len(places) > 1]
+    if shared:
+        logger.warning(
+            "%d patient(s) are in several sources, such as %s: each counts as one person. Where they are different "
+            "people, give their files names that tell them apart.", len(shared), first_few(shared, 3),
+        )  # fmt: skip
 
 
 def _check_apart(items: Iterable[dict]) -> None:

@@ -10,7 +10,8 @@ from medbundles.data.reading.files import paths_of, stem
 from medbundles.errors import ConfigError, first_few
 
 logger = logging.getLogger("medbundles")
-NUMBERED = r"(.*\d[^_-]*)[_-]z?\d+"  # TCGA_CS_4941_19960909_15 and _16: slices of TCGA_CS_4941_19960909
+# A name that ends in a number behind another one, TCGA_CS_4941_19960909_15, or behind letters, Smith_s0, "Jo slice 3".
+NUMBERED = r"(?P<one>.*\d[^-_. ]*)[-_. ]+[^\W\d_]*[-_. ]*\d+|(?P<two>.+?)[-_. ]+[^\W\d_]+[-_. ]*\d+"
 PATTERN_ADVICE = "Give the rule that finds the patient in a file's name: --patient_pattern '(.+)_'"
 
 
@@ -70,14 +71,14 @@ def warn_of_patients(items: Sequence[dict], advice: str) -> None:
 def seem_of_few(items: Sequence[dict]) -> str | None:
     """What shows, by names or folders, that several images, each taken for a patient, belong to one; None: nothing.
 
-    Such names end in a number behind another one (`NUMBERED`), such folders have a number in their name; there must be
+    Such names end in a number of their own (`NUMBERED`), such folders have a number in their name; there must be
     several patients, because one beginning that all have says nothing. Items with a known patient are left alone.
     """
     lone = [Path(_first_file(item)) for item in items if item["patient"] == item["name"]]
     names, folders = defaultdict[tuple[Path, str], list[str]](list), defaultdict[Path, list[str]](list)
     for path in lone:
         if found := re.fullmatch(NUMBERED, stem(path)):
-            names[path.parent, found[1]].append(path.name)
+            names[path.parent, found["one"] or found["two"]].append(path.name)
         folders[path.parent].append(path.name)
     by_name = [group for group in names.values() if len(group) > 1]
     by_folder = [

@@ -189,6 +189,15 @@ def test_a_patient_in_file_names(folder):
             image_parts(folder, "edente", patient_pattern=pattern)
 
 
+def test_a_patient_of_two_sources_is_one_person_and_that_is_said(folder, caplog):
+    for source in ("clinic_a", "clinic_b"):
+        for n in range(4):
+            picture(folder / f"{source}/p{n}_x.png", 500 + n + 10 * (source == "clinic_b"))
+    parts = image_parts(folder, ["clinic_a", "clinic_b"], patient_pattern=r"(p\d)_", train_split=0.5)
+    assert {item["patient"] for item in parts["train"]}.isdisjoint(item["patient"] for item in parts["val"])
+    assert "4 patient(s) are in several sources, such as p0, p1, p2 and 1 more: each counts as one" in caplog.text
+
+
 def test_a_bad_picture_is_named_or_left_out(folder):
     whole = (folder / "edente/00.png").read_bytes()
     (folder / "edente/00.png").write_bytes(whole[: len(whole) // 2])  # its header is fine

@@ -17,6 +17,11 @@ def items(*paths, **more):
     [
         (["a/TCGA_4941_15.png", "a/TCGA_4941_16.png", "a/TCGA_77_1.png", "a/TCGA_77_2.png"], "names 4 images"),
         (["a/p1-z001.png", "a/p1-z002.png", "a/p2-z001.png", "a/p2-z003.png", "a/p3-z1.png"], "names 4 images"),
+        (["a/Müller_s0.png", "a/Müller_s1.png", "a/Meier_s0.png", "a/Meier_s1.png"], "names 4 images"),
+        (["a/E 8_s1.png", "a/E 8_s2.png", "a/E 9_s1.png", "a/E 9_s2.png"], "names 4 images"),
+        (["a/p1_img0.png", "a/p1_img1.png", "a/p2_img0.png", "a/p2_img1.png"], "names 4 images"),
+        (["a/c1 slice 0.png", "a/c1 slice 1.png", "a/c2 slice 0.png", "a/c2 slice 1.png"], "names 4 images"),
+        (["a/image_a1.png", "a/image_a2.png", "a/JPCLN001.png", "a/JPCLN002.png"], ""),
         (["case_1/t1.nii", "case_1/t1ce.nii", "case_2/t1.nii", "case_2/t1ce.nii"], "folders 4 images"),
         (["a/no 1.png", "a/no 2.png", "a/Y1.png", "a/Y10.png"], ""),
         (["a/BraTS20_Training_001.nii", "a/BraTS20_Training_002.nii"], ""),
