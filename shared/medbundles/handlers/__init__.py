@@ -16,7 +16,6 @@ from medbundles.handlers.loss_guard import LossGuard
 from medbundles.handlers.lr_schedule import LrSchedule
 from medbundles.handlers.monitor import Monitor
 from medbundles.handlers.on_event import OnEvent
-from medbundles.handlers.outside_warning import OutsideWarning
 from medbundles.handlers.precise_batch_norm import PreciseBatchNorm
 from medbundles.handlers.pretrained_backbone import PretrainedBackbone
 from medbundles.handlers.progress import Progress

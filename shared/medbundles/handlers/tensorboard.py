@@ -19,7 +19,7 @@ from medbundles.handlers.history import history_of
 from medbundles.handlers.run import Run, run_of
 from medbundles.networks import bare_network
 from medbundles.ranks import is_rank_0
-from medbundles.reports.pictures import FORMATS
+from medbundles.reports.panels import FORMATS
 from medbundles.reports.prediction_pictures import PredictionPictures
 from medbundles.runs.environment import environment
 

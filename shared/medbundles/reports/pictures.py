@@ -3,29 +3,21 @@
 Drawn by Pillow: MONAI's blend_images fills masks, which hides what lies under them, and matplotlib resamples pixels.
 """
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from medbundles.atomic_files import replace_atomic
+from medbundles.reports.panels import GAP, LINE, SIDE, TEXT, enlarged, factor_of, font, side_by_side, written
 from medbundles.transforms.head import head_mask
 
 TRUTH, PREDICTION = (230, 159, 0), (86, 180, 233)  # orange and sky blue: the colour-blind tell them apart
 LETTER = (240, 228, 66)  # of the sides; all three are of Okabe & Ito
-SIDE, GAP, LINE = 384, 8, 20  # pixels: least long side of a panel, space between panels, height of a text line
-TEXT = 14  # size of the letters
 MOST, BAR = 1024, 88  # pixels: longest side of a compared image, width of the scale beside it
 HEAT = "scale: share of the highest value in the head"
 OUTSIDE = "The hottest place lies outside the head and is not shown."
-# how a picture is saved, by its ending: JPEG keeps thin outlines with full colours, and takes a tenth of PNG's time
-FORMATS: dict[str, dict[str, Any]] = {
-    ".jpg": {"format": "JPEG", "quality": 90, "subsampling": 0},
-    ".png": {"format": "PNG", "compress_level": 3},  # a third of the time, a tenth larger
-}
 
 
 def gray(image: np.ndarray, window: tuple[float, float] | None = None) -> np.ndarray:
@@ -52,20 +44,9 @@ def window_of(plane: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def overlay(
-    image: np.ndarray,
-    path: str | Path,
-    *,
-    predicted: np.ndarray | None = None,
-    truth: np.ndarray | None = None,
-    heat: np.ndarray | None = None,
-    caption: str = "",
-    sides: str = "",
-    side: int = SIDE,
-) -> Path:
+def overlay(image: np.ndarray, path: str | Path, **shown: Any) -> Path:
     """Write what `outlined` shows; `path` is the picture to write (.jpg or .png), and what it returns."""
-    shown = outlined(image, predicted=predicted, truth=truth, heat=heat, caption=caption, sides=sides, side=side)
-    return _written(shown, path)
+    return written(outlined(image, **shown), path)
 
 
 def outlined(
@@ -180,7 +161,7 @@ def heat_in_head(heat: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, bool]:
 
 def comparison(target: np.ndarray, made: np.ndarray, path: str | Path, *, caption: str = "", sides: str = "") -> Path:
     """Write what `compared` shows; `path` is the picture to write (.jpg or .png), and what it returns."""
-    return _written(compared(target, made, caption, sides), path)
+    return written(compared(target, made, caption, sides), path)
 
 
 def compared(target: np.ndarray, made: np.ndarray, caption: str = "", sides: str = "", text: int = TEXT) -> Image.Image:
@@ -246,24 +227,6 @@ def _inferno() -> np.ndarray:
     return np.asarray(255 * colormaps["inferno"](np.arange(256))[:, :3], dtype=np.uint8)
 
 
-@cache
-def font(size: int = TEXT) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """The letters of all pictures; unpacked once, which takes as long as a picture."""
-    return ImageFont.load_default(size)
-
-
-def factor_of(shape: Sequence[int], side: int = SIDE) -> int:
-    """How many times a picture of this shape, or the planes of such a volume, are enlarged to be this large."""
-    return max(1, -(-side // max(shape)))
-
-
-def enlarged(picture: np.ndarray, factor: int) -> np.ndarray:
-    """uint8 (H, W) or (H, W, 3) -> (factor * H, factor * W, 3), with soft pixels."""
-    height, width = picture.shape[:2]
-    size = (width * factor, height * factor)
-    return np.array(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC).convert("RGB"))
-
-
 def outline(mask: np.ndarray, width: int = 1, closed: bool = False) -> np.ndarray:
     """The inner rim of each class of a mask: its pixels that have, along a row or column, another class near.
 
@@ -282,49 +245,3 @@ def outline(mask: np.ndarray, width: int = 1, closed: bool = False) -> np.ndarra
         rim |= padded[step : step + height, width : width + wide] != mask
         rim |= padded[width : width + height, step : step + wide] != mask
     return rim & (mask > 0)
-
-
-def write_panels(panels: list[np.ndarray], path: str | Path, caption: str, legend: Sequence[tuple] = ()) -> Path:
-    """Write what `side_by_side` makes of panels."""
-    return _written(side_by_side(panels, caption, legend), path)
-
-
-def side_by_side(panels: list[np.ndarray], caption: str, legend: Sequence[tuple] = (), text: int = TEXT) -> Image.Image:
-    """Panels, uint8 (H, W, 3), side by side on black, with text and a legend of (name, colour) below."""
-    height, widths = max(panel.shape[0] for panel in panels), [panel.shape[1] for panel in panels]
-    total, line = sum(widths) + GAP * (len(panels) - 1), LINE * text // TEXT
-    lines = [part for words in caption.splitlines() for part in _wrapped(words, total - 2 * GAP, text)]
-    rows = len(lines) + bool(legend)
-    canvas = Image.new("RGB", (total, height + (rows * line + GAP if rows else 0)))
-    for i, panel in enumerate(panels):
-        canvas.paste(Image.fromarray(panel), (sum(widths[:i]) + i * GAP, 0))
-    draw, y = ImageDraw.Draw(canvas), height + GAP // 2
-    for words in lines:
-        draw.text((GAP, y), words, fill="white", font=font(text))
-        y += line
-    x = float(GAP)
-    for name, colour in legend:
-        draw.line((x, y + line // 2, x + 2 * GAP, y + line // 2), fill=colour, width=3)
-        draw.text((x + 3 * GAP, y), name, fill=colour, font=font(text))
-        x += font(text).getlength(name) + 6 * GAP
-    return canvas
-
-
-def _written(canvas: Image.Image, path: str | Path) -> Path:
-    path = Path(path)
-    with replace_atomic(path, flush=False) as temporary:
-        canvas.save(temporary, **FORMATS[path.suffix])
-    return path
-
-
-def _wrapped(text: str, width: int, size: int) -> list[str]:
-    if font(size).getlength(text) <= width:
-        return [text]
-    lines = [""]
-    for word in text.split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font(size).getlength(longer) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines

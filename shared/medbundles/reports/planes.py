@@ -10,23 +10,8 @@ from PIL import Image, ImageDraw
 
 from medbundles.data.reading.files import VOLUME_ENDINGS
 from medbundles.metrics.measures import reconstruction
-from medbundles.reports.pictures import (
-    GAP,
-    HEAT,
-    LINE,
-    OUTSIDE,
-    SIDE,
-    enlarged,
-    factor_of,
-    font,
-    gray,
-    head_or_all,
-    heat_in_head,
-    letters,
-    scale_bar,
-    under_heat,
-    write_panels,
-)
+from medbundles.reports.panels import GAP, LINE, SIDE, enlarged, factor_of, font, write_panels
+from medbundles.reports.pictures import HEAT, OUTSIDE, gray, head_or_all, heat_in_head, letters, scale_bar, under_heat
 
 CROSS = (86, 180, 233)
 PLANES = {"axial": (2, "RL"), "coronal": (1, "RL"), "sagittal": (0, "AP")}  # axis across it; what is left and right

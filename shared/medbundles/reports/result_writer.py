@@ -3,8 +3,8 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,16 @@ from ignite.engine import Engine, Events
 
 import medbundles
 from medbundles.atomic_files import remove_leftovers, write_text_atomic
-from medbundles.data.problems import Problems
 from medbundles.data.reading.files import content_id
 from medbundles.data.reading.inference_record import FAILED, InferenceRecord
-from medbundles.errors import ConfigError, DataError
+from medbundles.errors import ConfigError, DataError, first_few
 from medbundles.inferers.autocast import precision_of
 from medbundles.ranks import done_by_rank_0, gathered, is_rank_0, rank_and_world, wait_for_all
 from medbundles.reports.background import Background
 from medbundles.reports.evaluation import check_class_names
-from medbundles.reports.tables import csv_text, probability
+from medbundles.reports.failed_inputs import FailedInputs
+from medbundles.reports.inference_table import inference_csv
+from medbundles.reports.tables import probability
 from medbundles.runs.checkpoints import by_id
 from medbundles.runs.lock import alone_in
 
@@ -138,7 +139,7 @@ class ResultWriter:
         rank = rank_and_world()[0]
         self.head = {**self.about(), "precision": precision_of(engine)}
         self.record = InferenceRecord(self.output, rank)
-        self.background, self.failed, self.outside = Background(), dict[str, str](), dict[str, str]()
+        self.background, self.failed, self.outside = Background(), FailedInputs(), dict[str, str]()
         earlier = done_by_rank_0(self._make_ready)
         self.rows = {row["file"]: row for row in earlier} if rank == 0 else {}
         self.record.begin(self.head, fresh=self.existing != "skip")
@@ -174,7 +175,7 @@ class ResultWriter:
         batch: Any = engine.state.batch
         output: Any = engine.state.output
         for path, what in batch.get(FAILED, []):
-            self.fail(path, what)
+            self.failed.add(path, what)
         if not output:  # nothing of the batch could be read
             return
         pred = output["pred"]
@@ -184,7 +185,7 @@ class ResultWriter:
             path = batch["image_path"][i] or batch["name"][i]
             if outside := batch.get("outside", {i: ""})[i]:
                 self.outside[path] = outside
-            with self.noted(path):
+            with self.failed.noted(path):
                 if not all(value[i].isfinite().all() for value in pred.values() if value.is_floating_point()):
                     raise DataError("the network gives no number for it (NaN or infinite)")
                 self.write(batch, output, i, prob, None if heat is None else heat[i])
@@ -205,24 +206,10 @@ class ResultWriter:
         """Do what belongs to an input in the second thread."""
 
         def noted() -> None:
-            with self.noted(path):
+            with self.failed.noted(path):
                 job()
 
         self.background.do(noted)
-
-    @contextmanager
-    def noted(self, path: str) -> Iterator[None]:
-        """A DataError ends the block, and the input counts as failed; the others go on."""
-        try:
-            yield
-        except DataError as error:
-            self.fail(path, str(error).removeprefix(f"{path}: "))
-
-    def fail(self, path: str, what: str) -> None:
-        """Note that there are no results of an input, and why."""
-        if path not in self.failed:
-            logger.warning("no results of %s: %s", path, what)
-            self.failed[path] = what
 
     def _probabilities(self, pred: dict[str, torch.Tensor], count: int) -> list[list[float] | None]:
         """Those of a batch, (B, N), or None for each item of a network that does not classify.
@@ -277,23 +264,8 @@ class ResultWriter:
 
     def write_csv(self, rows: list[dict[str, Any]]) -> None:
         """Write predictions.csv."""
-        lines = []
-        for row in rows:
-            slices = ({**row, "kind": "slice", "note": "", **part, "prob_max": None} for part in row.get("slices", []))
-            for line in (row, *slices):
-                values = {**self.head, **line}
-                lines.append([cell for field in self.fields for cell in self._cells(field, values.get(field))])
-        header = [column for field in self.fields for column in self._columns(field)]
-        write_text_atomic(self.output / "predictions.csv", csv_text(header, lines))
-
-    def _columns(self, field: str) -> list[str]:
-        """The field, or its columns where it holds a number per class."""
-        return [f"{field}_{name}" for name in self.class_names] if field.startswith("prob") else [field]
-
-    def _cells(self, field: str, value: Any) -> list[Any]:
-        if field.startswith("prob"):
-            return value if isinstance(value, list) else [value] * len(self._columns(field))
-        return ["; ".join(value) if isinstance(value, list) else value]
+        text = inference_csv([{**self.head, **row} for row in rows], self.fields, self.class_names)
+        write_text_atomic(self.output / "predictions.csv", text)
 
     def finish(self, engine: Engine) -> None:
         """Write the tables, say where all is, and what failed."""
@@ -303,17 +275,18 @@ class ResultWriter:
         wait_for_all()
         parts = gathered((list(self.rows.values()), self.failed, self.done))
         rows = [row for part, _, _ in parts for row in part]
-        failed = {path: what for _, part, _ in parts for path, what in part.items()}
+        failed = FailedInputs({path: what for _, part, _ in parts for path, what in part.items()})
         done_by_rank_0(lambda: self.save(rows, failed))
         self.finished = True
         self.alone.close()
         if is_rank_0():
             self.say(rows, sum(done for *_, done in parts))
-        self._settle(failed, len(rows))
+            self._say_outside(rows)
+        failed.settle(len(rows), self.output, self.skip_bad_files)
 
     def say(self, rows: list[dict[str, Any]], done: int) -> None:
         """Tell how many inputs are done, which classes they have, and how many have no pictures."""
-        count = Counter(row[self.class_key] for row in rows if self.class_key in row)
+        count = Counter(row.get(self.class_key, "without a class") for row in rows if "prob" in row)
         found = ", ".join(f"{name} {n}" for name, n in sorted(count.items())) or str(len(rows))
         logger.info("inputs done: %d (all: %s); results in %s", done, found, self.output)
         shown = sum(map(_has_pictures, rows))
@@ -321,21 +294,13 @@ class ResultWriter:
             logger.info("pictures: of %d inputs, none of the other %d (max_pictures %d)", shown, len(rows) - shown,
                         self.max_pictures)  # fmt: skip
 
-    def _settle(self, failed: Mapping[str, str], done: int) -> None:
-        """Refuse (DataError) to call a run good of which inputs failed, unless `skip_bad_files`, or all of them."""
-        problems = Problems()
-        for path, what in failed.items():
-            problems.add(path, what)
-        many = f"{len(failed)} of {done + len(failed)} inputs have no results"
-        if failed and not done:
-            raise DataError(f"{many}:\n{problems.text()}\nThey are listed in {self.output}/predictions.json.")
-        if failed and not self.skip_bad_files:
-            raise DataError(
-                f"{many}:\n{problems.text()}\nThose of the others are in {self.output}, and these are listed there in "
-                "predictions.json. With --skip_bad_files True this is no error."
-            )
-        if failed and is_rank_0():
-            logger.warning("%s:\n%s", many, problems.text())
+    def _say_outside(self, rows: list[dict[str, Any]]) -> None:
+        outside = [f"{row['name']} ({row['outside']})" for row in rows if row.get("outside")]
+        if outside:
+            logger.warning(
+                "%d of %d inputs are unlike the images of the training, so trust the results less: %s",
+                len(outside), len(rows), first_few(outside, 3),
+            )  # fmt: skip
 
     def break_off(self, engine: Engine, error: BaseException) -> None:
         """Keep the rows of what is complete; the error goes on."""

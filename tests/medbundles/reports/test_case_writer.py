@@ -104,10 +104,15 @@ def test_tables_and_pictures(cases, tmp_path):
     assert Image.open(output / "gradcam/p0.jpg").size[0] > 1000
 
 
-def test_an_input_unlike_the_trainings_images_says_so_in_its_row(cases, tmp_path):
+def test_an_input_unlike_the_trainings_images_says_so_in_its_row(cases, tmp_path, caplog):
     head(cases / "hot/hot_flair.nii.gz", lesion=False, brightness=1000)
     usual = [["intensity", 0.0, 110.0]]
-    rows = infer(cases, tmp_path / "out", grad_cam=None, training_images=usual)["results"]
+    with caplog.at_level(logging.WARNING, "medbundles"):
+        rows = infer(cases, tmp_path / "out", grad_cam=None, training_images=usual)["results"]
+    assert (
+        f"1 of 6 inputs are unlike the images of the training, so trust the results less: hot ({rows[0]['outside']}"
+        in (caplog.text)
+    )
     assert [row["name"] for row in rows if row["outside"]] == ["hot"]
     assert "intensity" in rows[0]["outside"]
     assert next(csv.DictReader((tmp_path / "out/predictions.csv").open()))["outside"] == rows[0]["outside"]

@@ -116,3 +116,8 @@ def test_a_comparison_of_any_shape_is_not_larger_than_needed(shape):
     width, height = compared(target, target).size
     assert height <= 1100
     assert width <= 3 * 1024 + 200
+
+
+def test_umlauts_are_letters_and_no_boxes():
+    drawn = {bytes(font().getmask(letter)) for letter in "äöüßéçñ"}
+    assert len(drawn) == 7

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from medbundles.data import axial_slices
-from medbundles.reports.pictures import BAR, GAP, LINE, SIDE, heat_in_head
+from medbundles.reports.panels import GAP, LINE, SIDE
+from medbundles.reports.pictures import BAR, heat_in_head
 from medbundles.reports.planes import sides_across, sides_of, three_planes
 
 SHAPE = (48, 64, 32)  # X, Y, Z: enlarged 6 times
