@@ -64,7 +64,8 @@ def start(data: Path, cache: Path) -> dict[str, float]:
 
 
 def _cpu_seconds() -> float:
-    return time.process_time() + resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def main() -> None:

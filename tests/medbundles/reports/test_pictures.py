@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medbundles.reports.panels import font
 from medbundles.reports.pictures import (
     LETTER,
     PREDICTION,
