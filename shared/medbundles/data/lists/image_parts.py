@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
-
 from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import Pair, joined, owner_of, same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
@@ -91,7 +89,7 @@ def image_parts(
     folders = BOTH if data_source == "both" else (data_source,) if isinstance(data_source, str) else tuple(data_source)
     if not folders or not all(folders):
         raise ConfigError("data_source: names no folder; use edente, dente, both, or a list of folders' names.")
-    thumbnails: dict[str, np.ndarray] = {}
+    thumbnails: dict[str, str] = {}
     known = KnownPictures(cache_dir, channels)
     more = (spatial_dims, channels, skip_bad_files, known, thumbnails)
     named = {PurePath(folder).as_posix(): Path(dataset_dir) / folder for folder in folders}
@@ -180,7 +178,7 @@ def _images(
     channels: int,
     skip_bad_files: bool,
     known: KnownPictures,
-    thumbnails: dict[str, np.ndarray],
+    thumbnails: dict[str, str],
 ) -> list[dict]:
     """The items of one folder, sorted by name; `thumbnails` gets those of its pictures, a missing one the `advice`."""
     existing_folder(folder, advice)

@@ -39,7 +39,7 @@ class KnownPictures:
         name = f"pictures_{channels}_{medbundles.__version__}.npz"
         self.file = Path(cache_dir) / name if cache_dir else None
         self.states: dict[str, tuple[int, int]] = {}
-        self.pictures: dict[str, np.ndarray] = {}
+        self.pictures: dict[str, str] = {}
         self.compared: dict[str, np.ndarray] = {}
         self.asked = dict[str, None]()  # comparisons, in order
         self.is_new = False
@@ -50,8 +50,8 @@ class KnownPictures:
         try:
             with np.load(file, allow_pickle=False) as content:
                 compared = {name: content[name].reshape(-1, 3) for name in content.files if len(name) == 64}
-                paths, states, pictures = (content[name] for name in ("paths", "states", "pictures"))
-                names = bytes(paths).decode().split("\0")
+                names, pictures = (bytes(content[name]).decode().split("\0") for name in ("paths", "pictures"))
+                states = content["states"]
             known = dict(zip(names, map(tuple, states.reshape(-1, 2).tolist()), strict=True))
             self.pictures = dict(zip(names, pictures, strict=True))
         except Exception as error:  # a broken file makes the reader raise almost anything; it is made again
@@ -59,7 +59,7 @@ class KnownPictures:
             return
         self.compared, self.states = compared, known
 
-    def thumbnails(self, paths: Sequence[str], problems: Problems) -> dict[str, np.ndarray]:
+    def thumbnails(self, paths: Sequence[str], problems: Problems) -> dict[str, str]:
         """As `read_thumbnails`, which reads those that are not known."""
         places = {path: os.path.abspath(path) for path in paths}
         states = {path: file_state(path) for path in paths if os.path.isfile(path)}
@@ -69,10 +69,9 @@ class KnownPictures:
         bad = {path for path in new if self.states.get(places[path]) != states.get(path)}
         return {path: self.pictures[places[path]] for path in paths if path in states and path not in bad}
 
-    def alike(self, thumbnails: np.ndarray, owners: Sequence[int]) -> list[tuple[int, int, float]]:
+    def alike(self, thumbnails: Sequence[str], owners: Sequence[int]) -> list[tuple[int, int, float]]:
         """As `medbundles.data.lists.likeness.alike`, which compares pictures that were not compared before."""
-        key = hashlib.sha256(np.ascontiguousarray(thumbnails).data).hexdigest()
-        key = hashlib.sha256(f"{key} {list(owners)}".encode()).hexdigest()
+        key = hashlib.sha256("\0".join((*thumbnails, *map(str, owners))).encode()).hexdigest()
         self.asked[key] = None
         if key not in self.compared:
             if len(thumbnails) >= MANY:
@@ -89,10 +88,10 @@ class KnownPictures:
         remove_leftovers(self.file.parent)
         last = [*(key for key in self.compared if key not in self.asked), *self.asked][-KEPT:]
         content: dict[str, Any] = {
-            "paths": np.frombuffer("\0".join(names).encode(), dtype=np.uint8),
             "states": np.array([self.states[name] for name in names], dtype=np.int64),
-            "pictures": np.stack([self.pictures[name] for name in names]),
         }
+        for name, texts in (("paths", names), ("pictures", [self.pictures[name] for name in names])):
+            content[name] = np.frombuffer("\0".join(texts).encode(), dtype=np.uint8)
         try:
             with replace_atomic(self.file, flush=False) as temporary:
                 np.savez(temporary, **content | {key: self.compared[key] for key in last if key in self.compared})

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from medbundles.data.reading.thumbnails import unpacked
+
 LEAST = 0.87  # likeness from which two pictures are one; what was measured stands at `alike`
 NEIGHBOURS = 3  # so many of a picture's most similar ones are looked at closely
 _CANDIDATE = 0.4  # correlation of coarse maps from which two pictures are laid on each other
@@ -39,7 +41,7 @@ _STARTS = torch.tensor(
 )
 
 
-def alike(thumbnails: np.ndarray, owners: Sequence[int], least: float = LEAST) -> list[tuple[int, int, float]]:
+def alike(thumbnails: Sequence[str], owners: Sequence[int], least: float = LEAST) -> list[tuple[int, int, float]]:
     """Pairs of pictures that are one picture, re-encoded, re-sized, cut, flipped left-right or inverted.
 
     The correlation of coarse maps (32x32) names up to three candidates for each picture; these are laid on each other
@@ -56,14 +58,14 @@ def alike(thumbnails: np.ndarray, owners: Sequence[int], least: float = LEAST) -
     degrees or a quarter, and upside down, all. Several changes at once, such as flipped and cut, were not tried.
 
     Args:
-        thumbnails: uint8 (N, 64, 64), see `medbundles.data.reading.thumbnails`.
+        thumbnails: N of them, as `read_thumbnails` gives them.
         owners: whose each picture is (N numbers); pictures of one owner are not compared.
         least: likeness from which pictures are one.
 
     Returns:
         (index, larger index, likeness in least to 1), most alike first.
     """
-    small = torch.from_numpy(np.asarray(thumbnails)).float() / 255
+    small = torch.from_numpy(np.stack([unpacked(text) for text in thumbnails])).float() / 255
     coarse, fine = _local_contrast(avg_pool2d(small, 2), 1.2), _local_contrast(small, 2)
     first, second, start = _candidates(coarse, torch.as_tensor(owners))
     found: dict[tuple[int, int], float] = {}

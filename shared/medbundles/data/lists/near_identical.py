@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from medbundles.data.lists.copies import copies
 from medbundles.data.lists.likeness import NEIGHBOURS, alike
 from medbundles.data.reading.files import paths_of
@@ -34,10 +32,10 @@ class Pair(NamedTuple):
         return frozenset((self.first["name"], self.second["name"]))
 
 
-Compare = Callable[[np.ndarray, Sequence[int]], list[tuple[int, int, float]]]
+Compare = Callable[[Sequence[str], Sequence[int]], list[tuple[int, int, float]]]
 
 
-def near_identical(items: Sequence[dict], thumbnails: Mapping[str, np.ndarray], compare: Compare = alike) -> list[Pair]:
+def near_identical(items: Sequence[dict], thumbnails: Mapping[str, str], compare: Compare = alike) -> list[Pair]:
     """Pairs of pictures that are one picture: byte-identical, re-encoded, re-sized, cut ... (see `alike`).
 
     Pictures of one known patient are compared by their bytes alone, as are items without a thumbnail (volumes); those
@@ -59,7 +57,7 @@ def near_identical(items: Sequence[dict], thumbnails: Mapping[str, np.ndarray], 
     while len(pictures) > 1:
         numbers = {owner: number for number, owner in enumerate(sorted(set(owners.values())))}
         found = compare(
-            np.stack([thumbnails[item["image"]] for item in pictures]),
+            [thumbnails[item["image"]] for item in pictures],
             [numbers[owners[owner_of(item)]] for item in pictures],
         )
         known = [item["patient"] != item["name"] for item in pictures]
@@ -76,7 +74,7 @@ def near_identical(items: Sequence[dict], thumbnails: Mapping[str, np.ndarray], 
 
 def same_pictures(
     items: Sequence[dict],
-    thumbnails: Mapping[str, np.ndarray],
+    thumbnails: Mapping[str, str],
     different: Sequence[Sequence[str]] | str | Path | None,
     gone: Sequence[dict] = (),
     compare: Compare = alike,

@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import Pair, joined, owner_of
 from medbundles.data.lists.split_file import FILE, split_record
@@ -27,7 +25,7 @@ class ImageParts(dict[str, list[dict]]):
         self,
         parts: Mapping[str, list[dict]],
         pairs: Sequence[Pair] = (),
-        thumbnails: Mapping[str, np.ndarray] | None = None,
+        thumbnails: Mapping[str, str] | None = None,
         run_dir: Any = None,
         later: Mapping[str, Callable[[], list[dict]]] | None = None,
         known: KnownPictures | None = None,

@@ -8,11 +8,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from medbundles.data.lists.near_identical import Pair, table_of
 from medbundles.data.reading.files import content_id, paths_of
-from medbundles.data.reading.thumbnails import packed, unpacked
+from medbundles.data.reading.thumbnails import unpacked
 from medbundles.errors import CheckpointError, DataError
 from medbundles.json_files import read_json
 
@@ -25,7 +23,7 @@ FILE = "split.json"
 def split_record(
     parts: Mapping[str, Sequence[dict]],
     pairs: Sequence[Pair] = (),
-    thumbnails: Mapping[str, np.ndarray] = MappingProxyType({}),
+    thumbnails: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """What a split's file holds.
 
@@ -37,7 +35,7 @@ def split_record(
 
     def row(item: dict) -> dict[str, Any]:
         paths, small = paths_of(item["image"]), thumbnails.get(str(item["image"]))
-        known = {"thumbnail": packed(small)} if small is not None else {"content": [content_id(p) for p in paths]}
+        known = {"thumbnail": small} if small is not None else {"content": [content_id(p) for p in paths]}
         places = [os.path.abspath(path) for path in paths]
         return {key: item[key] for key in ROW} | {"image": places[0] if len(places) == 1 else places} | known
 
@@ -100,7 +98,7 @@ def config_of(checkpoint: str | Path, name: str) -> str | None:
     return next((str(run / "config" / name) for run in runs if (run / "config" / name).is_file()), None)
 
 
-def read_split(file: str | Path) -> tuple[dict[str, list[dict]], dict[str, np.ndarray]]:
+def read_split(file: str | Path) -> tuple[dict[str, list[dict]], dict[str, str]]:
     """Items of the parts "train" and "val" in a split's file, and path -> thumbnail; the images may be gone.
 
     Raises:
@@ -112,7 +110,9 @@ def read_split(file: str | Path) -> tuple[dict[str, list[dict]], dict[str, np.nd
         thumbnails = {
             row["image"]: row.pop("thumbnail") for some in rows.values() for row in some if "thumbnail" in row
         }
-        return rows, {image: unpacked(text) for image, text in thumbnails.items()}
+        for text in thumbnails.values():
+            unpacked(text)  # raises what is said below where it is no thumbnail
+        return rows, thumbnails
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{file}: is no file of a split ({type(error).__name__}: {error}); "

@@ -67,15 +67,15 @@ def _shrunk(gray: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(shrunk, dtype=np.float32)
 
 
-def read_thumbnails(paths: Sequence[str], channels: int, problems: Problems) -> dict[str, np.ndarray]:
-    """Path -> thumbnail of each picture that can be read; the others are noted in `problems`.
+def read_thumbnails(paths: Sequence[str], channels: int, problems: Problems) -> dict[str, str]:
+    """Path -> `packed` thumbnail of each picture that can be read; the others are noted in `problems`.
 
     Args:
         paths: files of pictures, see `read_image`.
         channels: C that they must give.
         problems: gets what is wrong with those that cannot be read.
     """
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, str] = {}
     for path, result in zip(paths, on_all_cores(partial(_read, channels), paths, "reading pictures"), strict=True):
         if isinstance(result, DataError):
             problems.add(path, result)
@@ -84,9 +84,9 @@ def read_thumbnails(paths: Sequence[str], channels: int, problems: Problems) -> 
     return found
 
 
-def _read(channels: int, path: str) -> np.ndarray | DataError:
+def _read(channels: int, path: str) -> str | DataError:
     try:
-        return thumbnail(read_image(path, channels))
+        return packed(thumbnail(read_image(path, channels)))
     except DataError as error:
         return error
 
