@@ -17,12 +17,10 @@ from PIL import Image
 
 from medbundles.atomic_files import write_json_atomic
 from medbundles.data import checked_parts, multitask_datalist
-from medbundles.data.lists import known_pictures
 from medbundles.data.lists.fingerprint import fingerprint
 from medbundles.data.lists.split_file import split_record
 
 EACH, SIDE = 5, 32  # images of a patient, pixels of a side
-COMPARED = 10_000  # up to so many pictures are compared with each other, whose cost grows with the square
 
 
 def write_squares(folder: Path, images: int) -> None:
@@ -71,8 +69,6 @@ def _cpu_seconds() -> float:
 def main() -> None:
     """A line for each start."""
     for images in map(int, sys.argv[1:] or ("1000", "10000")):
-        if images > COMPARED:
-            known_pictures.alike = lambda *_: []  # type: ignore[assignment]
         with tempfile.TemporaryDirectory(prefix="many_images_") as folder:
             write_squares(Path(folder, "data"), images)
             for which in ("first", "second"):

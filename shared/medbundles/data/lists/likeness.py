@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from medbundles.data.lists.nearest import nearest
 from medbundles.data.reading.thumbnails import unpacked
 
 LEAST = 0.87  # likeness from which two pictures are one; what was measured stands at `alike`
@@ -56,6 +57,7 @@ def alike(thumbnails: Sequence[str], owners: Sequence[int], least: float = LEAST
     found after text with an arrow or strong contrast, three quarters after gamma 2, and of the yes/no pictures 60 to
     90 % after cuts from two sides that meet or from all. A rotation by 2 degrees hides most of the pictures; one by 5
     degrees or a quarter, and upside down, all. Several changes at once, such as flipped and cut, were not tried.
+    Of more than 2,000 pictures not each is compared with each, which misses one copy in 200 more (see `nearest`).
 
     Args:
         thumbnails: N of them, as `read_thumbnails` gives them.
@@ -65,20 +67,26 @@ def alike(thumbnails: Sequence[str], owners: Sequence[int], least: float = LEAST
     Returns:
         (index, larger index, likeness in least to 1), most alike first.
     """
-    small = torch.from_numpy(np.stack([unpacked(text) for text in thumbnails])).float() / 255
-    coarse, fine = _local_contrast(avg_pool2d(small, 2), 1.2), _local_contrast(small, 2)
+    small = torch.from_numpy(np.stack([unpacked(text) for text in thumbnails]))
+    coarse = torch.cat([_local_contrast(avg_pool2d(_real(some), 2), 1.2) for some in small.split(1024)])
     first, second, start = _candidates(coarse, torch.as_tensor(owners))
     found: dict[tuple[int, int], float] = {}
     for some in torch.arange(len(first)).split(128):
         a, b, where = first[some], second[some], _STARTS[start[some]]
         where, likeness = _laid_on(coarse[a], coarse[b], where, steps=4)
         good = likeness > _PROMISING
-        _, likeness = _laid_on(fine[a[good]], fine[b[good]], where[good], steps=1)
+        fixed, moving = (_local_contrast(_real(small[some[good]]), 2) for some in (a, b))
+        _, likeness = _laid_on(fixed, moving, where[good], steps=1)
         for i, j, value in zip(a[good].tolist(), b[good].tolist(), likeness.tolist(), strict=True):
             if value >= least:
                 pair = (min(i, j), max(i, j))
                 found[pair] = max(value, found.get(pair, 0))
     return sorted(((i, j, value) for (i, j), value in found.items()), key=lambda pair: (-pair[2], *pair[:2]))
+
+
+def _real(pictures: Tensor) -> Tensor:
+    """uint8 pictures from 0 to 1."""
+    return pictures.float() / 255
 
 
 def _local_contrast(pictures: Tensor, sigma: float) -> Tensor:
@@ -99,23 +107,21 @@ def _blurred(maps: Tensor, sigma: float) -> Tensor:
 
 def _candidates(maps: Tensor, owners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Pairs to look at closely: index, index of the other, and with which of the starts the other is laid on it."""
-    seen = torch.stack([_unit(_warped(maps, start[None])[0]) for start in _STARTS])
+    whole = _unit(maps)
     # Among fewer pictures than components this is exact, because the first of each pair lies within them.
-    components = torch.linalg.eigh(seen[0].T @ seen[0]).eigenvectors[:, -_DIMENSIONS:]
-    short = seen @ components
+    components = torch.linalg.eigh(whole.T @ whole).eigenvectors[:, -_DIMENSIONS:]
+    views = torch.empty(len(_STARTS), len(maps), components.shape[1])
+    for number, start in enumerate(_STARTS):
+        for some in torch.arange(len(maps)).split(1024):
+            views[number, some] = _seen(maps[some], start) @ components
+    others = nearest(views, owners, _NEAREST)
     found: list[tuple[Tensor, Tensor, Tensor]] = []
-    for rows in torch.arange(len(maps)).split(256):
-        best = torch.zeros(len(rows), len(maps))
-        start = torch.zeros(len(rows), len(maps), dtype=torch.uint8)
-        for number, others in enumerate(short):
-            value = (short[0][rows] @ others.T).abs_()
-            start.masked_fill_(value > best, number)
-            torch.maximum(best, value, out=best)
-        best[owners[rows, None] == owners[None]] = 0
-        other = best.topk(min(_NEAREST, len(maps)), dim=1).indices
-        start = start.gather(1, other).long()
-        value = (seen[0][rows][:, None] * seen[start, other]).sum(dim=2).abs() * (best.gather(1, other) > 0)
-        value, place = value.topk(min(NEIGHBOURS, len(maps)), dim=1)
+    for rows, other in zip(torch.arange(len(maps)).split(256), others.split(256), strict=True):
+        start = torch.einsum("rd,srnd->srn", views[0][rows], views[:, other]).abs().argmax(0)
+        seen = torch.stack([_seen(maps[other[:, n]], _STARTS[start[:, n]]) for n in range(_NEAREST)], dim=1)
+        value = (whole[rows][:, None] * seen).sum(dim=2).abs()
+        value[owners[rows, None] == owners[other]] = 0
+        value, place = value.topk(NEIGHBOURS, dim=1)
         row, column = torch.nonzero(value > _CANDIDATE, as_tuple=True)
         place = place[row, column]
         found.append((rows[row], other[row, place], start[row, place]))
@@ -123,6 +129,11 @@ def _candidates(maps: Tensor, owners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # and looking once, from the first of them, would let the order of the files decide.
     a, b, start = (torch.cat(column) for column in zip(*found, strict=True))
     return a, b, start
+
+
+def _seen(maps: Tensor, start: Tensor) -> Tensor:
+    """(N, S * S) as `_unit` gives it of maps (N, S, S) that are seen from a start (4,), or from N of them."""
+    return _unit(_warped(maps, start.expand(len(maps), 4))[0])
 
 
 def _unit(maps: Tensor) -> Tensor:
