@@ -17,10 +17,11 @@ from medbundles.data.reading.files import (
     list_images,
     paths_of,
 )
-from medbundles.data.reading.images import AUTO, LUMINANCE, Colour, read_labels
+from medbundles.data.reading.images import LUMINANCE, Colour, read_labels
 from medbundles.data.reading.nifti import read_header
 from medbundles.errors import ConfigError, DataError, MedbundlesError, one_of
 from medbundles.progress import progress
+from medbundles.rules import AUTO
 from tools.bundle import build, bundle_folder, check_settings, plain_errors
 from tools.layouts import KAGGLE, Layout, is_label, layout_of
 

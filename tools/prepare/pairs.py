@@ -12,12 +12,13 @@ from medbundles.data.lists import near_identical
 from medbundles.data.lists.patients import patient_in, seem_of_few, usable_pattern
 from medbundles.data.problems import ADVICE
 from medbundles.data.reading.files import is_volume
-from medbundles.data.reading.images import AUTO, LUMINANCE, check_header, read_labels
+from medbundles.data.reading.images import LUMINANCE, check_header, read_labels
 from medbundles.data.reading.nifti import read_header
 from medbundles.data.reading.thumbnails import read_thumbnails
 from medbundles.data.reading.volumes import SlicedVolume
 from medbundles.errors import ConfigError, DataError, first_few, in_range, one_of, refuse
 from medbundles.progress import progress
+from medbundles.rules import AUTO
 from medbundles.transforms.head import LEAST_HEAD, head_shares
 from tools.prepare.pairs_files import Pair, find_pairs, label_names
 from tools.prepare.prepared import PICTURES, Dataset, prepared

@@ -34,7 +34,7 @@ class Run:
     is made, the order of all handlers is checked (see `medbundles.handlers.phases`).
 
     The caches of the datasets are filled here, so that the first epoch's time is its own; how long it took is
-    `cache_seconds`, which the history writes down.
+    `cache_seconds`, which the history writes down. A resumed run that is finished needs none.
 
     Args:
         run_dir: the run directory.
@@ -96,6 +96,8 @@ class Run:
         parts = datasets(engine, self.validator)
         if is_rank_0():
             self._open(engine, parts)
+        if engine.should_terminate:  # resumed, and finished: what is written down of it stands
+            return
         begin = time.perf_counter()
         for dataset in parts.values():  # before the first epoch, whose time this is not
             if hasattr(dataset, "prepare"):
