@@ -17,12 +17,13 @@ from medbundles.data.reading.files import (
     list_images,
     paths_of,
 )
-from medbundles.data.reading.images import AUTO, LUMINANCE, Colour, read_labels
+from medbundles.data.reading.images import LUMINANCE, Colour, read_labels
 from medbundles.data.reading.nifti import read_header
 from medbundles.errors import ConfigError, DataError, MedbundlesError, one_of
 from medbundles.progress import progress
+from medbundles.rules import AUTO
 from tools.bundle import build, bundle_folder, check_settings, plain_errors
-from tools.layouts import KAGGLE, Layout, is_label, layout_of
+from tools.layouts import KAGGLE, Layout, labels_among, layout_of
 
 # Settings that raw data are checked by.
 RAW_SETTINGS = {"in_channels", "colour_channel", "patient_pattern", "different_pictures"}
@@ -66,7 +67,8 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
         files = _as_they_are(root, settings.get("in_channels", 1), colour, problems)
     if not files and not problems:
         raise DataError(f"{folder}: no image files in it")
-    copies = identical_files(path for path in files if not is_label(path, root))
+    labels = labels_among(files, root)
+    copies = identical_files(path for path in files if path not in labels)
     print(f"{folder}: layout {found.name}, {len(files)} files read")
     for name, count in found.counts.items():
         print(f"  {name}: {count}")
@@ -138,12 +140,13 @@ def _as_they_are(root: Path, channels: int, colour: Colour, problems: Problems) 
     """Read all images, and git-lfs pointers whatever they are called; returns them."""
     others = [path for path in root.rglob("*") if path.is_file() and not is_image(path) and _is_pointer(path)]
     files, known = sorted([*list_images(root), *others]), {path for path, _ in problems.found}
+    labels = labels_among(files, root)
     for path in progress(files, "files"):
         noted = Problems() if str(path) in known else problems  # each file stands once in the list
         with noted.noted(path):
             if is_volume(path):
-                _read_volume(path, is_label(path, root), noted)
-            elif is_label(path, root):
+                _read_volume(path, path in labels, noted)
+            elif path in labels:
                 read_labels(path)
             else:
                 read_image(path, channels, colour=colour)

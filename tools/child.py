@@ -1,5 +1,6 @@
 """Bundles run as a user would run them: `python -m monai.bundle run` in the bundle's folder."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from medbundles.errors import MedbundlesError
 GRACE = 3.0  # seconds a child gets to end by itself after Ctrl-C
 POLL = 0.1  # seconds between two looks at the children
 SHOWN_EVERY = 30.0  # seconds between two lines about what goes to a log
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
 TAIL = 4000  # bytes at the end of a log that are looked at
 SHOWN = ("Epoch ", "Val ")  # how the lines of a log begin that are shown
 
@@ -154,9 +156,28 @@ def _go_on(name: str, job: Generator[Command, int, None], code: int | None, runn
         command.log.parent.mkdir(parents=True, exist_ok=True)
     with command.log.open("a", encoding="utf-8") if command.log else nullcontext() as log:
         output: dict[str, Any] = {"stdout": log, "stderr": subprocess.STDOUT} if log else {}
-        child = subprocess.Popen(list(command.words), cwd=command.folder, env=environment, **output)
+        child = subprocess.Popen(
+            list(command.words), cwd=command.folder, env=environment, preexec_fn=_ending_with(os.getpid()), **output
+        )
     running[name] = (job, command, child)
     return []
+
+
+def _ending_with(parent: int) -> Callable[[], None] | None:
+    """What a child does before its program: ask Linux for a SIGTERM when its parent ends, if only by a kill -9.
+
+    Other systems do not have it: there a child goes on when its parent was killed so.
+    """
+    if sys.platform != "linux":
+        return None
+    ask = ctypes.CDLL(None).prctl  # found here: between fork and exec as little as possible is done
+
+    def prepare() -> None:
+        ask(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # it has ended already
+            os._exit(128 + signal.SIGTERM)
+
+    return prepare
 
 
 @contextmanager

@@ -1,18 +1,19 @@
 """How the data in a folder are laid out: which bundle trains on them, or which verb makes them into such."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from medbundles.data import checked_parts
-from medbundles.data.lists.brats import brats_cases, check_cases, is_mask
+from medbundles.data.lists.brats import brats_cases, check_cases
 from medbundles.data.lists.class_folders import find_class_images
+from medbundles.data.lists.mask_names import masks_among
 from medbundles.data.lists.slices import find_slices
 from medbundles.data.lists.splits import PARTS
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import is_volume, list_images, subfolders
+from medbundles.data.reading.files import is_volume, list_images, name_below, stem, subfolders
 from medbundles.errors import DataError
 from tools.bundle import BUNDLES, bundle_folder, read_config
 from tools.graded_layout import check_graded, graded_place
@@ -91,16 +92,18 @@ def layout_of(place: Path, bundle: str, settings: Mapping[str, Any], problems: P
         pairs, unpaired, _ = find_pairs(place)
         problems.found += unpaired.found
         return Layout("pairs", verb="prepare pairs", counts={"images with a mask": len(pairs)})
-    if not any(is_label(path, place) for path in list_images(place)):
+    if not labels_among(list_images(place), place):
         return _plain(place, settings, problems)
     wanted = "".join(f"\n    {name or 'raw data'}: {text}" for name, text in WANTED.items())
     problems.add(place, f"no bundle trains on a folder that is laid out so, and no verb prepares it; wanted:{wanted}")
     return Layout("unknown")
 
 
-def is_label(path: Path, root: Path) -> bool:
-    """Whether it looks like a mask, by its name: masks may be constant, and empty ones are all the same."""
-    return is_mask(str(path.relative_to(root) if path.is_relative_to(root) else path.name))
+def labels_among(paths: Iterable[Path], root: Path) -> set[Path]:
+    """Those that look like masks, by their names: masks may be constant, and empty ones are all the same."""
+    names = {path: name_below(path, root) if path.is_relative_to(root) else stem(path) for path in paths}
+    masks = masks_among(names.values())
+    return {path for path, name in names.items() if name in masks}
 
 
 def _prepared(root: Path, settings: Mapping[str, Any], problems: Problems) -> Layout:

@@ -28,6 +28,18 @@ def is_rank_0() -> bool:
     return rank_and_world()[0] == 0
 
 
+def end_process_group() -> None:
+    """End the process group that a config's `initialize` made and put down as `torch.distributed.of_medbundles`, once
+    all ranks are here. One that a host made stays.
+
+    `initialize` itself can name nothing of this package: MONAI finds an exported bundle's copy of it only in `run`.
+    """
+    ours = getattr(dist, "of_medbundles", None)
+    if ours is not None and is_distributed() and dist.group.WORLD is ours:
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 def from_rank_0(value: Any) -> Any:
     """What rank 0 has, on every rank."""
     box = [value]

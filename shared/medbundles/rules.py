@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 Component = TypeVar("Component", bound=Callable[..., Any])
 
+AUTO = "auto"  # a setting that is left to the data, the weights or the machine
 TRAINING = ("train", "find_lr")
 EVERYWHERE = (*TRAINING, "evaluate", "inference")
 

@@ -73,6 +73,17 @@ def test_a_signal_to_the_parent_alone_reaches_the_child(number, tmp_path):
     assert (tmp_path / "told").read_text() == str(int(number))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell a child that its parent was killed")
+def test_a_child_ends_when_its_parent_is_killed(tmp_path):
+    (tmp_path / "child.py").write_text(CHILD)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], cwd=tmp_path, env=child_environment())
+    _wait_for(tmp_path / "ready")
+    parent.kill()
+    parent.wait(timeout=30)
+    _wait_for(tmp_path / "told")
+    assert (tmp_path / "told").read_text() == str(int(signal.SIGTERM))
+
+
 def _wait_for(path: Path) -> None:
     end = time.monotonic() + 30
     while not path.exists():

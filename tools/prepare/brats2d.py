@@ -10,7 +10,7 @@ from medbundles.data.reading.files import stem
 from medbundles.errors import DataError, MedbundlesError, one_of
 from medbundles.progress import progress
 from medbundles.transforms.head import LEAST_HEAD
-from tools.prepare.prepared import prepared
+from tools.prepare.prepared import prepared, say_sequences
 from tools.prepare.volume_slices import compact, labelled_slices, slices_with_content
 
 
@@ -71,9 +71,7 @@ def prepare_brats2d(
                 masks = _masks(case, seg, labels)
                 for z in slices_with_content(images[0], masks, min_brain)[::step]:
                     dataset.add_slice(case.patient, f"{case.name}_z{z:03d}", images[:, z], masks[z])
-    names = ",".join(f"'{name}'" for name in modality)
-    more = "" if min_brain == LEAST_HEAD else f" --min_head {min_brain:g}"
-    print(f'train with --in_channels {len(modality)} --modality "[{names}]"{more}: inference then does as they do')
+    say_sequences(modality, "" if min_brain == LEAST_HEAD else f" --min_head {min_brain:g}")
     return dataset.counts
 
 

@@ -6,7 +6,7 @@ from medbundles.data import read_image, read_mask, split_by_patient
 from medbundles.errors import DataError, one_of
 from medbundles.progress import progress
 from tools.prepare.lgg_files import CHANNELS, lgg_grades, lgg_slices
-from tools.prepare.prepared import prepared
+from tools.prepare.prepared import prepared, say_sequences
 
 
 def prepare_lgg(
@@ -58,8 +58,7 @@ def prepare_lgg(
         if empty:
             print(f"{empty} slice(s) of one value are left out: they show no head")
     if channels == "all":
-        names = ",".join(f"'{name}'" for name in CHANNELS)
-        print(f'train with --in_channels {len(CHANNELS)} --modality "[{names}]": inference then takes these of a case')
+        say_sequences(CHANNELS)
     else:
         number = CHANNELS.index(channels) + 1
         print(f"train with --colour_channel {number}: inference then takes {channels} of TIFFs, too")

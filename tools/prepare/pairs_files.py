@@ -6,12 +6,11 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+from medbundles.data.lists.mask_names import folder_kind
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import existing_folder, list_images, stem
 from medbundles.errors import DataError, first_few
 
-IMAGES = ("images", "image", "imgs", "img", "imagestr")
-MASKS = ("masks", "mask", "labels", "label", "labelstr", "segmentations", "annotations")
 UNUSED = ("imagests", "labelsts")  # nnU-Net's and the Decathlon's test images, which mostly have no masks
 CHANNEL = re.compile(r"(.+)_(\d{4})")  # nnU-Net: case_0000.nii.gz is the first channel of case.nii.gz
 LAYOUTS = (
@@ -29,7 +28,7 @@ class Pair(NamedTuple):
 
 
 def find_pairs(folder: str | Path, mask_ending: str = "_mask") -> tuple[list[Pair], Problems, list[Path]]:
-    """Images with masks below a folder: in folders of the names `IMAGES` and `MASKS`, or masks by their names' ending.
+    """Images with masks below a folder: in folders that `folder_kind` knows, or masks by their names' ending.
 
     Args:
         folder: holds them, flat or in folders.
@@ -45,13 +44,12 @@ def find_pairs(folder: str | Path, mask_ending: str = "_mask") -> tuple[list[Pai
     images, masks, unused = dict[str, Path](), dict[str, Path](), list[Path]()
     for path in list_images(root):
         *folders, name = path.relative_to(root).with_name(stem(path)).parts
-        kinds = [part.lower() for part in folders]
-        if set(kinds) & set(UNUSED):
+        if {folder.lower() for folder in folders}.intersection(UNUSED):
             unused.append(path)
             continue
-        place = next((i for i, kind in enumerate(kinds) if kind in (*IMAGES, *MASKS)), None)
+        place = next((i for i, folder in enumerate(folders) if folder_kind(folder)), None)
         by_ending = bool(mask_ending) and name.lower().endswith(mask_ending.lower())
-        is_mask = by_ending or (place is not None and kinds[place] in MASKS)
+        is_mask = by_ending or (place is not None and folder_kind(folders[place]) == "masks")
         if place is not None:
             del folders[place]
         key = "/".join([*folders, name[: -len(mask_ending)] if by_ending else name])

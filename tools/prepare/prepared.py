@@ -133,6 +133,17 @@ def prepared(
     print_counts(dataset.counts, Path(out, below))
 
 
+def say_sequences(names: Sequence[str], more: str = "") -> None:
+    """With which settings slices of these sequences are trained on, as typed.
+
+    Args:
+        names: in the order of the channels.
+        more: further settings, with a space before them.
+    """
+    listed = ",".join(f"'{name}'" for name in names)
+    print(f'train with --in_channels {len(names)} --modality "[{listed}]"{more}: inference then takes these of a case')
+
+
 def print_counts(counts: Mapping[str, Mapping[str, int]], where: str | Path) -> None:
     """The summary: one row per part and the sum."""
     columns = list(next(iter(counts.values())))

@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
 from medbundles.atomic_files import replace_atomic, write_json_atomic
+from medbundles.data.reading.trained_file import TRAINED
 from medbundles.errors import ConfigError
 from medbundles.handlers.monitor import Value
 from medbundles.handlers.resume import circumstances, data_fingerprints
@@ -19,6 +20,7 @@ from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
 from medbundles.networks import bare_network
 from medbundles.ranks import is_rank_0
+from medbundles.rules import AUTO
 from medbundles.runs.checkpoints import by_id, load_checkpoint, plain, save_checkpoint
 from medbundles.transforms.image_ranges import NAME, ranges_of
 
@@ -38,7 +40,7 @@ class CheckpointSaver:
 
     Args:
         trained: the settings that the weights depend on, by id; those of a group in a dict of their own; what the
-            training's images are like is measured when the run starts (`medbundles.transforms.image_ranges`).
+            training's images are like is measured when a new run starts (`medbundles.transforms.image_ranges`).
         thresholds: ids of decision thresholds and the validation metrics that choose them where they are "auto"; none
             given: those of `trained` that are named x_threshold, each chosen by the metric val_x_threshold; of
             x_threshold and x_logit_threshold the latter.
@@ -80,7 +82,7 @@ class CheckpointSaver:
         """The data do not change during a run: their fingerprint is taken once. A resumed run keeps its best.pt."""
         run = run_of(engine)
         self.data = data_fingerprints(engine, run.validator)
-        if self.trained.get(NAME) == "auto" and is_rank_0():
+        if self.trained.get(NAME) == AUTO and is_rank_0() and not engine.should_terminate:
             self.trained[NAME] = ranges_of(cast(Any, engine.data_loader).dataset)
         best = run.directory.folder("checkpoints") / "best.pt"
         if engine.state.epoch > 0 and best.is_file():
@@ -90,12 +92,15 @@ class CheckpointSaver:
                 self.load_state_dict(there)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best value, its epoch and that epoch's metrics."""
-        return {"best": self.best or [], "best_epoch": self.best_epoch, "best_metrics": self.best_metrics}
+        """The best value, its epoch and that epoch's metrics; what the training's images are like."""
+        best = {"best": self.best or [], "best_epoch": self.best_epoch, "best_metrics": self.best_metrics}
+        return best | {NAME: self.trained.get(NAME, AUTO)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on comparing with the best so far."""
+        """Go on comparing with the best so far; the images are not measured again."""
         self.best, self.best_epoch, self.best_metrics = _value_of(state), state["best_epoch"], state["best_metrics"]
+        if self.trained.get(NAME) == AUTO:
+            self.trained[NAME] = state.get(NAME, AUTO)  # files of 0.1.0 do not say
 
     def _is_best(self, engine: SupervisedTrainer, run: Run) -> bool:
         """Compare this epoch with the best one, and remember it when it is better."""
@@ -131,7 +136,7 @@ class CheckpointSaver:
             return
         folder = run.directory.folder("checkpoints")
         if best:
-            write_json_atomic(folder / "trained.json", self._overlay(run))
+            write_json_atomic(folder / TRAINED, self._overlay(run))
         save_checkpoint(folder / names[0], self._content(engine, run))
         for name in names[1:]:
             _same_file(folder / names[0], folder / name)
@@ -166,7 +171,7 @@ class CheckpointSaver:
         chosen = {
             setting: float(metrics[name])
             for setting, name in self.thresholds.items()
-            if self.trained.get(setting, "auto") == "auto" and not math.isnan(metrics.get(name, math.nan))
+            if self.trained.get(setting, AUTO) == AUTO and not math.isnan(metrics.get(name, math.nan))
         }
         return self.trained | chosen
 

@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 
 from medbundles.atomic_files import remove_leftovers, replace_atomic, write_json_atomic
 from medbundles.data.reading.files import content_id
+from medbundles.data.reading.trained_file import TRAINED
 from medbundles.handlers.resume import how_finished
 from medbundles.handlers.run import run_of
 from medbundles.metrics.measures import UNTRAINED
@@ -20,7 +21,7 @@ from medbundles.runs.checkpoints import load_checkpoint
 from medbundles.runs.trained import untrained_of
 
 logger = logging.getLogger("medbundles")
-PUBLISHED = ("model.pt", "trained.json", "model.json")
+PUBLISHED = ("model.pt", TRAINED, "model.json")
 
 
 class Publish:
@@ -69,7 +70,7 @@ class Publish:
         kept = keep_earlier(folder, (checkpoint["run"], checkpoint["epoch"]))
         with replace_atomic(folder / "model.pt") as temporary:
             torch.save(checkpoint["network"], temporary)
-        write_json_atomic(folder / "trained.json", checkpoint["trained"])
+        write_json_atomic(folder / TRAINED, checkpoint["trained"])
         about = self.about(checkpoint, directory.path) | {"model_id": content_id(folder / "model.pt")}
         write_json_atomic(folder / "model.json", about)
         replaced = f"; what was there is kept in {kept}" if kept else ""

@@ -13,6 +13,7 @@ from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
 from medbundles.inferers.autocast import precision_of
 from medbundles.networks import bare_network
+from medbundles.networks.memory_format import is_channels_last
 from medbundles.ranks import rank_and_world
 from medbundles.runs.checkpoints import load_checkpoint
 
@@ -117,9 +118,12 @@ def _say_changes(content: dict[str, Any], engine: SupervisedTrainer, run: Run, p
 
 
 def circumstances(engine: SupervisedTrainer) -> dict[str, Any]:
-    """What a result hangs on beside the settings, as checkpoints hold it: precision and number of processes."""
-    precision = precision_of(engine)
-    return {"precision": precision.partition(" on ")[0], "processes": rank_and_world()[1]}
+    """What a result hangs on beside the settings, as checkpoints hold it: precision, processes, order of the axes."""
+    return {
+        "precision": precision_of(engine).partition(" on ")[0],
+        "processes": rank_and_world()[1],
+        "channels_last": is_channels_last(engine.network),
+    }
 
 
 def _compare_data(then: dict[str, str], now: dict[str, str], path: str) -> None:

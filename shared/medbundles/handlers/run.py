@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import torch
 from ignite.engine import Engine, Events
 
 from medbundles.atomic_files import cannot_write, write_json_atomic
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, MedbundlesError
+from medbundles.handlers.closing import at_end
 from medbundles.handlers.effective import effective
 from medbundles.handlers.first_lines import datasets, line_about_network, lines_about_data
 from medbundles.handlers.monitor import Monitor
@@ -31,10 +33,11 @@ class Run:
     """Makes the run directory when the engine starts, logs into it, and writes config.json and environment.json.
 
     The other handlers find it with `run_of(engine)`, and network and optimizer on the engine itself. Before the folder
-    is made, the order of all handlers is checked (see `medbundles.handlers.phases`).
+    is made, the order of all handlers is checked (see `medbundles.handlers.phases`). A new run that is refused before
+    its first epoch, such as for a file that cannot be read, leaves no folder.
 
     The caches of the datasets are filled here, so that the first epoch's time is its own; how long it took is
-    `cache_seconds`, which the history writes down.
+    `cache_seconds`, which the history writes down. A resumed run that is finished needs none.
 
     Args:
         run_dir: the run directory.
@@ -72,12 +75,12 @@ class Run:
         self.monitor: Any = monitor
         self.log: logging.Handler | None = None
         self.cache_seconds = 0.0
+        self.closes = False
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer or, for an evaluation, to the evaluator."""
         self.share(engine)
         engine.add_event_handler(Events.STARTED, self.start)
-        engine.add_event_handler(Events.STARTED, self.close_last)
 
     def share(self, engine: Engine) -> None:
         """Let the engine's handlers find it."""
@@ -92,10 +95,13 @@ class Run:
     def start(self, engine: Engine) -> None:
         """Open the directory and fill the caches (all ranks), and write its first files (rank 0)."""
         check_order(engine)
+        self._close_last(engine)
         self.directory.start()
         parts = datasets(engine, self.validator)
         if is_rank_0():
             self._open(engine, parts)
+        if engine.should_terminate:  # resumed, and finished: what is written down of it stands
+            return
         begin = time.perf_counter()
         for dataset in parts.values():  # before the first epoch, whose time this is not
             if hasattr(dataset, "prepare"):
@@ -122,12 +128,23 @@ class Run:
         for line in (*lines, f"precision: {precision_of(engine)}", *effective(engine, self.scheduler)):
             say(line)
 
-    def close_last(self, engine: Engine) -> None:
+    def _close_last(self, engine: Engine) -> None:
         """Let `close` stand behind all handlers that still write or log when the run has ended: now all are there."""
-        if not engine.has_event_handler(self.close, Events.COMPLETED):  # an engine may run again
-            engine.add_event_handler(Events.COMPLETED, self.close)
+        if not self.closes:  # an engine may run again
+            self.closes = True
+            # a function, as a method would be taken for a handler of this phase that stands last
+            engine.add_event_handler(Events.COMPLETED, lambda: self.close())
+            at_end(engine, partial(self._give_up, engine))
 
-    def close(self, engine: Engine) -> None:
+    def _give_up(self, engine: Engine, error: BaseException | None) -> None:
+        """After an error close and let go as well; of a new run that is refused before it begins, nothing stays."""
+        if error is None:
+            return
+        if isinstance(error, MedbundlesError) and engine.state.epoch == 0:
+            self.directory.discard()
+        self.close()
+
+    def close(self) -> None:
         """Close the log file and let go of the folder."""
         self.directory.release()
         if self.log is not None:

@@ -8,16 +8,17 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+from medbundles.data.reading.trained_file import TRAINED
 from medbundles.errors import CheckpointError
 from medbundles.handlers.initial_weights import say_untrained
 from medbundles.handlers.phases import check_order
 from medbundles.networks import bare_network, load_weights
+from medbundles.rules import AUTO
 from medbundles.runs.checkpoints import by_id
 from medbundles.runs.trained import trained_with
 from medbundles.transforms.image_ranges import NAME
 
 logger = logging.getLogger("medbundles")
-AUTO = "auto"
 
 
 @dataclass(eq=False)
@@ -83,7 +84,7 @@ class WeightsCheckpointLoader:
             if theirs[name] not in (mine[name], AUTO) and not name.endswith(measured)  # auto: they do not say
         ]
         if wrong:
-            overlay = path.with_name("trained.json")
+            overlay = path.with_name(TRAINED)
             raise CheckpointError(
                 f"checkpoint: {path} was trained with other settings: {'; '.join(wrong)}. Use the weights' own: "
                 f"--config_file \"['{self.config}','{overlay}']\""

@@ -7,18 +7,28 @@ from medbundles.errors import one_of
 from medbundles.networks.freed_memory import keep_freed_memory
 from medbundles.networks.quick_layers import QUICK
 from medbundles.networks.small_inputs import CAREFUL
+from medbundles.rules import AUTO
 
 
-def resolve_channels_last(channels_last: bool | str, device: str | torch.device) -> bool:
-    """Whether convolution weights lie channels-last; "auto": on a CPU with AVX-512, where convolutions gain by it.
+def resolve_channels_last(channels_last: bool | str, device: str | torch.device, network: nn.Module) -> bool:
+    """Whether convolution weights lie channels-last.
+
+    "auto": on a CPU with AVX-512, where convolutions gain by it, of a network without group normalisation, which loses
+    more in that order than they gain (docs/time-and-memory.md).
 
     Raises:
         ConfigError: for anything but True, False and "auto".
     """
-    one_of("channels_last", channels_last, (True, False, "auto"))
-    if channels_last == "auto":
-        return torch.device(device).type == "cpu" and torch.cpu._is_avx512_supported()
+    one_of("channels_last", channels_last, (True, False, AUTO))
+    if channels_last == AUTO:
+        in_groups = any(isinstance(module, nn.GroupNorm) for module in network.modules())
+        return torch.device(device).type == "cpu" and torch.cpu._is_avx512_supported() and not in_groups
     return bool(channels_last)
+
+
+def is_channels_last(network: nn.Module) -> bool:
+    """Whether a network's convolution weights lie channels-last."""
+    return not all(parameter.is_contiguous() for parameter in network.parameters())
 
 
 def to_device(network: nn.Module, device: str | torch.device, channels_last: bool | str = False) -> nn.Module:
@@ -27,8 +37,8 @@ def to_device(network: nn.Module, device: str | torch.device, channels_last: boo
     The results are the same up to rounding; which layout is quicker depends on network and machine. Some layers become
     subclasses of themselves, with the same tensors: convolutions that are right in bfloat16 on inputs smaller than
     their kernel (`medbundles.networks.small_inputs`), and layers that a CPU computes faster
-    (`medbundles.networks.quick_layers`). A network is scripted before this, not after it. On a CPU the process keeps
-    the memory that it frees for what it needs next (`medbundles.networks.freed_memory`).
+    (`medbundles.networks.quick_layers`); `torch.jit.script` turns them back. On a CPU the process keeps the memory
+    that it frees for what it needs next (`medbundles.networks.freed_memory`).
 
     Args:
         network: moved in place.
@@ -44,7 +54,7 @@ def to_device(network: nn.Module, device: str | torch.device, channels_last: boo
     network = network.to(device)
     if torch.device(device).type == "cpu":
         keep_freed_memory()
-    if resolve_channels_last(channels_last, device):
+    if resolve_channels_last(channels_last, device, network):
         volumetric = any(parameter.dim() == 5 for parameter in network.parameters())
         memory_format = torch.channels_last_3d if volumetric else torch.channels_last
         network = network.to(memory_format=memory_format)  # type: ignore[call-overload]

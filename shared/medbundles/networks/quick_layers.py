@@ -22,7 +22,7 @@ def _is_channels_last(x: torch.Tensor) -> bool:
     return not x.is_contiguous() and x.is_contiguous(memory_format=FORMATS[x.dim()])
 
 
-class _QuickInstanceNorm:
+class _QuickInstanceNorm(small_inputs.Scriptable):
     """Before an instance normalisation: group normalisation with a group for each channel; channels-last case by case.
 
     torch's own copies its input to fit it to batch normalisation, and channels-last back and forth. Group normalisation

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from medbundles.atomic_files import remove_leftovers
 from medbundles.errors import CheckpointError, ConfigError
 from medbundles.ranks import done_by_rank_0
 from medbundles.rules import EVERYWHERE, Rule, has_rules
-from medbundles.runs.lock import FolderLock
+from medbundles.runs.lock import FolderLock, new_folders, remove_empty
 
 RUN_NAME = re.compile(r"run_(\d{8}_\d{6})(?:_(\d+))?")
 FOLDERS = ("config", "logs", "metrics", "checkpoints", "plots", "predictions")
@@ -76,6 +77,7 @@ class RunDirectory:
         self.earlier_settings: dict[str, Any] = {}
         self._path: Path | None = None
         self._lock: FolderLock | None = None
+        self._new_folders: list[Path] = []
 
     def record(
         self,
@@ -222,6 +224,15 @@ class RunDirectory:
             self._lock.release()
             self._lock = None
 
+    def discard(self) -> None:
+        """Remove the folder of a new run that was refused before it began; done by the process that made it."""
+        if self._lock is None or self._path is None:
+            return
+        self.release()
+        shutil.rmtree(self._path, ignore_errors=True)
+        remove_empty(self._new_folders)
+        self._path = None
+
     def _new(self) -> Path:
         """Created exclusively: a second run in the same second gets `_2`."""
         shared = Path(self.checkpoint_dir)
@@ -233,6 +244,7 @@ class RunDirectory:
         number = 1
         while True:
             path = self.parent / (self.stamp if number == 1 else f"{self.stamp}_{number}")
+            self._new_folders = new_folders(path)
             try:
                 path.mkdir(parents=True)
                 return path

@@ -5,7 +5,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -75,7 +75,7 @@ class FolderLock:
 
 @contextmanager
 def alone_in(folder: Path, what: str) -> Iterator[None]:
-    """Let only one process at a time do something in a folder, which is made.
+    """Let only one process at a time do something in a folder, which is made; it goes again if nothing is written.
 
     Args:
         folder: where it is done.
@@ -84,7 +84,7 @@ def alone_in(folder: Path, what: str) -> Iterator[None]:
     Raises:
         ConfigError: another process does it, or the folder cannot be made.
     """
-    lock = FolderLock(folder)
+    lock, new = FolderLock(folder), new_folders(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         other = lock.take()
@@ -96,5 +96,16 @@ def alone_in(folder: Path, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+        remove_empty(new)
+
+
+def new_folders(folder: Path) -> list[Path]:
+    """What has to be made for a folder to be there: itself and its parents, from the inside out."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those in which nothing is."""
+    for folder in folders:
         with suppress(OSError):  # something is in it
             folder.rmdir()

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.data.reading.files import content_id
+from medbundles.data.reading.trained_file import ADVICE, TRAINED, read_trained
 from medbundles.errors import CheckpointError
 from medbundles.json_files import read_json
 from medbundles.metrics.measures import UNTRAINED
@@ -24,15 +25,14 @@ def trained_with(path: Path) -> tuple[dict[str, Any], str, list[str]]:
 
     A checkpoint of a run holds both; a published model has trained.json and model.json beside it.
     """
-    beside = [path.with_name(name) for name in ("trained.json", "model.json")]
-    if path.name == "model.pt" and all(file.is_file() for file in beside):
-        advice = f"It belongs to {path}; publish again, or give the weights of a run, checkpoints/best.pt."
-        trained = read_json(beside[0], CheckpointError, (), advice)
-        about = read_json(beside[1], CheckpointError, ("run", "epoch"), advice)
+    describing = path.with_name("model.json")
+    if path.name == "model.pt" and describing.is_file() and path.with_name(TRAINED).is_file():
+        trained = read_trained(path)
+        about = read_json(describing, CheckpointError, ("run", "epoch"), ADVICE.format(path))
         if "model_id" in about and about["model_id"] != content_id(path):  # those of 0.1.0 have none
             run = about.get("run_directory", about["run"])
             raise CheckpointError(
-                f"{path}: is not the file that {beside[1]} describes: publishing was broken off, or a file was "
+                f"{path}: is not the file that {describing} describes: publishing was broken off, or a file was "
                 f"exchanged. Give the weights of the run itself, checkpoints/best.pt in {run}."
             )
         return trained, f"run {about['run']}, epoch {about['epoch']}", about.get(UNTRAINED, [])

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ from monai.transforms import Compose, Transform
 
 from medbundles.data.reading.files import is_volume, paths_of
 from medbundles.data.reading.nifti import read_header
+from medbundles.data.reading.trained_file import read_trained
 from medbundles.data.reading.volumes import open_volumes
-from medbundles.errors import CheckpointError
-from medbundles.json_files import read_json
+from medbundles.parallel import on_all_cores
+from medbundles.rules import AUTO
 from medbundles.transforms.head import quantiles
 
 logger = logging.getLogger("medbundles")
-AUTO = "auto"
 NAME = "training_images"
 UNITS = {"spacing": " mm", "size": " pixels", "intensity": ""}
 LOOKED_AT = 32  # images of a training, evenly spread
@@ -55,14 +56,19 @@ def ranges_of(dataset: Any) -> Ranges:
     load = dataset.transform.transforms[0] if isinstance(dataset.transform, Compose) else dataset.transform
     every = len(dataset.data)
     places = np.unique(np.linspace(0, every - 1, min(LOOKED_AT, every)).round().astype(int))
-    loaded = ((load(dict(item)), paths_of(item["image"])) for item in (dataset.data[place] for place in places))
-    found = [measured(item, paths) for item, paths in loaded if hasattr(item["image"], "shape")]
+    items = [dataset.data[place] for place in places]
+    found = list(on_all_cores(partial(_measured_file, load), items, "measuring the training's images"))
     ranges = []
     for name in dict.fromkeys(name for one in found for name in one):
         lows, highs = np.array([one[name] for one in found if name in one]).T
         low, high = np.quantile(lows, ODD, method="lower"), np.quantile(highs, 1 - ODD, method="higher")
         ranges.append([name, round(float(low), 6), round(float(high), 6)])
     return ranges
+
+
+def _measured_file(load: Callable[[dict], dict], item: Mapping[str, Any]) -> dict[str, Range]:
+    loaded = load(dict(item))
+    return measured(loaded, paths_of(item["image"])) if hasattr(loaded["image"], "shape") else {}
 
 
 def outside_of(found: Mapping[str, Range], ranges: Ranges) -> str:
@@ -102,7 +108,8 @@ class MarkOutside(Transform):
     ):
         self.load, self.ranges = load, training_images
         if training_images == AUTO:
-            self.ranges = _stored(checkpoint)
+            stored = read_trained(Path(checkpoint)).get(NAME, AUTO) if checkpoint else AUTO
+            self.ranges = [] if stored == AUTO else stored
             if not self.ranges:
                 logger.info("the weights do not say what their training's images were like: no input is marked")
         self.last: tuple[Any, str] = (None, "")  # the slices of a volume share what is said of it
@@ -115,13 +122,3 @@ class MarkOutside(Transform):
                 self.last = (paths, outside_of(measured(item, paths), self.ranges))
             text = self.last[1]
         return {**item, "outside": text}
-
-
-def _stored(checkpoint: str | Path | None) -> Ranges:
-    """What trained.json beside the weights says of the training's images."""
-    file = Path(checkpoint or "").with_name("trained.json") if checkpoint else None
-    if file is None or not file.is_file():
-        return []
-    advice = "It belongs to the weights; publish again, or give those of a run, checkpoints/best.pt."
-    found = read_json(file, CheckpointError, (), advice).get(NAME, AUTO)
-    return [] if found == AUTO else found

@@ -3,10 +3,10 @@
 import numpy as np
 from monai.transforms import Transform
 
-from medbundles.data.reading.images import AUTO, Colour, read_image
+from medbundles.data.reading.images import Colour, read_image
 from medbundles.data.reading.volumes import open_volumes
 from medbundles.errors import DataError
-from medbundles.rules import has_rules
+from medbundles.rules import AUTO, has_rules
 from medbundles.transforms.loading import COLOUR_COUNTS, with_pixels
 
 

@@ -7,9 +7,9 @@ import torch
 from monai.transforms import Transform
 
 from medbundles.data.lists.modalities import ONE_CHANNEL_EACH
-from medbundles.data.reading.images import AUTO, Colour, read_image, read_mask
+from medbundles.data.reading.images import Colour, read_image, read_mask
 from medbundles.errors import DataError, refuse
-from medbundles.rules import EVERYWHERE, TRAINING, Rule, has_rules
+from medbundles.rules import AUTO, EVERYWHERE, TRAINING, Rule, has_rules
 
 
 def _are_classes(slice_classes: Sequence[str], class_names: Sequence[str]) -> str | None:

@@ -5,9 +5,9 @@ import torch
 from monai.transforms import Transform
 
 from medbundles.data.reading.image_form import ImageForm
-from medbundles.data.reading.images import AUTO, Colour, read_image
+from medbundles.data.reading.images import Colour, read_image
 from medbundles.data.reading.volumes import read_volume
-from medbundles.rules import has_rules
+from medbundles.rules import AUTO, has_rules
 from medbundles.transforms.loading import COLOUR_COUNTS
 
 

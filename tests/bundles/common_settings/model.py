@@ -115,7 +115,7 @@ def channels_last_check(weight: Callable[[Any], torch.Tensor], layout: torch.mem
     """Of whether this weight of the network lies in this layout in training, evaluation and inference."""
 
     def turned(bench: Bench) -> bool:
-        return not resolve_channels_last(bench.get("channels_last"), "cpu")
+        return not resolve_channels_last(bench.get("channels_last"), "cpu", bench.get("network_def"))
 
     def expected(bench: Bench) -> dict[str, bool]:
         return dict.fromkeys(("training", "evaluation", "inference"), turned(bench))

@@ -81,7 +81,8 @@ def test_best_is_replaced_only_by_something_better_and_last_always(train):
     best, last = (load_checkpoint(train.folder / name) for name in ("best.pt", "last.pt"))
     assert float(best["network"]["weight"][0, 0]) == 4.0
     assert float(last["network"]["weight"][0, 0]) == 5.0
-    assert last["parts"]["best"] == {"best": [0.6, 0.0], "best_epoch": 4, "best_metrics": {"val": 0.6}}
+    best = {"best": [0.6, 0.0], "best_epoch": 4, "best_metrics": {"val": 0.6}, "training_images": "auto"}
+    assert last["parts"]["best"] == best
 
 
 def test_nan_is_never_best_neither_first_nor_later(train):
@@ -226,6 +227,10 @@ def test_what_the_images_are_like_is_stored_unless_it_is_given(train, tmp_path, 
     dataset = SeededDataset(items, Compose([LoadSlice()]), cache="none")
     train([0.5], trained={"training_images": given}, dataset=dataset)
     assert json.loads((train.folder / "trained.json").read_text()) == {"training_images": stored}
+    (tmp_path / "a.npy").unlink()  # a resumed run knows it already
+    state = load_checkpoint(train.folder / "last.pt")["parts"]["best"]
+    train([0.6], start=1, state=state, trained={"training_images": given}, dataset=dataset)
+    assert load_checkpoint(train.folder / "last.pt")["trained"] == {"training_images": stored}
 
 
 def test_best_is_told_with_epoch_and_value(train, caplog):

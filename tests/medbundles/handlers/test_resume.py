@@ -25,6 +25,7 @@ from medbundles.handlers import (
     Run,
     Seeding,
 )
+from medbundles.handlers.run import run_of
 from medbundles.optimizers import build_scheduler
 from medbundles.runs import RunDirectory
 from medbundles.runs.checkpoints import load_checkpoint, save_checkpoint
@@ -179,12 +180,14 @@ def test_a_finished_run_says_so_and_trains_no_more_but_ends_properly(build, capl
     first.run()
     before = tree(first.run_dir.folder("checkpoints"))
     again = build(epochs=2, resume=True)
-    ended = []
+    ended, read = [], []
     again.on(Events.COMPLETED)(lambda: ended.append(True))
+    for loader in (again.data_loader, run_of(again).validator.data_loader):
+        loader.dataset.transform = read.append  # nothing is left to read them for
     with caplog.at_level(logging.INFO, "medbundles"):
         again.run()
     assert "the run is finished: it has done 2 of 2 epochs. More: --epochs N." in caplog.text
-    assert ended == [True]
+    assert (ended, read) == ([True], [])
     assert again.state.epoch == 2
     assert tree(first.run_dir.folder("checkpoints")) == before
     assert again.run_dir.path == first.run_dir.path
@@ -288,15 +291,15 @@ def test_what_changes_the_course_of_a_resumed_run_is_said(build, caplog):
     first.run()
     file = first.run_dir.folder("checkpoints") / "last.pt"
     content = load_checkpoint(file)
-    assert (content["precision"], content["processes"]) == ("that of the engine", 1)
-    save_checkpoint(
-        file, {**{k: v for k, v in content.items() if k != "format"}, "processes": 4, "precision": "bfloat16"}
-    )
+    assert [content[name] for name in ("precision", "processes", "channels_last")] == ["that of the engine", 1, False]
+    changed = {"processes": 4, "precision": "bfloat16", "channels_last": True}
+    save_checkpoint(file, {**{k: v for k, v in content.items() if k != "format"}, **changed})
     again = build(epochs=2, resume=True, settings={**cosine, "scheduler#T_max": 20, "unheard_of": 1})
     again.run()
     assert "did not know these settings, which count from now on: unheard_of" in caplog.text
     assert "processes was 4, now it is 1; the result becomes another" in caplog.text
     assert "precision was 'bfloat16', now it is 'that of the engine'" in caplog.text
+    assert "channels_last was True, now it is False" in caplog.text
     assert "goes on along another course (10 -> 20); the old one: --scheduler#T_max 10." in caplog.text
     caplog.clear()
     build(epochs=3, resume=True, settings={**cosine, "scheduler#T_max": 20, "unheard_of": 1}).run()

@@ -8,7 +8,9 @@ import pytest
 from ignite.engine import Engine, Events
 
 from medbundles.atomic_files import HOST
+from medbundles.errors import DataError
 from medbundles.handlers import Run, run
+from medbundles.reports import LearningCurves
 from medbundles.runs import RunDirectory
 
 
@@ -81,6 +83,42 @@ def test_what_comes_last_is_still_in_the_log_and_then_the_folder_is_free(run_dir
     assert "published" in (run_dir.folder("logs") / "train.log").read_text()
     assert taken == [True]
     assert not (run_dir.path / ".lock").exists()
+
+
+@pytest.mark.parametrize(("error", "stays"), [(DataError("a.png: is broken"), False), (OSError("a bug"), True)])
+def test_of_a_run_that_is_refused_before_its_first_epoch_nothing_stays(tiny_training, tmp_path, error, stays):
+    def fail():
+        raise error
+
+    trainer = tiny_training()
+    trainer.data_loader.dataset.prepare = fail
+    with pytest.raises(type(error)):
+        trainer.run()
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(left) == (["config.json", "environment.json", "train.log"] if stays else [])
+    assert (tmp_path / "runs").exists() is stays
+    assert not [handler for handler in logging.getLogger().handlers if isinstance(handler, run.RunLog)]
+
+
+def test_a_run_that_fails_later_lets_go_of_its_folder(tiny_training, tmp_path):
+    trainer = tiny_training()
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def fail():
+        raise DataError("a.png: is broken")
+
+    with pytest.raises(DataError):
+        trainer.run()
+    assert (trainer.run_dir.folder("logs") / "train.log").is_file()
+    assert not list(tmp_path.rglob(".lock"))
+
+
+def test_a_host_may_run_an_engine_again_that_has_handlers_for_the_end(tiny_training):
+    trainer = tiny_training(epochs=1, after_history=lambda *_: [LearningCurves()])
+    trainer.run()
+    trainer.state.max_epochs = 2
+    trainer.run()
+    assert trainer.state.epoch == 2
 
 
 def test_caches_are_filled_before_the_first_epoch_whose_time_this_is_not(tiny_training):

@@ -12,7 +12,7 @@ from torch import nn
 
 from medbundles.errors import ConfigError
 from medbundles.networks import MultitaskUNet, to_device
-from medbundles.networks.memory_format import resolve_channels_last
+from medbundles.networks.memory_format import is_channels_last, resolve_channels_last
 
 LAYERS = {
     "norm": nn.InstanceNorm2d(12, affine=True),
@@ -106,12 +106,24 @@ def test_a_trace_holds_for_other_batches():
     torch.testing.assert_close(torch.jit.trace(network, x[:1])(x), network(x), atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_a_network_can_still_be_scripted():
+    network = to_device(MultitaskUNet(base_filters=4, depth=3), "cpu").eval()
+    x = torch.rand(1, 1, 32, 32)
+    wanted = network(x)
+    torch.testing.assert_close(torch.jit.script(network)(x), wanted, atol=1e-5, rtol=1e-4)
+
+
 @pytest.mark.parametrize("avx512", [True, False])
 def test_auto_is_channels_last_on_a_cpu_with_avx512_alone(avx512):
     with patch("torch.cpu._is_avx512_supported", return_value=avx512):
-        assert resolve_channels_last("auto", "cpu") is avx512
-        assert resolve_channels_last("auto", "cuda:0") is False
-        assert resolve_channels_last(True, "cuda:0") is True
+        network = MultitaskUNet(base_filters=4, depth=3)
+        assert resolve_channels_last("auto", "cpu", network) is avx512
+        assert resolve_channels_last("auto", "cuda:0", network) is False
+        assert resolve_channels_last(True, "cuda:0", network) is True
+        in_groups = nn.Sequential(nn.Conv2d(4, 4, 3), nn.GroupNorm(2, 4))
+        assert not is_channels_last(to_device(in_groups, "cpu", "auto"))
+        assert is_channels_last(to_device(network, "cpu", "auto")) is avx512
     with pytest.raises(ConfigError, match="channels_last: 'yes' is unknown"):
         to_device(nn.Conv2d(1, 1, 1), "cpu", "yes")
 

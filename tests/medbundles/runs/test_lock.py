@@ -40,7 +40,13 @@ def test_the_other_one_is_named_and_a_killed_one_leaves_nothing_behind(tmp_path)
         assert "taken" not in (tmp_path / LOCK).read_text()
     with alone_in(tmp_path, "a training in stages"):
         assert f"process {os.getpid()} on" in (tmp_path / LOCK).read_text()
-    assert not tmp_path.exists()  # nothing was written to it
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_nothing_is_written_the_folders_go_again(tmp_path):
+    with pytest.raises(ValueError, match="refused"), alone_in(tmp_path / "a/b", "a cross-validation"):
+        raise ValueError("refused")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_written_stays(tmp_path):

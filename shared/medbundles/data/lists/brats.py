@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from operator import attrgetter
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import existing_folder, is_volume, list_images, stem
@@ -26,14 +26,6 @@ _ENDINGS = {
 }
 # Names whose last number counts the visits of one patient.
 _VISIT = re.compile(r"^(brats_(?:2013|tcia)_pat\d+|BraTS-[A-Z]+-\d+|Brats1[78]_.+)[_-]\d+$", re.IGNORECASE)
-# A word that ends so, or is that, names a mask: gmseg, pseudo_seg, brainmask, labelsTr; but not masked.
-_MASK = re.compile(
-    r"(seg|segm|segmentation|mask|label|annotation|multiclass)s?(tr|ts)?\d*(?![a-z])"
-    r"|(?<![a-z])(gt|roi|truth|manual)(?![a-z])",
-    re.IGNORECASE,
-)
-# Folders that are none, whatever stands above them: images/, imagesTr/; lgg-mri-segmentation/ is a data set's name.
-_NO_MASKS = re.compile(r"images?(tr|ts)?|.+[-_ ]segmentation", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -74,22 +66,6 @@ def patient_of(case: str) -> str:
     """
     visit = _VISIT.match(case)
     return visit.group(1) if visit else case
-
-
-def is_mask(name: str) -> bool:
-    """Whether an image is a mask by its name, or by that of the nearest folder above it that says it.
-
-    Example:
-        >>> is_mask("p1/a_mask"), is_mask("train/masks/p1/a"), is_mask("masks/images/a")
-        (True, True, False)
-    """
-    *folders, file = PurePath(name).parts
-    for folder in reversed(folders if not _MASK.search(file) else []):
-        if _NO_MASKS.fullmatch(folder):
-            return False
-        if _MASK.search(folder):
-            return True
-    return _MASK.search(file) is not None
 
 
 def modality_of(path: str | Path) -> str | None:

@@ -8,9 +8,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from medbundles.data.lists.brats import BratsCase, brats_cases, is_mask, modality_of, patient_of
+from medbundles.data.lists.brats import BratsCase, brats_cases, modality_of, patient_of
 from medbundles.data.lists.classes import class_folders, labelled_rows
 from medbundles.data.lists.copies import of_one_class
+from medbundles.data.lists.mask_names import masks_among
 from medbundles.data.lists.modalities import wanted_modalities
 from medbundles.data.lists.patients import warn_of_patients
 from medbundles.data.problems import Problems
@@ -129,18 +130,17 @@ def _cases_below(class_folder: Path, modalities: tuple[str, ...], problems: Prob
     for path in subfolders(class_folder):
         with problems.noted(path):
             found += brats_cases(path)
-    lone = [path for path in sorted(class_folder.iterdir()) if len(modalities) == 1 and _is_case(path, modalities[0])]
-    return found + [_of_volume(path, stem(path), modalities[0]) for path in lone]
+    lone = [p for p in sorted(class_folder.iterdir()) if p.is_file() and is_image(p) and is_volume(p)]
+    masks = masks_among(map(stem, lone))
+    for path in lone if len(modalities) == 1 else ():
+        # by its name it may be another sequence
+        if stem(path) not in masks and modality_of(path) in (None, *modalities):
+            found.append(_of_volume(path, stem(path), modalities[0]))
+    return found
 
 
 def _of_volume(path: Path, name: str, modality: str) -> BratsCase:
     return BratsCase(name, patient_of(name), "", {modality: path})
-
-
-def _is_case(path: Path, modality: str) -> bool:
-    """Whether a lone file can be a case: a volume that is no mask and not, by its name, another modality."""
-    is_file = path.is_file() and is_image(path) and is_volume(path)
-    return is_file and not is_mask(stem(path)) and modality_of(path) in (None, modality)
 
 
 def _from_table(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from medbundles.data.lists.earlier_results import check_existing, unfinished
 from medbundles.data.lists.input_files import input_files
-from medbundles.data.lists.modalities import AUTO, ONE_CHANNEL_EACH
+from medbundles.data.lists.modalities import ONE_CHANNEL_EACH
 from medbundles.data.lists.volume_cases import case_names, complete_cases, decided_modalities
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_same_grid
@@ -15,7 +15,7 @@ from medbundles.data.reading.images import check_header
 from medbundles.data.reading.nifti import read_header
 from medbundles.data.reading.volumes import plane_axis
 from medbundles.errors import DataError
-from medbundles.rules import has_rules
+from medbundles.rules import AUTO, has_rules
 
 
 @has_rules(ONE_CHANNEL_EACH)

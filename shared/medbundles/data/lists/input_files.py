@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from medbundles.data.lists.brats import is_mask
+from medbundles.data.lists.mask_names import masks_among
 from medbundles.data.reading.files import IMAGE_ENDINGS, list_images, name_below
 from medbundles.data.reading.inference_record import has_record
 from medbundles.errors import ConfigError, DataError, first_few
@@ -42,8 +42,9 @@ def input_files(
 ) -> list[Path]:
     """The input file itself, or those below the folder, sorted; what is left out of a folder is counted in the log.
 
-    Left out are masks, by their name or that of a folder (`is_mask`), and results: what lies in a result folder of
-    `output`, in one beside the record of any other inference, or in the folder of a training or an evaluation.
+    Left out are masks, by their name or that of a folder (`masks_among`; those that could be the mask of no image there
+    are warned of), and results: what lies in a result folder of `output`, in one beside the record of any other
+    inference, or in the folder of a training or an evaluation.
 
     Args:
         inputs: a file, of whose name only the ending counts here (a case's sequence or mask is looked at later, see
@@ -66,9 +67,12 @@ def input_files(
     every = list_images(root)
     found = [path for path in every if path.name.lower().endswith(endings)]
     of_runs = {folder for folder in {path.parent for path in found} if _holds_results(folder, root, own)}
+    named = {path: name_below(path, root) for path in found if path.parent not in of_runs}
+    masks = masks_among(named.values())
+    alone = [path for path, name in named.items() if masks.get(name) is False]
     groups = {
         "results of earlier runs": [path for path in found if path.parent in of_runs],
-        "masks by their names": [p for p in found if p.parent not in of_runs and is_mask(name_below(p, root))],
+        "masks by their names": [path for path, name in named.items() if name in masks],
         f"no {kind}s": sorted(set(every).difference(found)),
     }
     said = "; ".join(
@@ -86,6 +90,12 @@ def input_files(
         raise DataError(f"input: no {kind}s in {root}{but}; {known}")
     if said:
         logger.info("input: of what is in %s, left out are %s", root, said)
+    if alone:
+        logger.warning(
+            "input: %d files in %s are left out, as they are named like masks; but there is no image that they could "
+            "be the masks of: %s. If they are images, give them other names, or one by one.",
+            len(alone), root, first_few(path.relative_to(root) for path in alone),
+        )  # fmt: skip
     return [path for path in found if path not in left]
 
 

@@ -6,8 +6,6 @@ from medbundles.data.lists.brats import MODALITIES
 from medbundles.errors import ConfigError, one_of
 from medbundles.rules import EVERYWHERE, Rule
 
-AUTO = "auto"  # not said: the only sequence that there is
-
 
 def wanted_modalities(modality: str | Sequence[str]) -> tuple[str, ...]:
     """The sequences that become the channels, in this order.

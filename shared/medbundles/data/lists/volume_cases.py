@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medbundles.data.lists.brats import modality_of
-from medbundles.data.lists.modalities import AUTO, wanted_modalities
+from medbundles.data.lists.modalities import wanted_modalities
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import name_below, stem
 from medbundles.errors import ConfigError, DataError, first_few
+from medbundles.rules import AUTO
 
 logger = logging.getLogger("medbundles")
 

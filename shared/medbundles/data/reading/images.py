@@ -19,6 +19,7 @@ from medbundles.data.reading.files import is_volume, open_file
 from medbundles.data.reading.nifti import VolumeInfo, read_header
 from medbundles.data.reading.volumes import SlicedVolume, finite, plane_axis, read_volume
 from medbundles.errors import DataError, first_few
+from medbundles.rules import AUTO
 
 # What matters in them comes as an exception too; a context manager would not be safe in the cache's threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -30,7 +31,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP")  # of Pillow; it would start Ghostscrip
 Image.init()  # with formats named, Pillow takes those alone that it has loaded
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")  # modes that Pillow's convert() would cut to 8 bits
 _WHOLE_TUMOUR = ({0, 1, 2, 3, 4}, {0, 255})
-LUMINANCE, AUTO = "luminance", "auto"
+LUMINANCE = "luminance"
 Colour = str | int
 # A picture has colours where more pixels than this share differ more than so many gray levels between the channels:
 # scans of gray films (JPEG noise, a tint, a coloured arrow) stay below, sequences as channels lie far above.

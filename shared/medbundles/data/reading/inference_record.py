@@ -52,37 +52,43 @@ class InferenceRecord:
         """
         head: dict[str, Any] = {}
         rows: dict[str, dict[str, Any]] = {}
-        progress = [found for path in self._progress_files() if (found := self._progress(path))]
         record = self.output / RECORD
+        progress = [found for path in self._progress_files() if (found := self._progress(path))]
         try:
             if record.is_file() and not any(first["fresh"] for first, _ in progress):
                 head = json.loads(record.read_text(encoding="utf-8"))
                 rows = {row["file"]: row for row in head.pop("results")}
                 head.pop(FAILED, None)
-            for first, more in progress:
-                head = first["head"]
-                rows |= {row["file"]: row for row in more}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{record}: is no record of an inference ({error}); remove it or use another folder"
             ) from error
+        for first, more in progress:
+            head = first["head"]
+            rows |= more
         return head, list(rows.values())
 
-    def _progress(self, path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
-        """First line and rows; None where there is no whole line, or no file any more."""
+    def _progress(self, path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]] | None:
+        """First line, and the rows by their input; None where there is no whole line, or no file any more."""
         try:
             lines = path.read_bytes().split(b"\n")[:-1]
         except FileNotFoundError:
             return None
         if not lines:
             return None
+        rows, read = dict[str, dict[str, Any]](), 0
         try:
-            first, *rows = map(json.loads, lines)
-            return {"fresh": bool(first["fresh"]), "head": dict(first["head"])}, rows
+            first = json.loads(lines[0])
+            first = {"fresh": bool(first["fresh"]), "head": dict(first["head"])}
+            for read, line in enumerate(lines[1:], 1):  # noqa: B007  # for the message
+                row = json.loads(line)
+                rows[row["file"]] = row
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{path}: is no progress of an inference ({error}); remove it or use another folder"
+                f"{path}: line {read + 1} is no progress of an inference ({error!r}); remove the file or use another "
+                "folder"
             ) from error
+        return first, rows
 
     def _progress_files(self) -> list[Path]:
         return sorted(self.output.glob(PROGRESS))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from medbundles.data.lists.brats import is_mask
 from medbundles.data.lists.input_files import input_files
 from medbundles.errors import DataError
 
@@ -23,20 +22,6 @@ def found(folder: Path, *args, **options) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in input_files(folder, *args, **options)]
 
 
-MASKS = (
-    "TCGA_CS_4941_19960909_1_mask", "train/masks/p1/a", "labelsTr/a", "p/pseudo_seg/a", "p/OTMultiClass", "masks/no/Y1",
-    "lgg-mri-segmentation/kaggle_3m/p/p_1_mask", "images/a_mask",
-)  # fmt: skip
-IMAGES = (
-    "masked", "train/images/p1/a", "segmentations/images/a", "lgg-mri-segmentation/kaggle_3m/p/p_1",
-    "imagesTr/hippocampus_001",
-)  # fmt: skip
-
-
-def test_masks_are_known_by_the_nearest_name_that_says_it():
-    assert [name for name in (*MASKS, *IMAGES) if is_mask(name)] == list(MASKS)
-
-
 def test_our_own_layouts_give_their_images(tmp_path, caplog):
     files(tmp_path, "train/images/p/1.png", "train/masks/p/1.png", "kaggle/train/yes/Y1.jpg", "raw/p/p_1.tif")
     files(tmp_path, "raw/p/p_1_mask.tif", "split_lgg.json")
@@ -45,6 +30,17 @@ def test_our_own_layouts_give_their_images(tmp_path, caplog):
     assert "2 masks by their names (raw/p/p_1_mask.tif, train/masks/p/1.png)" in caplog.text
     assert found(tmp_path / "train/masks") == ["p/1.png"]  # asked for by name
     assert input_files(tmp_path / "raw/p/p_1_mask.tif") == [tmp_path / "raw/p/p_1_mask.tif"]
+
+
+def test_a_mask_without_an_image_is_warned_of_and_a_weak_name_is_none(tmp_path, caplog):
+    files(tmp_path, "roi_1.png", "roi_2.png", "2.png", "gt_9.png", "3.png", "3_mask.png", "brain_seg_4.png")
+    with caplog.at_level(logging.INFO, "medbundles"):
+        assert found(tmp_path) == ["2.png", "3.png", "gt_9.png", "roi_1.png"]
+    left, warned = caplog.records
+    assert "3 masks by their names (3_mask.png, brain_seg_4.png, roi_2.png)" in left.message
+    assert (left.levelname, warned.levelname) == ("INFO", "WARNING")
+    assert "1 files" in warned.message
+    assert "could be the masks of: brain_seg_4.png. If they are" in warned.message
 
 
 def test_results_of_earlier_runs_are_no_inputs(tmp_path, caplog):

@@ -12,6 +12,8 @@ import pytest
 from medbundles.data.reading.inference_record import InferenceRecord
 from medbundles.errors import DataError, MedbundlesError
 
+HEAD = '{"fresh": true, "head": {}}\n'
+
 
 def names(folder) -> list[str]:
     return [row["file"] for row in InferenceRecord(folder).read()[1]]
@@ -48,11 +50,19 @@ def test_what_is_made_afresh_does_not_count_the_earlier_record(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("predictions.json", "{}"), ("progress_0.jsonl", "[]\n"), ("progress_0.jsonl", "half a li\n")]
+    ("name", "text", "where"),
+    [
+        ("predictions.json", "{}", "is no record"),
+        ("progress_0.jsonl", "[]\n", "line 1 is no progress"),
+        ("progress_0.jsonl", "half a li\n", "line 1 is no progress"),
+        ("progress_1.jsonl", HEAD + '{"file": "a"}\n{"name": "b"}\n', "line 3 is no progress"),
+        ("progress_1.jsonl", HEAD + '["a"]\n', "line 2 is no progress"),
+        ("progress_1.jsonl", HEAD + '{"file": ["a"]}\n', "line 2 is no progress"),
+    ],
 )
-def test_something_else_is_refused(tmp_path, name, text):
+def test_something_else_is_refused_with_its_file_and_line(tmp_path, name, text, where):
     (tmp_path / name).write_text(text)
-    with pytest.raises(DataError, match=rf"{name}: is no .* of an inference"):
+    with pytest.raises(DataError, match=rf"{name}: {where} of an inference"):
         InferenceRecord(tmp_path).read()
 
 
