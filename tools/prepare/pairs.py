@@ -24,10 +24,9 @@ from tools.prepare.prepared import PICTURES, Dataset, prepared
 from tools.prepare.volume_slices import compact, labelled_slices, slices_with_content
 
 MOST = 32  # values of a mask; what holds more is gray
-OTHER_VALUES = (
-    "--labels whole takes whatever is above 0, --labels classes keeps each value as a class of its own, gray masks "
-    "need --threshold, such as --threshold 128."
-)
+IS_GRAY, HOLDS = "is gray: ", "holds "  # how it begins what is said of a mask
+GRAY_MASKS = "Gray masks need --threshold, the value from which on a pixel counts, such as --threshold 128."
+OTHER_VALUES = "--labels whole takes whatever is above 0, --labels classes keeps each value as a class of its own."
 
 
 def prepare_pairs(
@@ -97,13 +96,15 @@ def prepare_pairs(
     unpaired = len(problems)
     values = _mask_values(pairs, threshold, problems)
     meant = _meaning(pairs, values, labels, label_names(input), problems)
-    advice = f"{OTHER_VALUES} {ADVICE}" if len(problems) > unpaired else ADVICE
+    of_values = problems.found[unpaired:]
+    advice = [GRAY_MASKS] if any(what.startswith(IS_GRAY) for _, what in of_values) else []
+    advice += [OTHER_VALUES] if any(what.startswith(HOLDS) for _, what in of_values) else []
     pairs = [pair for pair in pairs if values.get(pair.name, {None}) <= meant.keys()]
     items = _items(pairs, patient_pattern)
     shown = {pair.name: any(meant[value] for value in values[pair.name]) for pair in pairs}
     same = _same_pictures(items, channels, different_pictures, shown, problems)
     if not skip_bad_files:
-        problems.settle(input, advice=advice)
+        problems.settle(input, advice=" ".join([*advice, ADVICE]))
     split, notes, least = _split(items, same, shown, ratios, seed), Counter[str](), min_content
     notes["file(s) of a test set (imagesTs, labelsTs) are not used"] = len(unused)
     notes["pair(s) of near-identical pictures stay in one part (split_pairs.json lists them)"] = len(same)
@@ -150,7 +151,7 @@ def _mask_values(pairs: Sequence[Pair], threshold: float, problems: Problems) ->
                 if (other := _size(path)) != size:
                     raise DataError(f"{pair.mask}: is {_in_words(size)}, its image {path} is {_in_words(other)}")
             if len(values) > MOST:
-                raise DataError(f"{pair.mask}: is gray: {len(values)} values from {values[0]:g} to {values[-1]:g}")
+                raise DataError(f"{pair.mask}: {IS_GRAY}{len(values)} values from {values[0]:g} to {values[-1]:g}")
             found[pair.name] = set(values.tolist())
     return found
 
@@ -185,7 +186,7 @@ def _meaning(
     for pair in pairs:
         held = values.get(pair.name, set())
         if not held <= set(allowed):
-            problems.add(pair.mask, f"holds {first_few(_value(v, names) for v in sorted(held))}; wanted: {wanted}")
+            problems.add(pair.mask, f"{HOLDS}{first_few(_value(v, names) for v in sorted(held))}; wanted: {wanted}")
     return {value: number if labels == "classes" else 255 * (value > 0) for number, value in enumerate(allowed)}
 
 
