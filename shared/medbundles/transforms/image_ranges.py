@@ -103,7 +103,7 @@ class MarkOutside(Transform):
         self.load, self.ranges = load, training_images
         if training_images == AUTO:
             self.ranges = _stored(checkpoint)
-            if not self.ranges:
+            if not self.ranges and Path(checkpoint or "").is_file():  # else that there are no weights is what is said
                 logger.info("the weights do not say what their training's images were like: no input is marked")
         self.last: tuple[Any, str] = (None, "")  # the slices of a volume share what is said of it
 
