@@ -141,3 +141,14 @@ def test_union_prefers_the_narrow_type():
     assert convert("3", int | str) == 3
     assert convert("a", int | str) == "a"
     assert convert("null", float | None) is None
+
+
+def test_ctrl_c_while_a_verb_is_imported_is_one_line(monkeypatch, capsys):
+    """The packages behind a verb take seconds to import."""
+
+    def stop(name):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.importlib, "import_module", stop)
+    assert cli.main(["job", "--out", "x"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

@@ -195,8 +195,12 @@ def test_check_data_lists_colours_that_training_refuses(tmp_path, capsys):
     for name in ("no", "yes"):
         (tmp_path / name).mkdir()
         Image.fromarray(rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(tmp_path / name / "a.png")
-    with pytest.raises(DataError, match=r"2 problem\(s\):\n.*a.png: its three channels differ"):
+        Image.fromarray(rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(tmp_path / name / "TCGA_CS_1_2.tif")
+    with pytest.raises(DataError, match=r"(?s)4 problem\(s\):\n.*a.png: its three channels differ") as caught:
         check_data(str(tmp_path))
+    of_kaggle_3m, of_others = str(caught.value).splitlines()[1:3]
+    assert "2 (FLAIR in slices of kaggle_3m)" in of_kaggle_3m
+    assert "kaggle_3m" not in of_others  # dental pictures, say
     check_data(str(tmp_path), colour_channel="2")
     assert "nothing is wrong" in capsys.readouterr().out
     with pytest.raises(ConfigError, match="--colour_channel: '4' is unknown"):

@@ -141,12 +141,23 @@ def test_all_that_is_wrong_is_listed_at_once(flat, tmp_path, capsys):
         "masks/99.png: mask without an image",
         "masks/3_mask.bmp: is a second mask beside",
         "masks/8.jpg: is gray: ",
-        "--labels whole takes whatever is above 0",
+        "Gray masks need --threshold, the value from which on a pixel counts, such as --threshold 128. --labels whole",
     )
     assert said(wrong, capsys.readouterr().err) == wrong
     assert not (tmp_path / "out").exists()
     assert prepare(tmp_path, "--skip_bad_files") == 0
     assert {item["patient"] for item in written(tmp_path / "out")} == {"0", "1", "2", "3", "7", "9"}
+
+
+def test_gray_masks_alone_need_a_threshold_and_nothing_else_is_advised(flat, tmp_path, capsys):
+    for path in (flat / "masks").glob("*.png"):
+        save(path, drawn(int(path.stem))[0])
+    assert prepare(tmp_path) == 1
+    told = capsys.readouterr().err
+    assert "\nGray masks need --threshold" in told
+    assert "--labels" not in told
+    assert prepare(tmp_path, "--threshold 128 --ratios 0.8,0.2,0") == 0
+    assert "note: test is empty, its share is 0" in capsys.readouterr().out
 
 
 def test_constant_pictures_are_left_out_with_a_count(flat, tmp_path, capsys):
@@ -204,6 +215,7 @@ def test_masks_of_several_values(flat, tmp_path, capsys, value, flags, held):
         ("--patient_pattern x(y)", "patient_pattern: 'x(y)' finds no patient in 0"),
         ("--patient_pattern ()", "finds no patient"),
         ("--ratios 0.5,0.2,0.2,0.1", "three numbers are wanted, the shares of train, val, test"),
+        ("--ratios 0.8,0.2", "three numbers are wanted, the shares of train, val, test; 0 leaves a set empty, as in"),
         ("--patient_pattern ^(.)*", "finds no patient|leave none"),
         ("--mask_ending", "--mask_ending needs a value"),
         ("--threshold 256", "every mask is empty"),

@@ -17,7 +17,7 @@ from medbundles.progress import progress
 from medbundles.rules import AUTO
 from medbundles.transforms.head import LEAST_HEAD, head_shares
 from tools.prepare.pairs_files import Pair, find_pairs, label_names
-from tools.prepare.pairs_masks import OTHER_VALUES, mask_labels, mask_values, meaning, size_of
+from tools.prepare.pairs_masks import mask_labels, mask_values, meaning, size_of, values_advice
 from tools.prepare.pairs_split import paired_items, same_pairs, split_of
 from tools.prepare.prepared import PICTURES, Dataset, prepared
 from tools.prepare.volume_slices import compact, labelled_slices, slices_with_content
@@ -90,13 +90,13 @@ def prepare_pairs(
     unpaired = len(problems)
     values = mask_values(pairs, threshold, problems)
     meant = meaning(pairs, values, labels, label_names(input), problems)
-    advice = f"{OTHER_VALUES} {ADVICE}" if len(problems) > unpaired else ADVICE
+    advice = [*values_advice(problems.found[unpaired:]), ADVICE]
     pairs = [pair for pair in pairs if values.get(pair.name, {None}) <= meant.keys()]
     items = paired_items(pairs, patient_pattern)
     shown = {pair.name: any(meant[value] for value in values[pair.name]) for pair in pairs}
     same = same_pairs(items, channels, different_pictures, shown, problems)
     if not skip_bad_files:
-        problems.settle(input, advice=advice)
+        problems.settle(input, advice=" ".join(advice))
     split, notes, least = split_of(items, same, shown, ratios, seed), Counter[str](), min_content
     notes["file(s) of a test set (imagesTs, labelsTs) are not used"] = len(unused)
     notes["pair(s) of near-identical pictures stay in one part (split_pairs.json lists them)"] = len(same)

@@ -1,7 +1,7 @@
 """What the masks of pairs hold, and what is written for it."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,11 @@ from medbundles.progress import progress
 from tools.prepare.pairs_files import Pair
 
 MOST = 32  # values of a mask; what holds more is gray
-OTHER_VALUES = (
-    "--labels whole takes whatever is above 0, --labels classes keeps each value as a class of its own, gray masks "
-    "need --threshold, such as --threshold 128."
-)
+_GRAY, _HOLDS = "is gray: ", "holds "  # how it begins what is said of a mask, and what to do then
+_ADVICE = {
+    _GRAY: "Gray masks need --threshold, the value from which on a pixel counts, such as --threshold 128.",
+    _HOLDS: "--labels whole takes whatever is above 0, --labels classes keeps each value as a class of its own.",
+}
 
 
 def mask_values(pairs: Sequence[Pair], threshold: float, problems: Problems) -> dict[str, set[float]]:
@@ -32,7 +33,7 @@ def mask_values(pairs: Sequence[Pair], threshold: float, problems: Problems) -> 
                 if (other := size_of(path)) != size:
                     raise DataError(f"{pair.mask}: is {_in_words(size)}, its image {path} is {_in_words(other)}")
             if len(values) > MOST:
-                raise DataError(f"{pair.mask}: is gray: {len(values)} values from {values[0]:g} to {values[-1]:g}")
+                raise DataError(f"{pair.mask}: {_GRAY}{len(values)} values from {values[0]:g} to {values[-1]:g}")
             found[pair.name] = set(values.tolist())
     return found
 
@@ -67,8 +68,14 @@ def meaning(
     for pair in pairs:
         held = values.get(pair.name, set())
         if not held <= set(allowed):
-            problems.add(pair.mask, f"holds {first_few(_value(v, names) for v in sorted(held))}; wanted: {wanted}")
+            problems.add(pair.mask, f"{_HOLDS}{first_few(_value(v, names) for v in sorted(held))}; wanted: {wanted}")
     return {value: number if labels == "classes" else 255 * (value > 0) for number, value in enumerate(allowed)}
+
+
+def values_advice(found: Iterable[tuple[str, str]]) -> list[str]:
+    """What to do about masks (file, what is wrong) that were noted for their values."""
+    said = [what for _, what in found]
+    return [advice for begin, advice in _ADVICE.items() if any(what.startswith(begin) for what in said)]
 
 
 def _value(value: float, names: Mapping[int, str]) -> str:

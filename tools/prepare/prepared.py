@@ -130,7 +130,8 @@ def prepared(
             },
         }
         (target / name).write_text(json.dumps(content, indent=2) + "\n")
-    print_counts(dataset.counts, Path(out, below))
+    unwanted = [part for part, share in zip(split, about.get("ratios", ()), strict=False) if not share]
+    print_counts(dataset.counts, Path(out, below), unwanted)
 
 
 def say_sequences(names: Sequence[str], more: str = "") -> None:
@@ -144,13 +145,14 @@ def say_sequences(names: Sequence[str], more: str = "") -> None:
     print(f'train with --in_channels {len(names)} --modality "[{listed}]"{more}: inference then takes these of a case')
 
 
-def print_counts(counts: Mapping[str, Mapping[str, int]], where: str | Path) -> None:
-    """The summary: one row per part and the sum."""
+def print_counts(counts: Mapping[str, Mapping[str, int]], where: str | Path, unwanted: Sequence[str] = ()) -> None:
+    """The summary: one row per part and the sum; `unwanted`: parts that are to be empty."""
     columns = list(next(iter(counts.values())))
     total = {column: sum(numbers[column] for numbers in counts.values()) for column in columns}
     for part, row in {"part": {column: column for column in columns}, **counts, "sum": total}.items():
         print(f"{part:<8}" + "".join(f"{row[column]:>14}" for column in columns))
     for part, numbers in counts.items():
         if not numbers[columns[0]]:
-            print(f"note: {part} is empty, there are too few {columns[0]} for it")
+            why = "its share is 0" if part in unwanted else f"there are too few {columns[0]} for it"
+            print(f"note: {part} is empty, {why}")
     print(f"written to {where}")

@@ -28,13 +28,13 @@ def lines_about_data(parts: dict[str, Any], class_names: Sequence[str] | None = 
 
     Example::
 
-        training: 184 images of 64 patients (slices 96, images 88), classes: no 44, yes 44, in the masks 96
+        training: 184 images of 64 patients (slices 96, images 88), classes: no 44, yes 44, of 96 the mask says it
     """
     for part, dataset in parts.items():
         items = [item for item in getattr(dataset, "data", ()) if isinstance(item, dict)]
         if not items:
             continue
-        line = f"{part}: {len(items)} images"
+        line = f"{part}: {len(items)} image{'s' if len(items) > 1 else ''}"
         if "patient" in items[0]:
             patients = len({item["patient"] for item in items})
             line += f" of {patients} patient{'s' if patients > 1 else ''}"
@@ -44,7 +44,7 @@ def lines_about_data(parts: dict[str, Any], class_names: Sequence[str] | None = 
         if class_names and "label" in items[0]:
             counts = Counter(int(item["label"]) for item in items)
             shown = [f"{name} {counts[label]}" for label, name in enumerate(class_names) if counts[label]]
-            shown += [f"in the masks {counts[-1]}"] * bool(counts[-1])
+            shown += [f"of {counts[-1]} the mask says it"] * bool(counts[-1])
             line += f", classes: {first_few(shown)}"
         yield line
 

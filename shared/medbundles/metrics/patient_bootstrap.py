@@ -75,7 +75,7 @@ class PatientBootstrap:
         scores, groups = getattr(metric, "scores", ()), getattr(metric, "groups", ())
         fewest = min([patients, *map(self._patients, scores), *map(self._of, groups)])
         if least is None:
-            result["reason"] = "no interval is known that covers 92 %"
+            result["reason"] = "no interval, however many patients (docs/intervals.md)"
             return result
         if fewest < max(least, 2):
             result["reason"] = f"interval from {least} patients{' of each class' if groups else ''} on"

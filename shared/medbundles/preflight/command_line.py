@@ -6,6 +6,7 @@ import re
 import sys
 import threading
 import traceback
+from collections import Counter
 from types import TracebackType
 from typing import Any
 
@@ -14,11 +15,13 @@ import torch.distributed as dist
 
 from medbundles.atomic_files import is_full
 from medbundles.errors import MedbundlesError, causes
-from medbundles.ranks import is_distributed
+from medbundles.ranks import is_distributed, is_rank_0
 from medbundles.signals import end_on_signals
 
 logger = logging.getLogger("medbundles")
 main_process = os.getpid()
+ERROR = "an error"
+warnings = Counter[str]()  # that this process has had
 take_memory: dict[str, Any] = {}  # settings of this run that its memory grows with, and their values; by the preflight
 # What torch says on a CPU, and a loader whose worker the system has ended.
 _NO_MEMORY = ("can't allocate memory", "is killed by signal: Killed")
@@ -36,6 +39,7 @@ def show_errors_plainly() -> None:
         sys.excepthook = show
         threading.excepthook = show_of_thread
         end_on_signals()
+        logger.addFilter(is_mine_to_say)
         if not logging.getLogger().handlers:  # no logging.conf beside the config, as when a run's config.json is run
             logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
             logging.getLogger("ignite").setLevel(logging.CRITICAL)
@@ -63,14 +67,25 @@ def out_of_memory(error: BaseException) -> str | None:
     return None
 
 
-def shown_by_ranks(more: int) -> int:
-    """How many ranks have shown an error, with `more` of them added now; 0 where ranks cannot ask each other."""
+def said_by_ranks(what: str, more: int) -> int:
+    """How many ranks have said something, with `more` of them added now; 0 where ranks cannot ask each other."""
     if not is_distributed():
         return 0
     try:
-        return dist.distributed_c10d._get_default_store().add("medbundles/errors_told", more)
+        return dist.distributed_c10d._get_default_store().add(f"medbundles/{what}", more)
     except RuntimeError:  # the store has ended with its rank
         return 0
+
+
+def is_mine_to_say(record: logging.LogRecord) -> bool:
+    """Whether this rank says a line that all may have: what is told rank 0, a warning the first rank that has it."""
+    if record.levelno < logging.WARNING:
+        return is_rank_0()
+    if os.getpid() != main_process:  # a loader's worker, which cannot ask: the connection is its main process's
+        return True
+    text = record.getMessage()
+    warnings[text] += 1  # the same one may come again, later
+    return said_by_ranks(f"{text} {warnings[text]}", 1) <= 1
 
 
 def show_of_thread(what: threading.ExceptHookArgs) -> None:
@@ -84,12 +99,12 @@ def show(kind: type[BaseException], error: BaseException, trace: TracebackType |
     message = readable(error)
     if os.getpid() != main_process and isinstance(error, (ConnectionError, EOFError)):
         return  # a loader's worker whose main process has ended: that one has said why
-    if message is None and shown_by_ranks(0) > 0:
+    if message is None and said_by_ranks(ERROR, 0) > 0:
         return  # another rank has shown what a user can mend; this one has only lost it
     if message is None:
         logger.debug("%s", "".join(traceback.format_exception(kind, error, trace)))
         sys.__excepthook__(kind, error, trace)
-    elif shown_by_ranks(1) <= 1:  # all ranks may have it, or, such as a broken file, one that is not 0
+    elif said_by_ranks(ERROR, 1) <= 1:  # all ranks may have it, or, such as a broken file, one that is not 0
         sys.stdout.flush()
         print(f"Error: {message}", file=sys.stderr)
         for handler in logging.getLogger().handlers:  # into the log file as well, if there is one

@@ -75,7 +75,7 @@ class Preflight:
             resolved, wrong = resolve(chosen, parser)
             refuse(wrong + [check_value(k, resolved[k.id]) for k in chosen if k.id in resolved])
             values |= resolved
-        refuse(unknown_metrics(settings, values, config) if workflow in TRAINING else [])
+            refuse(unknown_metrics(chosen, values, config) if workflow in TRAINING else [])
         refuse(unknown_targets(config))
         refuse(broken_rules(config, values, workflow))
         refuse(missing_paths(settings, values, workflow))

@@ -1,19 +1,23 @@
 """Images side by side in one picture."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from medbundles.atomic_files import replace_atomic
 from medbundles.data.reading.volumes import axial_slices
+from medbundles.reports.panels import LINE, font
 
 LONGEST = 384  # pixels of an image's longer side
 PER_ROW, GAP = 8, 4
 
 
 class ContactSheet:
-    """Collects small copies of images, and writes them in rows of eight; a volume's middle axial slice."""
+    """Collects small copies of images, and writes them in rows of eight; a volume's middle axial slice.
+
+    Below each image stands the name of its file.
+    """
 
     def __init__(self) -> None:
         self.tiles: dict[str, Image.Image] = {}
@@ -30,13 +34,19 @@ class ContactSheet:
         self.tiles[name] = tile
 
     def write(self, path: Path) -> None:
-        """Write the sheet as PNG, in the order of the names."""
-        tiles = [self.tiles[name] for name in sorted(self.tiles)]
-        rows = [tiles[start : start + PER_ROW] for start in range(0, len(tiles), PER_ROW)]
-        width, height = (max(tile.size[axis] for tile in tiles) + GAP for axis in (0, 1))
-        sheet = Image.new(tiles[0].mode, (width * len(rows[0]) - GAP, height * len(rows) - GAP), "white")
+        """Write the sheet as PNG, in the order of the names, headed by its own."""
+        labelled = [(PurePath(name).name, self.tiles[name]) for name in sorted(self.tiles)]
+        rows = [labelled[start : start + PER_ROW] for start in range(0, len(labelled), PER_ROW)]
+        width = GAP + max(max(tile.width, round(font().getlength(name))) for name, tile in labelled)
+        height = GAP + LINE + max(tile.height for _, tile in labelled)
+        whole = max(width * len(rows[0]), GAP + round(font().getlength(path.stem)))
+        sheet = Image.new(labelled[0][1].mode, (GAP + whole, LINE + height * len(rows)), "white")
+        draw = ImageDraw.Draw(sheet)
+        draw.text((GAP, 0), path.stem, fill="black", font=font())
         for y, row in enumerate(rows):
-            for x, tile in enumerate(row):
-                sheet.paste(tile, (x * width, y * height))
+            for x, (name, tile) in enumerate(row):
+                left, top = GAP + x * width, LINE + y * height
+                sheet.paste(tile, (left, top))
+                draw.text((left, top + tile.height), name, fill="black", font=font())
         with replace_atomic(path) as temporary:
             sheet.save(temporary, format="PNG")

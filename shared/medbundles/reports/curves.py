@@ -24,6 +24,22 @@ VARIANTS = {
     "jpeg": ("JPEG", (0, (1, 3))),
 }  # fmt: skip
 PARTS = {"train": ("training", "--"), "val": ("validation", "-")}
+# Words in the names of quantities as people write them; the other words stay.
+WORDS = {
+    "l1": "L1", "mse": "MSE", "psnr": "PSNR", "ssim": "SSIM", "ms": "multi-scale", "lpips": "LPIPS", "kl": "KL",
+    "dice": "Dice", "auc": "AUC", "f1": "F1", "iou": "IoU", "fp": "false-positive", "acc": "accuracy",
+    "lr": "learning rate", "grad": "gradient", "recon": "reconstruction", "seg": "segmentation",
+    "cls": "classification", "pca": "PCA",
+}  # fmt: skip
+# Quantities that have a panel each, and what their words do not say: title and unit.
+PANELS = {
+    "l1": ("L1", "absolute error"), "mse": ("MSE", "squared error"),
+    "l1_gap": ("L1 of whole images minus that of patches", "difference of L1"),
+    "kl": ("KL divergence of the latent", "nats"), "kl_per_element": ("KL divergence per number of the latent", "nats"),
+    "active_channels": ("Active channels of the latent", "channels"), "latent_mean": ("Mean of the latent", "mean"),
+    "latent_std": ("Standard deviation of the latent", "standard deviation"),
+    "latent_scale": ("Scale of the latent", "1 / standard deviation"),
+}  # fmt: skip
 # Places in COLOURS: what stands in one panel differs, and a name that is not here has the place that its letters give.
 PLACES = {
     "loss": 0, "seg_loss": 1, "cls_loss": 2, "recon_loss": 1, "perceptual_loss": 2, "kl_loss": 3,
@@ -53,7 +69,8 @@ def learning_curves(epochs: Records, path: str | Path, *, best_epoch: int | None
     columns = min(3, max(1, len(panels)))
     rows = max(1, math.ceil(len(panels) / columns))
     with figure_of(path, (6.0 * columns, 3.4 * rows + 0.3)) as figure:
-        figure.suptitle(title or "Learning curves")
+        figure.suptitle(title or "Learning curves", fontweight="bold")
+        figure.get_layout_engine().set(h_pad=0.1)  # inches, so that it stands apart from the panels' titles
         for i, (name, unit, curves) in enumerate(panels):
             axes = figure.add_subplot(rows, columns, i + 1)
             _draw(axes, epochs, curves)
@@ -89,6 +106,16 @@ def parts_of(name: str) -> tuple[str, str, str]:
     return part, quantity, variant
 
 
+def in_words(quantity: str) -> str:
+    """The name of a quantity as people write it.
+
+    Example:
+        >>> in_words("psnr_over_pca")
+        'PSNR over PCA'
+    """
+    return " ".join(WORDS.get(word, word) for word in quantity.split("_"))
+
+
 def panels_of(epochs: Records) -> list[tuple[str, str, list[str]]]:
     """(title, unit, names of curves); metrics that leave 0..1 have a panel each."""
     names = list(dict.fromkeys(key for record in epochs for key in record if key not in NO_CURVE))
@@ -103,21 +130,22 @@ def panels_of(epochs: Records) -> list[tuple[str, str, list[str]]]:
 
 def _group(name: str, is_share: bool) -> tuple[str, str]:
     """Title and unit of the panel of an entry of the records."""
-    _, quantity, _ = parts_of(name)
+    part, quantity, _ = parts_of(name)
     if name == "lr" or name.startswith("lr_"):
         return "Learning rate", "rate"
     if name.startswith("grad_norm"):
         return "Gradient norm", "norm before clipping"
     if "threshold" in name:
         return ("Class threshold", "log-odds") if "logit" in name else ("Decision thresholds", "probability")
+    words = in_words(quantity)
     if quantity == "kl_loss":  # a sum over the latent: far larger than other losses, in whole images than in patches
-        return name, name
+        return f"{words}, {PARTS[part][0]}" if part else words, words
     if quantity.endswith("loss"):
         return "Loss", "loss"
     if "area" in quantity:
-        return "False-positive area" if quantity == "fp_area" else quantity, "share of the image"
+        return words[:1].upper() + words[1:], "share of the image"
     if not is_share or quantity in ERRORS:
-        return quantity, "dB" if quantity.startswith("psnr") else quantity
+        return PANELS.get(quantity, (words[:1].upper() + words[1:], "dB" if quantity.startswith("psnr") else words))
     needs = SCORES[quantity].needs if quantity in SCORES else ()
     if quantity in ("recall", "precision") or (needs and set(needs) <= set(CLASS_COLUMNS)):
         return "Scores of the classes", "score"
@@ -147,6 +175,6 @@ def _draw(axes: Any, epochs: Records, curves: list[str]) -> None:
         )  # fmt: skip
     for quantity in quantities:
         colour, marker = look_of(quantity)
-        axes.plot([], [], color=colour, marker=marker, markersize=5, label=quantity.replace("_", " "))
+        axes.plot([], [], color=colour, marker=marker, markersize=5, label=in_words(quantity))
     for told, style in styles.items():
         axes.plot([], [], color="0.35", linestyle=style, label=told)

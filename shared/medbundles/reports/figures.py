@@ -40,7 +40,9 @@ def confusion_matrix(
     size = len(class_names)
     counts = confusion_counts(label, predicted, size)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with figure_of(path, (2.6 + 1.1 * size, 2.2 + 1.0 * size)) as figure:
+    longest = max(map(len, class_names))  # of letters, about a tenth of an inch each
+    turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if longest > 10 else {}
+    with figure_of(path, (2.2 + 1.1 * size + 0.07 * longest, 2.2 + 1.0 * size)) as figure:
         axes = figure.add_subplot()
         picture = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
         for row, column in np.ndindex(size, size):
@@ -48,7 +50,7 @@ def confusion_matrix(
             text = f"{counts[row, column]}\n{share[row, column]:.0%}"
             axes.text(column, row, text, ha="center", va="center", color=colour)
         axes.set(title=title or "Confusion matrix", xlabel="predicted class", ylabel="true class")
-        axes.set_xticks(range(size), class_names)
+        axes.set_xticks(range(size), class_names, **turned)
         axes.set_yticks(
             range(size), [f"{name}\n(n={n})" for name, n in zip(class_names, counts.sum(axis=1), strict=True)]
         )

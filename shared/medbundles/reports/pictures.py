@@ -187,11 +187,12 @@ def scale_bar(height: int, most: float, over_gray: bool = False) -> np.ndarray:
     """The colours from 0 (below) to `most` (above), with both values; uint8 (height, BAR, 3).
 
     Args:
-        height: pixels.
+        height: pixels; beside a wide picture, which is low, at least as many as the values need.
         most: the value of the brightest colour.
         over_gray: as the colours look that `under_heat` lays over gray.
     """
-    top, rows = LINE // 2, max(1, height - LINE)
+    height = max(height, 5 * LINE)
+    top, rows = LINE // 2, height - LINE
     heat = np.repeat(np.linspace(1, 0, rows)[:, None], 2 * GAP, axis=1)
     colours = under_heat(np.full(heat.shape, 128, dtype=np.uint8), heat) if over_gray else heat_colours(heat)
     canvas = Image.new("RGB", (BAR, height))

@@ -14,6 +14,11 @@ from medbundles.reports.panels import GAP, LINE, SIDE, enlarged, factor_of, font
 from medbundles.reports.pictures import HEAT, OUTSIDE, gray, head_or_all, heat_in_head, letters, scale_bar, under_heat
 
 CROSS = (86, 180, 233)
+PLACE = (
+    "lines: the planes meet in the hottest voxel, x {}, y {}, z {}, counted from left, back and below in the "
+    "{} x {} x {} voxels that the network sees"
+)
+NO_HEAT = "no heat in the head: nothing speaks for this class; the planes are the middle ones"
 PLANES = {"axial": (2, "RL"), "coronal": (1, "RL"), "sagittal": (0, "AP")}  # axis across it; what is left and right
 
 
@@ -59,7 +64,8 @@ def three_planes(image: np.ndarray, heat: np.ndarray, path: str | Path, caption:
     """Write the axial, coronal and sagittal plane through the hottest voxel: plain above, under the heat map below.
 
     As radiologists show them: the patient's right (R) on the left, the nose (A) up or to the left, the crown up. The
-    gray levels are those of the whole volume, the lines in the upper row show where the other planes lie. Heat outside
+    gray levels are those of the whole volume, the lines in the upper row show where the other planes lie, and the text
+    below says in which voxel they meet, counted from 0 at the left, back and lowest of the patient. Heat outside
     the head is not shown; when the hottest voxel lies there, the planes pass the hottest one in the head, and the
     picture says so; a volume without heat is shown in the middle.
 
@@ -92,7 +98,7 @@ def three_planes(image: np.ndarray, heat: np.ndarray, path: str | Path, caption:
         _cross(upper, row, column, factor)
         columns.append(_column(f"{plane}, {'xyz'[axis]} {point[axis]}", [upper, lower], height, sides))
     columns.append(np.pad(scale_bar(height, 1.0, over_gray=True), ((LINE + height + GAP, 0), (0, 0), (0, 0))))
-    lines = [caption, "" if hot else "No heat in the head: nothing speaks for this class.", OUTSIDE if outside else ""]
+    lines = [caption, PLACE.format(*point, *image.shape) if hot else NO_HEAT, OUTSIDE if outside else ""]
     return write_panels(columns, path, "\n".join(line for line in (*lines, HEAT) if line))
 
 
@@ -111,13 +117,14 @@ def _cross(picture: np.ndarray, row: int, column: int, factor: int) -> None:
 
 def _column(title: str, panels: list[np.ndarray], height: int, sides: str) -> np.ndarray:
     """Panels of one plane below each other, each in a box of the same height, with the title and the sides' letters."""
-    width = panels[0].shape[1]
+    width = max(panels[0].shape[1], 2 * GAP + round(font().getlength(title)))
     canvas = Image.new("RGB", (width, LINE + len(panels) * height + (len(panels) - 1) * GAP))
     draw = ImageDraw.Draw(canvas)
     draw.text((GAP, 2), title, fill="white", font=font())
     for i, panel in enumerate(panels):
         top = LINE + i * (height + GAP)
-        canvas.paste(Image.fromarray(panel), (0, top + (height - panel.shape[0]) // 2))
+        left = (width - panel.shape[1]) // 2
+        canvas.paste(Image.fromarray(panel), (left, top + (height - panel.shape[0]) // 2))
         middle = top + height // 2
         letters(draw, sides, width, middle)
     return np.asarray(canvas)

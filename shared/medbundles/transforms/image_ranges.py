@@ -110,7 +110,7 @@ class MarkOutside(Transform):
         if training_images == AUTO:
             stored = read_trained(Path(checkpoint)).get(NAME, AUTO) if checkpoint else AUTO
             self.ranges = [] if stored == AUTO else stored
-            if not self.ranges:
+            if not self.ranges and Path(checkpoint or "").is_file():  # else that there are no weights is what is said
                 logger.info("the weights do not say what their training's images were like: no input is marked")
         self.last: tuple[Any, str] = (None, "")  # the slices of a volume share what is said of it
 

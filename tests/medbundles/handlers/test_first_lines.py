@@ -19,10 +19,10 @@ def test_images_patients_sources_and_classes_of_each_part():
         "of a host": SimpleNamespace(),
     }
     assert list(lines_about_data(parts, ["no", "yes"])) == [
-        "training: 4 images of 2 patients (slices 2, images 2), classes: no 1, yes 1, in the masks 2",
-        "validation: 1 images of 1 patient, classes: yes 1",
+        "training: 4 images of 2 patients (slices 2, images 2), classes: no 1, yes 1, of 2 the mask says it",
+        "validation: 1 image of 1 patient, classes: yes 1",
     ]
-    assert list(lines_about_data({"evaluation": part(("c", "x", 1))})) == ["evaluation: 1 images of 1 patient"]
+    assert list(lines_about_data({"evaluation": part(("c", "x", 1))})) == ["evaluation: 1 image of 1 patient"]
 
 
 def test_parameters_and_how_many_of_them_are_trained():

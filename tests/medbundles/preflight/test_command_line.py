@@ -13,6 +13,7 @@ import torch.distributed as dist
 from medbundles.errors import ConfigError, DataError
 from medbundles.preflight import command_line
 from medbundles.preflight.command_line import on_command_line, readable, show
+from tests.two_processes import in_two_processes
 
 WORKER = """Caught DataError in DataLoader worker process 1.
 Original Traceback (most recent call last):
@@ -110,10 +111,32 @@ def test_of_several_ranks_the_first_with_an_error_speaks_and_the_others_are_sile
     assert capsys.readouterr().err == "Error: a.png: broken\n"
 
 
+LINES = """
+import logging
+from medbundles.preflight import command_line
+command_line.on_command_line = lambda: True
+command_line.show_errors_plainly()
+logger = logging.getLogger("medbundles")
+logger.info("weights: model.pt")
+for number in range(2):
+    logger.warning("doubtful header")
+logger.warning("rank %d alone has this", rank)
+"""
+
+
+def test_what_all_ranks_have_to_say_is_said_once(tmp_path):
+    """And what only one of them has by that one; a warning that comes twice comes twice."""
+    said = [line for out in in_two_processes(tmp_path, LINES) for line in out.splitlines()]
+    assert sorted(said) == [
+        "doubtful header", "doubtful header", "rank 0 alone has this", "rank 1 alone has this", "weights: model.pt",
+    ]  # fmt: skip
+
+
 def test_without_a_logging_conf_the_command_line_still_tells_what_happens(monkeypatch, capsys):
     """A run's config.json, run again, has none beside it."""
     monkeypatch.setattr(command_line, "on_command_line", lambda: True)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(command_line.logger, "filters", [])
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(root, "level", root.level)
@@ -130,6 +153,7 @@ def test_without_a_logging_conf_the_command_line_still_tells_what_happens(monkey
 )
 def test_the_hook_is_only_for_monais_command_line(monkeypatch, name, is_one):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(command_line.logger, "filters", [])
     before = sys.excepthook
     spec = importlib.machinery.ModuleSpec(name, None) if name else None
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)

@@ -138,11 +138,13 @@ def test_a_mistake_is_refused_with_what_would_be_right(refused, changes, message
     assert message in refused(changes)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"lr": "abc"}, {"lr": float("inf")}, {"epochs": 0}, {"output_dir": 5}, {"dataset_dir": "/scans#1"}],
-    ids=str,
-)
+FOLLOWED = [
+    {"lr": "abc"}, {"lr": float("inf")}, {"epochs": 0}, {"output_dir": 5}, {"dataset_dir": "/scans#1"},
+    {"early_stopping#monitor": "val_dcie"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", FOLLOWED, ids=str)
 def test_settings_that_follow_a_wrong_one_are_not_blamed(refused, changes):
     (name,) = changes
     assert [line.split(":")[0] for line in refused(changes).splitlines()] == [name]

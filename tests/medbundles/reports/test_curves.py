@@ -6,7 +6,16 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from medbundles.reports.curves import PARTS, VARIANTS, learning_curves, look_of, loss_curve, panels_of, parts_of
+from medbundles.reports.curves import (
+    PARTS,
+    VARIANTS,
+    in_words,
+    learning_curves,
+    look_of,
+    loss_curve,
+    panels_of,
+    parts_of,
+)
 
 
 def readable(path) -> bool:
@@ -29,7 +38,7 @@ def test_learning_curves_have_a_panel_per_kind():
         "Loss": ["train_loss", "val_loss"],
         "Scores": ["train_dice", "val_dice"],  # an AUC that was never defined is left out
         "Learning rate": ["lr"],
-        "psnr": ["val_psnr"],
+        "PSNR": ["val_psnr"],
         "False-positive area": ["val_fp_area"],
     }
 
@@ -50,11 +59,12 @@ def test_a_reconstruction_shares_its_panels_with_what_costs_nothing():
               "val_psnr_bicubic": 36.0, "val_psnr_pca": 39.0, "val_psnr_over_pca": -9.0, "val_ssim": 0.9,
               "val_loss": 0.1, "val_kl_loss": 9e4, "train_kl_loss": 9e3, "val_latent_scale": 0.8}  # fmt: skip
     panels = {title: curves for title, _, curves in panels_of([record])}
-    assert panels["l1"] == ["val_l1", "val_l1_patch"]
-    assert panels["psnr"] == ["val_psnr", "val_psnr_bicubic", "val_psnr_pca"]
-    assert panels["psnr_over_pca"] == ["val_psnr_over_pca"]
-    assert (panels["l1_gap"], panels["Scores"]) == (["val_l1_gap"], ["val_ssim"])
-    kl = [panels[name] for name in ("train_kl_loss", "val_kl_loss")]  # of patches and of whole images
+    assert panels["L1"] == ["val_l1", "val_l1_patch"]
+    assert panels["PSNR"] == ["val_psnr", "val_psnr_bicubic", "val_psnr_pca"]
+    assert panels["PSNR over PCA"] == ["val_psnr_over_pca"]
+    assert panels["L1 of whole images minus that of patches"] == ["val_l1_gap"]
+    assert (panels["Scale of the latent"], panels["Scores"]) == (["val_latent_scale"], ["val_ssim"])
+    kl = [panels[name] for name in ("KL loss, training", "KL loss, validation")]  # of patches and of whole images
     assert (panels["Loss"], kl) == (["val_loss"], [["train_kl_loss"], ["val_kl_loss"]])
 
 
@@ -95,7 +105,7 @@ def test_a_score_keeps_its_colour_whatever_stands_beside_it(tmp_path, monkeypatc
     assert lines[2] == alone[0]
     assert lines[3] == (lines[2][0], VARIANTS["at_half"][1])  # the same score at another threshold
     assert lines[1][0] == look_of("my_own_score")[0]
-    assert legend == ["dice", "my own score", "iou", "validation", "at threshold 0.5"]
+    assert legend == ["Dice", "my own score", "IoU", "validation", "at threshold 0.5"]
 
 
 def test_what_stands_in_one_panel_has_different_looks():
@@ -114,3 +124,14 @@ def test_learning_curves_of_any_history(tmp_path, records):
         if records and len(records[0]) > 1:
             assert readable(path)
     assert [p.name for p in (tmp_path / "plots").iterdir()] == ["curves.png"]
+
+
+def test_nothing_in_a_picture_is_called_as_in_the_records():
+    names = ["train_kl_loss", "val_l1", "val_psnr", "val_kl_per_element", "val_active_channels", "val_latent_std",
+             "val_balanced_acc", "val_fp_area", "val_my_new_score", "lr_encoder", "grad_norm_mean"]  # fmt: skip
+    record = {"epoch": 1} | dict.fromkeys(names, 2.0)
+    for title, unit, curves in panels_of([record]):
+        assert "_" not in title + unit
+        assert title[0].isupper()
+        assert not any("_" in in_words(parts_of(name)[1]) for name in curves)
+    assert in_words("my_new_score") == "my new score"

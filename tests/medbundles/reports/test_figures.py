@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from medbundles.errors import ConfigError
@@ -74,3 +78,19 @@ def test_no_global_state_of_pyplot(tmp_path):
     pyplot = pytest.importorskip("matplotlib.pyplot")
     confusion_matrix(np.array([0]), np.array([0]), ["a", "b"], tmp_path / "cm.png")
     assert pyplot.get_fignums() == []
+
+
+def test_long_names_of_classes_do_not_lie_on_each_other(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **options: figures.append(figure))
+    monkeypatch.setattr("medbundles.reports.figures.replace_atomic", lambda path: nullcontext(path))
+    for names in (["LGG", "HGG"], ["glioblastoma multiforme", "anaplastic astrocytoma", "no tumour at all"]):
+        confusion_matrix(np.array([0, 1]), np.array([0, 1]), names, tmp_path / "c.png")
+        figure = figures[-1]
+        figure.draw_without_rendering()
+        labels = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+        if figure.axes[0].get_xticklabels()[0].get_rotation():  # side by side along their slope: the ends are apart
+            assert all(b.x1 - a.x1 > 40 for a, b in pairwise(labels))
+        else:
+            assert not any(a.overlaps(b) for a, b in pairwise(labels))
+        assert labels[0].y0 >= 0

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medbundles.reports.panels import font
+from medbundles.reports.panels import GAP, LINE, font
 from medbundles.reports.pictures import (
+    BAR,
     LETTER,
     PREDICTION,
     TRUTH,
     compared,
+    comparison,
     gray,
     heat_colours,
     heat_map,
@@ -56,6 +58,14 @@ def test_heat_stays_in_the_head_and_has_a_scale(tmp_path):
     assert np.ptp(right[4 * 6 + 3, 4 * 6 + 3]) == 0  # the hottest place lies in the air
     assert np.ptp(right[32 * 6, 32 * 6]) > 50
     assert (picture[:384, 2 * 392 :] == scale_bar(384, 1.0, over_gray=True)).all()
+
+
+def test_beside_a_wide_picture_the_values_of_the_scale_do_not_lie_on_each_other(tmp_path):
+    image = np.random.default_rng(0).uniform(0.5, 1, (16, 400))
+    for path in (heat_map(image, image, tmp_path / "h.png"), comparison(image, image**2, tmp_path / "c.png")):
+        bar = np.asarray(Image.open(path).convert("L"))[: 5 * LINE, -BAR:]
+        texts = (bar[:, 4 * GAP :] > 128).any(axis=1)  # rows that letters are in
+        assert np.count_nonzero(np.diff(texts.astype(int)) == 1) + texts[0] == 3
 
 
 def test_sides_are_lettered_where_they_are_known(tmp_path):

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from medbundles.data import axial_slices
-from medbundles.reports.panels import GAP, LINE, SIDE
+from medbundles.reports import planes
+from medbundles.reports.panels import GAP, LINE, SIDE, font
 from medbundles.reports.pictures import BAR, heat_in_head
 from medbundles.reports.planes import sides_across, sides_of, three_planes
 
@@ -126,3 +127,23 @@ def test_sides_are_told_where_they_are_known(path, dims, sides):
 def test_sides_across_each_axis_are_those_of_the_planes():
     """Right is at low x in RAS, and the planes are flipped: it is on the left; the nose is at high y."""
     assert [sides_across(axis) for axis in range(3)] == ["AP", "RL", "RL"]
+
+
+def test_the_caption_says_in_which_voxel_the_lines_meet(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(planes, "write_panels", lambda panels, path, caption: said.append(caption))
+    heat = np.zeros(SHAPE)
+    heat[10, 42, 22] = 1
+    three_planes(np.ones(SHAPE), heat, tmp_path / "p.png", "a")
+    assert "x 10, y 42, z 22, counted from left, back and below in the 48 x 64 x 32 voxels that the network" in said[0]
+    three_planes(np.ones(SHAPE), 0 * heat, tmp_path / "p.png")
+    assert "the planes are the middle ones" in said[1]
+    assert "hottest" not in said[1]
+
+
+def test_the_titles_of_narrow_planes_are_whole(tmp_path):
+    shape = (16, 16, 128)
+    picture = Image.open(three_planes(np.random.default_rng(0).random(shape), np.zeros(shape), tmp_path / "p.png"))
+    widths = [2 * GAP + round(font().getlength(title)) for title in ("axial, z 64", "coronal, y 8", "sagittal, x 8")]
+    assert min(widths) > 16 * 3
+    assert picture.width == sum(widths) + 3 * GAP + BAR

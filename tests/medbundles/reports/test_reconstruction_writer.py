@@ -18,6 +18,7 @@ from medbundles.errors import ConfigError, DataError
 from medbundles.inferers import AutoencoderInferer, ReadableInputs
 from medbundles.networks import Autoencoder
 from medbundles.reports import ReconstructionWriter
+from medbundles.reports.panels import LINE
 from medbundles.transforms import LoadLatent, LoadOther, LoadWholeImage, PrepareLatentBatch
 from tests.two_processes import in_two_processes
 
@@ -146,7 +147,7 @@ def test_draws_become_images_and_a_sheet(tmp_path, dims, channels, ending):
             Image.open(tmp_path / "samples/samples.png") as sheet,
         ):
             assert (one.size, one.mode) == ((31, 22), "RGB" if channels == 3 else "L")
-            assert sheet.size == (3 * 31 + 2 * 4, 22)
+            assert sheet.height == LINE + 22 + LINE + 4  # one row
     else:
         assert nibabel.load(tmp_path / "samples/sample_0.nii.gz").shape == (22, 31, 14)
 
@@ -160,7 +161,7 @@ def test_between_two_images_the_ends_are_their_reconstructions(pictures, tmp_pat
     assert (row / "00.png").read_bytes() == (tmp_path / "out/reconstructions/gray.png").read_bytes()
     assert (row / "02.png").read_bytes() != (row / "00.png").read_bytes()
     with Image.open(row.with_suffix(".png")) as sheet:
-        assert sheet.size == (3 * 41 + 2 * 4, 30)
+        assert sheet.height == LINE + 30 + LINE + 4
 
 
 def test_skip_goes_on_and_keeps_the_rows_and_other_weights_are_refused(pictures, tmp_path):
@@ -218,7 +219,7 @@ def test_a_contact_sheet_shows_the_first_of_all_processes(tmp_path):
     infer(tmp_path / "one", sample=5, options={"max_pictures": 3})
     assert len(below(tmp_path / "one")) == 6
     with Image.open(tmp_path / "one/samples/samples.png") as sheet:
-        assert sheet.size == (3 * 31 + 2 * 4, 22)
+        assert sheet.height == LINE + 22 + LINE + 4
     body = """
 from tests.medbundles.reports.test_reconstruction_writer import infer
 infer(sys.argv[3], sample=5, options={"max_pictures": 3})

@@ -84,7 +84,10 @@ def test_inputs_are_marked(tmp_path, caplog):
     assert len({mark(item)["outside"] for item in items if item["name"] == "c"}) == 1  # the volume's, not the slice's
     assert MarkOutside(LoadInferenceSlice(), [])(items[1])["outside"] == ""
     with caplog.at_level(logging.INFO, "medbundles"):
-        assert MarkOutside(LoadInferenceSlice(), checkpoint=tmp_path / "model.pt")(items[1])["outside"] == ""
+        for text in ("", "weights"):
+            assert caplog.text == ""  # of weights that are not there nothing is said
+            assert MarkOutside(LoadInferenceSlice(), checkpoint=tmp_path / "model.pt")(items[1])["outside"] == ""
+            (tmp_path / "model.pt").write_text(text)
     assert "the weights do not say what their training's images were like: no input is marked" in caplog.text
     (tmp_path / "trained.json").write_text(json.dumps({"training_images": RANGES}))
     assert MarkOutside(LoadInferenceSlice(), checkpoint=tmp_path / "model.pt")(items[1])["outside"] == texts["b"]

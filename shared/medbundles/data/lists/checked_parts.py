@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.data.lists.known_pictures import KnownPictures
-from medbundles.data.lists.near_identical import Pair, same_pictures
+from medbundles.data.lists.near_identical import DIFFERENT_ADVICE, Pair, same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
 from medbundles.data.lists.split_file import read_split
@@ -78,7 +78,7 @@ def _check_labels(pairs: Iterable[Pair]) -> None:
     if problems:
         raise DataError(
             f"{len(problems)} pair(s) of copies have different classes; one of each pair is wrong:\n{problems.text()}\n"
-            "Remove the wrong ones. Where two are different pictures all the same, name them in different_pictures."
+            f"Remove the wrong ones. {DIFFERENT_ADVICE}"
         )
 
 

@@ -5,12 +5,16 @@ import random
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
-from medbundles.data.lists.near_identical import Pair
+from medbundles.data.lists.near_identical import DIFFERENT_ADVICE, Pair
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import content_id, identical_files, paths_of
 from medbundles.errors import DataError
 
 PARTS = ("train", "val", "test")
+SPLIT_ADVICE = (
+    "Put all images of a patient, and all copies of a picture, into one set; "
+    "'python -m tools prepare' splits raw data so."
+)
 
 
 def split_by_patient(
@@ -32,7 +36,7 @@ def split_by_patient(
         set -> sorted patients.
 
     Raises:
-        DataError: no groups, or ratios that are negative or do not add up to 1.
+        DataError: no groups, or ratios that are not three, are negative or do not add up to 1.
     """
     shares = _checked(ratios)
     if not groups:
@@ -56,8 +60,11 @@ def split_by_patient(
 
 def _checked(ratios: Mapping[str, float] | Sequence[float]) -> dict[str, float]:
     shares = dict(ratios) if isinstance(ratios, Mapping) else dict(zip(PARTS, ratios, strict=False))
-    if len(ratios) > len(shares) or len(shares) < 2:
-        raise DataError(f"ratios {tuple(ratios)}: three numbers are wanted, the shares of {', '.join(PARTS)}")
+    if not isinstance(ratios, Mapping) and len(ratios) != len(PARTS):
+        raise DataError(
+            f"ratios {tuple(ratios)}: three numbers are wanted, the shares of {', '.join(PARTS)}; "
+            "0 leaves a set empty, as in 0.8,0.2,0"
+        )
     if min(shares.values()) < 0 or abs(sum(shares.values()) - 1) > 1e-6:
         raise DataError(f"ratios {tuple(shares.values())} must not be negative and must add up to 1")
     return shares
@@ -84,7 +91,7 @@ def _fill_empty(parts: dict[str, list[str]], shares: dict[str, float]) -> None:
 def check_no_leak(
     parts: Mapping[str, Sequence[dict]],
     pairs: Iterable[Pair] = (),
-    advice: str = "Split again by patient: 'python -m tools prepare ...'.",
+    advice: str = SPLIT_ADVICE,
     within_source: bool = True,
 ) -> None:
     """Make sure that no patient and no picture is in two sets; see `leaks`.
@@ -100,8 +107,7 @@ def check_no_leak(
     """
     found = leaks(parts, pairs, within_source)
     if found:
-        different = any("shows the same picture" in what for _, what in found.found)
-        more = "\nWhere two are different pictures all the same, name them in different_pictures." if different else ""
+        more = f"\n{DIFFERENT_ADVICE}" if any("shows the same picture" in what for _, what in found.found) else ""
         raise DataError(
             f"{len(found)} leak(s) between {', '.join(parts)}; results would be too good to be true:\n"
             f"{found.text()}\n{advice}{more}"
@@ -112,7 +118,8 @@ def leaks(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = (), withi
     """The patients, the byte-identical and the near-identical images that are in two sets.
 
     An image that is a patient only by its own name (no patient folder, no patient column) is compared by its bytes: the
-    same file name in two folders says nothing.
+    same file name in two folders says nothing. The images of a patient who is in two sets are not listed beside the
+    patient.
 
     Args:
         parts: name of a set -> datalist.
@@ -121,6 +128,7 @@ def leaks(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = (), withi
     """
     problems, files = Problems(), set[str]()
     homes: dict[str, set[str]] = defaultdict(set)  # a patient or a file -> the sets it is in
+    owners: dict[str, set[str]] = defaultdict(set)  # a file -> its patient, or itself where none is known
     recorded: dict[str, list[str]] = defaultdict(list)  # content -> the files of an earlier split that had it
     for part, items in parts.items():
         for item in items:
@@ -130,27 +138,36 @@ def leaks(parts: Mapping[str, Sequence[dict]], pairs: Iterable[Pair] = (), withi
             known = [patient] if item["patient"] != item["name"] else []
             for one in (*known, *paths):
                 homes[one].add(part)
+            for path in paths:
+                owners[path].update(known or [path])
             for content, place in zip(paths_of(item.get("content", ())), paths, strict=False):
                 recorded[content].append(place)  # of an earlier split: the file may lie elsewhere today
+
+    def of_one(*some: str) -> bool:
+        """Whether the files are of one patient, who is listed; of files of no known patient each is one's own."""
+        return len(set[str]().union(*(owners[path] for path in some))) == 1
+
     for one, where in sorted(homes.items()):
-        if len(where) > 1:
+        if len(where) > 1 and not (owners.get(one, {one}) != {one} and of_one(one)):
             problems.add(one, f"is in {' and '.join(sorted(where))}")
     equal: dict[str, str] = {}
     for group in identical_files(path for path in files if os.path.isfile(path)):  # of an earlier split some are gone
         equal |= dict.fromkeys(group, group[0])
         first, *others = (f"({', '.join(sorted(homes[path]))})" for path in group)
-        if len(set().union(*(homes[path] for path in group))) > 1:
+        if len(set().union(*(homes[path] for path in group))) > 1 and not of_one(*group):
             shown = ", ".join(f"{path} {where}" for path, where in zip(group[1:], others, strict=True))
             problems.add(group[0], f"{first} is byte-identical to {shown}")
     for path in sorted(files) if recorded else ():
         for before in recorded.get(content_id(path), ()) if os.path.isfile(path) else ():
-            if before != path and equal.get(path, path) != equal.get(before, before) and homes[path] != homes[before]:
+            is_told = before == path or equal.get(path, path) == equal.get(before, before) or of_one(path, before)
+            if not is_told and homes[path] != homes[before]:
                 shown = f"{before} ({', '.join(sorted(homes[before]))})"
                 problems.add(path, f"({', '.join(sorted(homes[path]))}) is byte-identical to what was {shown}")
     for first_item, second_item, likeness in pairs:
         path, twin = (str(item["image"]) for item in (first_item, second_item))
         where, elsewhere = homes.get(path, set()), homes.get(twin, set())
-        if where and elsewhere and len(where | elsewhere) > 1 and equal.get(path, path) != equal.get(twin, twin):
+        is_told = equal.get(path, path) == equal.get(twin, twin) or of_one(path, twin)
+        if where and elsewhere and len(where | elsewhere) > 1 and not is_told:
             shown = f"{twin} ({', '.join(sorted(elsewhere))}), likeness {likeness:.2f}"
             problems.add(path, f"({', '.join(sorted(where))}) shows the same picture as {shown}")
     return problems

@@ -217,10 +217,11 @@ def _check_gray(path: str | Path, pixels: np.ndarray) -> None:
     """Refuse (DataError) a picture (H, W, 3) whose channels differ."""
     coloured = float((pixels.max(axis=-1) - pixels.min(axis=-1) > _LEVELS).mean())
     if coloured > _COLOURED:
+        flair = " (FLAIR in slices of kaggle_3m)" if Path(path).name.startswith("TCGA_") else ""
         raise DataError(
             f"{path}: its three channels differ (by more than {_LEVELS} gray levels in {coloured:.0%} of the pixels), "
             "and neither the weights nor you say which of them the network is trained with; give --colour_channel 1, "
-            "2 (FLAIR in slices of kaggle_3m), 3 or luminance"
+            f"2{flair}, 3 or luminance"
         )
 
 

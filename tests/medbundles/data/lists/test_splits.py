@@ -5,6 +5,9 @@ import random
 import pytest
 
 from medbundles.data import check_no_leak, split_by_patient
+from medbundles.data.lists.near_identical import Pair
+from medbundles.data.lists.splits import leaks
+from medbundles.data.reading.files import content_id
 from medbundles.errors import DataError
 
 
@@ -64,6 +67,26 @@ def test_leaks(tmp_path):
         check_no_leak({"train": [item(one, "p1")], "val": [item(two, "p2")], "test": [item(same, "p3")]})
     with pytest.raises(DataError, match=r"1\.png: is in train and val"):
         check_no_leak({"train": [item(one, "1", "1")], "val": [item(one, "1", "1")]})
+
+
+def test_a_patient_in_two_sets_is_one_leak_with_all_its_images(tmp_path):
+    """Also where the images are one file, or copies; a copy of another patient's is a leak of its own."""
+    files = [write(tmp_path / f"{n}.png", c * 9000) for n, c in enumerate((b"a", b"b", b"a", b"b", b"a"))]
+    train, val = [item(files[0], "p1"), item(files[1], "p1")], [item(files[1], "p1"), item(files[2], "p1")]
+    val[1] |= {"content": content_id(files[0])}
+    pair = Pair(train[1], item(files[3], "p1"), 0.99)
+    found = leaks({"train": train, "val": [*val, pair.second]}, [pair])
+    assert found.found == [("patient p1 (slices)", "is in train and val")]
+    found = leaks({"train": train, "val": [*val, item(files[4], "p2")]})
+    assert [what.partition(" ")[0] for what, _ in found.found] == ["patient", str(files[0])]
+    with pytest.raises(DataError, match=r"(?s)^1 leak\(s\).*Put all images of a patient, and all copies"):
+        check_no_leak({"train": train, "val": val})
+
+
+def test_of_pictures_that_look_alike_the_advice_says_how_to_tell(tmp_path):
+    one, two = (item(write(tmp_path / f"{n}.png", bytes([n]) * 90), str(n), str(n)) for n in range(2))
+    with pytest.raises(DataError, match=r"(?s)likeness 0\.88.*likeness below 0\.95.*name them in different_pictures"):
+        check_no_leak({"train": [one], "val": [two]}, [Pair(one, two, 0.88)])
 
 
 def test_what_is_no_leak(tmp_path):
