@@ -8,7 +8,7 @@ import torch
 from monai.networks.nets import AutoencoderKL
 from torch import nn
 
-from medbundles.errors import ConfigError, refuse
+from medbundles.errors import ConfigError, DataError, refuse
 from medbundles.networks.padding import cropped, padded
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 
@@ -71,6 +71,16 @@ def _fits(name: str, patch: Sequence[int] | None, dims: int, channels: Sequence[
     return None
 
 
+def _more_than_one_position(name: str, patch: Sequence[int] | None, channels: Sequence[int], groups: int) -> str | None:
+    factor = 2 ** (len(channels) - 1)
+    if patch and max(patch) <= factor and groups == channels[-1]:
+        return (
+            f"{name}: {list(patch)} is one value of each channel of the latent, which cannot be normalised: give a "
+            f"side above {factor}, or fewer groups ({_GROUPS})."
+        )
+    return None
+
+
 def latent_factor(network: nn.Module) -> int:
     """How many times an autoencoder shrinks each side of an image.
 
@@ -93,6 +103,7 @@ def latent_factor(network: nn.Module) -> int:
     Rule(("network_def#in_channels", "network_def#out_channels"), _same_channels, EVERYWHERE),
     Rule(("network_def#spatial_dims", "spatial_dims"), _same_dimensions, EVERYWHERE),
     *(Rule((name, "spatial_dims", _CHANNELS), partial(_fits, name), EVERYWHERE) for name in _PATCHES),
+    *(Rule((name, _CHANNELS, _GROUPS), partial(_more_than_one_position, name), EVERYWHERE) for name in _PATCHES),
 )
 class Autoencoder(AutoencoderKL):
     """MONAI's AutoencoderKL (Rombach et al. 2022, with a Kullback-Leibler term), whose outputs have names.
@@ -176,6 +187,7 @@ class Autoencoder(AutoencoderKL):
             )  # fmt: skip
         self.include_fc = include_fc
         self.factor = 2 ** (len(channels) - 1)
+        self.alone = norm_num_groups == channels[-1]  # what is normalised at each position of the latent
 
     def forward(self, image: torch.Tensor) -> dict[str, torch.Tensor]:  # type: ignore[override]
         """Image (B, C, ...) -> {"reconstruction": (B, C, ...), "mean" and "sigma": (B, L, ...) of the latent}."""
@@ -184,7 +196,16 @@ class Autoencoder(AutoencoderKL):
         return {"reconstruction": cropped(self.decode(latent), list(image.shape[2:])), "mean": mean, "sigma": sigma}
 
     def padded(self, image: torch.Tensor) -> torch.Tensor:
-        """The image (B, C, ...) as the encoder takes it, see `medbundles.networks.padding`."""
+        """The image (B, C, ...) as the encoder takes it, see `medbundles.networks.padding`.
+
+        Raises:
+            DataError: the image is one position of the latent, and each channel is normalised alone.
+        """
+        if self.alone and max(image.shape[2:]) <= self.factor:
+            raise DataError(
+                f"An image of {'x'.join(map(str, image.shape[2:]))} is one value of each channel of the latent, which "
+                f"cannot be normalised: it needs a side above {self.factor}, or fewer groups ({_GROUPS})."
+            )
         return padded(image, self.factor)
 
     def renamed(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

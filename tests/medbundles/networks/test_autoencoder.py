@@ -8,7 +8,7 @@ import pytest
 import torch
 from monai.networks.nets import AutoencoderKL
 
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, DataError
 from medbundles.networks import Autoencoder
 from medbundles.networks.padding import cropped
 
@@ -31,6 +31,14 @@ def test_any_size_comes_back_and_the_border_is_repeated(size):
     assert all(side % 2 == 0 for side in padded.shape[2:])
     assert torch.equal(cropped(padded, list(size)), image)
     assert torch.equal(padded[..., -1], padded[..., image.shape[-1] - 1])
+
+
+def test_one_position_of_the_latent_needs_channels_together():
+    alone, together = network(norm_num_groups=8, channels=(8, 8)), network(norm_num_groups=4, channels=(8, 8))
+    with pytest.raises(DataError, match=r"An image of 2x1 is one value of each channel .* needs a side above 2"):
+        alone(torch.rand(1, 1, 2, 1))
+    assert alone(torch.rand(1, 1, 3, 1))["mean"].shape[2:] == (2, 1)
+    assert together(torch.rand(1, 1, 2, 1))["mean"].shape[2:] == (1, 1)
 
 
 def test_evaluation_decodes_the_mean_as_monais_reconstruct_and_training_a_draw():
@@ -82,6 +90,11 @@ def test_rules_about_sizes_and_channels():
     assert "must be multiples of 4" in patch.line(values, "train")
     assert "has 2 numbers; spatial_dims is 3" in patch.line(values | {"spatial_dims": 3}, "train")
     assert patch.line(values | {"patch_size": [16, 20]}, "train") is None
+    alone = rules["patch_size", "network_def#channels", "network_def#norm_num_groups"]
+    values |= {"patch_size": [4, 4], "network_def#norm_num_groups": 16}
+    assert "cannot be normalised: give a side above 4" in alone.line(values, "train")
+    assert alone.line(values | {"network_def#norm_num_groups": 8}, "train") is None
+    assert alone.line(values | {"patch_size": [4, 8]}, "train") is None
     channels = rules["network_def#in_channels", "network_def#out_channels"]
     differ = {"network_def#in_channels": 3, "network_def#out_channels": 1}
     assert "out_channels: 1 differs from in_channels, 3" in channels.line(differ, "inference")
