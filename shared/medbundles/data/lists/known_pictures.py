@@ -71,7 +71,10 @@ class KnownPictures:
 
     def alike(self, thumbnails: Sequence[str], owners: Sequence[int]) -> list[tuple[int, int, float]]:
         """As `medbundles.data.lists.likeness.alike`, which compares pictures that were not compared before."""
-        key = hashlib.sha256("\0".join((*thumbnails, *map(str, owners))).encode()).hexdigest()
+        digest = hashlib.sha256()
+        for text, owner in zip(thumbnails, owners, strict=True):
+            digest.update(f"{text} {owner}\n".encode())
+        key = digest.hexdigest()
         self.asked[key] = None
         if key not in self.compared:
             if len(thumbnails) >= MANY:

@@ -110,14 +110,14 @@ def _candidates(maps: Tensor, owners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     whole = _unit(maps)
     # Among fewer pictures than components this is exact, because the first of each pair lies within them.
     components = torch.linalg.eigh(whole.T @ whole).eigenvectors[:, -_DIMENSIONS:]
-    views = torch.empty(len(_STARTS), len(maps), components.shape[1])
+    views = torch.empty(len(_STARTS), len(maps), components.shape[1], dtype=torch.float16)
     for number, start in enumerate(_STARTS):
         for some in torch.arange(len(maps)).split(1024):
-            views[number, some] = _seen(maps[some], start) @ components
+            views[number, some] = (_seen(maps[some], start) @ components).half()
     others = nearest(views, owners, _NEAREST)
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for rows, other in zip(torch.arange(len(maps)).split(256), others.split(256), strict=True):
-        start = torch.einsum("rd,srnd->srn", views[0][rows], views[:, other]).abs().argmax(0)
+        start = torch.einsum("rd,srnd->srn", views[0][rows].float(), views[:, other].float()).abs().argmax(0)
         seen = torch.stack([_seen(maps[other[:, n]], _STARTS[start[:, n]]) for n in range(_NEAREST)], dim=1)
         value = (whole[rows][:, None] * seen).sum(dim=2).abs()
         value[owners[rows, None] == owners[other]] = 0

@@ -17,7 +17,7 @@ def nearest(views: Tensor, owners: Tensor, count: int) -> Tensor:
     in a quarter of the time.
 
     Args:
-        views: (V, N, D) vectors of length 1, or projections of such.
+        views: (V, N, D) vectors of length 1, or projections of such; float16 is enough.
         owners: (N,) whose each is; those of one owner are left out.
         count: how many to find for each.
 
@@ -26,19 +26,20 @@ def nearest(views: Tensor, owners: Tensor, count: int) -> Tensor:
     """
     size = views.shape[1]
     several = 1 if size <= EXACT else round((_PROBES * size) ** 0.5)
-    centres = _centres(views[0], several)
+    first = views[0].float()
+    centres = _centres(first, several)
     probes = min(_PROBES, several)
     every = views.view(-1, views.shape[2])
-    homes = torch.cat([(rows @ centres.T).abs().argmax(1) for rows in every.split(4096)])
-    asked = torch.cat([(rows @ centres.T).abs().topk(probes).indices for rows in views[0].split(4096)])
+    homes = torch.cat([(rows.float() @ centres.T).abs().argmax(1) for rows in every.split(4096)])
+    asked = torch.cat([(rows @ centres.T).abs().topk(probes).indices for rows in first.split(4096)])
     entries, askers = _groups(homes, several), [places // probes for places in _groups(asked.flatten(), several)]
     # more than wanted, because one may be found in several clusters, by several of its views
     found, best = torch.arange(size)[:, None].repeat(1, 3 * count), torch.zeros(size, 3 * count)
     for inside, rows_asking in zip(entries, askers, strict=True):
         there, place = torch.unique(inside % size, return_inverse=True)
-        compared = every[inside]
+        compared = every[inside].float()
         for rows in rows_asking.split(256):
-            value = (views[0][rows] @ compared.T).abs_()
+            value = (first[rows] @ compared.T).abs_()
             value = torch.zeros(len(rows), len(there)).scatter_reduce_(1, place.expand_as(value), value, "amax")
             value[owners[rows, None] == owners[there]] = 0
             value = torch.cat([best[rows], value], dim=1)
