@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from medbundles.atomic_files import remove_leftovers
+from medbundles.atomic_files import new_folders, remove_empty, remove_leftovers
 from medbundles.errors import CheckpointError, ConfigError
 from medbundles.ranks import done_by_rank_0
 from medbundles.rules import EVERYWHERE, Rule, has_rules
-from medbundles.runs.lock import FolderLock, new_folders, remove_empty
+from medbundles.runs.lock import FolderLock
 
 RUN_NAME = re.compile(r"run_(\d{8}_\d{6})(?:_(\d+))?")
 FOLDERS = ("config", "logs", "metrics", "checkpoints", "plots", "predictions")
