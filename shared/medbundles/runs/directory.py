@@ -205,6 +205,7 @@ class RunDirectory:
             named = run_folder(Path(self.resume_from).resolve()) if self.resume_from else None
             self._path = (named or self.parent / run_name) if run_name else self._new()
             for name in FOLDERS:
+                self._new_folders += new_folders(self.folder(name))
                 self.folder(name).mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self._path)
             if other := self._lock.take():
@@ -225,13 +226,11 @@ class RunDirectory:
             self._lock = None
 
     def discard(self) -> None:
-        """Remove the folder of a new run that was refused before it began; done by the process that made it."""
-        if self._lock is None or self._path is None:
-            return
-        self.release()
-        shutil.rmtree(self._path, ignore_errors=True)
-        remove_empty(self._new_folders)
-        self._path = None
+        """Remove the folder of a run that was refused before it began, if this process has made it."""
+        if self._path in self._new_folders:
+            shutil.rmtree(self._path, ignore_errors=True)
+            remove_empty(self._new_folders)
+            self._path = None
 
     def _new(self) -> Path:
         """Created exclusively: a second run in the same second gets `_2`."""
