@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from medbundles.atomic_files import new_folders, remove_empty
 from medbundles.errors import DataError
 
 SPLIT_FILE = "split_{}.json"
@@ -42,12 +43,14 @@ def staged(out: str | Path, entries: Sequence[str], overwrite: bool) -> Iterator
     _check_free(out, entries, overwrite)
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
+    new = new_folders(partial.parent)
     partial.mkdir(parents=True)
     try:
         yield partial
         _publish(partial, out, entries)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        remove_empty(new)
 
 
 def _check_free(out: Path, entries: Sequence[str], overwrite: bool) -> None:

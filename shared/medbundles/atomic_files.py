@@ -8,7 +8,7 @@ import re
 import socket
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,18 @@ def replace_atomic(path: str | os.PathLike, flush: bool = True) -> Iterator[Path
     finally:
         with suppress(OSError):  # gone after the rename; and where it could not be made, there is nothing to remove
             temporary.unlink()
+
+
+def new_folders(folder: Path) -> list[Path]:
+    """What has to be made for a folder to be there: itself and its parents, from the inside out."""
+    return [path for path in (folder, *folder.parents) if not path.exists()]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those in which nothing is."""
+    for folder in folders:
+        with suppress(OSError):  # something is in it
+            folder.rmdir()
 
 
 def is_full(error: BaseException | None) -> bool:

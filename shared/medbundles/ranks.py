@@ -29,15 +29,15 @@ def is_rank_0() -> bool:
 
 
 def end_process_group() -> None:
-    """End the process group that a config's `initialize` made and put down as `torch.distributed.of_medbundles`, once
-    all ranks are here. One that a host made stays.
+    """End the process group that a config's `initialize` made, once all ranks are here. One that a host made stays.
 
-    `initialize` itself can name nothing of this package: MONAI finds an exported bundle's copy of it only in `run`.
+    `initialize` sets `torch.distributed.of_medbundles` where it finds none. It can name nothing of this package: MONAI
+    finds an exported bundle's copy of it only in `run`.
     """
-    ours = getattr(dist, "of_medbundles", None)
-    if ours is not None and is_distributed() and dist.group.WORLD is ours:
+    if getattr(dist, "of_medbundles", False) and is_distributed():
         dist.barrier()
         dist.destroy_process_group()
+    dist.of_medbundles = False  # type: ignore[attr-defined]
 
 
 def from_rank_0(value: Any) -> Any:

@@ -16,6 +16,7 @@ def torchrun(monkeypatch):
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
     for name, value in {**place, "TORCHELASTIC_RUN_ID": "none"}.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(dist, "of_medbundles", False, raising=False)
     yield
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -140,9 +140,9 @@ class Run:
         """After an error close and let go as well; of a new run that is refused before it begins, nothing stays."""
         if error is None:
             return
+        self.close()
         if isinstance(error, MedbundlesError) and engine.state.epoch == 0:
             self.directory.discard()
-        self.close()
 
     def close(self) -> None:
         """Close the log file and let go of the folder."""

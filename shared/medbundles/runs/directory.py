@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from medbundles.atomic_files import remove_leftovers
+from medbundles.atomic_files import new_folders, remove_empty, remove_leftovers
 from medbundles.errors import CheckpointError, ConfigError
 from medbundles.ranks import done_by_rank_0
 from medbundles.rules import EVERYWHERE, Rule, has_rules
-from medbundles.runs.lock import FolderLock, new_folders, remove_empty
+from medbundles.runs.lock import FolderLock
 
 RUN_NAME = re.compile(r"run_(\d{8}_\d{6})(?:_(\d+))?")
 FOLDERS = ("config", "logs", "metrics", "checkpoints", "plots", "predictions")
@@ -205,6 +205,7 @@ class RunDirectory:
             named = run_folder(Path(self.resume_from).resolve()) if self.resume_from else None
             self._path = (named or self.parent / run_name) if run_name else self._new()
             for name in FOLDERS:
+                self._new_folders += new_folders(self.folder(name))
                 self.folder(name).mkdir(parents=True, exist_ok=True)
             self._lock = FolderLock(self._path)
             if other := self._lock.take():
@@ -225,13 +226,11 @@ class RunDirectory:
             self._lock = None
 
     def discard(self) -> None:
-        """Remove the folder of a new run that was refused before it began; done by the process that made it."""
-        if self._lock is None or self._path is None:
-            return
-        self.release()
-        shutil.rmtree(self._path, ignore_errors=True)
-        remove_empty(self._new_folders)
-        self._path = None
+        """Remove the folder of a run that was refused before it began, if this process has made it."""
+        if self._path in self._new_folders:
+            shutil.rmtree(self._path, ignore_errors=True)
+            remove_empty(self._new_folders)
+            self._path = None
 
     def _new(self) -> Path:
         """Created exclusively: a second run in the same second gets `_2`."""

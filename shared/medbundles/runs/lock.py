@@ -5,11 +5,12 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from medbundles.atomic_files import new_folders, remove_empty
 from medbundles.errors import ConfigError
 
 LOCK = ".lock"
@@ -97,15 +98,3 @@ def alone_in(folder: Path, what: str) -> Iterator[None]:
     finally:
         lock.release()
         remove_empty(new)
-
-
-def new_folders(folder: Path) -> list[Path]:
-    """What has to be made for a folder to be there: itself and its parents, from the inside out."""
-    return [path for path in (folder, *folder.parents) if not path.exists()]
-
-
-def remove_empty(folders: Iterable[Path]) -> None:
-    """Remove those in which nothing is."""
-    for folder in folders:
-        with suppress(OSError):  # something is in it
-            folder.rmdir()

@@ -237,3 +237,21 @@ def test_a_run_that_still_runs_is_not_resumed_but_a_killed_one_is(tmp_path):
     finally:
         other.kill()
         os.kill(worker, signal.SIGKILL)
+
+
+def test_what_was_made_for_a_refused_run_goes_again_and_no_more(tmp_path):
+    (tmp_path / "there").mkdir()
+    shared = tmp_path / "there/checkpoints"
+    refused = RunDirectory(str(tmp_path / "there/runs"), "exp", checkpoint_dir=str(shared))
+    refused.start()
+    assert shared.is_dir()
+    refused.release()
+    refused.discard()
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+    first = RunDirectory(str(tmp_path), "exp")
+    path = first.start()
+    first.release()
+    resumed = RunDirectory(str(tmp_path), "exp")
+    resumed.start(path.name)
+    resumed.discard()  # not made by it
+    assert path.is_dir()
