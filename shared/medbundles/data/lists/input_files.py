@@ -1,6 +1,7 @@
 """The files below an input folder that are inputs: no masks, and no results of earlier runs."""
 
 import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medbundles.data.lists.brats import is_mask
@@ -65,10 +66,11 @@ def input_files(
     own = {Path(output).resolve() / folder for folder in RESULT_FOLDERS} if output else set[Path]()
     every = list_images(root)
     found = [path for path in every if path.name.lower().endswith(endings)]
-    of_runs = {folder for folder in {path.parent for path in found} if _holds_results(folder, root, own)}
+    results = dict.fromkeys(results_of_runs(found, root, own))  # in their order
+    others = [path for path in found if path not in results]
     groups = {
-        "results of earlier runs": [path for path in found if path.parent in of_runs],
-        "masks by their names": [p for p in found if p.parent not in of_runs and is_mask(name_below(p, root))],
+        "results of earlier runs": list(results),
+        "masks by their names": [p for p in others if is_mask(name_below(p, root))],
         f"no {kind}s": sorted(set(every).difference(found)),
     }
     said = "; ".join(
@@ -87,6 +89,12 @@ def input_files(
     if said:
         logger.info("input: of what is in %s, left out are %s", root, said)
     return [path for path in found if path not in left]
+
+
+def results_of_runs(paths: Sequence[Path], root: Path, own: Iterable[Path] = ()) -> list[Path]:
+    """Those of the files below `root` that earlier runs wrote, beside their record or in `own` folders."""
+    folders = {folder for folder in {path.parent for path in paths} if _holds_results(folder, root, set(own))}
+    return [path for path in paths if path.parent in folders]
 
 
 def _holds_results(folder: Path, root: Path, own: set[Path]) -> bool:
