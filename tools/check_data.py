@@ -24,6 +24,7 @@ from medbundles.progress import progress
 from medbundles.rules import AUTO
 from tools.bundle import build, bundle_folder, check_settings, plain_errors
 from tools.layouts import KAGGLE, Layout, labels_among, layout_of
+from tools.prepare.pairs_masks import GRAY_MASKS, MOST
 
 # Settings that raw data are checked by.
 RAW_SETTINGS = {"in_channels", "colour_channel", "patient_pattern", "different_pictures"}
@@ -64,7 +65,8 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
             raise ConfigError(f"--{min(foreign)}: nothing would use it, no bundle trains on {folder} as it is")
         colour = settings.get("colour_channel", LUMINANCE if found.name == KAGGLE else AUTO)
         one_of("--colour_channel", str(colour), COLOURS)
-        files = _as_they_are(root, settings.get("in_channels", 1), colour, problems)
+        files, gray = _as_they_are(root, settings.get("in_channels", 1), colour, problems)
+        found.notes += [f"{gray} mask(s) are gray. {GRAY_MASKS}"] * bool(gray)
     if not files and not problems:
         raise DataError(f"{folder}: no image files in it")
     labels = labels_among(files, root)
@@ -126,9 +128,16 @@ def _as_trained(found: Layout, problems: Problems) -> list[Path]:
     items = {tuple(item_files(item, "image", "mask")): item for some in found.parts.values() for item in some}
     dataset = SeededDataset(list(items.values()), transform, cache="none")
     dataset.advice = ""
+    validating = {paths_of(item["image"])[0] for item in found.parts.get("val", ())}
+    classes = set[int]()
     for item in progress(dataset.data, "images"):
-        with problems.noted(paths_of(item["image"])[0]):
-            dataset.read(item)
+        first = paths_of(item["image"])[0]
+        with problems.noted(first):
+            content = dataset.read(item)
+            classes |= {int(content["label"])} if first in validating and "label" in content else set()
+    if len(classes) == 1 and (more := {k: v for k, v in found.one_class.items() if k not in found.settings}):
+        found.settings |= more
+        found.notes.append("all of val is of one class, by which no epoch is better than another: follow the masks")
     files = sorted({Path(path) for paths in items for path in paths})
     for path in filter(is_volume, files):
         with problems.noted(path):
@@ -136,21 +145,21 @@ def _as_trained(found: Layout, problems: Problems) -> list[Path]:
     return files
 
 
-def _as_they_are(root: Path, channels: int, colour: Colour, problems: Problems) -> list[Path]:
-    """Read all images, and git-lfs pointers whatever they are called; returns them."""
+def _as_they_are(root: Path, channels: int, colour: Colour, problems: Problems) -> tuple[list[Path], int]:
+    """Read all images, and git-lfs pointers whatever they are called; returns them, and how many masks are gray."""
     others = [path for path in root.rglob("*") if path.is_file() and not is_image(path) and _is_pointer(path)]
     files, known = sorted([*list_images(root), *others]), {path for path, _ in problems.found}
-    labels = labels_among(files, root)
+    labels, gray = labels_among(files, root), 0
     for path in progress(files, "files"):
         noted = Problems() if str(path) in known else problems  # each file stands once in the list
         with noted.noted(path):
             if is_volume(path):
                 _read_volume(path, path in labels, noted)
             elif path in labels:
-                read_labels(path)
+                gray += len(np.unique(read_labels(path))) > MOST
             else:
                 read_image(path, channels, colour=colour)
-    return files
+    return files, gray
 
 
 def _is_pointer(path: Path) -> bool:

@@ -43,6 +43,7 @@ class Layout:
         counts: what there is, by name.
         parts: set -> datalist, where these were looked through; else the training's own are taken.
         notes: what is said besides.
+        one_class: settings that the training needs besides where all images that validate are of one class.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Layout:
     counts: dict[str, int] = field(default_factory=dict)
     parts: dict[str, list[dict]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    one_class: dict[str, Any] = field(default_factory=dict)
 
 
 def layout_of(place: Path, bundle: str, settings: Mapping[str, Any], problems: Problems) -> Layout:
@@ -108,7 +110,7 @@ def labels_among(paths: Iterable[Path], root: Path) -> set[Path]:
 
 def _prepared(root: Path, settings: Mapping[str, Any], problems: Problems) -> Layout:
     """As the brain bundle trains on it, and the test part as well."""
-    found = Layout("prepared", BRAIN, {"dataset_dir": str(root)})
+    found = Layout("prepared", BRAIN, {"dataset_dir": str(root)}, one_class={"early_stopping#monitor": "val_dice"})
     pictures = settings.get("kaggle_dir", root / "kaggle")
     if "kaggle_dir" not in settings and not Path(pictures).is_dir():
         pictures = found.settings["kaggle_dir"] = False

@@ -131,6 +131,15 @@ def yesno(folder: Path) -> None:
     shutil.copytree(folder.with_name("made") / "kaggle/train", folder)
 
 
+def no_empty_mask(folder: Path) -> None:
+    """Slices of one class."""
+    without("kaggle")(folder)
+    for mask in folder.glob("*/masks/*/*.png"):
+        if not np.asarray(Image.open(mask)).any():
+            mask.unlink()
+            Path(str(mask).replace("masks", "images")).unlink()
+
+
 def graded(folder: Path) -> None:
     make_graded_phantoms(folder, cases=(6, 4), size=24)
 
@@ -192,6 +201,7 @@ SHAPES = {
     "prepared": Shape(slices, BRAIN, TAKEN),
     "prepared without pictures": Shape(without("kaggle"), BRAIN, TAKEN),
     "prepared without a test set": Shape(without("test"), BRAIN, TAKEN),
+    "masks of which none is empty": Shape(no_empty_mask, BRAIN, TAKEN),
     "only pictures": Shape(without("train", "val", "test"), BRAIN, REFUSED),
     "no validation": Shape(without("val"), BRAIN, REFUSED),
     "no validation of the pictures": Shape(without("kaggle/val"), BRAIN, REFUSED),

@@ -156,6 +156,8 @@ def test_gray_masks_alone_need_a_threshold_and_nothing_else_is_advised(flat, tmp
     told = capsys.readouterr().err
     assert "\nGray masks need --threshold" in told
     assert "--labels" not in told
+    assert main(["check-data", str(flat)]) == 0
+    assert f"note: {len(list(flat.glob('masks/*')))} mask(s) are gray. Gray masks need" in capsys.readouterr().out
     assert prepare(tmp_path, "--threshold 128 --ratios 0.8,0.2,0") == 0
     assert "note: test is empty, its share is 0" in capsys.readouterr().out
 

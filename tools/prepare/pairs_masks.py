@@ -16,9 +16,10 @@ from medbundles.progress import progress
 from tools.prepare.pairs_files import Pair
 
 MOST = 32  # values of a mask; what holds more is gray
+GRAY_MASKS = "Gray masks need --threshold, the value from which on a pixel counts, such as --threshold 128."
 _GRAY, _HOLDS = "is gray: ", "holds "  # how it begins what is said of a mask, and what to do then
 _ADVICE = {
-    _GRAY: "Gray masks need --threshold, the value from which on a pixel counts, such as --threshold 128.",
+    _GRAY: GRAY_MASKS,
     _HOLDS: "--labels whole takes whatever is above 0, --labels classes keeps each value as a class of its own.",
 }
 

@@ -28,7 +28,7 @@ def lines_about_data(parts: dict[str, Any], class_names: Sequence[str] | None = 
 
     Example::
 
-        training: 184 images of 64 patients (slices 96, images 88), classes: no 44, yes 44, of 96 the mask says it
+        training: 184 images of 64 patients (slices 96, images 88), classes: no 44, yes 44, of 96 the masks say it
     """
     for part, dataset in parts.items():
         items = [item for item in getattr(dataset, "data", ()) if isinstance(item, dict)]
@@ -44,7 +44,7 @@ def lines_about_data(parts: dict[str, Any], class_names: Sequence[str] | None = 
         if class_names and "label" in items[0]:
             counts = Counter(int(item["label"]) for item in items)
             shown = [f"{name} {counts[label]}" for label, name in enumerate(class_names) if counts[label]]
-            shown += [f"of {counts[-1]} the mask says it"] * bool(counts[-1])
+            shown += [f"of {counts[-1]} the masks say it"] * bool(counts[-1])
             line += f", classes: {first_few(shown)}"
         yield line
 

@@ -103,7 +103,8 @@ def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str
             lines.append(f"unknown id {name!r}{_nearest(name, [*known, *(f'{group}#{a}' for a in takes)])}")
             free += (name + "#",)
         elif _replaces_group(value, known.get(name, [])):
-            lines.append(f"{name}: is a group of ids, not a value; give one of them, such as {_member(name, known)}.")
+            meant = next((k for k in known if k.startswith(f"{name}_") and "#" not in k), _member(name, known))
+            lines.append(f"{name}: is a group of ids, not a value; give one of them, such as {meant}.")
     return lines
 
 

@@ -18,7 +18,7 @@ from medbundles.metrics.scores import SCORES, channel_count, check_scores, score
 from medbundles.reports import figures
 from medbundles.reports.against_baselines import against_baselines
 from medbundles.reports.predictions_table import write_predictions
-from medbundles.reports.tables import csv_text, number, with_interval
+from medbundles.reports.tables import csv_text, number, probability, with_interval
 
 LISTED = 10  # wrong images listed in the table
 FIELDS = ("value", "low", "high", "n_images", "n_patients", "reason")
@@ -160,10 +160,12 @@ class Evaluation:
         errors, names, lines = self.errors(), self.class_names, []
         if self.has_classes and len(names) == 2:
             kinds = [("false negatives", 1, 0), ("false positives", 0, 1)]
+            limit = self.thresholds.get("class_threshold")
+            decided = "" if limit is None else f" ({names[1]} from {probability(limit)} on)"
             for kind, true, said in kinds if self.n else []:
                 of_kind = [e for e in errors if e["true"] == names[true]]
                 total = self.counts[true].sum()
-                lines.append(f"{kind}, {names[true]} taken for {names[said]}: {len(of_kind)} of {total}")
+                lines.append(f"{kind}, {names[true]} taken for {names[said]}: {len(of_kind)} of {total}{decided}")
                 lines += self._listed(of_kind)
         elif errors:
             lines = [f"wrong class: {len(errors)} of {self.n}", *self._listed(errors)]

@@ -14,6 +14,7 @@ from medbundles.metrics.epoch_score import metrics_of
 from medbundles.metrics.scores import SCORES, check_scores
 from medbundles.ranks import gathered, is_rank_0
 from medbundles.reports.evaluation import Evaluation, check_class_names
+from medbundles.reports.tables import number
 from medbundles.reports.worst_cases import Case, WorstCases, write_worst
 
 logger = logging.getLogger("medbundles")
@@ -133,7 +134,8 @@ class EvaluationReport:
         evaluation.write_plots(folder["plots"], suffix, TITLES[self.prefix])
         rows = {(row["source"], row["name"]): row for row in evaluation.rows()} if any(kept.values()) else {}
         write_worst(folder["plots"], kept, rows, self.class_names)
-        others = [f"{name:<24}{value:>8.4f}" for name, value in (about or {}).get("other_metrics", {}).items()]
+        more = (about or {}).get("other_metrics", {})
+        others = [f"{name:<24}{'-' if np.isnan(value) else number(value):>8}" for name, value in more.items()]
         logger.info("%s", "\n".join([evaluation.table(), *others]))
         return evaluation
 

@@ -19,7 +19,7 @@ def test_images_patients_sources_and_classes_of_each_part():
         "of a host": SimpleNamespace(),
     }
     assert list(lines_about_data(parts, ["no", "yes"])) == [
-        "training: 4 images of 2 patients (slices 2, images 2), classes: no 1, yes 1, of 2 the mask says it",
+        "training: 4 images of 2 patients (slices 2, images 2), classes: no 1, yes 1, of 2 the masks say it",
         "validation: 1 image of 1 patient, classes: yes 1",
     ]
     assert list(lines_about_data({"evaluation": part(("c", "x", 1))})) == ["evaluation: 1 image of 1 patient"]

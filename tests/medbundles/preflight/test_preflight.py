@@ -82,6 +82,7 @@ REFUSED = [
     ({"train#dataloader#num_worker": 1}, "unknown id 'train#dataloader#num_worker'; did you mean"),
     ({"preprocessing#transforms#0#chanels": 1}, "did you mean 'preprocessing#transforms#0#channels'?"),
     ({"wandb": False}, "wandb: is a group of ids, not a value; give one of them, such as wandb#enabled."),
+    ({"dataset": "/data"}, "dataset: is a group of ids, not a value; give one of them, such as dataset_dir."),
     ({"train": 3}, "train: is a group of ids, not a value"),
     ({"experiment": {}}, "experiment: was replaced as a whole and now lacks experiment#name, experiment#description"),
     ({"optimizer": {}}, "Give its ids one by one, as in --optimizer#name VALUE."),

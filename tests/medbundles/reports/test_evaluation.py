@@ -82,6 +82,12 @@ def test_what_is_wrong_stands_false_negatives_first_and_the_surest_of_each_first
     assert told[3] == "false positives, LGG taken for HGG: 2 of 3"
 
 
+def test_wrong_answers_stand_below_the_threshold_that_decided(tmp_path):
+    """Else 'taken for LGG (HGG 0.6)' looks like a mistake of ours."""
+    table = Evaluation(rows([1, 0], [0.6, 0.1], 0.7), NAMES, {"class_threshold": 0.7}, bootstrap=10).table()
+    assert "false negatives, HGG taken for LGG: 1 of 1 (HGG from 0.700 on)" in table
+
+
 def test_many_errors_are_not_all_told_in_the_table():
     table = Evaluation(rows([1] * 30, [0.1] * 30), NAMES, bootstrap=10).table()
     assert table.count("HGG taken for LGG (") == 10

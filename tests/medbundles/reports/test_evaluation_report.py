@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -280,3 +281,13 @@ def test_a_chosen_threshold_of_0_is_told_like_any_other():
     columns = {"name": np.array(["a", "b"]), "patient": np.array(["a", "b"]), "source": np.array(["", ""])}
     columns |= {"label": np.array([0, 1]), "predicted": np.array([0, 1]), "prob": np.full((2, 2), 0.5)}
     assert report.evaluation(columns).thresholds == {"class_threshold": 0.0}
+
+
+def test_a_metric_of_others_that_is_not_defined_has_a_dash_as_ours_have(tmp_path, caplog):
+    report = report_in(tmp_path, both(), ["no", "yes"], bootstrap=20)
+    report.directory = report.folder
+    columns = {"name": np.array(["a", "b"]), "patient": np.array(["a", "b"]), "source": np.array(["", ""])}
+    columns |= {"label": np.array([0, 1]), "predicted": np.array([0, 1]), "prob": np.full((2, 2), 0.5)}
+    with caplog.at_level(logging.INFO, "medbundles"):
+        report.write_columns(columns, {}, about={"other_metrics": {"val_mine": math.nan, "val_yours": 0.5}})
+    assert caplog.text.splitlines()[-2:] == [f"val_mine{'-':>24}", f"val_yours{'0.5000':>23}"]

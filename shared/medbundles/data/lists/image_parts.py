@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+from medbundles.data.lists.input_files import results_of_runs
 from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import Pair, joined, owner_of, same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
@@ -183,6 +184,10 @@ def _images(
     """The items of one folder, sorted by name; `thumbnails` gets those of its pictures, a missing one the `advice`."""
     existing_folder(folder, advice)
     paths = [path for path in list_images(folder) if dims == 2 or is_volume(path)]
+    if results := set(results_of_runs(paths, folder)):
+        shown = first_few(sorted(path.relative_to(folder).as_posix() for path in results), 3)
+        logger.warning("%s: left out are %d results of earlier runs (%s)", folder, len(results), shown)
+        paths = [path for path in paths if path not in results]
     if not paths:
         raise DataError(f"{folder}: no {'images' if dims == 2 else 'volumes (NIfTI)'} in it")
     problems, items = Problems(), []

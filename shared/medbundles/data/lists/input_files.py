@@ -1,6 +1,7 @@
 """The files below an input folder that are inputs: no masks, and no results of earlier runs."""
 
 import logging
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medbundles.data.lists.mask_names import masks_among
@@ -66,12 +67,12 @@ def input_files(
     own = {Path(output).resolve() / folder for folder in RESULT_FOLDERS} if output else set[Path]()
     every = list_images(root)
     found = [path for path in every if path.name.lower().endswith(endings)]
-    of_runs = {folder for folder in {path.parent for path in found} if _holds_results(folder, root, own)}
-    named = {path: name_below(path, root) for path in found if path.parent not in of_runs}
+    results = dict.fromkeys(results_of_runs(found, root, own))  # in their order
+    named = {path: name_below(path, root) for path in found if path not in results}
     masks = masks_among(named.values())
     alone = [path for path, name in named.items() if masks.get(name) is False]
     groups = {
-        "results of earlier runs": [path for path in found if path.parent in of_runs],
+        "results of earlier runs": list(results),
         "masks by their names": [path for path, name in named.items() if name in masks],
         f"no {kind}s": sorted(set(every).difference(found)),
     }
@@ -97,6 +98,12 @@ def input_files(
             len(alone), root, first_few(path.relative_to(root) for path in alone),
         )  # fmt: skip
     return [path for path in found if path not in left]
+
+
+def results_of_runs(paths: Sequence[Path], root: Path, own: Iterable[Path] = ()) -> list[Path]:
+    """Those of the files below `root` that earlier runs wrote, beside their record or in `own` folders."""
+    folders = {folder for folder in {path.parent for path in paths} if _holds_results(folder, root, set(own))}
+    return [path for path in paths if path.parent in folders]
 
 
 def _holds_results(folder: Path, root: Path, own: set[Path]) -> bool:

@@ -56,6 +56,17 @@ def test_each_source_gives_its_share_and_copies_stay_together(folder, caplog):
     assert "edente/03" in caplog.text
 
 
+def test_results_of_an_inference_that_lie_among_the_images_are_left_out(folder, caplog):
+    """They were trained on: blurred copies of the pictures."""
+    for n in range(3):
+        picture(folder / f"edente/reconstructions/{n:02}.png", 500 + n)
+    assert any("reconstructions" in name for some in names(image_parts(folder)).values() for name in some)
+    (folder / "edente/predictions.json").write_text("{}")
+    found = names(image_parts(folder))
+    assert sorted(name for some in found.values() for name in some) == [f"edente/{n:02}" for n in range(12)]
+    assert "left out are 3 results of earlier runs (reconstructions/00.png, " in caplog.text
+
+
 def test_copies_are_one_patient_in_every_interval(folder):
     parts = image_parts(folder, "both", test_split=0.25)
     patients = {item["name"]: item["patient"] for items in parts.values() for item in items}
