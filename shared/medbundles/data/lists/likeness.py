@@ -116,7 +116,7 @@ def _candidates(maps: Tensor, owners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             views[number, some] = (_seen(maps[some], start) @ components).half()
     others = nearest(views, owners, _NEAREST)
     found: list[tuple[Tensor, Tensor, Tensor]] = []
-    for rows, other in zip(torch.arange(len(maps)).split(256), others.split(256), strict=True):
+    for rows, other in zip(torch.arange(len(maps)).split(64), others.split(64), strict=True):
         start = torch.einsum("rd,srnd->srn", views[0][rows].float(), views[:, other].float()).abs().argmax(0)
         seen = torch.stack([_seen(maps[other[:, n]], _STARTS[start[:, n]]) for n in range(_NEAREST)], dim=1)
         value = (whole[rows][:, None] * seen).sum(dim=2).abs()
