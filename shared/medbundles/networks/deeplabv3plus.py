@@ -102,7 +102,7 @@ class DeepLabV3Plus(nn.Module):
         ConfigError: unknown encoder or output stride.
     """
 
-    encoder = "resnet."  # where pretrained weights go
+    pretrained = "resnet."  # where pretrained weights go
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class DeepLabV3Plus(nn.Module):
             feed_forward=False, bias_downsample=False,
         )  # fmt: skip
         for layer, dilation in STRIDES[output_stride]:
-            dilate(self.resnet.get_submodule(f"layer{layer}"), dilation)
+            dilate(self.resnet.get_submodule(f"layer{layer}"), dilation, strided=dilation // 2)
         times = 16 // output_stride
         low, high = (256, 2048) if block == "bottleneck" else (64, 512)
         self.pooling = nn.Sequential(
@@ -146,4 +146,4 @@ class DeepLabV3Plus(nn.Module):
     def renamed(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The weights of a ResNet alone under this network's names; others as they are."""
         alone = "layer1.0.conv1.weight" in weights
-        return {self.encoder + name if alone else name: value for name, value in weights.items()}
+        return {self.pretrained + name if alone else name: value for name, value in weights.items()}

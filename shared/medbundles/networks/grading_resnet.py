@@ -141,8 +141,8 @@ class GradingResNet(nn.Module):
             bias_downsample=False, shortcut_type="A" if medicalnet and depth in PADDED else "B",
         )  # fmt: skip
         if medicalnet:
-            dilate(self.backbone.layer3, 2)
-            dilate(self.backbone.layer4, 4)
+            dilate(self.backbone.layer3, 2, strided=2)
+            dilate(self.backbone.layer4, 4, strided=4)
             if depth in PADDED:
                 for layer, channels, stride in ((2, 128, 2), (3, 256, 1), (4, 512, 1)):
                     self.backbone.get_submodule(f"layer{layer}.0").downsample = PaddedShortcut(channels, stride)

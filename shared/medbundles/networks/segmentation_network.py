@@ -32,6 +32,7 @@ NETWORKS: dict[str, Any] = {
 OF_DATA = ("spatial_dims", "in_channels", "out_channels", "image_size")  # these stand at the top of a config
 CHOSEN = ("name", "base_channels", "depth", "embed_dim", "dropout", "norm", "encoder", "output_stride", "layers",
           "heads", "hidden")  # fmt: skip
+WHOLE = ("base_channels", "embed_dim", "layers", "heads", "hidden")
 SETTINGS = (*OF_DATA, *(f"network_def#{key}" for key in CHOSEN))
 
 
@@ -72,6 +73,8 @@ def problems(given: Mapping[str, Any]) -> Iterator[str]:
     yield from _indivisible(name, used)
     if not isinstance(used.get("depth", 0), int) and (name != "unet" or len(used["depth"]) != dims):
         yield f"network_def#depth: {used['depth']!r} is not allowed; use a number, for unet also a list of {dims}."
+    elif used.get("depth") and not (min(by_axis(used["depth"], dims)) >= 0 and max(by_axis(used["depth"], dims)) >= 2):
+        yield f"network_def#depth: {used['depth']!r} is not allowed; one axis must be halved twice or more."
     elif len(by_axis(given["image_size"], dims)) != dims:
         yield f"image_size: {given['image_size']} must be one number, or {dims}, as spatial_dims is."
     elif wrong := _too_small(name, by_axis(given["image_size"], dims), multiples_of(name, used, dims)):
@@ -186,6 +189,9 @@ class SegmentationNetwork(nn.Module):
         one_of("network_def#norm", norm, NORMS)
         one_of("spatial_dims", spatial_dims, (2, 3))
         in_range("network_def#dropout", dropout, minimum=0, below=1)
+        for key in ("in_channels", "out_channels", *WHOLE):
+            if given[key] is not None:
+                in_range(key if key in OF_DATA else f"network_def#{key}", given[key], minimum=1)
         refuse(problems(given))
         self.given = given
         used = {key: own if given[key] is None else given[key] for key, own in takes(name).items()}
@@ -198,11 +204,36 @@ class SegmentationNetwork(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Image (B, C, H, W) or (B, C, X, Y, Z) -> logits (B, K, ...) of the same size."""
         size, name = list(x.shape[2:]), self.given["name"]
-        refuse([_too_small(name, size, self.multiples)])
         image = padded_by_axis(x, self.multiples)
-        if self.size and list(image.shape[2:]) != self.size:
-            raise ConfigError(
-                f"{name} was built for image_size {self.given['image_size']}, but an image has {size}; resize it, use "
-                "windows of that size, or a network that takes any."
-            )
+        if not torch.jit.is_tracing():
+            refuse([_too_small(name, size, self.multiples)])
+            if self.size and list(image.shape[2:]) != self.size:
+                raise ConfigError(
+                    f"{name} was built for image_size {self.given['image_size']}, but an image has {size}; resize it, "
+                    "use windows of that size, or a network that takes any."
+                )
         return cropped(self.body(image), size)
+
+    def renamed(self, weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The weights of MONAI's own network, or of a pretrained encoder, under this network's names."""
+        if any(name.startswith("body.") for name in weights):
+            return weights
+        named = self.body.renamed(weights) if hasattr(self.body, "renamed") else weights
+        return {f"body.{name}": value for name, value in named.items()}
+
+    def fresh(self, weights: Mapping[str, torch.Tensor]) -> set[str]:
+        """The tensors that may start fresh with these weights, which have this network's names.
+
+        Those whose shape depends on the number of channels or classes; and where the weights are those of an encoder
+        alone, all others.
+        """
+        more = {key: self.given[key] + 1 for key in ("in_channels", "out_channels")}
+        other = SegmentationNetwork(**self.given | more).state_dict()
+        own = self.state_dict()
+        encoder = f"body.{getattr(self.body, 'pretrained', '')}"
+        alone = all(name.startswith(encoder) for name in own.keys() & weights.keys())
+        return {
+            name
+            for name, value in own.items()
+            if value.shape != other[name].shape or (alone and not name.startswith(encoder))
+        }

@@ -23,7 +23,7 @@ class SwinUNETR(swin_unetr.SwinUNETR):
     """
 
     multiple = 32  # the sides of an image are
-    encoder = "swinViT."  # where pretrained weights go
+    pretrained = "swinViT."  # where pretrained weights go
 
     def __init__(
         self,
@@ -59,6 +59,6 @@ class SwinUNETR(swin_unetr.SwinUNETR):
         for name, value in weights.items():
             inner = name.removeprefix("swin_vit.")
             if inner != name or name.startswith(("patch_embed.", "layers")):
-                name = self.encoder + inner
+                name = self.pretrained + inner
             made[name.replace(".mlp.fc", ".mlp.linear")] = value
         return made
