@@ -41,7 +41,7 @@ def _cannot_be(name: str, *given: Any) -> str | None:
         return f"{', '.join(f'loss#{setting}' for setting in WEIGHTS)} are all 0; nothing would be learnt."
     for setting, default in DEFAULTS.items():
         used = name == "combined" if setting in WEIGHTS else TERM_OF[setting] in terms
-        if not used and values[setting] != default and name in NAMES:
+        if not used and (values[setting] or None) != (default or None) and name in NAMES:  # False is off, too
             weight = f" and loss#{TERM_OF[setting]}_weight 0" if name == "combined" else ""
             return f"loss#{setting}: {values[setting]} does nothing with loss#name {name}{weight}; leave it out."
     return None
@@ -121,8 +121,9 @@ class CombinedSegmentationLoss(nn.Module):
         ce_weight: of cross_entropy.
         focal_weight: of focal.
         boundary_weight: of the boundary loss.
-        boundary_ramp: epoch from which on the boundary loss has its whole weight; before, it rises linearly. Whoever
-            trains calls `set_epoch` (`medbundles.handlers.EpochOfLoss`). 0: the whole weight at once.
+        boundary_ramp: epoch from which on the boundary loss has its whole weight; before, it rises linearly, and losses
+            of different epochs cannot be compared. The handler `medbundles.handlers.EpochOfLoss` belongs to it. 0: the
+            whole weight at once.
         mask_rule: classes or regions, as that of `medbundles.transforms.Predictions`.
         ignore_label: value of the mask that stands for "not labelled", above those of the classes and at most 255; None
             or False: there is none.

@@ -274,6 +274,10 @@ def test_misuse(settings, message):
         CombinedSegmentationLoss(**{"out_channels": 3, **settings})
 
 
+def test_what_is_off_is_not_given():
+    CombinedSegmentationLoss(3, "dice", class_weights=False, boundary_ramp=False, ignore_label=False)
+
+
 def test_a_loss_with_a_boundary_term_needs_distances():
     assert needs_distances(CombinedSegmentationLoss(2, boundary_weight=0.2))
     assert not needs_distances(CombinedSegmentationLoss(2))
