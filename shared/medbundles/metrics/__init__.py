@@ -19,3 +19,4 @@ from medbundles.metrics.patient_bootstrap import PatientBootstrap as PatientBoot
 from medbundles.metrics.pick import Pick as Pick
 from medbundles.metrics.pick import PickMasks as PickMasks
 from medbundles.metrics.scores import score as score
+from medbundles.metrics.surfaces import Surfaces as Surfaces
