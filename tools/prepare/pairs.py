@@ -9,6 +9,8 @@ import numpy as np
 
 from medbundles.data import Problems, read_image, read_volume, split_by_patient
 from medbundles.data.lists import near_identical
+from medbundles.data.lists.dataset_json import read_dataset_json
+from medbundles.data.lists.pairs import Pair, find_pairs
 from medbundles.data.lists.patients import patient_in, seem_of_few, usable_pattern
 from medbundles.data.problems import ADVICE
 from medbundles.data.reading.files import is_volume
@@ -19,7 +21,6 @@ from medbundles.data.reading.volumes import SlicedVolume
 from medbundles.errors import ConfigError, DataError, first_few, in_range, one_of, refuse
 from medbundles.progress import progress
 from medbundles.transforms.head import LEAST_HEAD, head_shares
-from tools.prepare.pairs_files import Pair, find_pairs, label_names
 from tools.prepare.prepared import PICTURES, Dataset, prepared
 from tools.prepare.volume_slices import compact, labelled_slices, slices_with_content
 
@@ -96,7 +97,7 @@ def prepare_pairs(
     pairs, problems, unused = find_pairs(input, mask_ending)
     unpaired = len(problems)
     values = _mask_values(pairs, threshold, problems)
-    meant = _meaning(pairs, values, labels, label_names(input), problems)
+    meant = _meaning(pairs, values, labels, read_dataset_json(input).labels, problems)
     advice = f"{OTHER_VALUES} {ADVICE}" if len(problems) > unpaired else ADVICE
     pairs = [pair for pair in pairs if values.get(pair.name, {None}) <= meant.keys()]
     items = _items(pairs, patient_pattern)

@@ -1,0 +1,65 @@
+"""Reads an image and its map of classes."""
+
+import numpy as np
+import torch
+from monai.transforms import Transform
+
+from medbundles.data.reading.files import paths_of
+from medbundles.data.reading.images import AUTO, Colour, read_image
+from medbundles.data.reading.label_maps import LabelRule, read_label_map
+from medbundles.data.reading.volumes import read_volume
+from medbundles.errors import DataError
+from medbundles.rules import has_rules
+from medbundles.transforms.loading import COLOUR_COUNTS
+
+
+@has_rules(*COLOUR_COUNTS)
+class LoadLabelled(Transform):
+    """Pixels of a picture, or voxels of a volume, and the class of each.
+
+    Reads "image" (path, or a list of one per channel) and, where there is one, "mask" (path). Writes "image" float32
+    (C, H, W) or (C, X, Y, Z) with canonical axes, "mask" uint8 (1, ...), "image_path" (the first file),
+    "original_size" int64 tensor, and of volumes "original_spacing" float64 tensor, in mm.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: C.
+        out_channels: classes, see `LabelRule`.
+        label_threshold: likewise.
+        colour_channel: see `read_image`.
+
+    Raises:
+        DataError: a file cannot be read, holds what is no class, or has colours of which `colour_channel` says nothing;
+            image and mask differ in size.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int = 2,
+        channels: int = 1,
+        out_channels: int = 2,
+        label_threshold: float | bool | None = None,
+        colour_channel: Colour = AUTO,
+    ):
+        self.spatial_dims, self.channels, self.colour_channel = spatial_dims, channels, colour_channel
+        self.rule = LabelRule(out_channels, label_threshold or None)
+
+    def __call__(self, data: dict) -> dict:
+        paths = paths_of(data["image"])
+        item = {**data, "image_path": paths[0]}
+        if self.spatial_dims == 3:
+            volumes, infos = zip(*(read_volume(path) for path in paths), strict=True)
+            image, item["original_spacing"] = np.stack(volumes), torch.tensor(infos[0].spacing).double()
+        else:
+            each = self.channels if len(paths) == 1 else 1
+            image = np.concatenate([read_image(path, each, colour=self.colour_channel) for path in paths])
+        item |= {"image": torch.from_numpy(image), "original_size": torch.tensor(image.shape[1:])}
+        if "mask" not in data:
+            return item
+        held = read_label_map(data["mask"])
+        if wrong := self.rule.problem(self.rule.counted(held)):
+            raise DataError(f"{data['mask']}: {wrong}")
+        if held.shape != image.shape[1:]:
+            sizes = ["x".join(map(str, shape)) for shape in (held.shape, image.shape[1:])]
+            raise DataError(f"{data['mask']}: the mask is {sizes[0]}, its image {paths[0]} is {sizes[1]}")
+        return item | {"mask": torch.from_numpy(self.rule.classes(held))[None]}
