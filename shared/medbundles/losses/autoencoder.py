@@ -88,12 +88,14 @@ class AutoencoderLoss(nn.Module):
         return torch.stack([getattr(self, f"lambda_{name}") * value for name, value in terms.items()]).sum()
 
     @torch.no_grad()
-    def per_sample(self, pred: Mapping[str, torch.Tensor], target: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The terms for each image (B,), before the weights."""
+    def per_sample(
+        self, pred: Mapping[str, torch.Tensor], target: torch.Tensor
+    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Of each term the value of each image and what it counts with, 1; (B,) and (B,), before the weights."""
         terms = self._terms(pred, target)
         if self.perceptual is not None:
             terms["perceptual"] = self.perceptual.per_image(pred["reconstruction"], target)
-        return terms
+        return {name: (values, torch.ones_like(values)) for name, values in terms.items()}
 
     def _terms(self, pred: Mapping[str, torch.Tensor], target: torch.Tensor) -> dict[str, torch.Tensor]:
         made = at_least_float32(pred["reconstruction"])

@@ -96,11 +96,15 @@ class MultitaskLoss(nn.Module):
     @torch.no_grad()
     def per_sample(
         self, pred: Mapping[str, torch.Tensor], target: Mapping[str, torch.Tensor]
-    ) -> dict[str, torch.Tensor]:
-        """The terms for each image, before the lambdas: {"seg": (B,), NaN where there is no mask, "cls": (B,)}."""
+    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Of each term the value of each image and whether it counts, (B,) and (B,), before the lambdas.
+
+        The segmentation of an image without a mask is NaN and does not count.
+        """
         seg = self._seg(at_least_float32(pred["seg"]), target)
         cls = self.cls_per_image(at_least_float32(pred["cls"]), target["cls"])
-        return {"seg": torch.where(target["has_mask"], seg, torch.nan), "cls": cls}
+        has_mask = target["has_mask"]
+        return {"seg": (torch.where(has_mask, seg, torch.nan), has_mask), "cls": (cls, torch.ones_like(cls))}
 
     def _seg(self, logits: torch.Tensor, target: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The segmentation loss of each image; of one without a mask it may be anything."""

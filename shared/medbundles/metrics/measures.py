@@ -139,10 +139,10 @@ class Losses:
     """Loss of each sample, and its weight (0: does not count), of every term.
 
     A loss of one term gives values and weights (see `medbundles.losses.per_image.per_sample`, which takes any loss),
-    which become loss, loss_weight (B,). One of several gives a dict term -> values (NaN where a sample has none),
-    which become <term>_loss, <term>_loss_weight and <term>_loss_factor (the loss's lambda_<term>, that the term counts
-    with in the sum). What the loss does at the moment, such as deferred re-weighting, counts. In no report: it belongs
-    to the training.
+    which become loss, loss_weight (B,). One of several gives a dict term -> (values, weights), which become
+    <term>_loss, <term>_loss_weight and <term>_loss_factor (the loss's lambda_<term>, that the term counts with in the
+    sum). What the loss does at the moment, such as deferred re-weighting, counts. In no report: it belongs to the
+    training.
 
     Args:
         loss: takes prediction and target.
@@ -162,13 +162,11 @@ class Losses:
         if not isinstance(found, Mapping):
             return {"loss": found[0], "loss_weight": found[1]}
         columns: dict[str, torch.Tensor] = {}
-        for term, values in found.items():
+        for term, (values, weights) in found.items():
             if term in output.get(UNTRAINED, ()):
                 continue
-            # a sample without a mask has no segmentation loss; any other NaN is a diverged network's and must show
-            counts = target["has_mask"] if term == "seg" else torch.ones_like(values, dtype=torch.bool)
             factor = torch.full_like(values, getattr(self.loss, f"lambda_{term}"))
-            columns |= {f"{term}_loss": values, f"{term}_loss_weight": counts, f"{term}_loss_factor": factor}
+            columns |= {f"{term}_loss": values, f"{term}_loss_weight": weights, f"{term}_loss_factor": factor}
         return columns
 
 

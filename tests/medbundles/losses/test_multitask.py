@@ -96,12 +96,13 @@ def test_per_sample(has_mask):
     pred, target = batch(has_mask)
     loss = build()
     values = loss.per_sample(pred, target)
-    assert values["seg"].isnan().tolist() == [not m for m in has_mask]
-    assert not any(value.requires_grad for value in values.values())
+    assert values["seg"][0].isnan().tolist() == [not m for m in has_mask]
+    assert values["seg"][1].tolist() == list(has_mask)
+    assert not any(value.requires_grad for pair in values.values() for value in pair)
     loss(pred, target)
-    torch.testing.assert_close(values["cls"].mean(), loss.parts["cls"])
+    torch.testing.assert_close(values["cls"][0].mean(), loss.parts["cls"])
     if any(has_mask):
-        torch.testing.assert_close(values["seg"].nanmean(), loss.parts["seg"])
+        torch.testing.assert_close(values["seg"][0].nanmean(), loss.parts["seg"])
 
 
 @pytest.mark.parametrize(("lambda_seg", "lambda_cls"), [(-1.0, 1.0), (1.0, -0.1), (0.0, 0.0), (float("nan"), 1.0)])

@@ -93,7 +93,7 @@ def test_the_term_counts_with_its_weight_and_the_mean_of_the_images_is_the_batch
     with_it = AutoencoderLoss(perceptual_weight=0.5, perceptual=Perceptual(2))
     total, without = with_it(pred, image), AutoencoderLoss()(pred, image)
     assert total.item() == pytest.approx(without.item() + 0.5 * with_it.parts["perceptual"].item())
-    each = with_it.per_sample(pred, image)["perceptual"]
+    each = with_it.per_sample(pred, image)["perceptual"][0]
     assert each.shape == (3,)
     assert each.mean().item() == pytest.approx(with_it.parts["perceptual"].item(), rel=1e-5)
     assert len(each.unique()) == 3
