@@ -14,6 +14,7 @@ from medbundles.metrics.measures import Losses as Losses
 from medbundles.metrics.measures import Masks as Masks
 from medbundles.metrics.measures import MaskThresholds as MaskThresholds
 from medbundles.metrics.measures import Reconstruction as Reconstruction
+from medbundles.metrics.measures import RightPixels as RightPixels
 from medbundles.metrics.patch_against_whole import PatchAgainstWhole as PatchAgainstWhole
 from medbundles.metrics.patient_bootstrap import PatientBootstrap as PatientBootstrap
 from medbundles.metrics.pick import Pick as Pick

@@ -58,6 +58,18 @@ class Masks:
         return columns | {name: value[:, 0] if value.shape[1] == 1 else value for name, value in sums.items()}
 
 
+class RightPixels:
+    """right_pixels (B,): pixels with the right class, background included, or with all masks right where these overlap.
+
+    Reads what `Masks` does, which must be measured, too: the share is of its pixels.
+    """
+
+    def __call__(self, output: Output) -> dict[str, torch.Tensor]:
+        """The column of a batch."""
+        found, truth = _channels(entry_of(output, "pred", "mask") > 0, entry_of(output, "label", "mask"))
+        return {"right_pixels": (found == truth).all(1).sum(1)}
+
+
 class MaskThresholds:
     """overlap_at_thresholds, predicted_pixels_at_thresholds (B, T) or (B, K, T): as `Masks`, at every mask threshold.
 

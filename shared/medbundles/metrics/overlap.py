@@ -14,6 +14,9 @@ def with_case_scores(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
 
     - dice, iou (n,) or (n, K): 2 * overlap / (predicted + true) and overlap / (predicted + true - overlap); NaN
       where the true mask is empty or not there
+    - mask_precision, mask_recall (n,) or (n, K): overlap / predicted (0 where nothing is) and overlap / true; NaN as
+      dice
+    - pixel_accuracy (n,): right_pixels / pixels; NaN where the true mask is not there
     - fp_area: predicted / pixels, the share of the image; NaN where the true mask is not empty or not there
     - l1, mse (n,): mean absolute and squared error per pixel
     - psnr (n,): 10 * log10(data_range^2 / mse), in dB, at most 200
@@ -28,7 +31,12 @@ def with_case_scores(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
         both = np.maximum(predicted + true, 1)
         found["dice"] = np.where(there, 2 * overlap / both, np.nan)
         found["iou"] = np.where(there, overlap / np.maximum(both - overlap, 1), np.nan)
+        found["mask_precision"] = np.where(there, overlap / np.maximum(predicted, 1), np.nan)
+        found["mask_recall"] = np.where(there, overlap / np.maximum(true, 1), np.nan)
         found["fp_area"] = np.where(empty, predicted / pixels, np.nan)
+    if "right_pixels" in columns:
+        share = columns["right_pixels"] / columns["pixels"]
+        found["pixel_accuracy"] = np.where(columns["has_mask"].astype(bool), share, np.nan)
     for of in [name.removeprefix("squared_error") for name in columns if name.startswith("squared_error")]:
         mse = columns[f"squared_error{of}"] / columns[f"size{of}"]
         found |= {f"l1{of}": columns[f"absolute_error{of}"] / columns[f"size{of}"], f"mse{of}": mse}

@@ -116,6 +116,20 @@ SCORES = {
     "iou": _of_masks(
         "iou", ALL_EMPTY, "intersection over union per image, mean over images whose true mask is not empty"
     ),
+    "mask_precision": _of_masks(
+        "mask_precision", ALL_EMPTY,
+        "share of what is marked that is right, per image (0 if nothing is), mean over images whose true mask is not "
+        "empty",
+    ),
+    "mask_recall": _of_masks(
+        "mask_recall", ALL_EMPTY,
+        "share of the true mask that is marked, per image, mean over images whose true mask is not empty",
+    ),
+    "pixel_accuracy": Definition(
+        ("pixel_accuracy",), lambda c: WeightedMean(c["pixel_accuracy"], "no image has a mask"),
+        "share of the pixels with the right class, background included, mean over images",
+        least=LEAST_OF_MEANS,
+    ),
     "fp_area": _of_masks(
         "fp_area", NO_EMPTY,
         "share of the image wrongly marked, mean over images whose true mask is empty (0 is best)",

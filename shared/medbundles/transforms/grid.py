@@ -12,65 +12,78 @@ from medbundles.transforms.geometry import padded, shrunk, to_original
 from medbundles.transforms.modality_intensities import AUTO
 
 
-class ToSpacing(Transform):
-    """A volume on voxels of another size: the image is interpolated, the mask takes the nearest voxel.
+class ToGrid(Transform):
+    """A picture as large as the network wants it, or a volume on voxels of another size.
 
-    Not MONAI's Spacing, whose grid begins at the first voxel's centre and keeps no whole number of voxels: here the
-    volume is stretched as a whole (as nnU-Net does), so that `to_input_grid` needs nothing but the sizes.
+    A picture is padded to the wanted aspect with its darkest value and resized, a volume is stretched to the voxels;
+    the image is interpolated, the mask takes the nearest pixel, and a class that falls between them keeps one. Not
+    MONAI's Spacing, whose grid begins at the first voxel's centre and ends where it must: here the volume keeps its
+    extent (as in nnU-Net), so that the way back, `to_input_grid`, needs nothing but sizes.
 
-    Reads "image" (C, X, Y, Z), "mask" (1, X, Y, Z) where there is one, and "original_spacing"; writes the first two.
+    Reads "image" (C, ...), "mask" (1, ...) where there is one, and of volumes "original_spacing"; writes the first two.
 
     Args:
-        spacing: [x, y, z] in mm; None: the volume stays as it is.
+        spacing: [x, y, z] in mm of volumes; None: they stay as they are.
+        size: [H, W] of pictures, or one number for both; None: they stay as they are.
+        keep_mask: leave the mask on the grid of its file, see `OnMaskGrid`.
 
     Raises:
         ConfigError: when it is called: the spacing is "auto", which only a training knows.
     """
 
-    def __init__(self, spacing: Sequence[float] | str | None):
-        self.spacing = spacing
+    def __init__(
+        self,
+        spacing: Sequence[float] | str | bool | None = None,
+        size: int | Sequence[int] | None = None,
+        keep_mask: bool = False,
+    ):
+        self.spacing, self.keep_mask = spacing or None, keep_mask
+        self.size = ensure_tuple_rep(size, 2) if size else None
 
     def __call__(self, data: dict) -> dict:
-        if not self.spacing:
+        image, has_mask = data["image"], "mask" in data and not self.keep_mask
+        if self.size:
+            low = image.min()
+            whole = padded(image - low, self.size)[None]
+            moved = {"image": interpolate(whole, self.size, mode="bilinear", antialias=True)[0] + low}
+            mask = padded(data["mask"], self.size) if has_mask else None
+            return {**data, **moved} | ({} if mask is None else {"mask": shrunk(mask, self.size)})
+        if image.ndim == 3 or self.spacing is None:
             return data
-        if self.spacing == AUTO:
-            raise ConfigError("spacing: 'auto' is known to a training alone; use the trained.json beside the weights")
-        shape = data["image"].shape[1:]
-        wanted = zip(shape, data["original_spacing"].tolist(), self.spacing, strict=True)
-        size = tuple(max(1, round(n * there / float(here))) for n, there, here in wanted)
-        if size == tuple(shape):
+        size = self._voxels(image.shape[1:], data["original_spacing"].tolist())
+        if size == tuple(image.shape[1:]):
             return data
-        image = interpolate(data["image"][None], size, mode="trilinear")[0]
-        return {**data, "image": image} | ({"mask": shrunk(data["mask"], size)} if "mask" in data else {})
+        moved = {"image": interpolate(image[None], size, mode="trilinear")[0]}
+        return {**data, **moved} | ({"mask": shrunk(data["mask"], size)} if has_mask else {})
 
-
-class ToSize(Transform):
-    """A picture padded to the network's aspect with its darkest value and resized; the mask takes the nearest pixel.
-
-    Reads "image" (C, H, W) and "mask" (1, H, W) where there is one; writes both.
-
-    Args:
-        size: [H, W], or one number for both.
-    """
-
-    def __init__(self, size: int | Sequence[int]):
-        self.size = ensure_tuple_rep(size, 2)
-
-    def __call__(self, data: dict) -> dict:
-        low = data["image"].min()
-        whole = padded(data["image"] - low, self.size)[None]
-        image = interpolate(whole, self.size, mode="bilinear", antialias=True)[0] + low
-        return {**data, "image": image} | (
-            {"mask": shrunk(padded(data["mask"], self.size), self.size)} if "mask" in data else {}
-        )
+    def _voxels(self, shape: Sequence[int], there: Sequence[float]) -> tuple[int, ...]:
+        if isinstance(self.spacing, str):
+            raise ConfigError(
+                f"spacing: {AUTO!r} is known to a training alone; use the trained.json beside the weights"
+            )
+        here = map(float, self.spacing or ())  # type: ignore[arg-type]
+        return tuple(max(1, round(n * old / new)) for n, old, new in zip(shape, there, here, strict=True))
 
 
 def to_input_grid(values: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Values (K, ...) on the network's grid, on that of the input, whose sides are `size`: the way back from `ToSize`
-    and `ToSpacing`. What is there already stays as it is."""
+    """Values (K, ...) on the network's grid, brought to that of the input, whose sides are `size`: the way back from
+    `ToGrid`. What is there already stays as it is."""
     shape = tuple(int(side) for side in size)
     if tuple(values.shape[1:]) == shape:
         return values
     if len(shape) == 2:
         return to_original(values, (0, 0, *shape), shape)
     return interpolate(values[None], shape, mode="trilinear")[0]
+
+
+class OnMaskGrid(Transform):
+    """Brings what a network found of an image back to the grid of its mask, which was left as it is in the file.
+
+    For an evaluation, whose figures then are of the original pixels. Reads and writes an engine's batched output:
+    "image" (B, C, ...), "pred" logits (B, K, ...), by the size of "label" (B, 1, ...).
+    """
+
+    def __call__(self, data: dict) -> dict:
+        size = data["label"].shape[2:]
+        moved = {key: torch.stack([to_input_grid(one, size) for one in data[key]]) for key in ("image", "pred")}
+        return {**data, **moved}

@@ -12,15 +12,14 @@ from medbundles.data.lists.dataset_json import listed_pairs, read_dataset_json
 from medbundles.data.lists.known_labels import KnownLabels
 from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import same_pictures
-from medbundles.data.lists.pairs import Pair, find_pairs
+from medbundles.data.lists.pairs import find_pairs
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
 from medbundles.data.lists.shares import check_untrained_test, empty_part, shared_out
 from medbundles.data.lists.split_file import read_split
 from medbundles.data.problems import ADVICE, Problems
-from medbundles.data.reading.case_files import check_case_files
+from medbundles.data.reading.case_files import check_channel_files
 from medbundles.data.reading.files import existing_folder, is_volume
-from medbundles.data.reading.images import check_header
 from medbundles.data.reading.label_maps import Counts, LabelRule
 from medbundles.errors import ConfigError, DataError, first_few, in_range, refuse
 from medbundles.rules import EVERYWHERE, TRAINING, Rule, has_rules
@@ -176,34 +175,12 @@ def _found(folder: str | Path, dims: int, channels: int) -> tuple[list[dict], Pr
         raise ConfigError(f"spatial_dims: {dims}, but {folder} holds {what}; use --spatial_dims {5 - dims}.")
     items = []
     for pair in pairs:
-        if _is_fine(pair, dims, channels, problems):
+        if check_channel_files(pair.images, dims, channels, problems, pair.mask):
             image = [str(path) for path in pair.images]
             patient = pair.name.partition("/")[0]
             item = {"image": image if len(image) > 1 else image[0], "mask": str(pair.mask)}
             items.append(item | {"patient": patient, "source": "images", "name": pair.name})
     return items, problems
-
-
-def _is_fine(pair: Pair, dims: int, channels: int, problems: Problems) -> bool:
-    """Check the headers of an image's files and of its mask, and note what is wrong."""
-    count, each = len(problems), channels if len(pair.images) == 1 else 1
-    if len(pair.images) > 1 and len(pair.images) != channels:
-        problems.add(pair.images[0], f"has {len(pair.images)} files, one per channel; in_channels is {channels}")
-    elif dims == 3:
-        if len(pair.images) != channels:
-            problems.add(pair.images[0], f"is one volume, which is one channel; in_channels is {channels}")
-        check_case_files([*pair.images, pair.mask], problems)
-    else:
-        sizes = []
-        for path, wanted in (*((image, each) for image in pair.images), (pair.mask, None)):
-            with problems.noted(path):
-                sizes.append(check_header(path, wanted))
-        if len(set(sizes)) > 1:
-            (height, width), (other_height, other_width) = sizes[0], sizes[-1]
-            problems.add(
-                pair.mask, f"is {other_height}x{other_width} (HxW), its image {pair.images[0]} is {height}x{width}"
-            )
-    return len(problems) == count
 
 
 def _counts(items: Sequence[dict], labels: KnownLabels, problems: Problems) -> dict[str, Counts]:
