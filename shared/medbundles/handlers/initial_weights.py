@@ -73,7 +73,7 @@ class InitialWeights:
 
     def load(self, network: nn.Module) -> None:
         """Give the network the file's weights."""
-        load_weights(network, self.find())
+        load_weights(network, self.find(), starting=True)
 
     def find(self) -> Path:
         """The file itself; in a folder of runs, the newest best.pt."""

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.functional import normalize, pad
 
 from medbundles.errors import one_of
+from medbundles.networks.dilation import dilate
 from medbundles.rules import Rule, has_rules
 
 BLOCKS = {10: ("basic", [1, 1, 1, 1]), 18: ("basic", [2, 2, 2, 2]), 34: ("basic", [3, 4, 6, 3])}
@@ -140,8 +141,8 @@ class GradingResNet(nn.Module):
             bias_downsample=False, shortcut_type="A" if medicalnet and depth in PADDED else "B",
         )  # fmt: skip
         if medicalnet:
-            _dilate(self.backbone.layer3, 2)
-            _dilate(self.backbone.layer4, 4)
+            dilate(self.backbone.layer3, 2, strided=2)
+            dilate(self.backbone.layer4, 4, strided=4)
             if depth in PADDED:
                 for layer, channels, stride in ((2, 128, 2), (3, 256, 1), (4, 512, 1)):
                     self.backbone.get_submodule(f"layer{layer}.0").downsample = PaddedShortcut(channels, stride)
@@ -151,12 +152,3 @@ class GradingResNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Volume (B, C, X, Y, Z) -> logits (B, N)."""
         return self.scale * self.head(self.dropout(self.backbone(x)))
-
-
-def _dilate(layer: nn.Module, dilation: int) -> None:
-    """Give up the stride of a layer and see as far by holes in its kernels."""
-    for module in layer.modules():
-        if isinstance(module, nn.Conv3d):
-            module.stride = (1, 1, 1)
-            if module.kernel_size == (3, 3, 3):
-                module.dilation = module.padding = (dilation,) * 3

@@ -93,6 +93,7 @@ def load_weights(
     called: str = "network",
     advice: str = "Give the network the parameters these weights were trained with.",
     uncounted: str | tuple[str, ...] = (),
+    starting: bool = False,
 ) -> list[str]:
     """Give a network the weights that match by name and shape; nothing is changed when too few do.
 
@@ -105,6 +106,8 @@ def load_weights(
         called: what messages call the network.
         advice: what would be right, for the error.
         uncounted: endings of the names of tensors that are left alone and do not count.
+        starting: a training starts from the weights. Of a network with a method `fresh`, which is given them (name ->
+            tensor), the tensors that it names need not match, such as those of another number of classes.
 
     Returns:
         The tensors of the network that keep their values, then those that only the file has, each with the reason.
@@ -119,7 +122,8 @@ def load_weights(
     if hasattr(bare, "renamed"):
         left = bare.renamed(left)
     own = {name: value for name, value in network.state_dict().items() if not name.endswith(uncounted)}
-    matched, skipped = {}, []
+    may_differ = bare.fresh(left) if starting and hasattr(bare, "fresh") else set()
+    matched, skipped, counted = {}, [], len(own)
     for name, value in own.items():
         new = left.pop(plain_name(name), None)
         if new is None:
@@ -128,17 +132,20 @@ def load_weights(
             skipped.append(f"{name} (shape {tuple(new.shape)}, the {called} has {tuple(value.shape)})")
         else:
             matched[name] = new
-    if len(matched) < min_share * len(own) or not matched:
+        counted -= name not in matched and plain_name(name) in may_differ
+    if len(matched) < min_share * counted or not matched:
         raise CheckpointError(
-            f"{where} does not fit: {len(matched)} of {len(own)} tensors of the {called} match, {min_share:.0%} must. "
+            f"{where} does not fit: {len(matched)} of {counted} tensors of the {called} match, {min_share:.0%} must. "
             f"Not matching: {first_few(skipped)}. {advice}"
         )
     broken = [name for name, value in matched.items() if not value.isfinite().all()]
     if broken:
         raise CheckpointError(f"{where}: holds NaN or Inf in {first_few(broken)}; its training has diverged. {advice}")
-    skipped += [f"{name} (not in the {called})" for name in left]
+    unused = [f"{name} (not in the {called})" for name in left]
     network.load_state_dict(matched, strict=False)
     logger.info("%s: loaded %d of %d tensors of the %s", where, len(matched), len(own), called)
     if skipped:
-        logger.warning("%s: skipped %s", where, first_few(skipped))
-    return skipped
+        logger.warning("%s: these tensors of the %s start fresh: %s", where, called, first_few(skipped))
+    if unused:
+        logger.warning("%s: skipped %s", where, first_few(unused))
+    return skipped + unused

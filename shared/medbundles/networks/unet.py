@@ -46,14 +46,13 @@ class UNet(DynUNet):
             norm_name=NORMS[norm],
         )  # fmt: skip
         del self.skip_layers  # holds the same modules again, so that all weights would have two names
-        self.multiple = [2**halvings for halvings in per_axis]
 
     def get_output_block(self, idx: int) -> UnetOutBlock:
         """Without MONAI's dropout, which would drop logits."""
         return UnetOutBlock(self.spatial_dims, self.filters[idx], self.out_channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, C, ...) -> logits (B, K, ...); the sides are multiples of `multiple`."""
+        """(B, C, ...) -> logits (B, K, ...); each side can be halved as often as its axis is."""
         levels = [self.input_block(x)]
         for down in self.downsamples:
             levels.append(down(levels[-1]))

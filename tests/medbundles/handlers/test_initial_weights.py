@@ -11,6 +11,7 @@ from torch import nn
 from medbundles.errors import CheckpointError
 from medbundles.handlers import InitialWeights
 from medbundles.losses import MultitaskLoss
+from medbundles.networks import SegmentationNetwork
 from medbundles.runs.trained import untrained_of
 from medbundles.transforms import Predictions
 
@@ -108,3 +109,15 @@ def test_what_is_untrained_is_part_of_the_checkpoints():
     engine.run([0], max_epochs=3)
     assert resumed.untrained == ["cls"]
     assert untrained_of({"parts": {"initial_weights": second.state_dict()}}) == ["cls"]
+
+
+def test_weights_of_another_number_of_classes_start_a_run_and_what_is_fresh_is_named(tmp_path, caplog):
+    torch.manual_seed(0)
+    network, of_run = (SegmentationNetwork(base_channels=8, depth=2, out_channels=classes) for classes in (2, 3))
+    torch.save({"network": of_run.state_dict()}, tmp_path / "best.pt")
+    engine = Engine(lambda *_: None)
+    engine.network = network
+    InitialWeights(str(tmp_path / "best.pt")).attach(engine)
+    engine.run([0], max_epochs=1)
+    assert torch.equal(network.body.bottleneck.conv1.conv.weight, of_run.body.bottleneck.conv1.conv.weight)
+    assert "start fresh: body.output_block.conv.conv.weight (shape (3, 8, 1, 1)" in caplog.text
