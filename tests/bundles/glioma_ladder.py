@@ -32,7 +32,7 @@ GLIOMA = Bundle(
             *(f"val_{name}" for name in ("loss", "acc", "precision", "recall", "f1", "auc", "class_threshold")),
         }
     ),
-    said=("Epoch 3/3", "Train - Loss", "deferred re-weighting: from epoch 2 on the classes weigh 1.5811, 1.0000"),
+    said=("Epoch 3/3", "Train - Loss", "loss: from epoch 2 on the classes weigh 1.5811, 1.0000"),
     left=frozenset(
         {
             *(f"plots/{name}.png" for name in (*PLOTS, "reliability")),

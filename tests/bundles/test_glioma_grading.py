@@ -123,7 +123,7 @@ def test_the_quick_test_reaches_its_reweighting(train: Train, caplog: pytest.Log
     overlay = json.loads((GLIOMA.folder / "configs/quick_test.json").read_text())
     train("quick_test", epochs=2, drw_start_epoch=...)
     assert overlay["drw_start_epoch"] == 2
-    assert "deferred re-weighting: from epoch 2 on" in caplog.text
+    assert "loss: from epoch 2 on" in caplog.text
 
 
 def medicalnet_file(path: Path, depth: int) -> dict[str, torch.Tensor]:

@@ -188,7 +188,7 @@ class CombinedSegmentationLoss(nn.Module):
         self.set_epoch(1)
 
     def set_epoch(self, epoch: int) -> str:
-        """Set the weight of the boundary loss of an epoch (1-based); gives a line for the log where it has changed."""
+        """Set the weight of the boundary loss of an epoch (1-based); gives a line that says it once it is whole."""
         if not self.boundary_ramp:
             return ""
         self.lambda_boundary = self.boundary_weight * min(1.0, epoch / self.boundary_ramp)

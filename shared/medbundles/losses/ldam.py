@@ -138,11 +138,11 @@ class LDAMLoss(nn.Module):
         self.register_buffer("shares", torch.tensor(list(counts)) / sum(counts))
         self.total_weight = torch.zeros(())
 
-    def set_epoch(self, epoch: int) -> bool:
-        """Set the weights of an epoch (1-based); gives whether it is re-weighted."""
+    def set_epoch(self, epoch: int) -> str:
+        """Set the weights of an epoch (1-based); gives a line that says them where it is re-weighted."""
         on = self.drw_start_epoch is not None and epoch >= self.drw_start_epoch
         self.weights = self.later_weights.clone() if on else torch.ones_like(self.later_weights)
-        return on
+        return f"the classes weigh {', '.join(f'{w:.4f}' for w in self.weights.tolist())}" if on else ""
 
     def forward(self, logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
         """Logits (B, N) and class indices (B,) -> the weighted mean, a scalar."""

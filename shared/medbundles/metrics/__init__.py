@@ -14,9 +14,9 @@ from medbundles.metrics.measures import Losses as Losses
 from medbundles.metrics.measures import Masks as Masks
 from medbundles.metrics.measures import MaskThresholds as MaskThresholds
 from medbundles.metrics.measures import Reconstruction as Reconstruction
-from medbundles.metrics.measures import RightPixels as RightPixels
 from medbundles.metrics.patch_against_whole import PatchAgainstWhole as PatchAgainstWhole
 from medbundles.metrics.patient_bootstrap import PatientBootstrap as PatientBootstrap
 from medbundles.metrics.pick import Pick as Pick
 from medbundles.metrics.pick import PickMasks as PickMasks
 from medbundles.metrics.scores import score as score
+from medbundles.metrics.surfaces import Surfaces as Surfaces

@@ -84,6 +84,7 @@ def decided(
         if any(name not in columns for name in AT_THRESHOLDS):
             raise ConfigError("cases: masks at another threshold need the measure medbundles.metrics.MaskThresholds")
         place = MASK_GRID.index(mask_threshold)
+        found.pop("right_pixels", None)  # of the masks as they were
         found |= {name.removesuffix(SUFFIX): columns[name][..., place] for name in AT_THRESHOLDS}
     if class_logit_threshold is not None and "prob" in columns and columns["prob"].shape[1] == 2:
         found["predicted"] = (log_odds_of(columns["prob"]) >= class_logit_threshold).astype(int)

@@ -42,32 +42,30 @@ class Masks:
     """Pixels (or voxels) of the predicted and the true mask, and of both together.
 
     has_mask (B,) bool, pixels (B,): size of a mask; overlap, predicted_pixels, true_pixels (B,), or (B, K) with several
-    channels. Reads pred["mask"] (B, K, ...), set where it is above 0; label["mask"] (B, K, ...) likewise, or class
-    indices (B, 1, ...), where index c + 1 is channel c of several and any index above 0 is the only channel; and
+    channels; and right_pixels (B,) where several channels exclude each other: those that have the true class, be it
+    the background. Reads pred["mask"] (B, K, ...), set where it is above 0; label["mask"] (B, K, ...) likewise, or
+    class indices (B, 1, ...), where index c + 1 is channel c of several and any index above 0 is the only channel; and
     label["has_mask"] (B,), all True where the labels have no such entry. Both masks may stand alone as tensors.
+
+    Args:
+        ignore_label: value of the true mask that stands for "not labelled", in any of its channels: such pixels count
+            in nothing. None or False: there is none.
     """
+
+    def __init__(self, ignore_label: int | bool | None = None):
+        self.ignore_label = ignore_label
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch; none of an untrained decoder."""
         if "seg" in output.get(UNTRAINED, ()):
             return {}
-        found, truth = _channels(entry_of(output, "pred", "mask") > 0, entry_of(output, "label", "mask"))
+        found, truth, labelled = (x.flatten(2) for x in mask_channels(output, "mask", self.ignore_label))
+        found = found > 0
         sums = {"overlap": (found & truth).sum(2), "predicted_pixels": found.sum(2), "true_pixels": truth.sum(2)}
-        pixels = torch.full((len(found),), found.shape[2], device=found.device)
-        columns = {"has_mask": _has_mask(output, pixels), "pixels": pixels}
+        columns = {"has_mask": _has_mask(output, found), "pixels": labelled.sum((1, 2))}
+        if entry_of(output, "label", "mask").shape[1] < found.shape[1]:
+            columns["right_pixels"] = ((found == truth).all(1) & labelled[:, 0]).sum(1)
         return columns | {name: value[:, 0] if value.shape[1] == 1 else value for name, value in sums.items()}
-
-
-class RightPixels:
-    """right_pixels (B,): pixels with the right class, background included, or with all masks right where these overlap.
-
-    Reads what `Masks` does, which must be measured, too: the share is of its pixels.
-    """
-
-    def __call__(self, output: Output) -> dict[str, torch.Tensor]:
-        """The column of a batch."""
-        found, truth = _channels(entry_of(output, "pred", "mask") > 0, entry_of(output, "label", "mask"))
-        return {"right_pixels": (found == truth).all(1).sum(1)}
 
 
 class MaskThresholds:
@@ -75,15 +73,21 @@ class MaskThresholds:
 
     Reads pred["mask_prob"] (B, K, ...) and the labels as `Masks` does, which must be measured, too. It serves to choose
     the threshold (`medbundles.metrics.chosen`), so it is in no report.
+
+    Args:
+        ignore_label: see `Masks`.
     """
 
     in_reports = False
+
+    def __init__(self, ignore_label: int | bool | None = None):
+        self.ignore_label = ignore_label
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch; none of an untrained decoder."""
         if "seg" in output.get(UNTRAINED, ()):
             return {}
-        prob, truth = _channels(Pick("pred.mask_prob")(output), entry_of(output, "label", "mask"))
+        prob, truth, _ = mask_channels(output, "mask_prob", self.ignore_label)
         found = counts_at_thresholds(prob.flatten(0, 1), truth.flatten(0, 1))
         each = {name: counts.unflatten(0, prob.shape[:2]) for name, counts in zip(AT_THRESHOLDS, found, strict=True)}
         return {name: values[:, 0] if values.shape[1] == 1 else values for name, values in each.items()}
@@ -202,14 +206,26 @@ def entry_of(output: Output, key: str, name: str) -> torch.Tensor:
     return output[key] if torch.is_tensor(output.get(key)) else Pick(f"{key}.{name}")(output)
 
 
-def _channels(found: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prediction (B, K, ...) and labels (B, K, ...) or (B, 1, ...) -> (B, K, P) and bool (B, K, P)."""
-    found, truth = found.flatten(2), truth.flatten(2)
+def mask_channels(
+    output: Output, name: str, ignore_label: int | bool | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """pred[name] (B, K, ...), 0 where nothing is labelled; the true masks (B, K, ...) bool, which `Masks` describes;
+    and where they are labelled, (B, 1, ...) bool.
+
+    Raises:
+        ConfigError: the labels have another number of channels.
+    """
+    found, truth = entry_of(output, "pred", name), entry_of(output, "label", "mask")
     if truth.shape[1] not in (1, found.shape[1]):
         raise ConfigError(f"the prediction has {found.shape[1]} mask channels, the labels have {truth.shape[1]}")
+    labelled = torch.ones_like(truth[:, :1], dtype=torch.bool)
+    if ignore_label not in (None, False):
+        labelled = (truth != ignore_label).all(1, keepdim=True)
+        found = found * labelled
     if truth.shape[1] < found.shape[1]:
-        return found, truth == torch.arange(1, found.shape[1] + 1, device=truth.device)[:, None]
-    return found, truth > 0
+        numbers = torch.arange(1, found.shape[1] + 1, device=truth.device).view(-1, *[1] * (truth.ndim - 2))
+        return found, truth == numbers, labelled  # no class has the ignored label
+    return found, (truth > 0) & labelled, labelled
 
 
 def _has_mask(output: Output, like: torch.Tensor) -> torch.Tensor:

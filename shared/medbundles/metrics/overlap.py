@@ -14,10 +14,10 @@ def with_case_scores(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
 
     - dice, iou (n,) or (n, K): 2 * overlap / (predicted + true) and overlap / (predicted + true - overlap); NaN
       where the true mask is empty or not there
-    - mask_precision, mask_recall (n,) or (n, K): overlap / predicted (0 where nothing is) and overlap / true; NaN as
-      dice
-    - pixel_accuracy (n,): right_pixels / pixels; NaN where the true mask is not there
+    - mask_precision, mask_recall: overlap / predicted (0 where nothing is predicted) and overlap / true; likewise
     - fp_area: predicted / pixels, the share of the image; NaN where the true mask is not empty or not there
+    - pixel_accuracy (n,): share of the pixels that have the true class, the background included; of channels that may
+      overlap the mean over them of the share of pixels that are rightly in or out. NaN where there is no mask
     - l1, mse (n,): mean absolute and squared error per pixel
     - psnr (n,): 10 * log10(data_range^2 / mse), in dB, at most 200
     - l1_<baseline>, mse_<baseline>, psnr_<baseline> (n,): the same of a baseline, whose columns end so
@@ -27,16 +27,19 @@ def with_case_scores(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
         overlap, predicted, true = (columns[name] for name in ("overlap", "predicted_pixels", "true_pixels"))
         shape = (-1, *[1] * (np.ndim(overlap) - 1))
         masked, pixels = (np.reshape(columns[name], shape) for name in ("has_mask", "pixels"))
-        there, empty = masked.astype(bool) & (true > 0), masked.astype(bool) & (true == 0)
+        masked = masked.astype(bool) & (pixels > 0)
+        there, empty = masked & (true > 0), masked & (true == 0)
         both = np.maximum(predicted + true, 1)
         found["dice"] = np.where(there, 2 * overlap / both, np.nan)
         found["iou"] = np.where(there, overlap / np.maximum(both - overlap, 1), np.nan)
         found["mask_precision"] = np.where(there, overlap / np.maximum(predicted, 1), np.nan)
         found["mask_recall"] = np.where(there, overlap / np.maximum(true, 1), np.nan)
-        found["fp_area"] = np.where(empty, predicted / pixels, np.nan)
-    if "right_pixels" in columns:
-        share = columns["right_pixels"] / columns["pixels"]
-        found["pixel_accuracy"] = np.where(columns["has_mask"].astype(bool), share, np.nan)
+        found["fp_area"] = np.where(empty, predicted / np.maximum(pixels, 1), np.nan)
+        right = pixels - predicted - true + 2 * overlap
+        if "right_pixels" in columns:
+            right = np.reshape(columns["right_pixels"], shape)
+        accuracy = np.where(masked, right / np.maximum(pixels, 1), np.nan)
+        found["pixel_accuracy"] = accuracy.mean(axis=tuple(range(1, accuracy.ndim)))
     for of in [name.removeprefix("squared_error") for name in columns if name.startswith("squared_error")]:
         mse = columns[f"squared_error{of}"] / columns[f"size{of}"]
         found |= {f"l1{of}": columns[f"absolute_error{of}"] / columns[f"size{of}"], f"mse{of}": mse}

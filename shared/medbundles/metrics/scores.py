@@ -17,10 +17,17 @@ from medbundles.metrics.chosen import dice_at_thresholds, log_odds_of, volume_th
 from medbundles.metrics.class_baseline_scores import CLASS_BASELINE_SCORES, CONSTANT, share_right
 from medbundles.metrics.classification import NAN, AreaUnderCurve, ClassificationScore, is_one_share
 from medbundles.metrics.definition import Columns, Definition
-from medbundles.metrics.interval import LEAST, LEAST_OF_CLASSES, LEAST_OF_ERRORS, LEAST_OF_MEANS
+from medbundles.metrics.interval import (
+    LEAST,
+    LEAST_OF_ACCURACIES,
+    LEAST_OF_CLASSES,
+    LEAST_OF_ERRORS,
+    LEAST_OF_MEANS,
+)
 from medbundles.metrics.measures import AT_THRESHOLDS
 from medbundles.metrics.overlap import PatientDice, with_case_scores
 from medbundles.metrics.reconstruction_scores import RECONSTRUCTION_SCORES
+from medbundles.metrics.surface_scores import SURFACE_SCORES
 from medbundles.metrics.thresholds import best_class_threshold, best_mask_threshold
 from medbundles.metrics.weighted import MeanOfScores, ScoreOf, WeightedMean, value_of
 
@@ -116,25 +123,25 @@ SCORES = {
     "iou": _of_masks(
         "iou", ALL_EMPTY, "intersection over union per image, mean over images whose true mask is not empty"
     ),
-    "mask_precision": _of_masks(
-        "mask_precision", ALL_EMPTY,
-        "share of what is marked that is right, per image (0 if nothing is), mean over images whose true mask is not "
-        "empty",
-    ),
-    "mask_recall": _of_masks(
-        "mask_recall", ALL_EMPTY,
-        "share of the true mask that is marked, per image, mean over images whose true mask is not empty",
-    ),
-    "pixel_accuracy": Definition(
-        ("pixel_accuracy",), lambda c: WeightedMean(c["pixel_accuracy"], "no image has a mask"),
-        "share of the pixels with the right class, background included, mean over images",
-        least=LEAST_OF_MEANS,
-    ),
     "fp_area": _of_masks(
         "fp_area", NO_EMPTY,
         "share of the image wrongly marked, mean over images whose true mask is empty (0 is best)",
         least=None,
     ),
+    "mask_precision": _of_masks(
+        "mask_precision", ALL_EMPTY,
+        "share of the predicted mask that is right, 0 if there is none; mean over images whose true mask is not empty",
+    ),
+    "mask_recall": _of_masks(
+        "mask_recall", ALL_EMPTY, "share of the true mask that is found, mean over images where it is not empty"
+    ),
+    "pixel_accuracy": Definition(
+        ("pixel_accuracy",), lambda c: WeightedMean(c["pixel_accuracy"], "no image has a mask"),
+        "share of all pixels with the right class, the background included, mean over images (channels that may "
+        "overlap: mean over them)",
+        least=LEAST_OF_ACCURACIES,
+    ),
+    **SURFACE_SCORES,
     "acc": _classification("acc", "share of images with the right class"),
     "sensitivity": _classification(
         "sensitivity", "share of positive images found (more than two classes: mean over classes)"
@@ -189,8 +196,8 @@ SCORES = {
     ),
 }  # fmt: skip
 CASE_SCORES = tuple(name for name, definition in SCORES.items() if definition.needs == (name,))  # have a value per case
-IN_REPORTS = ("dice", "dice_patient", "iou", "fp_area", "acc", "balanced_acc", "sensitivity", "specificity", "auc",
-              "f1", *CLASS_BASELINE_SCORES, *RECONSTRUCTION_SCORES)  # fmt: skip
+IN_REPORTS = ("dice", "dice_patient", "iou", "fp_area", *SURFACE_SCORES, "acc", "balanced_acc", "sensitivity",
+              "specificity", "auc", "f1", *CLASS_BASELINE_SCORES, *RECONSTRUCTION_SCORES)  # fmt: skip
 
 
 def known_score(name: str) -> str:

@@ -9,7 +9,7 @@ import torch
 
 from medbundles.rules import EVERYWHERE, Rule
 
-SMALL_IS_GOOD = ("_loss", "_fp_area", "_l1", "_mse", "_lpips", "_l1_patch")
+SMALL_IS_GOOD = ("_loss", "_fp_area", "_l1", "_mse", "_lpips", "_l1_patch", "_hd95", "_volume_error")
 LARGE_IS_GOOD = (
     "_dice", "_iou", "_acc", "_accuracy", "_auc", "_f1", "_precision", "_recall", "_sensitivity", "_specificity",
     "_combined", "_psnr", "_psnr_over_bicubic", "_psnr_over_pca", "_ssim", "_at_half",

@@ -15,6 +15,7 @@ from medbundles.metrics.classification import class_report, confusion_counts
 from medbundles.metrics.overlap import with_case_scores
 from medbundles.metrics.patient_bootstrap import PatientBootstrap
 from medbundles.metrics.scores import SCORES, channel_count, check_scores, score, scores_of
+from medbundles.metrics.surface_scores import empty_masks
 from medbundles.reports import figures
 from medbundles.reports.against_baselines import against_baselines
 from medbundles.reports.predictions_table import write_predictions
@@ -149,8 +150,29 @@ class Evaluation:
                 lines.append(
                     f"{full:<{width}}{number(m['value']):>9}{m['n_images']:>8}{m['n_patients']:>10}   {interval}"
                 )
-        others = [line for text in self.against_baselines() for line in wrapped(text)]
+        sentences = [*self._empty_lines(), *self.against_baselines()]
+        others = [line for text in sentences for line in wrapped(text)]
         return "\n".join([*lines, *others, *self._error_lines()])
+
+    def empty_masks(self) -> dict[str, dict[str, int]]:
+        """Channel -> how many images are missed, false_alarms and both_empty; {} without surface scores."""
+        if not {"hd95", "predicted_pixels", "true_pixels"} <= set(self.columns):
+            return {}
+        counts = empty_masks(self.columns)
+        return {
+            channel: {kind: int(each[c]) for kind, each in counts.items()}
+            for c, channel in enumerate(self.channel_names)
+        }
+
+    def _empty_lines(self) -> list[str]:
+        lines = []
+        for channel, count in self.empty_masks().items():
+            of = f" of {channel}" if self.channels > 1 else ""
+            lines.append(
+                f"empty masks{of}: missed {count['missed']}, false alarms {count['false_alarms']} (hd95 is the image's "
+                f"diagonal there, surface_dice 0), both empty {count['both_empty']} (they do not count)"
+            )
+        return lines
 
     def against_baselines(self) -> list[str]:
         """Whether a reconstruction is better than what costs nothing, a sentence each; none where that is unknown."""
@@ -192,6 +214,7 @@ class Evaluation:
             },
             "meaning": self._meanings(),
             "metrics": self.metrics["all"],
+            **({"empty_masks": empty} if (empty := self.empty_masks()) else {}),
             **({"against_baselines": sentences} if (sentences := self.against_baselines()) else {}),
             **self.classes(),
         }  # fmt: skip

@@ -1,6 +1,12 @@
 from medbundles.transforms.augmentation import Augmentation
 from medbundles.transforms.background_noise import BackgroundNoise
-from medbundles.transforms.batches import PrepareImageBatch, PrepareMaskBatch, PrepareMultitaskBatch
+from medbundles.transforms.batches import (
+    PrepareImageBatch,
+    PrepareMaskBatch,
+    PrepareMultitaskBatch,
+    PrepareSegmentationBatch,
+)
+from medbundles.transforms.boundary_distance import BoundaryDistance
 from medbundles.transforms.elastic import elastic_field
 from medbundles.transforms.geometry import CropToHead, ResizeSquare, to_original
 from medbundles.transforms.grid import OnMaskGrid, ToGrid, to_input_grid

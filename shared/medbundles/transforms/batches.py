@@ -45,6 +45,20 @@ class PrepareMultitaskBatch(PrepareMaskBatch):
         return {key: batchdata[name] for key, name in names.items()} if "label" in batchdata else None
 
 
+class PrepareSegmentationBatch(PrepareMaskBatch):
+    """Moves a collated batch to the device as (image, target), for the losses and measures of masks.
+
+    image is (B, C, ...) float; target is {"mask": (B, 1, ...) class indices or (B, K, ...) regions} and, where the
+    batch has them, "distance" (B, K, ...) for the boundary loss and "spacing" (B, dims) in mm; or None where it has no
+    mask (inference). Further keywords (dtype, memory_format) act on the image alone.
+    """
+
+    def target(self, batchdata: dict[str, Any]) -> dict[str, torch.Tensor] | None:
+        """The mask and what belongs to it; None without one."""
+        names = ("mask", "distance", "spacing")
+        return {name: batchdata[name] for name in names if name in batchdata} if "mask" in batchdata else None
+
+
 class PrepareImageBatch(PrepareMaskBatch):
     """Moves a collated batch to the device as (image, image): what a network that reconstructs is given and must give.
 

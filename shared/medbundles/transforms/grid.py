@@ -20,7 +20,8 @@ class ToGrid(Transform):
     MONAI's Spacing, whose grid begins at the first voxel's centre and ends where it must: here the volume keeps its
     extent (as in nnU-Net), so that the way back, `to_input_grid`, needs nothing but sizes.
 
-    Reads "image" (C, ...), "mask" (1, ...) where there is one, and of volumes "original_spacing"; writes the first two.
+    Reads "image" (C, ...), "mask" (1, ...) where there is one, and of volumes "spacing", in mm along each axis; writes
+    them, "spacing" as that of the mask.
 
     Args:
         spacing: [x, y, z] in mm of volumes; None: they stay as they are.
@@ -50,11 +51,14 @@ class ToGrid(Transform):
             return {**data, **moved} | ({} if mask is None else {"mask": shrunk(mask, self.size)})
         if image.ndim == 3 or self.spacing is None:
             return data
-        size = self._voxels(image.shape[1:], data["original_spacing"].tolist())
+        size = self._voxels(image.shape[1:], data["spacing"].tolist())
         if size == tuple(image.shape[1:]):
             return data
         moved = {"image": interpolate(image[None], size, mode="trilinear")[0]}
-        return {**data, **moved} | ({"mask": shrunk(data["mask"], size)} if has_mask else {})
+        if not has_mask:
+            return {**data, **moved}
+        share = torch.tensor(image.shape[1:]) / torch.tensor(size)
+        return {**data, **moved, "mask": shrunk(data["mask"], size), "spacing": data["spacing"] * share}
 
     def _voxels(self, shape: Sequence[int], there: Sequence[float]) -> tuple[int, ...]:
         if isinstance(self.spacing, str):
@@ -80,10 +84,10 @@ class OnMaskGrid(Transform):
     """Brings what a network found of an image back to the grid of its mask, which was left as it is in the file.
 
     For an evaluation, whose figures then are of the original pixels. Reads and writes an engine's batched output:
-    "image" (B, C, ...), "pred" logits (B, K, ...), by the size of "label" (B, 1, ...).
+    "image" (B, C, ...), "pred" logits (B, K, ...), by the size of label["mask"] (B, 1, ...).
     """
 
     def __call__(self, data: dict) -> dict:
-        size = data["label"].shape[2:]
+        size = data["label"]["mask"].shape[2:]
         moved = {key: torch.stack([to_input_grid(one, size) for one in data[key]]) for key in ("image", "pred")}
         return {**data, **moved}

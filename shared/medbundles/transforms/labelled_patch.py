@@ -20,13 +20,18 @@ class LabelledPatch(Randomizable, Transform):
         patch_size: sides of the patch; None: the whole image.
         foreground: share of the patches around a class.
         augmentation: the changes, a MONAI Randomizable, or None.
+        ignore_label: value of the mask that is no class; None or False: there is none.
     """
 
     def __init__(
-        self, patch_size: Sequence[int] | None = None, foreground: float = 0.0, augmentation: Randomizable | None = None
+        self,
+        patch_size: Sequence[int] | None = None,
+        foreground: float = 0.0,
+        augmentation: Randomizable | None = None,
+        ignore_label: int | bool | None = None,
     ):
         self.patch_size = list(patch_size) if patch_size else None
-        self.foreground, self.augmentation = foreground, augmentation
+        self.foreground, self.augmentation, self.ignore_label = foreground, augmentation, ignore_label or None
 
     def __call__(self, data: dict) -> dict:
         item = dict(data)
@@ -50,7 +55,7 @@ class LabelledPatch(Randomizable, Transform):
         if self.R.uniform() >= self.foreground:
             return starts
         present = np.unique(mask.numpy())
-        present = present[present > 0]
+        present = present[(present > 0) & (present != self.ignore_label)]
         if not len(present):
             return starts
         places = np.flatnonzero(mask.numpy() == present[self.R.randint(len(present))])

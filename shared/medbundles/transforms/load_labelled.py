@@ -19,13 +19,14 @@ class LoadLabelled(Transform):
 
     Reads "image" (path, or a list of one per channel) and, where there is one, "mask" (path). Writes "image" float32
     (C, H, W) or (C, X, Y, Z) with canonical axes, "mask" uint8 (1, ...), "image_path" (the first file),
-    "original_size" int64 tensor, and of volumes "original_spacing" float64 tensor, in mm.
+    "original_size" int64 tensor, and of volumes "spacing" float64 tensor, in mm.
 
     Args:
         spatial_dims: 2 or 3.
         channels: C.
         out_channels: classes, see `LabelRule`.
         label_threshold: likewise.
+        ignore_label: likewise.
         colour_channel: see `read_image`.
 
     Raises:
@@ -39,17 +40,18 @@ class LoadLabelled(Transform):
         channels: int = 1,
         out_channels: int = 2,
         label_threshold: float | bool | None = None,
+        ignore_label: int | bool | None = None,
         colour_channel: Colour = AUTO,
     ):
         self.spatial_dims, self.channels, self.colour_channel = spatial_dims, channels, colour_channel
-        self.rule = LabelRule(out_channels, label_threshold or None)
+        self.rule = LabelRule(out_channels, label_threshold or None, ignore_label or None)
 
     def __call__(self, data: dict) -> dict:
         paths = paths_of(data["image"])
         item = {**data, "image_path": paths[0]}
         if self.spatial_dims == 3:
             volumes, infos = zip(*(read_volume(path) for path in paths), strict=True)
-            image, item["original_spacing"] = np.stack(volumes), torch.tensor(infos[0].spacing).double()
+            image, item["spacing"] = np.stack(volumes), torch.tensor(infos[0].spacing).double()
         else:
             each = self.channels if len(paths) == 1 else 1
             image = np.concatenate([read_image(path, each, colour=self.colour_channel) for path in paths])

@@ -138,7 +138,7 @@ def reweighted_from(bench: Bench, **turned: Any) -> dict[str, Any]:
 
 def any_loss_may_train(bench: Bench, **turned: Any) -> bool:
     """Whether a loss that cannot be re-weighted passes the check at the start."""
-    reweighting, trainer = handler(bench.workflow(**turned), "DeferredReweighting"), Engine(lambda *_: None)
+    reweighting, trainer = handler(bench.workflow(**turned), "EpochOfLoss"), Engine(lambda *_: None)
     reweighting.attach(trainer)
     return not trainer.has_event_handler(reweighting.check)
 

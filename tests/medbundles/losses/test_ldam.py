@@ -64,7 +64,7 @@ def test_cross_entropy_is_torchs():
 def test_weighting_begins_in_its_epoch_and_can_go_back():
     """A run that is resumed before it must not keep what a later epoch had."""
     loss = LDAMLoss(COUNTS, drw_start_epoch=15)
-    assert [loss.set_epoch(e) for e in (14, 15, 16, 1)] == [False, True, True, False]
+    assert [bool(loss.set_epoch(e)) for e in (14, 15, 16, 1)] == [False, True, True, False]
     assert loss.weights.tolist() == [1, 1]
     off = LDAMLoss(COUNTS, drw_start_epoch=False)
     assert not off.set_epoch(1000)

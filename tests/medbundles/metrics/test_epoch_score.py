@@ -180,7 +180,7 @@ def test_what_a_network_makes_nan_has_no_reason_in_the_data():
 
 def test_an_unknown_score_lists_the_scores():
     with pytest.raises(
-        ConfigError, match="unknown score 'recal'; choose one of: dice, dice_patient, iou, fp_area, acc"
+        ConfigError, match="unknown score 'recal'; choose one of: dice, dice_patient, iou, fp_area, mask_precision"
     ):
         Score("recal", Cases([Classes()]))
 

@@ -49,6 +49,24 @@ def test_masks_of_three_channels_are_counted_one_by_one(shape):
     assert columns["has_mask"].tolist() == [True] * shape[0]
 
 
+@pytest.mark.parametrize(("channels", "indices"), [(1, True), (3, True), (3, False)])
+def test_pixels_that_are_not_labelled_count_in_nothing(channels, indices):
+    generator = torch.Generator().manual_seed(2)
+    prob = torch.rand(4, channels, 6, 8, generator=generator)
+    truth = torch.randint(
+        0, 1 + (channels if indices else 1), (4, 1 if indices else channels, 6, 8), generator=generator
+    )
+    cut = {"pred": {"mask": prob[..., :5] > 0.5, "mask_prob": prob[..., :5]}, "label": {"mask": truth[..., :5]}}
+    truth = truth.clone()
+    truth[..., 5:] = 255
+    whole = {"pred": {"mask": prob > 0.5, "mask_prob": prob}, "label": {"mask": truth}}
+    for measure in (Masks, MaskThresholds):
+        wanted = measure()(cut)
+        found = measure(ignore_label=255)(whole)
+        assert {name: value.tolist() for name, value in found.items()} == {n: v.tolist() for n, v in wanted.items()}
+    assert Masks(ignore_label=255)(whole)["pixels"].tolist() == [30] * 4
+
+
 def test_class_indices_are_the_channels_of_three():
     found, _ = masks((4, 6, 7), 3)
     indices = torch.randint(0, 4, (4, 1, 6, 7), generator=torch.Generator().manual_seed(1))

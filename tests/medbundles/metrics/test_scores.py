@@ -72,8 +72,12 @@ def table(channels: int = 3, n: int = 24) -> dict[str, np.ndarray]:
     has_mask = rng.random(n) > 0.2
     at = {f"{name}_at_thresholds": rng.integers(0, 9, (n, channels, 19)) for name in ("overlap", "predicted_pixels")}
     masks = {"overlap": overlap, "predicted_pixels": found, "true_pixels": true}
+    surfaces = {
+        name: np.where(rng.random((n, channels)) > 0.2, rng.random((n, channels)), np.nan)
+        for name in ("hd95", "surface_dice", "volume_difference")
+    }
     return {
-        **{name: values[:, 0] if channels == 1 else values for name, values in masks.items()},
+        **{name: values[:, 0] if channels == 1 else values for name, values in (masks | surfaces).items()},
         "has_mask": has_mask, "pixels": np.full(n, 100),
         **{name: values[:, 0] if channels == 1 else values for name, values in at.items()},
         "patient": np.array([f"p{i // 3}" for i in range(n)]),
@@ -111,12 +115,14 @@ def test_a_weight_counts_as_repeated_cases(name, channels):
 
 
 def by_hand(columns: dict[str, np.ndarray], channel: int) -> dict[str, float]:
-    dice, iou, area = [], [], []
+    dice, iou, area, precision, recall = [], [], [], [], []
     for i in range(len(columns["has_mask"])):
         o, p, t = (int(columns[n][i, channel]) for n in ("overlap", "predicted_pixels", "true_pixels"))
         if columns["has_mask"][i] and t:
             dice.append(2 * o / (p + t))
             iou.append(o / (p + t - o))
+            precision.append(o / p if p else 0.0)
+            recall.append(o / t)
         elif columns["has_mask"][i]:
             area.append(p / 100)
     per_patient = []
@@ -126,13 +132,14 @@ def by_hand(columns: dict[str, np.ndarray], channel: int) -> dict[str, float]:
         if t:
             per_patient.append(2 * o / (p + t))
     values = {"dice": dice, "iou": iou, "fp_area": area, "dice_patient": per_patient}
+    values |= {"mask_precision": precision, "mask_recall": recall}
     return {name: math.fsum(v) / len(v) if v else math.nan for name, v in values.items()}
 
 
 def test_masks_of_three_channels_score_as_the_mean_over_channels_and_each_alone():
     columns = table(3)
     wanted = [by_hand(columns, channel) for channel in range(3)]
-    for name in ("dice", "iou", "fp_area", "dice_patient"):
+    for name in wanted[0]:
         for channel in range(3):
             found = value_of(score(name, columns, channel), 24)
             assert found == pytest.approx(wanted[channel][name], abs=1e-12)
@@ -192,7 +199,9 @@ def test_what_is_measured_decides_about_the_scores_of_a_report():
 
 
 def test_unknown_scores_and_those_that_nothing_measures_are_refused():
-    with pytest.raises(ConfigError, match="unknown score 'dise'; choose one of: dice, dice_patient, iou, fp_area, acc"):
+    with pytest.raises(
+        ConfigError, match="unknown score 'dise'; choose one of: dice, dice_patient, iou, fp_area, mask"
+    ):
         score("dise", table())
     with pytest.raises(ConfigError, match="score 'auc': nothing measured gives label, predicted, prob; there are:"):
         score("auc", {"ssim": np.ones(3)})

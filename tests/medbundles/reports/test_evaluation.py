@@ -144,3 +144,39 @@ def test_channel_names_that_would_share_a_score_are_refused(names):
     columns |= {"has_mask": np.ones(2, dtype=bool), "pixels": np.full(2, 9), "name": np.array(["x", "y"])}
     with pytest.raises(ConfigError, match="each must differ, also from 'patient'"):
         Evaluation(columns, channel_names=names)
+
+
+def test_empty_masks_are_counted_beside_the_surface_scores(tmp_path):
+    """Channel a: hit, missed, false alarm, both empty, no mask at all; channel b: hits."""
+    predicted = np.array([[4, 4], [0, 4], [4, 4], [0, 4], [0, 0]])
+    true = np.array([[4, 4], [4, 4], [0, 4], [0, 4], [0, 0]])
+    columns = {
+        "overlap": np.minimum(predicted, true), "predicted_pixels": predicted, "true_pixels": true,
+        "has_mask": np.array([True] * 4 + [False]), "pixels": np.full(5, 100), "right_pixels": np.full(5, 90),
+        "hd95": np.array([[1.0, 2], [14, 2], [14, 2], [np.nan, 2], [np.nan, np.nan]]),
+        "surface_dice": np.array([[1.0, 1], [0, 1], [0, 1], [np.nan, 1], [np.nan, np.nan]]),
+        "volume_difference": np.array([[0, 1.0], [-4, -1], [4, 1], [np.nan, -1], [np.nan, np.nan]]),
+        "name": np.array(list("vwxyz")), "patient": np.array(list("vwxyz")),
+    }  # fmt: skip
+    evaluation = Evaluation(columns, channel_names=["a", "b"], bootstrap=10)
+    evaluation.write_metrics(tmp_path / "m", {})
+    content = json.loads((tmp_path / "m.json").read_text())
+    counts = {"missed": 1, "false_alarms": 1, "both_empty": 1}
+    assert content["empty_masks"] == {"a": counts, "b": dict.fromkeys(counts, 0)}
+    values = {name: m["value"] for name, m in content["metrics"].items()}
+    wanted = {"hd95_a": 29 / 3, "hd95_b": 2, "hd95": (29 / 3 + 2) / 2, "surface_dice_a": 1 / 3}
+    wanted |= {"volume_difference_a": 0, "volume_difference_b": 0, "volume_error_a": 8 / 3, "volume_error_b": 1}
+    assert {name: values[name] for name in wanted} == pytest.approx(wanted)
+    assert content["metrics"]["hd95_a"]["n_images"] == 3
+    told = " ".join(evaluation.table().split())
+    assert "empty masks of a: missed 1, false alarms 1 (hd95 is the image's diagonal there, surface_dice 0)" in told
+    assert "both empty 1 (they do not count)" in told
+    evaluation.write_predictions(tmp_path, "test")
+    with (tmp_path / "predictions.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [line["hd95_a"] for line in lines] == ["1.0", "14.0", "14.0", "", ""]
+    assert [line["pixel_accuracy"] for line in lines] == ["0.9"] * 4 + [""]
+
+
+def test_without_surface_scores_no_empty_mask_is_counted():
+    assert few().empty_masks() == {}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from medbundles.transforms import PrepareMaskBatch, PrepareMultitaskBatch
+from medbundles.transforms import PrepareMaskBatch, PrepareMultitaskBatch, PrepareSegmentationBatch
 
 
 def test_batch_becomes_image_and_targets():
@@ -32,3 +32,13 @@ def test_a_network_that_only_segments_gets_the_mask():
     assert torch.equal(mask, batch["mask"].float())
     assert mask.dtype == torch.float32  # of whole numbers MONAI's distances would be whole numbers too
     assert PrepareMaskBatch()({"image": batch["image"]})[1] is None
+
+
+def test_a_segmentation_gets_the_distances_and_the_spacing_that_are_there():
+    mask, distance = torch.ones(2, 1, 4, 4, dtype=torch.uint8), torch.ones(2, 3, 4, 4)
+    batch = {"image": torch.randn(2, 1, 4, 4), "mask": mask, "distance": distance, "name": ["a", "b"]}
+    _, target = PrepareSegmentationBatch()(batch, "cpu")
+    assert set(target) == {"mask", "distance"}
+    assert target["mask"].dtype == torch.uint8
+    assert set(PrepareSegmentationBatch()(batch | {"spacing": torch.ones(2, 2)}, "cpu")[1]) == {*target, "spacing"}
+    assert PrepareSegmentationBatch()({"image": batch["image"]})[1] is None

@@ -35,7 +35,11 @@ def _is_tested(share: float) -> str | None:
     return None if share else "test_split: nothing is tested; give the --test_split of the training."
 
 
-def _one_threshold(threshold: float | None, out_channels: int) -> str | None:
+def _one_threshold(threshold: float | None, out_channels: int, ignore_label: int | bool | None) -> str | None:
+    if threshold and ignore_label:
+        return (
+            f"label_threshold: {threshold:g} makes a class of all that is bright, also of ignore_label {ignore_label}."
+        )
     if threshold and out_channels > 2:
         return (
             f"label_threshold: {threshold:g} makes one class of a mask, out_channels {out_channels} wants "
@@ -66,7 +70,7 @@ class SegmentationParts(ImageParts):
 @has_rules(
     Rule(("patient_pattern",), usable_pattern, EVERYWHERE),
     Rule(("test_split",), _is_tested, ("evaluate",)),
-    Rule(("label_threshold", "out_channels"), _one_threshold, (*TRAINING, "evaluate")),
+    Rule(("label_threshold", "out_channels", "ignore_label"), _one_threshold, (*TRAINING, "evaluate")),
 )
 def segmentation_parts(
     dataset_dir: str | Path,
@@ -74,6 +78,7 @@ def segmentation_parts(
     channels: int = 1,
     out_channels: int = 2,
     label_threshold: float | bool | None = None,
+    ignore_label: int | bool | None = None,
     train_split: float = 0.8,
     test_split: float = 0.2,
     patient_pattern: str | None = None,
@@ -97,6 +102,7 @@ def segmentation_parts(
         channels: C of the image: of one file with so many channels, or of so many files.
         out_channels: classes, background included; 1: one class with a sigmoid.
         label_threshold: see `LabelRule`; None or False: masks hold labels.
+        ignore_label: value of pixels that are not labelled; None or False: there is none.
         train_split: share of the images that are left by the test set; the others validate.
         test_split: share of all images that no training sees; 0: none.
         patient_pattern: regular expression with one group, the patient, found in the name of a file whose patient is
@@ -120,11 +126,11 @@ def segmentation_parts(
     in_range("train_split", train_split, above=0, maximum=1)
     in_range("test_split", test_split, minimum=0, below=1)
     threshold = label_threshold or None
-    refuse([usable_pattern(patient_pattern), _one_threshold(threshold, out_channels)])
+    refuse([usable_pattern(patient_pattern), _one_threshold(threshold, out_channels, ignore_label)])
     existing_folder(dataset_dir, "Give the folder with images/ and labels/ (or a dataset.json) as --dataset_dir DIR.")
     about = read_dataset_json(dataset_dir)
-    refuse([_contradicts(about.labels, out_channels)])
-    labels = KnownLabels(cache_dir, LabelRule(out_channels, threshold, about.labels))
+    refuse([_contradicts(about.labels, out_channels, ignore_label or None)])
+    labels = KnownLabels(cache_dir, LabelRule(out_channels, threshold, ignore_label or None, about.labels))
     known, thumbnails = KnownPictures(cache_dir, channels), dict[str, np.ndarray]()
     items, problems = _found(dataset_dir, spatial_dims, channels)
     if spatial_dims == 2:
@@ -135,7 +141,11 @@ def segmentation_parts(
     counts = _counts(items, labels, problems)
     if not skip_bad_files:
         problems.settle(dataset_dir, advice=f"{GRAY}\n{ADVICE}" if len(problems) > before else ADVICE)
-    items = [item | {"foreground": max(counts[item["mask"]]) > 0} for item in items if item["mask"] in counts]
+    items = [
+        item | {"foreground": any(map(labels.rule.class_of, counts[item["mask"]]))}
+        for item in items
+        if item["mask"] in counts
+    ]
     items = with_patients(problems.good(items, dataset_dir, skip_bad_files, GRAY), patient_pattern)
     warn_of_patients(items, PATTERN_ADVICE)
     split, seen = read_split(earlier_split) if earlier_split else ({}, {})
@@ -154,8 +164,12 @@ def _holds_something(group: Sequence[dict]) -> bool:
     return any(item["foreground"] for item in group)
 
 
-def _contradicts(names: Mapping[int, str], out_channels: int) -> str | None:
+def _contradicts(names: Mapping[int, str], out_channels: int, ignored: int | None) -> str | None:
     """What is wrong with out_channels beside the labels of a dataset.json."""
+    marked = next((value for value, name in names.items() if name == "ignore"), None)
+    if marked is not None and marked != ignored:
+        return f"ignore_label: the dataset.json says that {marked} is not labelled; use --ignore_label {marked}."
+    names = {value: name for value, name in names.items() if value != ignored}
     classes = max(names, default=out_channels - 1) + 1
     if out_channels == classes or (out_channels, classes) == (1, 2):
         return None
@@ -189,9 +203,10 @@ def _counts(items: Sequence[dict], labels: KnownLabels, problems: Problems) -> d
     wrong = {path: line for path, counts in found.items() if (line := labels.rule.problem(counts))}
     fine = {path: counts for path, counts in found.items() if path not in wrong}
     if labels.rule.highest == 1:  # one other value than 0, the same one in all masks
-        usual = Counter(value for counts in fine.values() for value in counts if value > 0).most_common(1)
-        for path, counts in fine.items():
-            others = [value for value in counts if value > 0 and value != usual[0][0]]
+        held = {path: [value for value in counts if labels.rule.class_of(value)] for path, counts in fine.items()}
+        usual = Counter(value for values in held.values() for value in values).most_common(1)
+        for path, values in held.items():
+            others = [value for value in values if value != usual[0][0]]
             if others:
                 wrong[path] = f"holds {others[0]:g} beside 0; the other masks hold {usual[0][0]:g}"
     for path, line in wrong.items():
@@ -204,7 +219,8 @@ def _check_classes(items: Sequence[dict], counts: Mapping[str, Counts], rule: La
     pixels = Counter[int](dict.fromkeys(range(rule.highest + 1), 0))
     for item in items:
         for value, count in counts[item["mask"]].items():
-            pixels[int(value > 0) if rule.highest == 1 else int(value)] += count
+            label = rule.class_of(value)
+            pixels.update({} if label is None else {label: count})
     missing = [label for label in range(1, rule.highest + 1) if not pixels[label]]
     if missing:
         raise DataError(

@@ -39,11 +39,13 @@ class LabelRule:
     Args:
         channels: of the network.
         threshold: the class is where the mask is at least this; None: masks hold labels.
+        ignored: value of the pixels that are not labelled, which stays as it is; None: there is none.
         names: value -> what it means, for messages.
     """
 
     channels: int
     threshold: float | None = None
+    ignored: int | None = None
     names: Mapping[int, str] = field(default_factory=dict)
 
     @property
@@ -55,7 +57,8 @@ class LabelRule:
         """What a mask holds -> uint8 of the same shape."""
         if self.threshold:
             return (held >= self.threshold).astype(np.uint8)
-        return (held > 0 if self.highest == 1 else held).astype(np.uint8)
+        found = (held > 0 if self.highest == 1 else held).astype(np.uint8)
+        return found if self.ignored is None else np.where(held == self.ignored, np.uint8(self.ignored), found)
 
     def counted(self, held: np.ndarray) -> Counts:
         """Value -> pixels of what a mask holds; of one with a threshold those of its classes."""
@@ -65,6 +68,9 @@ class LabelRule:
     def problem(self, counts: Counts) -> str | None:
         """What is wrong with a mask that holds this, or None."""
         values = np.array(sorted(counts))
+        values = values[values != self.ignored]
+        if not len(values):
+            return "is not labelled anywhere"
         if is_gray(values):
             said = f"is gray: {len(values)} values from {values[0]:g} to {values[-1]:g}"
             return said + ("" if self.highest == 1 else "; several classes need a mask that is not interpolated")
@@ -76,6 +82,12 @@ class LabelRule:
             return None
         meant = "0 and one other value are wanted" if self.highest == 1 else f"0 to {self.highest} are wanted"
         return f"holds {first_few(map(self.called, wrong))}; {meant} for out_channels {self.channels}"
+
+    def class_of(self, value: float) -> int | None:
+        """The class of a value that `counted` gives; None of pixels that are not labelled."""
+        if value == self.ignored:
+            return None
+        return int(value > 0) if self.highest == 1 else int(value)
 
     def called(self, value: float) -> str:
         """A value in a message, with its name where it has one."""

@@ -8,7 +8,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from medbundles.errors import ConfigError
-from medbundles.handlers import DeferredReweighting
+from medbundles.handlers import EpochOfLoss
 from medbundles.losses import LDAMLoss
 
 
@@ -22,7 +22,7 @@ def weights_by_epoch(start: int, epochs: int) -> dict[int, list[float]]:
 
     trainer = Engine(step)
     trainer.loss_function = loss
-    DeferredReweighting(3).attach(trainer)
+    EpochOfLoss().attach(trainer)
 
     @trainer.on(Events.STARTED)
     def resume():
@@ -43,9 +43,7 @@ def test_a_resumed_run_is_weighted_at_once():
 def test_it_is_told_once(caplog):
     with caplog.at_level(logging.INFO, "medbundles"):
         weights_by_epoch(0, 5)
-    assert [r.message for r in caplog.records] == [
-        "deferred re-weighting: from epoch 3 on the classes weigh 2.0000, 1.0000"
-    ]
+    assert [r.message for r in caplog.records] == ["loss: from epoch 3 on the classes weigh 2.0000, 1.0000"]
 
 
 def test_loss_can_stand_on_another_device_than_it_was_built_on():
@@ -57,8 +55,8 @@ def test_loss_can_stand_on_another_device_than_it_was_built_on():
 def test_a_loss_without_weights_is_refused_unless_there_is_no_re_weighting():
     trainer = Engine(lambda *_: None)
     trainer.loss_function = SimpleNamespace()
-    DeferredReweighting(False).attach(trainer)
+    EpochOfLoss("drw_start_epoch", False).attach(trainer)
     trainer.run([0])
-    DeferredReweighting(2).attach(trainer)
-    with pytest.raises(ConfigError, match=r"drw_start_epoch: SimpleNamespace cannot weigh .* --drw_start_epoch False"):
+    EpochOfLoss("drw_start_epoch", 2).attach(trainer)
+    with pytest.raises(ConfigError, match=r"drw_start_epoch: SimpleNamespace cannot change .* --drw_start_epoch False"):
         trainer.run([0])

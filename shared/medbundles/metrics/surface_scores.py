@@ -1,0 +1,62 @@
+"""Scores of the surfaces and volumes of masks (`medbundles.metrics.surfaces`)."""
+
+import numpy as np
+
+from medbundles.metrics.definition import Columns, Definition
+from medbundles.metrics.interval import LEAST_OF_DISTANCES, LEAST_OF_MEANS, LEAST_OF_VOLUMES
+from medbundles.metrics.weighted import ScoreOf, WeightedMean
+
+BOTH_EMPTY = "in no image there is anything in the predicted or the true mask"
+EMPTY = "; an image where one of both is empty has {}, one where both are does not count"
+
+
+def _of(column: str, meaning: str, bounds: tuple[float, float] | None, least: int | None) -> Definition:
+    def mean(columns: Columns) -> ScoreOf:
+        return WeightedMean(columns[column], BOTH_EMPTY)
+
+    return Definition((column,), mean, meaning, True, bounds, least)
+
+
+def _volume_error(columns: Columns) -> ScoreOf:
+    return WeightedMean(np.abs(columns["volume_difference"]), BOTH_EMPTY)
+
+
+SURFACE_SCORES = {
+    "hd95": _of(
+        "hd95",
+        f"95th percentile of the distances between both surfaces, mm{EMPTY.format('the diagonal')} (0 is best)",
+        None,
+        LEAST_OF_DISTANCES,
+    ),
+    "surface_dice": _of(
+        "surface_dice",
+        f"share of both surfaces that is within the tolerance of the other one{EMPTY.format('0')}",
+        (0.0, 1.0),
+        LEAST_OF_MEANS,
+    ),
+    "volume_difference": _of(
+        "volume_difference",
+        "predicted minus true volume in ml (of pictures area in cm2); without images where both are empty",
+        None,
+        LEAST_OF_VOLUMES,
+    ),
+    "volume_error": Definition(
+        ("volume_difference",), _volume_error, "the same without its sign (0 is best)", True, None, LEAST_OF_VOLUMES
+    ),
+}
+
+
+def empty_masks(columns: Columns) -> dict[str, np.ndarray]:
+    """How many images have an empty mask, of each channel (K,): what the surface scores take apart.
+
+    missed: the predicted one alone is empty; false_alarms: the true one alone; both_empty.
+
+    Args:
+        columns: what `medbundles.metrics.Masks` measures.
+    """
+    there = columns["has_mask"].astype(bool)
+    found, true = (
+        columns[name][there].reshape(int(there.sum()), -1) > 0 for name in ("predicted_pixels", "true_pixels")
+    )
+    kinds = {"missed": ~found & true, "false_alarms": found & ~true, "both_empty": ~found & ~true}
+    return {kind: which.sum(0) for kind, which in kinds.items()}
