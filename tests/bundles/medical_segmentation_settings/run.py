@@ -1,0 +1,66 @@
+"""Settings of the run and of inference: how it stops, what it keeps, what is written."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from tests.bundles.common_settings.inference import INFERENCE, writer
+from tests.bundles.common_settings.run import (
+    FOLDERS,
+    RUNNING,
+    apart,
+    followed,
+    last_is_best,
+    monitor,
+    named,
+    names,
+    seeded,
+)
+from tests.bundles.setting_bench import Bench, handler
+from tests.bundles.setting_check import Check
+
+
+def kept(bench: Bench, **turned: Any) -> list[str]:
+    return bench.look(*apart(bench), **{"checkpointing#save_frequency": 1}, **turned).checkpoints()
+
+
+def split(bench: Bench, **turned: Any) -> dict[str, list[str]]:
+    parts = bench.get("data", **turned)
+    return {part: [item["name"] for item in items] for part, items in parts.items()}
+
+
+def largest(bench: Bench, **turned: Any) -> float:
+    """Largest gradient when the optimizer steps, of two that are 1 and 3."""
+    workflow = bench.workflow(**turned)
+    weight = torch.nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([1.0, 3.0])
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    state = SimpleNamespace(iteration=1, epoch_length=1)
+    engine = SimpleNamespace(state=state, accumulation_steps=1, scaler=None, optimizer=optimizer)
+    handler(workflow, "GradientClip")(engine)
+    return round(float(weight.grad.max()), 3)
+
+
+def overlays(bench: Bench, **turned: Any) -> bool:
+    return writer(bench, **turned).overlays
+
+
+RUN = {
+    **RUNNING,
+    **FOLDERS,
+    **INFERENCE,
+    "experiment#name": Check(names, "mine", named("mine")),
+    "grad_clip_type": Check(largest, "value", 2.0, given={"grad_clip": 2.0}),
+    "checkpointing#save_best_only": Check(kept, True, ["best.pt"]),
+    # in place of the shared ones: the schedule follows the loss, whatever stops the training
+    "early_stopping#monitor": Check(
+        monitor, "val_iou", {**last_is_best(0.4), "key metric": "val_iou"}, given={"scheduler#monitor": "val_loss"}
+    ),
+    "early_stopping#mode": Check(followed, "min", last_is_best(0.2), along={"early_stopping#monitor": "val_loss"}),
+    "seed": Check(seeded, 7),
+    "seed (split)": Check(split, 7),
+    "overlays": Check(overlays, False, False),
+}
