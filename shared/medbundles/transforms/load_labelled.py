@@ -17,8 +17,8 @@ from medbundles.transforms.loading import COLOUR_COUNTS
 class LoadLabelled(Transform):
     """Pixels of a picture, or voxels of a volume, and the class of each.
 
-    Reads "image" (path, or a list of one per channel) and, where there is one, "mask" (path). Writes "image" float32
-    (C, H, W) or (C, X, Y, Z) with canonical axes, "mask" uint8 (1, ...), "image_path" (the first file),
+    Reads "image" (path, or a list of one per channel) and "mask" (path; "" or left out: there is none). Writes "image"
+    float32 (C, H, W) or (C, X, Y, Z) with canonical axes, "mask" uint8 (1, ...), "image_path" (the first file),
     "original_size" int64 tensor, and of volumes "spacing" float64 tensor, in mm.
 
     Args:
@@ -56,7 +56,7 @@ class LoadLabelled(Transform):
             each = self.channels if len(paths) == 1 else 1
             image = np.concatenate([read_image(path, each, colour=self.colour_channel) for path in paths])
         item |= {"image": torch.from_numpy(image), "original_size": torch.tensor(image.shape[1:])}
-        if "mask" not in data:
+        if not item.pop("mask", ""):
             return item
         held = read_label_map(data["mask"])
         if wrong := self.rule.problem(self.rule.counted(held)):

@@ -221,15 +221,15 @@ MODEL = {
         out_channels,
         4,
         {**common.all_five(4, (4, 4)), "list": 4, "loss": 4, "distances": 3, "table": 4},
-        along={"ignore_label": ...},
-        given={"ignore_label": 9},
+        given={"ignore_label": 3},
+        along={"ignore_label": False},
     ),
     "label_names": Check(
         label_names,
         ["none", "a", "b"],
         {
-            **dict.fromkeys(("told", "tables", "compared"), ["none", "a", "b"]),
-            **dict.fromkeys(("validation", "report"), ["a", "b"]),
+            **{key: ["none", "a", "b"] for key in ("told", "tables", "compared")},
+            **{key: ["a", "b"] for key in ("validation", "report")},
         },
     ),
     "modality": Check(common.seen(step(1, "modality"), "modality"), "mri", common.all_five("mri")),
@@ -247,7 +247,9 @@ MODEL = {
     ),
     **of_network("base_channels", first_features, 4),
     **of_network("depth", multiples, 3, [8, 8]),
-    **of_network("embed_dim", first_features, 24, given={**OWN_SIZE, "network_def#name": "swin_unetr"}),
+    **of_network(
+        "embed_dim", first_features, 24, given={**OWN_SIZE, "image_size": 64, "network_def#name": "swin_unetr"}
+    ),
     "network_def#dropout": Check(dropout, 0.5, {0.5}),
     **of_network("norm", norms, "batch", True),
     **of_network("encoder", of_body("encoder"), "resnet10", given={**OWN_SIZE, "network_def#name": "deeplabv3plus"}),
@@ -261,7 +263,7 @@ MODEL = {
     **of_network("heads", of_body("heads"), 4, given={**LAYERS, "network_def#hidden": 24}),
     **of_network("hidden", of_body("hidden"), 32, given={**LAYERS, "network_def#hidden": ...}),
     "channels_last": common.channels_last_check(
-        lambda net: net.body.input_block.conv1.conv.weight, torch.channels_last
+        lambda net: net.body.input_block.conv2.conv.weight, torch.channels_last
     ),
     "compile_model": Check(common.compiled, True, 1),
     "amp": common.amp_check(lambda inferer, net: inferer(IMAGE, net)),

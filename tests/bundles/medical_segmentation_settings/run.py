@@ -11,10 +11,9 @@ from tests.bundles.common_settings.inference import INFERENCE, writer
 from tests.bundles.common_settings.run import (
     FOLDERS,
     RUNNING,
+    SOON,
     apart,
-    followed,
-    last_is_best,
-    monitor,
+    decided,
     named,
     names,
     seeded,
@@ -25,6 +24,14 @@ from tests.bundles.setting_check import Check
 
 def kept(bench: Bench, **turned: Any) -> list[str]:
     return bench.look(*apart(bench), **{"checkpointing#save_frequency": 1}, **turned).checkpoints()
+
+
+def stopping(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """What all that follows a metric makes of it; the schedule has its own."""
+    run = bench.look(*apart(bench), **SOON, **{"early_stopping#patience": 2}, **turned)
+    key = bench.get("validate#evaluator", **turned).state.key_metric_name
+    value = run.json("metrics/metrics.json")["summary"]["best_value"]
+    return {**decided(run), "best value": round(value, 6), "key metric": key}
 
 
 def split(bench: Bench, **turned: Any) -> dict[str, list[str]]:
@@ -48,6 +55,11 @@ def overlays(bench: Bench, **turned: Any) -> bool:
     return writer(bench, **turned).overlays
 
 
+def rising(value: float, name: str) -> dict[str, Any]:
+    """What `stopping` tells of a metric of this name that gets better up to this value."""
+    return {"trained": [1, 2, 3, 4], "best.pt": 4, "best in history": 4, "best value": value, "key metric": name}
+
+
 RUN = {
     **RUNNING,
     **FOLDERS,
@@ -56,10 +68,10 @@ RUN = {
     "grad_clip_type": Check(largest, "value", 2.0, given={"grad_clip": 2.0}),
     "checkpointing#save_best_only": Check(kept, True, ["best.pt"]),
     # in place of the shared ones: the schedule follows the loss, whatever stops the training
-    "early_stopping#monitor": Check(
-        monitor, "val_iou", {**last_is_best(0.4), "key metric": "val_iou"}, given={"scheduler#monitor": "val_loss"}
+    "early_stopping#monitor": Check(stopping, "val_iou", rising(0.4, "val_iou")),
+    "early_stopping#mode": Check(
+        stopping, "min", rising(0.2, "val_loss"), along={"early_stopping#monitor": "val_loss"}
     ),
-    "early_stopping#mode": Check(followed, "min", last_is_best(0.2), along={"early_stopping#monitor": "val_loss"}),
     "seed": Check(seeded, 7),
     "seed (split)": Check(split, 7),
     "overlays": Check(overlays, False, False),
