@@ -1,6 +1,7 @@
 """Draws scans of an organ with and without a lesion, and a label map of each, as pictures or volumes."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ def draw_scan(shape: tuple[int, ...], number: int, rng: np.random.Generator) -> 
     return np.rint(np.clip(image + 20, 0, 255)).astype(np.uint8), labels
 
 
-def _inside(places: list[np.ndarray], middle: np.ndarray, radii: np.ndarray) -> np.ndarray:
+def _inside(places: Sequence[np.ndarray], middle: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Where an ellipsoid is; places and radii count from -1 to 1 across the scan."""
     return sum(((x - m) / r) ** 2 for x, m, r in zip(places, middle, radii, strict=True)) <= 1
 
