@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.nn.functional import layer_norm
 
 from medbundles.networks.small_inputs import Conv2d
 
@@ -16,8 +17,7 @@ class StandardisedConv2d(Conv2d):
         super().__init__(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
 
     def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        variance, mean = torch.var_mean(weight, dim=(1, 2, 3), keepdim=True, unbiased=False)
-        return super()._conv_forward(input, (weight - mean) / torch.sqrt(variance + 1e-5), bias)
+        return super()._conv_forward(input, layer_norm(weight, weight.shape[1:], eps=1e-5), bias)
 
 
 class Unit(nn.Module):

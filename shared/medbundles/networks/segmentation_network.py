@@ -33,7 +33,7 @@ OF_DATA = ("spatial_dims", "in_channels", "out_channels", "image_size")  # these
 CHOSEN = ("name", "base_channels", "depth", "embed_dim", "dropout", "norm", "encoder", "output_stride", "layers",
           "heads", "hidden")  # fmt: skip
 WHOLE = ("base_channels", "embed_dim", "layers", "heads", "hidden")
-SETTINGS = (*OF_DATA, *(f"network_def#{key}" for key in CHOSEN))
+SETTINGS = ("patch_size", *OF_DATA, *(f"network_def#{key}" for key in CHOSEN))
 
 
 def takes(name: str) -> dict[str, Any]:
@@ -103,8 +103,12 @@ def _too_small(name: str, size: Sequence[int], multiples: Sequence[int]) -> str 
     return None
 
 
-def _unbuildable(*values: Any) -> str | None:
-    return "\n".join(problems(dict(zip((*OF_DATA, *CHOSEN), values, strict=True)))) or None
+def _unbuildable(patch_size: Sequence[int] | int | None, *values: Any) -> str | None:
+    given = dict(zip((*OF_DATA, *CHOSEN), values, strict=True))
+    if not patch_size:
+        return "\n".join(problems(given)) or None
+    lines = problems(given | {"image_size": patch_size})  # what the network is given are patches then
+    return "\n".join(line.replace("image_size:", "patch_size:") for line in lines) or None
 
 
 def _one_value_per_channel(name: str, norm: str, batch_size: int) -> str | None:

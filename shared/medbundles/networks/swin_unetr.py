@@ -1,6 +1,6 @@
 """MONAI's SwinUNETR, and its published pretraining."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from monai.networks.nets import swin_unetr
@@ -45,6 +45,9 @@ class SwinUNETR(swin_unetr.SwinUNETR):
             drop_rate=dropout,
             norm_name=NORMS[norm],
         )  # fmt: skip
+
+    def _check_input_size(self, spatial_shape: Sequence[int]) -> None:
+        """MONAI's calls NumPy, at which torch.compile breaks off; its callers here pad to what it wants."""
 
     def renamed(self, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The encoder's weights of MONAI's published pretrainings under this network's names; others as they are.

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from medbundles.networks import Autoencoder, GradingResNet, MultitaskUNet, to_device
+from medbundles.networks import Autoencoder, GradingResNet, MultitaskUNet, SegmentationNetwork, to_device
+from tests.medbundles.networks.small_networks import NARROW
 
 NETWORKS = {
     "multitask_unet": (MultitaskUNet, {"base_filters": 4, "depth": 3}, (2, 1, 24, 20)),
@@ -17,11 +18,17 @@ NETWORKS = {
         {"channels": (8, 16), "attention_levels": (False, True), "norm_num_groups": 4},
         (2, 1, 18, 13),
     ),
+    **{
+        name: (SegmentationNetwork, {"name": name, "image_size": 40, **narrow}, (2, 1, 37, 40))
+        for name, narrow in NARROW.items()
+    },
 }
 
 
 @pytest.mark.parametrize("bf16", [False, True], ids=["float32", "bf16"])
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in NARROW and n != "unet" else n for n in NETWORKS]
+)
 def test_a_training_compiles_each_network_once(name, bf16):
     """Breaking off in the middle, or a number that changes from step to step, made it slower than not compiling."""
     torch._dynamo.reset()

@@ -21,7 +21,7 @@ OWN = SegmentationNetwork.__init__.__kwdefaults__ or dict(
 
 def said(workflow="train", **given):
     """What the preflight says of these settings of a bundle."""
-    values = {s: OWN[s.removeprefix("network_def#")] for s in SETTINGS} | {"batch_size": 8}
+    values = {s: OWN.get(s.removeprefix("network_def#")) for s in SETTINGS} | {"batch_size": 8}
     for key, value in given.items():
         values[key if key in values else f"network_def#{key}"] = value
     return "\n".join(broken_rules(CONFIG, values, workflow))
@@ -123,6 +123,11 @@ def test_values_that_cannot_be_are_refused_before_a_run_and_from_python(given, l
 def test_values_that_the_schema_knows_are_refused_from_python_too(given, line):
     with pytest.raises(ConfigError, match=line):
         SegmentationNetwork(**given)
+
+
+def test_with_patches_it_is_their_size_that_counts():
+    assert said(image_size=16, patch_size=32) == ""
+    assert "patch_size: [16, 8] is too small for unet" in said(image_size=256, patch_size=[16, 8])
 
 
 def test_one_image_in_a_batch_is_refused_where_batch_norm_has_one_value_per_channel():
