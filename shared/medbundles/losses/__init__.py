@@ -2,7 +2,7 @@
 
 from medbundles.losses.autoencoder import AutoencoderLoss
 from medbundles.losses.classification import ClassificationLoss
-from medbundles.losses.combined_segmentation import CombinedSegmentationLoss
+from medbundles.losses.combined_segmentation import CombinedSegmentationLoss, needs_distances
 from medbundles.losses.ldam import LDAMLoss
 from medbundles.losses.multitask import MultitaskLoss
 from medbundles.losses.per_image import PerImage

@@ -73,6 +73,11 @@ def _is_no_class(ignore_label: int | bool | None, out_channels: int, mask_rule: 
     )
 
 
+def needs_distances(loss: Any) -> bool:
+    """Whether a loss wants the distances of `medbundles.transforms.BoundaryDistance`; any other loss does not."""
+    return "boundary" in getattr(loss, "terms", ())
+
+
 @has_rules(
     Rule(("loss#name", *(f"loss#{setting}" for setting in DEFAULTS)), _cannot_be),
     Rule(("loss#class_weights", "out_channels", "mask_rule"), _one_each),
@@ -147,13 +152,14 @@ class CombinedSegmentationLoss(nn.Module):
         ce_weight: float = 0.5,
         focal_weight: float = 0.0,
         boundary_weight: float = 0.0,
-        boundary_ramp: int = 0,
+        boundary_ramp: int | bool = 0,
         mask_rule: str = "classes",
         ignore_label: int | bool | None = None,
     ):
         super().__init__()
         one_of("loss#name", name, NAMES)
         one_of("mask_rule", mask_rule, MASK_RULES)
+        boundary_ramp = boundary_ramp or 0
         alphas = list(alpha) if isinstance(alpha, Sequence) else [alpha]
         weights = dict(zip(WEIGHTS, (dice_weight, ce_weight, focal_weight, boundary_weight), strict=True))
         at_least_0 = {**weights, "gamma": gamma, "boundary_ramp": boundary_ramp}

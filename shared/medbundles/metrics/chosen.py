@@ -16,6 +16,7 @@ from medbundles.metrics.weighted import mean_of_defined
 
 Columns = Mapping[str, np.ndarray]
 SUFFIX = "_at_thresholds"
+OF_THE_MASKS = ("right_pixels", "hd95", "surface_dice", "volume_difference")  # not known of masks decided anew
 
 
 def log_odds_of(prob: np.ndarray) -> np.ndarray:
@@ -73,7 +74,8 @@ def decided(
 
     Args:
         columns: what `Masks` and `MaskThresholds`, or `Classes`, measure.
-        mask_threshold: one of MASK_GRID; None: the masks stay as they are.
+        mask_threshold: one of MASK_GRID; None: the masks stay as they are. What was measured of their places, such as
+            `OF_THE_MASKS`, is left out of masks that are decided anew.
         class_logit_threshold: log-odds from which the second of two classes counts; None: the classes stay.
 
     Raises:
@@ -84,7 +86,8 @@ def decided(
         if any(name not in columns for name in AT_THRESHOLDS):
             raise ConfigError("cases: masks at another threshold need the measure medbundles.metrics.MaskThresholds")
         place = MASK_GRID.index(mask_threshold)
-        found.pop("right_pixels", None)  # of the masks as they were
+        for name in OF_THE_MASKS:
+            found.pop(name, None)
         found |= {name.removesuffix(SUFFIX): columns[name][..., place] for name in AT_THRESHOLDS}
     if class_logit_threshold is not None and "prob" in columns and columns["prob"].shape[1] == 2:
         found["predicted"] = (log_odds_of(columns["prob"]) >= class_logit_threshold).astype(int)

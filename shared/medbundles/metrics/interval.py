@@ -8,10 +8,9 @@ LEAST = 10  # shares (accuracy ...), AUC, their differences; scores without boun
 LEAST_OF_CLASSES = 30  # of each class: means over classes of shares, such as the balanced accuracy
 LEAST_OF_MEANS = 20  # means of values between 0 and 1, some of them far off, such as Dice
 LEAST_OF_ERRORS = 30  # means of errors between 0 and 1, most of them near 0: the Brier score
-LEAST_OF_ACCURACIES = 30
-LEAST_OF_DISTANCES = 30
-LEAST_OF_VOLUMES = 30
+LEAST_OF_MISSES = 50  # means of shares near 1 where a tenth is missed whole: surface Dice, recall of masks
 LEAST_OF_CHANGES = 100  # means of paired differences of those
+LEAST_OF_RARE = 200  # means that a few cases decide: Hausdorff distances of missed lesions, accuracies over pixels
 
 
 def interval(value: float, error: float, patients: int, bounds: tuple[float, float] | None) -> tuple[float, float]:

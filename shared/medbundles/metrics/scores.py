@@ -19,10 +19,11 @@ from medbundles.metrics.classification import NAN, AreaUnderCurve, Classificatio
 from medbundles.metrics.definition import Columns, Definition
 from medbundles.metrics.interval import (
     LEAST,
-    LEAST_OF_ACCURACIES,
     LEAST_OF_CLASSES,
     LEAST_OF_ERRORS,
     LEAST_OF_MEANS,
+    LEAST_OF_MISSES,
+    LEAST_OF_RARE,
 )
 from medbundles.metrics.measures import AT_THRESHOLDS
 from medbundles.metrics.overlap import PatientDice, with_case_scores
@@ -131,15 +132,17 @@ SCORES = {
     "mask_precision": _of_masks(
         "mask_precision", ALL_EMPTY,
         "share of the predicted mask that is right, 0 if there is none; mean over images whose true mask is not empty",
+        LEAST_OF_MISSES,
     ),
     "mask_recall": _of_masks(
-        "mask_recall", ALL_EMPTY, "share of the true mask that is found, mean over images where it is not empty"
+        "mask_recall", ALL_EMPTY, "share of the true mask that is found, mean over images where it is not empty",
+        LEAST_OF_MISSES,
     ),
     "pixel_accuracy": Definition(
         ("pixel_accuracy",), lambda c: WeightedMean(c["pixel_accuracy"], "no image has a mask"),
         "share of all pixels with the right class, the background included, mean over images (channels that may "
         "overlap: mean over them)",
-        least=LEAST_OF_ACCURACIES,
+        least=LEAST_OF_RARE,
     ),
     **SURFACE_SCORES,
     "acc": _classification("acc", "share of images with the right class"),
@@ -270,9 +273,8 @@ def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:
         there = [one for one in each if not np.isnan(value_of(one, _count(columns)))]
         found = MeanOfScores(there or each)
         found.counts = np.any([one.counts for one in each], axis=0)
-    found.bounds, found.least = definition.bounds, definition.least
-    if callable(found.least):
-        found.least = found.least(columns)
+    for name, what in {"bounds": definition.bounds, "least": definition.least}.items():
+        setattr(found, name, what(columns) if callable(what) else what)
     return found
 
 

@@ -1,20 +1,26 @@
 """Scores of the surfaces and volumes of masks (`medbundles.metrics.surfaces`)."""
 
+from typing import Any
+
 import numpy as np
 
-from medbundles.metrics.definition import Columns, Definition
-from medbundles.metrics.interval import LEAST_OF_DISTANCES, LEAST_OF_MEANS, LEAST_OF_VOLUMES
+from medbundles.metrics.definition import Bounds, Columns, Definition
+from medbundles.metrics.interval import LEAST_OF_MISSES, LEAST_OF_RARE
 from medbundles.metrics.weighted import ScoreOf, WeightedMean
 
 BOTH_EMPTY = "in no image there is anything in the predicted or the true mask"
 EMPTY = "; an image where one of both is empty has {}, one where both are does not count"
 
 
-def _of(column: str, meaning: str, bounds: tuple[float, float] | None, least: int | None) -> Definition:
+def _of(column: str, meaning: str, bounds: Any, least: int | None) -> Definition:
     def mean(columns: Columns) -> ScoreOf:
         return WeightedMean(columns[column], BOTH_EMPTY)
 
     return Definition((column,), mean, meaning, True, bounds, least)
+
+
+def _up_to_the_diagonal(columns: Columns) -> Bounds:
+    return (0.0, float(np.max(columns["diagonal"], initial=0))) if "diagonal" in columns else None
 
 
 def _volume_error(columns: Columns) -> ScoreOf:
@@ -25,23 +31,23 @@ SURFACE_SCORES = {
     "hd95": _of(
         "hd95",
         f"95th percentile of the distances between both surfaces, mm{EMPTY.format('the diagonal')} (0 is best)",
-        None,
-        LEAST_OF_DISTANCES,
+        _up_to_the_diagonal,
+        LEAST_OF_RARE,
     ),
     "surface_dice": _of(
         "surface_dice",
         f"share of both surfaces that is within the tolerance of the other one{EMPTY.format('0')}",
         (0.0, 1.0),
-        LEAST_OF_MEANS,
+        LEAST_OF_MISSES,
     ),
     "volume_difference": _of(
         "volume_difference",
         "predicted minus true volume in ml (of pictures area in cm2); without images where both are empty",
         None,
-        LEAST_OF_VOLUMES,
+        None,
     ),
     "volume_error": Definition(
-        ("volume_difference",), _volume_error, "the same without its sign (0 is best)", True, None, LEAST_OF_VOLUMES
+        ("volume_difference",), _volume_error, "the same without its sign (0 is best)", True, None, None
     ),
 }
 

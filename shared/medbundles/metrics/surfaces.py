@@ -60,6 +60,7 @@ def _nearest_by_transform(mine: np.ndarray, theirs: np.ndarray, surface: np.ndar
 
 class Surfaces:
     """hd95, surface_dice, volume_difference (B,), or (B, K) with several channels, of the predicted and the true mask.
+    And diagonal (B,) of the image, in mm.
 
     - hd95: the larger of the 95th percentiles of the distances from one surface to the other and back, in mm
     - surface_dice: share of both surfaces that is at most `tolerance` from the other one (Nikolov et al. 2018, at the
@@ -92,11 +93,13 @@ class Surfaces:
             return {}
         found, truth, _ = mask_channels(output, "mask", self.ignore_label)
         masks = zip((found > 0).cpu().numpy(), truth.cpu().numpy(), strict=True)
-        rows = [self._image(*pair, spacing) for pair, spacing in zip(masks, _spacings(output, found), strict=True)]
+        spacings = _spacings(output, found)
+        rows = [self._image(*pair, spacing) for pair, spacing in zip(masks, spacings, strict=True)]
         values = torch.tensor(np.array(rows), device=found.device)  # (B, K, 3)
-        names = ("hd95", "surface_dice", "volume_difference")
-        columns = dict(zip(names, values.unbind(2), strict=True))
-        return {name: each[:, 0] if each.shape[1] == 1 else each for name, each in columns.items()}
+        columns = dict(zip(("hd95", "surface_dice", "volume_difference"), values.unbind(2), strict=True))
+        diagonals = np.linalg.norm(spacings * found.shape[2:], axis=1)
+        found_columns = {name: each[:, 0] if each.shape[1] == 1 else each for name, each in columns.items()}
+        return found_columns | {"diagonal": torch.from_numpy(diagonals).to(found.device)}
 
     def _image(self, found: np.ndarray, truth: np.ndarray, spacing: np.ndarray) -> list[tuple[float, float, float]]:
         """The three of each channel of an image (K, ...)."""

@@ -15,6 +15,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 MOST_MARKERS = 12  # on a curve
 # In 0..1 too, but too small, or of another kind.
 ERRORS = ("l1", "mse", "lpips", "l1_gap", "active_channels", "latent_mean", "latent_std", "latent_scale")
+OF_BOTH = ("recall", "precision")  # may be of images' classes or of masks
 NO_CURVE = ("epoch", "epoch_seconds", "samples_per_second")
 # What is drawn for a quantity beside itself: end of the name -> what the legend says, line. Training is dashed,
 # validation solid.
@@ -27,7 +28,8 @@ PARTS = {"train": ("training", "--"), "val": ("validation", "-")}
 # Places in COLOURS: what stands in one panel differs, and a name that is not here has the place that its letters give.
 PLACES = {
     "loss": 0, "seg_loss": 1, "cls_loss": 2, "recon_loss": 1, "perceptual_loss": 2, "kl_loss": 3,
-    "dice": 0, "iou": 1, "dice_patient": 2, "combined": 6,
+    "dice_loss": 1, "ce_loss": 2, "focal_loss": 3, "boundary_loss": 4,
+    "dice": 0, "iou": 1, "dice_patient": 2, "accuracy": 3, "combined": 6,
     "acc": 0, "balanced_acc": 3, "sensitivity": 2, "specificity": 5, "auc": 6, "f1": 1, "precision": 4, "recall": 7,
     "ssim": 0, "ms_ssim": 1, "lr": 0, "lr_encoder": 0, "lr_rest": 1, "grad_norm_mean": 0, "grad_norm_max": 1,
     "mask_threshold": 0, "class_threshold": 1, "volume_threshold": 2,
@@ -93,15 +95,21 @@ def panels_of(epochs: Records) -> list[tuple[str, str, list[str]]]:
     """(title, unit, names of curves); metrics that leave 0..1 have a panel each."""
     names = list(dict.fromkeys(key for record in epochs for key in record if key not in NO_CURVE))
     groups: dict[tuple[str, str], list[str]] = {}
+    has_classes = any(_is_of_classes(parts_of(name)[1]) for name in names)
     for name in names:
         values = [v for v in (_number(record, name) for record in epochs) if not math.isnan(v)]
         if values:
-            groups.setdefault(_group(name, min(values) >= 0 and max(values) <= 1), []).append(name)
+            groups.setdefault(_group(name, min(values) >= 0 and max(values) <= 1, has_classes), []).append(name)
     found = [(title, unit, curves) for (title, unit), curves in groups.items()]
     return sorted(found, key=lambda panel: (not panel[1].endswith("loss"), panel[1] != "score"))  # these first
 
 
-def _group(name: str, is_share: bool) -> tuple[str, str]:
+def _is_of_classes(quantity: str) -> bool:
+    needs = SCORES[quantity].needs if quantity in SCORES and quantity not in OF_BOTH else ()
+    return bool(needs) and set(needs) <= set(CLASS_COLUMNS)
+
+
+def _group(name: str, is_share: bool, has_classes: bool) -> tuple[str, str]:
     """Title and unit of the panel of an entry of the records."""
     _, quantity, _ = parts_of(name)
     if name == "lr" or name.startswith("lr_"):
@@ -118,8 +126,7 @@ def _group(name: str, is_share: bool) -> tuple[str, str]:
         return "False-positive area" if quantity == "fp_area" else quantity, "share of the image"
     if not is_share or quantity in ERRORS:
         return quantity, "dB" if quantity.startswith("psnr") else quantity
-    needs = SCORES[quantity].needs if quantity in SCORES else ()
-    if quantity in ("recall", "precision") or (needs and set(needs) <= set(CLASS_COLUMNS)):
+    if _is_of_classes(quantity) or (has_classes and quantity in OF_BOTH):
         return "Scores of the classes", "score"
     return "Scores", "score"
 

@@ -165,14 +165,13 @@ class Evaluation:
         }
 
     def _empty_lines(self) -> list[str]:
-        lines = []
-        for channel, count in self.empty_masks().items():
-            of = f" of {channel}" if self.channels > 1 else ""
-            lines.append(
-                f"empty masks{of}: missed {count['missed']}, false alarms {count['false_alarms']} (hd95 is the image's "
-                f"diagonal there, surface_dice 0), both empty {count['both_empty']} (they do not count)"
-            )
-        return lines
+        each = [
+            f"{f'{channel}: ' if self.channels > 1 else ''}{count['missed']} missed, {count['false_alarms']} false "
+            f"alarms, {count['both_empty']} both empty"
+            for channel, count in self.empty_masks().items()
+        ]
+        rule = "empty masks (one: hd95 is the image's diagonal and surface_dice 0; both: not counted): "
+        return [rule + "; ".join(each)] if each else []
 
     def against_baselines(self) -> list[str]:
         """Whether a reconstruction is better than what costs nothing, a sentence each; none where that is unknown."""

@@ -45,6 +45,11 @@ class BoundaryDistance(Transform):
         mask_rule: classes or regions.
         enabled: False leaves every item as it is: the loss needs no distances.
 
+    Example::
+
+        {"_target_": "medbundles.transforms.BoundaryDistance", "out_channels": "@out_channels",
+         "enabled": {"_target_": "medbundles.losses.needs_distances", "loss": "@loss"}}
+
     Example:
         >>> transform = BoundaryDistance(out_channels=3)
         >>> transform({"mask": torch.ones(1, 4, 4)})["distance"][:, 0, 0]

@@ -10,7 +10,7 @@ from ignite.engine import Engine
 from monai.losses import DiceCELoss, FocalLoss
 
 from medbundles.errors import ConfigError
-from medbundles.losses import CombinedSegmentationLoss
+from medbundles.losses import CombinedSegmentationLoss, needs_distances
 from medbundles.metrics import Cases, Losses, Score
 
 IGNORED = 9
@@ -272,6 +272,12 @@ def test_the_boundary_weight_rises_to_its_whole():
 def test_misuse(settings, message):
     with pytest.raises(ConfigError, match=message):
         CombinedSegmentationLoss(**{"out_channels": 3, **settings})
+
+
+def test_a_loss_with_a_boundary_term_needs_distances():
+    assert needs_distances(CombinedSegmentationLoss(2, boundary_weight=0.2))
+    assert not needs_distances(CombinedSegmentationLoss(2))
+    assert not needs_distances(torch.nn.CrossEntropyLoss())
 
 
 def test_what_does_not_fit_is_refused_when_it_is_called():

@@ -13,7 +13,15 @@ import pytest
 from scipy.stats import binom, norm, t
 
 from medbundles.metrics.classification import AreaUnderCurve, ClassificationScore
-from medbundles.metrics.interval import LEAST, LEAST_OF_CHANGES, LEAST_OF_ERRORS, LEAST_OF_MEANS, interval
+from medbundles.metrics.interval import (
+    LEAST,
+    LEAST_OF_CHANGES,
+    LEAST_OF_ERRORS,
+    LEAST_OF_MEANS,
+    LEAST_OF_MISSES,
+    LEAST_OF_RARE,
+    interval,
+)
 from medbundles.metrics.patient_bootstrap import PatientBootstrap
 from medbundles.metrics.weighted import MeanOfScores, WeightedMean
 
@@ -90,6 +98,26 @@ def brier(rng, n) -> Study:
     return WeightedMean((prob - label) ** 2), 1
 
 
+def missed(rng, n, share) -> np.ndarray:
+    """Which of n lesions are missed."""
+    return rng.random(n) < share
+
+
+def surface_dice(rng, n) -> Study:
+    return WeightedMean(np.where(missed(rng, n, 0.1), 0.0, rng.beta(12, 1, n))), 1
+
+
+def pixel_accuracy(rng, n) -> Study:
+    """One image in ten is three times as far off as the others are."""
+    return WeightedMean(1 - np.where(missed(rng, n, 0.1), rng.beta(2, 40, n), rng.beta(1.5, 150, n))), 1
+
+
+def hausdorff(rng, n) -> Study:
+    """Around 4 mm, and 100 mm, the image's diagonal, of what is missed."""
+    values = np.where(missed(rng, n, 0.05), 100.0, np.minimum(rng.lognormal(math.log(4), 0.8, n), 100))
+    return WeightedMean(values, bounds=(0.0, 100.0)), 1
+
+
 def unbounded(draw) -> Callable:
     return lambda rng, n: (WeightedMean(draw(rng, n), bounds=None), 1)
 
@@ -114,6 +142,9 @@ KINDS: dict[str, tuple[Callable, int]] = {
     "AUC .9, a quarter positive": (area(0.9, 0.25), 40),
     "AUC .97": (area(0.97), 20),
     "difference of two AUC": (two_areas, 20),
+    "surface Dice, a tenth missed": (surface_dice, LEAST_OF_MISSES),
+    "accuracy over pixels, a tenth far off": (pixel_accuracy, LEAST_OF_RARE),
+    "Hausdorff distance, one in twenty missed": (hausdorff, LEAST_OF_RARE),
     "PSNR": (unbounded(lambda rng, n: rng.normal(36, 2, n) - rng.exponential(1, n)), LEAST),
     "errors, log-normal": (unbounded(lambda rng, n: rng.lognormal(0, 0.5, n)), LEAST),
 }

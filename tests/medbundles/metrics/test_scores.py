@@ -78,7 +78,7 @@ def table(channels: int = 3, n: int = 24) -> dict[str, np.ndarray]:
     }
     return {
         **{name: values[:, 0] if channels == 1 else values for name, values in (masks | surfaces).items()},
-        "has_mask": has_mask, "pixels": np.full(n, 100),
+        "has_mask": has_mask, "pixels": np.full(n, 100), "diagonal": np.linspace(1, 2, n),
         **{name: values[:, 0] if channels == 1 else values for name, values in at.items()},
         "patient": np.array([f"p{i // 3}" for i in range(n)]),
         "label": rng.integers(0, 2, n), "predicted": (prob[:, 1] > 0.4).astype(int), "prob": prob,
@@ -196,6 +196,13 @@ def test_what_is_measured_decides_about_the_scores_of_a_report():
     assert scores_of(pca) == ["l1_pca", "psnr_pca", "ssim_pca"]
     assert scores_of(errors | pca)[3:6] == ["psnr", "psnr_pca", "psnr_over_pca"]
     assert scores_of(columns) == list(IN_REPORTS)
+
+
+def test_a_hausdorff_distance_is_at_most_the_largest_diagonal():
+    columns = table(1)
+    assert score("hd95", columns).bounds == (0.0, 2.0)
+    del columns["diagonal"]
+    assert score("hd95", columns).bounds is None
 
 
 def test_unknown_scores_and_those_that_nothing_measures_are_refused():

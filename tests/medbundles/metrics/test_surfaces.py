@@ -101,6 +101,7 @@ def test_where_one_is_empty_the_distance_is_the_diagonal_and_where_both_are_ther
         "hd95": [diagonal, diagonal, math.nan, 0],
         "surface_dice": [0, 0, math.nan, 1],
         "volume_difference": [cm3, -cm3, math.nan, 0],
+        "diagonal": [diagonal] * 4,
     }
     for name, values in wanted.items():
         assert columns[name].tolist() == pytest.approx(values, nan_ok=True)
@@ -111,7 +112,7 @@ def test_without_a_spacing_pixels_count_as_millimetres():
     found[0, 0, 1, 1] = truth[0, 0, 4, 5] = 1
     for label in (truth, {"mask": truth}):
         columns = Surfaces(tolerance=5)({"pred": {"mask": found}, "label": label})
-        assert [columns[name].item() for name in columns] == pytest.approx([5, 1, 0])
+        assert [columns[name].item() for name in columns] == pytest.approx([5, 1, 0, math.hypot(9, 9)])
 
 
 @pytest.mark.parametrize(("spacing", "tolerance"), [(1.0000001, 1.0), (0.1, 0.3)])

@@ -10,7 +10,7 @@ import torch
 from ignite.engine import Engine
 
 from medbundles.errors import ConfigError
-from medbundles.metrics import Cases, Classes, Masks, MaskThresholds, Score
+from medbundles.metrics import Cases, Classes, Masks, MaskThresholds, Score, Surfaces
 from medbundles.metrics.chosen import at_chosen_thresholds, decided, dice_at_thresholds, log_odds_of, volume_threshold
 from medbundles.metrics.thresholds import MASK_GRID, best_class_threshold, best_mask_threshold
 from medbundles.metrics.volumes import volumes_of
@@ -252,3 +252,16 @@ def test_the_threshold_of_a_volume_is_chosen_on_volumes():
     assert prob[:, 0] == pytest.approx([0.85, 0.75, 0.5, 0.2])
     columns["has_mask"][:] = False  # pictures are no slices of a volume
     assert math.isnan(volume_threshold(columns))
+
+
+def test_what_was_measured_of_the_masks_places_is_not_kept_for_masks_that_are_decided_anew():
+    mask = torch.zeros(4, 1, 9, 9)
+    mask[:, :, 2:6, 2:6] = 1
+    seg = torch.where(mask > 0, -1.0, -4.0)
+    output = Predictions()({"pred": {"seg": seg}, "label": {"mask": mask}})
+    measures = [Masks(), MaskThresholds(), Surfaces()]
+    columns = {name: column.numpy() for measure in measures for name, column in measure(output).items()}
+    assert "hd95" in at_chosen_thresholds(columns, [])[0]
+    found, thresholds = at_chosen_thresholds(columns, ["mask"])
+    assert thresholds["mask_threshold"] < 0.5
+    assert not set(found) & {"hd95", "surface_dice", "volume_difference"}

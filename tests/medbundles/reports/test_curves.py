@@ -45,6 +45,13 @@ def test_classes_and_thresholds_have_panels_of_their_own():
     assert panels["Class threshold", "log-odds"] == ["val_class_logit_threshold"]  # no probability
 
 
+def test_precision_and_recall_of_masks_stand_beside_their_dice():
+    record = {"epoch": 1, "val_dice": 0.8, "val_accuracy": 0.9, "val_precision": 0.7, "val_recall": 0.8}
+    assert panels_of([record]) == [("Scores", "score", list(record)[1:])]
+    looks = {look_of(name) for name in ("loss", "dice_loss", "ce_loss", "focal_loss", "boundary_loss")}
+    assert len(looks) == len({colour for colour, _ in looks}) == 5
+
+
 def test_a_reconstruction_shares_its_panels_with_what_costs_nothing():
     record = {"epoch": 1, "val_l1": 0.01, "val_l1_patch": 0.02, "val_l1_gap": 0.005, "val_psnr": 30.0, "val_kl": 9e4,
               "val_psnr_bicubic": 36.0, "val_psnr_pca": 39.0, "val_psnr_over_pca": -9.0, "val_ssim": 0.9,

@@ -169,8 +169,8 @@ def test_empty_masks_are_counted_beside_the_surface_scores(tmp_path):
     assert {name: values[name] for name in wanted} == pytest.approx(wanted)
     assert content["metrics"]["hd95_a"]["n_images"] == 3
     told = " ".join(evaluation.table().split())
-    assert "empty masks of a: missed 1, false alarms 1 (hd95 is the image's diagonal there, surface_dice 0)" in told
-    assert "both empty 1 (they do not count)" in told
+    assert "hd95 is the image's diagonal and surface_dice 0; both: not counted): a: 1 missed, 1 false alarms, " in told
+    assert "1 both empty; b: 0 missed, 0 false alarms, 0 both empty" in told
     evaluation.write_predictions(tmp_path, "test")
     with (tmp_path / "predictions.csv").open() as file:
         lines = list(csv.DictReader(file))
