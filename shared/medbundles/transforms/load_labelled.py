@@ -1,13 +1,12 @@
 """Reads an image and its map of classes."""
 
-import numpy as np
 import torch
 from monai.transforms import Transform
 
+from medbundles.data.reading.channels import read_channels
 from medbundles.data.reading.files import paths_of
-from medbundles.data.reading.images import AUTO, Colour, read_image
+from medbundles.data.reading.images import AUTO, Colour
 from medbundles.data.reading.label_maps import LabelRule, read_label_map
-from medbundles.data.reading.volumes import read_volume
 from medbundles.errors import DataError
 from medbundles.rules import has_rules
 from medbundles.transforms.loading import COLOUR_COUNTS
@@ -49,12 +48,9 @@ class LoadLabelled(Transform):
     def __call__(self, data: dict) -> dict:
         paths = paths_of(data["image"])
         item = {**data, "image_path": paths[0]}
-        if self.spatial_dims == 3:
-            volumes, infos = zip(*(read_volume(path) for path in paths), strict=True)
-            image, item["spacing"] = np.stack(volumes), torch.tensor(infos[0].spacing).double()
-        else:
-            each = self.channels if len(paths) == 1 else 1
-            image = np.concatenate([read_image(path, each, colour=self.colour_channel) for path in paths])
+        image, info = read_channels(paths, self.spatial_dims, self.channels, self.colour_channel)
+        if info:
+            item["spacing"] = torch.tensor(info.spacing).double()
         item |= {"image": torch.from_numpy(image), "original_size": torch.tensor(image.shape[1:])}
         if not item.pop("mask", ""):
             return item

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from medbundles.data.lists.segmentation_parts import SegmentationParts
+from medbundles.data.reading.channels import read_channels
 from medbundles.data.reading.files import paths_of
+from medbundles.data.reading.images import LUMINANCE
 from medbundles.data.reading.label_maps import read_label_map
 from medbundles.data.reading.nifti import read_header
 from medbundles.data.reading.volumes import read_volume
@@ -45,7 +47,7 @@ def measured_settings(data: SegmentationParts, spatial_dims: int, channels: int,
     if settings["modality"] == AUTO:
         found["modality"] = _modality(some, data.modalities, spatial_dims, channels)
     if settings["ct_values"] == AUTO:
-        found["ct_values"] = _ct_values(some) if found["modality"] == "ct" else None
+        found["ct_values"] = _ct_values(some, spatial_dims, channels) if found["modality"] == "ct" else None
     rule = data.labels.rule
     numbers = [rule.names.get(label, str(label)) for label in range(rule.highest + 1)]
     found["label_names"] = numbers if settings["label_names"] == AUTO else list(settings["label_names"])
@@ -69,11 +71,11 @@ def _modality(items: Sequence[Mapping[str, Any]], named: Sequence[str], dims: in
     return "ct" if any(read_volume(paths_of(item["image"])[0])[0].min() < AIR for item in items[:4]) else "mri"
 
 
-def _ct_values(items: Sequence[Mapping[str, Any]]) -> list[float]:
-    voxels = []
+def _ct_values(items: Sequence[Mapping[str, Any]], dims: int, channels: int) -> list[float]:
+    found = []
     for item in items:
-        volume, inside = read_volume(paths_of(item["image"])[0])[0], read_label_map(item["mask"]) > 0
-        chosen = volume[inside]
-        voxels.append(chosen[:: chosen.size // VOXELS | 1])
-    every = np.concatenate(voxels)
+        image, _ = read_channels(paths_of(item["image"]), dims, channels, LUMINANCE)
+        inside = image[:, read_label_map(item["mask"]) > 0].ravel()
+        found.append(inside[:: inside.size // VOXELS | 1])
+    every = np.concatenate(found)
     return [round(float(value), 4) for value in (*np.percentile(every, ENDS), every.mean(), every.std())]
