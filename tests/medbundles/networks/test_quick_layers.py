@@ -122,3 +122,13 @@ def test_a_transposed_convolution_is_still_told_the_size_of_its_output(layer):
     x = torch.rand(1, 3, 5, 7)
     size = [*layer(x).shape[:2], *(side + 1 for side in layer(x).shape[2:])]
     assert torch.equal(network(x, output_size=size[2:]), layer(x, output_size=size[2:]))
+
+
+@pytest.mark.parametrize(("norm", "last"), [(nn.GroupNorm(4, 8), False), (nn.InstanceNorm2d(8), True)])
+def test_auto_is_not_channels_last_with_group_normalisation(norm, last):
+    """Its channels-last form is many times slower."""
+    for channels_last, wanted in (("auto", last), (True, True)):
+        network = nn.Sequential(nn.Conv2d(4, 8, 3), copy.deepcopy(norm))
+        with patch("torch.cpu._is_avx512_supported", return_value=True):
+            weight = to_device(network, "cpu", channels_last)[0].weight
+        assert weight.is_contiguous(memory_format=torch.channels_last) is wanted

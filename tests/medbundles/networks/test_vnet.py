@@ -16,7 +16,7 @@ def test_equal_to_monais_at_its_width_norm_and_channels(dims):
             module.p = 0.0
     ours = VNet(dims, 1, 3, 16, norm="batch")
     ours.load_state_dict(theirs.state_dict())  # strict: the same names and shapes
-    image = torch.randn(2, 1, *[32] * dims)
+    image = torch.randn(2, 1, *[16] * dims)
     found, wanted = ours(image), theirs(image)
     assert torch.equal(found, wanted)
     found.square().mean().backward()
