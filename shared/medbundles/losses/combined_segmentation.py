@@ -41,7 +41,7 @@ def _cannot_be(name: str, *given: Any) -> str | None:
         return f"{', '.join(f'loss#{setting}' for setting in WEIGHTS)} are all 0; nothing would be learnt."
     for setting, default in DEFAULTS.items():
         used = name == "combined" if setting in WEIGHTS else TERM_OF[setting] in terms
-        if not used and values[setting] != default and name in NAMES:
+        if not used and (values[setting] or None) != (default or None) and name in NAMES:  # False is off, too
             weight = f" and loss#{TERM_OF[setting]}_weight 0" if name == "combined" else ""
             return f"loss#{setting}: {values[setting]} does nothing with loss#name {name}{weight}; leave it out."
     return None
@@ -121,8 +121,9 @@ class CombinedSegmentationLoss(nn.Module):
         ce_weight: of cross_entropy.
         focal_weight: of focal.
         boundary_weight: of the boundary loss.
-        boundary_ramp: epoch from which on the boundary loss has its whole weight; before, it rises linearly. Whoever
-            trains calls `set_epoch` (`medbundles.handlers.EpochOfLoss`). 0: the whole weight at once.
+        boundary_ramp: epoch from which on the boundary loss has its whole weight; before, it rises linearly, and losses
+            of different epochs cannot be compared. The handler `medbundles.handlers.EpochOfLoss` belongs to it. 0: the
+            whole weight at once.
         mask_rule: classes or regions, as that of `medbundles.transforms.Predictions`.
         ignore_label: value of the mask that stands for "not labelled", above those of the classes and at most 255; None
             or False: there is none.
@@ -185,10 +186,8 @@ class CombinedSegmentationLoss(nn.Module):
         self.softmax, self.regions = out_channels > 1 and mask_rule == "classes", mask_rule == "regions"
         self.dice = DiceLoss(smooth_nr=smooth, smooth_dr=smooth, reduction="none")
         each = out_channels if self.regions else max(out_channels, 2)
-        self.class_weights, self.alpha = (
-            torch.tensor(list(values), dtype=torch.float64)
-            for values in (class_weights or [1.0] * each, alphas if len(alphas) > 1 else alphas * each)
-        )
+        self.class_weights = torch.tensor(list(class_weights), dtype=torch.float64) if class_weights else None
+        self.alpha = torch.tensor(alphas if len(alphas) > 1 else alphas * each, dtype=torch.float64)
         self.parts: dict[str, torch.Tensor] = {}
         self.counts: dict[str, torch.Tensor] = {}
         self.set_epoch(1)
@@ -228,8 +227,8 @@ class CombinedSegmentationLoss(nn.Module):
                 f"loss: the network gives {logits.shape[1]} channels, out_channels is {self.out_channels}"
             )
         mask = target["mask"]
-        labelled = torch.ones_like(mask, dtype=torch.bool) if self.ignore_label is None else mask != self.ignore_label
-        truth = torch.where(labelled, mask, 0)
+        labelled = None if self.ignore_label is None else mask != self.ignore_label
+        truth = mask if labelled is None else torch.where(labelled, mask, 0)
         if self.softmax:
             classes = one_hot(truth, self.out_channels, dtype=logits.dtype)[:, 1:]
             prob = logits.softmax(dim=1)[:, 1:]
@@ -239,10 +238,11 @@ class CombinedSegmentationLoss(nn.Module):
             nll = binary_cross_entropy_with_logits(logits, classes, reduction="none")
         found = {}
         if "dice" in self.terms:
-            counted = labelled.flatten(2).any(2).view(*labelled.shape[:2], *[1] * (mask.ndim - 2))
-            found["dice"] = _mean(self.dice(prob * labelled, classes), counted)
+            counted = None if labelled is None else labelled.any(dim=tuple(range(2, mask.ndim)), keepdim=True)
+            found["dice"] = _mean(self.dice(_product(prob, labelled), classes), counted)
         if "ce" in self.terms:
-            found["ce"] = _mean(nll, labelled * self._of_class(self.class_weights, truth, nll))
+            weights = None if self.class_weights is None else self._of_class(self.class_weights, truth, nll)
+            found["ce"] = _mean(nll, _product(weights, labelled))
         if "focal" in self.terms:
             # at 0 the power has no gradient for gamma below 1. MONAI's FocalLoss would take the softmax again
             missed = (-torch.expm1(-nll)).clamp(min=1e-12)
@@ -262,8 +262,15 @@ class CombinedSegmentationLoss(nn.Module):
         return values.view(1, -1, *[1] * (truth.ndim - 2)) if self.regions else values[truth.long()]
 
 
-def _mean(values: torch.Tensor, weights: torch.Tensor) -> Values:
-    """The weighted mean of each image (B, ...), and its mean weight, (B,) and (B,)."""
+def _product(one: torch.Tensor | None, other: torch.Tensor | None) -> Any:
+    """Of those that are there."""
+    return one * other if one is not None and other is not None else other if one is None else one
+
+
+def _mean(values: torch.Tensor, weights: torch.Tensor | None) -> Values:
+    """The weighted mean of each image (B, ...), and its mean weight, (B,) and (B,); None: all weigh 1."""
+    if weights is None:
+        return values.flatten(1).mean(1), values.new_ones(len(values))
     weights = weights.to(values).expand_as(values).flatten(1)
     return (values.flatten(1) * weights).sum(1) / _not_0(weights.sum(1)), weights.mean(1)
 

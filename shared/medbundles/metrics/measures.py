@@ -62,7 +62,7 @@ class Masks:
         found, truth, labelled = (x.flatten(2) for x in mask_channels(output, "mask", self.ignore_label))
         found = found > 0
         sums = {"overlap": (found & truth).sum(2), "predicted_pixels": found.sum(2), "true_pixels": truth.sum(2)}
-        columns = {"has_mask": _has_mask(output, found), "pixels": labelled.sum((1, 2))}
+        columns = {"has_mask": has_mask(output, found), "pixels": labelled.sum((1, 2))}
         if entry_of(output, "label", "mask").shape[1] < found.shape[1]:
             columns["right_pixels"] = ((found == truth).all(1) & labelled[:, 0]).sum(1)
         return columns | {name: value[:, 0] if value.shape[1] == 1 else value for name, value in sums.items()}
@@ -228,7 +228,7 @@ def mask_channels(
     return found, (truth > 0) & labelled, labelled
 
 
-def _has_mask(output: Output, like: torch.Tensor) -> torch.Tensor:
+def has_mask(output: Output, like: torch.Tensor) -> torch.Tensor:
     """Which images have a mask, (B,) bool."""
     label = output["label"]
     if isinstance(label, Mapping) and "has_mask" in label:

@@ -61,8 +61,7 @@ def empty_masks(columns: Columns) -> dict[str, np.ndarray]:
         columns: what `medbundles.metrics.Masks` measures.
     """
     there = columns["has_mask"].astype(bool)
-    found, true = (
-        columns[name][there].reshape(int(there.sum()), -1) > 0 for name in ("predicted_pixels", "true_pixels")
-    )
+    counts = (columns[name][there] for name in ("predicted_pixels", "true_pixels"))
+    found, true = ((each if each.ndim == 2 else each[:, None]) > 0 for each in counts)
     kinds = {"missed": ~found & true, "false_alarms": found & ~true, "both_empty": ~found & ~true}
     return {kind: which.sum(0) for kind, which in kinds.items()}

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from medbundles.errors import ConfigError, in_range
-from medbundles.metrics.measures import UNTRAINED, Output, mask_channels
+from medbundles.metrics.measures import UNTRAINED, Output, has_mask, mask_channels
 
 PERCENTILE = 95
 ROUNDED = 1 + 1e-5  # a spacing of 1 mm may stand in a file as 1.0000001: the next pixel is at most 1 mm away
@@ -69,7 +69,7 @@ class Surfaces:
 
     They are MONAI's compute_hausdorff_distance and compute_surface_dice, from one pass for both. MONAI's distances are
     NaN where one of the masks is empty, so that a missed lesion improves the mean. Here hd95 is the image's diagonal
-    then, and surface_dice 0. Where both are empty all three are NaN and do not count.
+    then, and surface_dice 0. Where both are empty, or there is no true mask, all three are NaN and do not count.
 
     It takes longer than all else, so an evaluation measures it and a training's validation does not; and works on the
     CPU, so the iteration waits for a GPU. Reads what `Masks` does, and label["spacing"] (B, dims) in mm where the
@@ -96,6 +96,7 @@ class Surfaces:
         spacings = _spacings(output, found)
         rows = [self._image(*pair, spacing) for pair, spacing in zip(masks, spacings, strict=True)]
         values = torch.tensor(np.array(rows), device=found.device)  # (B, K, 3)
+        values[~has_mask(output, found)] = torch.nan
         columns = dict(zip(("hd95", "surface_dice", "volume_difference"), values.unbind(2), strict=True))
         diagonals = np.linalg.norm(spacings * found.shape[2:], axis=1)
         found_columns = {name: each[:, 0] if each.shape[1] == 1 else each for name, each in columns.items()}

@@ -21,12 +21,14 @@ def signed_distance(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     Returns:
         The same shape, float32.
     """
-    from scipy.ndimage import distance_transform_edt
+    from scipy.ndimage import distance_transform_edt, find_objects
 
     if not mask.any() or mask.all():
         return np.full(mask.shape, -1 if mask.any() else 1, dtype=np.float32)
     distance = distance_transform_edt(~mask, sampling=spacing)
-    distance -= np.maximum(distance_transform_edt(mask, sampling=spacing) - min(spacing), 0)
+    # the box around the mask, and a pixel more, holds what is nearest to each of its pixels
+    box = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in find_objects(mask.astype(np.uint8))[0])
+    distance[box] -= np.maximum(distance_transform_edt(mask[box], sampling=spacing) - min(spacing), 0)
     return (distance / np.abs(distance).max()).astype(np.float32)
 
 

@@ -201,6 +201,17 @@ def test_focal_of_a_sure_pixel_has_a_finite_gradient(gamma):
     assert logits.grad.isfinite().all()
 
 
+@pytest.mark.parametrize(("channels", "mask_rule"), CASES)
+def test_the_data_may_lie_on_another_device_than_it_was_built_on(channels, mask_rule):
+    logits, target = batch(channels, mask_rule)
+    class_weights, alpha = settings_of(channels, mask_rule)
+    loss = CombinedSegmentationLoss(
+        channels, class_weights=class_weights, alpha=alpha, focal_weight=0.5, boundary_weight=0.1,
+        mask_rule=mask_rule, ignore_label=IGNORED,
+    )  # fmt: skip
+    assert loss(logits.to("meta"), {key: values.to("meta") for key, values in target.items()}).device.type == "meta"
+
+
 def test_gradient():
     logits, target = batch(3, "classes")
     loss = CombinedSegmentationLoss(3, focal_weight=0.5, boundary_weight=0.2, ignore_label=IGNORED)
@@ -272,6 +283,10 @@ def test_the_boundary_weight_rises_to_its_whole():
 def test_misuse(settings, message):
     with pytest.raises(ConfigError, match=message):
         CombinedSegmentationLoss(**{"out_channels": 3, **settings})
+
+
+def test_what_is_off_is_not_given():
+    CombinedSegmentationLoss(3, "dice", class_weights=False, boundary_ramp=False, ignore_label=False)
 
 
 def test_a_loss_with_a_boundary_term_needs_distances():

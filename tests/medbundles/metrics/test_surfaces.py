@@ -107,6 +107,14 @@ def test_where_one_is_empty_the_distance_is_the_diagonal_and_where_both_are_ther
         assert columns[name].tolist() == pytest.approx(values, nan_ok=True)
 
 
+def test_an_image_without_a_mask_does_not_count():
+    data = output(*masks((6, 7)))
+    data["label"]["has_mask"] = torch.tensor([True, False, True, False])
+    columns = Surfaces()(data)
+    for name in ("hd95", "surface_dice", "volume_difference"):
+        assert columns[name].isnan().all(1).tolist() == [False, True, False, True]
+
+
 def test_without_a_spacing_pixels_count_as_millimetres():
     found, truth = torch.zeros(1, 1, 9, 9), torch.zeros(1, 1, 9, 9)
     found[0, 0, 1, 1] = truth[0, 0, 4, 5] = 1

@@ -178,5 +178,13 @@ def test_empty_masks_are_counted_beside_the_surface_scores(tmp_path):
     assert [line["pixel_accuracy"] for line in lines] == ["0.9"] * 4 + [""]
 
 
+def test_without_an_image_with_a_mask_no_empty_mask_is_counted():
+    counts = {name: np.zeros(2, dtype=int) for name in ("overlap", "predicted_pixels", "true_pixels")}
+    columns = counts | {"has_mask": np.zeros(2, dtype=bool), "pixels": np.full(2, 9), "hd95": np.full(2, np.nan)}
+    evaluation = Evaluation(columns | {"name": np.array(["a", "b"]), "patient": np.array(["a", "b"])}, bootstrap=10)
+    assert evaluation.empty_masks() == {"1": {"missed": 0, "false_alarms": 0, "both_empty": 0}}
+    assert evaluation.metrics["all"]["hd95"]["value"] is None
+
+
 def test_without_surface_scores_no_empty_mask_is_counted():
     assert few().empty_masks() == {}

@@ -44,6 +44,14 @@ def test_it_is_the_distance_in_mm_to_the_nearest_pixel_of_the_other_side(shape, 
     np.testing.assert_allclose(signed_distance(mask, spacing), by_hand(mask, spacing), atol=1e-6)
 
 
+@pytest.mark.parametrize("corner", [(0, 0, 0), (3, 2, 1), (5, 0, 4)])
+def test_a_small_mask_anywhere_has_the_same_distances(corner):
+    """At the border of the image, too, where there is no background beyond."""
+    mask = np.zeros((8, 6, 7), dtype=bool)
+    mask[tuple(slice(start, start + 3) for start in corner)] = True
+    np.testing.assert_allclose(signed_distance(mask, (1.0, 0.7, 2.0)), by_hand(mask, (1.0, 0.7, 2.0)), atol=1e-6)
+
+
 @pytest.mark.parametrize("shape", [(24, 30), (12, 10, 9)])
 @pytest.mark.parametrize("spacing", [1.0, 0.4])
 def test_the_loss_is_monais_divided_by_the_largest_distance(shape, spacing):
