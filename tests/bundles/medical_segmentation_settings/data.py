@@ -53,6 +53,32 @@ def number_tested(bench: Bench, **turned: Any) -> dict[str, Any]:
     return {"tested": len(tested(bench, **turned)), "report": told(bench, "test_split", **turned)}
 
 
+def sizes(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """How many images are in each set, and what the evaluation says."""
+    parts = {part: len(items) for part, items in bench.get("data", **turned).items()}
+    return {**parts, "tested": len(tested(bench, **turned)), "report": told(bench, "folds", **turned)}
+
+
+def held_out(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """What is tested, where the runs go, and what the report says."""
+    names = [item["name"] for item in tested(bench, **turned)]
+    return {
+        "tested": names,
+        "runs": bench.get("run_dir", **turned).parent.name,
+        "report": told(bench, "fold", **turned),
+    }
+
+
+def first_fold(bench: Bench, **turned: Any) -> list[str]:
+    return [item["name"] for item in tested(bench, **turned)]
+
+
+def chosen_by(bench: Bench, **turned: Any) -> list[bool]:
+    """Whether the tested images validate, in training and evaluation."""
+    every = [bench.get("data", *file, **turned) for file in ((), ("evaluate",))]
+    return [[i["name"] for i in parts["val"]] == [i["name"] for i in parts["test"]] for parts in every]
+
+
 def patients(bench: Bench, **turned: Any) -> int:
     parts = bench.get("data", **turned)
     return len({item["patient"] for items in parts.values() for item in items})
@@ -156,6 +182,7 @@ def good_ones(bench: Any) -> dict[str, int]:
     return {**bench.readable, "input": sum(bench.readable.values())}
 
 
+FOLDS = {"folds": 4}
 KNOWN = {"modality": "mri", "spacing": False}  # what only a training can measure
 
 DATA = {
@@ -165,6 +192,10 @@ DATA = {
     "output_dir": Check(runs_folder, elsewhere, all_elsewhere),
     "train_split": Check(number_validating, 0.5, 7),
     "test_split": Check(number_tested, 0.5, {"tested": 10, "report": 0.5}),
+    "folds": Check(sizes, 5, {"train": 12, "val": 4, "test": 4, "tested": 4, "report": 5}),
+    "fold": Check(held_out, 1, given=FOLDS),
+    "fold_seed": Check(first_fold, 7, given=FOLDS),
+    "selection": Check(chosen_by, "held_out", [True, True], given=FOLDS),
     "patient_pattern": Check(patients, r"scan_\d(\d)\d", 3),
     "earlier_split": Check(may_be_tested, lambda bench: str(bench.split), False, given={"seed": 7}),
     "different_pictures": Check(found_twice, [["again", "scan_001"]], 0),

@@ -13,7 +13,7 @@ from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
-from medbundles.data.lists.shares import check_untrained_test, empty_part, shared_out
+from medbundles.data.lists.shares import empty_part, shared_out
 from medbundles.data.lists.split_file import read_split
 from medbundles.data.lists.splits import check_no_leak
 from medbundles.data.problems import Problems
@@ -117,7 +117,9 @@ def image_parts(
     if wrong := empty_part(parts, ("train", "val", *["test"] * (of_test > 0))):
         raise DataError(f"{dataset_dir}: {wrong}")
     check_no_leak(parts, ours, "Let val_dir and test_dir hold none of the other pictures.", within_source=False)
-    check_untrained_test(parts, earlier, pairs, earlier_split)
+    if earlier:
+        advice = f"Give all settings of the split that the training had (its config is beside {earlier_split})."
+        check_no_leak({"the training": earlier, "test": parts["test"]}, pairs, advice, within_source=False)
     return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir, known=known)
 
 

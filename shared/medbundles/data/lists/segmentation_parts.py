@@ -8,20 +8,22 @@ from typing import Any
 
 import numpy as np
 
+from medbundles.data.lists.checked_parts import check_untrained
 from medbundles.data.lists.dataset_json import listed_pairs, read_dataset_json
+from medbundles.data.lists.folds import SELECTIONS, enough_folds, fold_exists, folds_of_parts
 from medbundles.data.lists.known_labels import KnownLabels
 from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import same_pictures
 from medbundles.data.lists.pairs import find_pairs
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
-from medbundles.data.lists.shares import check_untrained_test, empty_part, shared_out
+from medbundles.data.lists.shares import empty_part, share_of_fold, shared_out
 from medbundles.data.lists.split_file import read_split
 from medbundles.data.problems import ADVICE, Problems
 from medbundles.data.reading.case_files import check_channel_files
 from medbundles.data.reading.files import existing_folder, is_volume
 from medbundles.data.reading.label_maps import Counts, LabelRule
-from medbundles.errors import ConfigError, DataError, first_few, in_range, refuse
+from medbundles.errors import ConfigError, DataError, first_few, in_range, one_of, refuse
 from medbundles.rules import EVERYWHERE, TRAINING, Rule, has_rules
 
 logger = logging.getLogger("medbundles")
@@ -31,8 +33,8 @@ GRAY = (
 )
 
 
-def _is_tested(share: float) -> str | None:
-    return None if share else "test_split: nothing is tested; give the --test_split of the training."
+def _is_tested(share: float, folds: int) -> str | None:
+    return None if share or folds else "test_split: nothing is tested; give the --test_split of the training."
 
 
 def _one_threshold(threshold: float | None, out_channels: int, ignore_label: int | bool | None) -> str | None:
@@ -69,7 +71,9 @@ class SegmentationParts(ImageParts):
 
 @has_rules(
     Rule(("patient_pattern",), usable_pattern, EVERYWHERE),
-    Rule(("test_split",), _is_tested, ("evaluate",)),
+    Rule(("test_split", "folds"), _is_tested, ("evaluate",)),
+    Rule(("fold", "folds"), fold_exists, (*TRAINING, "evaluate")),
+    Rule(("selection", "folds"), enough_folds, (*TRAINING, "evaluate")),
     Rule(("label_threshold", "out_channels", "ignore_label"), _one_threshold, (*TRAINING, "evaluate")),
 )
 def segmentation_parts(
@@ -81,6 +85,10 @@ def segmentation_parts(
     ignore_label: int | bool | None = None,
     train_split: float = 0.8,
     test_split: float = 0.2,
+    folds: int = 0,
+    fold: int = 0,
+    fold_seed: int = 42,
+    selection: str = "inner",
     patient_pattern: str | None = None,
     different_pictures: Sequence[Sequence[str]] | str | None = None,
     earlier_split: str | Path | None = None,
@@ -105,6 +113,10 @@ def segmentation_parts(
         ignore_label: value of pixels that are not labelled; None or False: there is none.
         train_split: share of the images that are left by the test set; the others validate.
         test_split: share of all images that no training sees; 0: none.
+        folds: number of folds of a cross-validation, which take the place of the shares; 0: none.
+        fold: the one that is held out and tested, from 0.
+        fold_seed: seed of the split into folds.
+        selection: which fold validates, see `GradedFolds`.
         patient_pattern: regular expression with one group, the patient, found in the name of a file whose patient is
             not known; None: such a file is a patient of its own.
         different_pictures: pairs of names that are different pictures although they look alike.
@@ -126,6 +138,8 @@ def segmentation_parts(
     in_range("train_split", train_split, above=0, maximum=1)
     in_range("test_split", test_split, minimum=0, below=1)
     threshold = label_threshold or None
+    one_of("selection", selection, SELECTIONS)
+    refuse([fold_exists(fold, folds), enough_folds(selection, folds)])
     refuse([usable_pattern(patient_pattern), _one_threshold(threshold, out_channels, ignore_label)])
     existing_folder(dataset_dir, "Give the folder with images/ and labels/ (or a dataset.json) as --dataset_dir DIR.")
     about = read_dataset_json(dataset_dir)
@@ -151,11 +165,16 @@ def segmentation_parts(
     split, seen = read_split(earlier_split) if earlier_split else ({}, {})
     earlier = [item for part in split.values() for item in part]
     ours, pairs = same_pictures(items, {**seen, **thumbnails}, different_pictures, earlier, known.alike)
-    parts = shared_out(items, ours, test_split, 1 - train_split, seed, _holds_something)
-    if wrong := empty_part(parts, ("train", "val", *["test"] * (test_split > 0))):
+    if folds:
+        chosen = folds_of_parts(folds, fold, selection)
+        parts = share_of_fold(items, ours, chosen, folds, fold_seed, _holds_something)
+    else:
+        parts = shared_out(items, ours, test_split, 1 - train_split, seed, _holds_something)
+    if wrong := empty_part(parts, ("train", "val", *["test"] * (test_split > 0 or folds > 0))):
         raise DataError(f"{dataset_dir}: {wrong}")
     _check_classes(parts["train"], counts, labels.rule)
-    check_untrained_test(parts, earlier, pairs, earlier_split)
+    if earlier_split:
+        check_untrained({"test": parts["test"]}, split, str(earlier_split), pairs)
     joined = with_joined_patients(parts, ours)
     return SegmentationParts(joined, ours, thumbnails, run_dir, known=known, labels=labels, modalities=about.modalities)
 

@@ -256,3 +256,45 @@ def test_volumes_that_hold_air_are_ct(volumes):
     voxels = np.concatenate(inside)
     expected = [*np.percentile(voxels, [0.5, 99.5]), voxels.mean(), voxels.std()]
     assert found["ct_values"] == pytest.approx(expected, abs=1e-2)
+
+
+def test_folds_hold_everyone_once_and_patients_whole(scans):
+    options = {"folds": 4, "patient_pattern": r"scan_\d\d(\d)"}
+    tested, empty = [], []
+    for fold in range(4):
+        parts = of(scans, fold=fold, **options)
+        patients = {part: {item["patient"] for item in items} for part, items in parts.items()}
+        assert not (patients["train"] & (patients["val"] | patients["test"]) | patients["val"] & patients["test"])
+        assert parts["val"] == of(scans, fold=(fold + 1) % 4, **options)["test"]  # the next fold chooses
+        tested += names({"test": parts["test"]})
+        empty.append(sum(not item["foreground"] for item in parts["test"]))
+    assert sorted(tested) == [f"scan_{n:03d}" for n in range(1, 13)]
+    assert sorted(empty) == [0, 0, 1, 1]  # each fold gets its share of those with an empty mask
+    held = of(scans, fold=1, selection="held_out", **options)
+    assert held["val"] == held["test"]
+    assert [i["name"] for i in of(scans, folds=4, fold_seed=7)["test"]] != [
+        i["name"] for i in of(scans, folds=4)["test"]
+    ]
+
+
+def test_folds_that_cannot_be_are_named(scans):
+    with pytest.raises(ConfigError, match=r"fold: 4 is beyond the last one; with folds 4 use 0 to 3"):
+        of(scans, folds=4, fold=4)
+    with pytest.raises(ConfigError, match=r"Use 3 folds or more"):
+        of(scans, folds=2)
+    with pytest.raises(DataError, match=r"12 patient\(s\) cannot fill 20 folds; use --folds 12 or less"):
+        of(scans, folds=20)
+
+
+def test_an_evaluation_is_held_against_the_training_of_its_fold(scans, tmp_path, caplog):
+    def split(**options: Any) -> Path:
+        path, record = of(scans, run_dir=SimpleNamespace(folder=lambda name: tmp_path), **options).record()
+        path.write_text(json.dumps(record))
+        return path
+
+    earlier = split(folds=4, selection="held_out")
+    with caplog.at_level(logging.WARNING, "medbundles"):
+        of(scans, folds=4, selection="held_out", earlier_split=earlier)
+    assert "the figures flatter" in caplog.text  # the tested fold chose the epoch
+    with pytest.raises(DataError, match="the fold that its training held out"):
+        of(scans, folds=4, fold=1, earlier_split=earlier)
