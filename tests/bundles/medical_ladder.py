@@ -46,6 +46,7 @@ MEDICAL = Bundle(
     left=frozenset(
         {
             "plots/learning_curves.png",
+            "plots/augmented_samples.png",
             *(f"checkpoints/{name}" for name in ("best.pt", "last.pt", "epoch_002.pt", "trained.json")),
             *(f"metrics/{name}" for name in ("metrics.json", "val_metrics.json", "val_metrics.csv")),
             *("predictions/val_names.json", "predictions/predictions.csv"),

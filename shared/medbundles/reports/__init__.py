@@ -1,5 +1,6 @@
 """What is written of a run for people: tables, figures, pictures, and the handlers that write them."""
 
+from medbundles.reports.augmented_samples import AugmentedSamples as AugmentedSamples
 from medbundles.reports.case_writer import CaseWriter as CaseWriter
 from medbundles.reports.evaluation_report import EvaluationReport as EvaluationReport
 from medbundles.reports.grad_cam import GradCam as GradCam

@@ -28,6 +28,9 @@ class LabelMapWriter(ResultWriter):
 
         <output>/masks/<name>_mask.png      the number of each pixel's class, uint8, as large as the picture
         <output>/masks/<name>_mask.nii.gz   the same, uint8 with the volume's axes, affine and voxel size
+        <output>/probabilities/<name>.npy   float32 (K, H, W) of a picture: the probability of each class but the
+                                            background (K = 1: of the only one); only where wanted
+        <output>/probabilities/<name>_<class>.nii.gz   the same of a volume, a file for each class, with its geometry
         <output>/overlays/<name>.jpg        outlines of the classes; of a volume the slice that holds most of them
         <output>/predictions.{json,csv}     size of each class (pixels, or mm3); see `ResultWriter`
 
@@ -35,10 +38,12 @@ class LabelMapWriter(ResultWriter):
 
     Args:
         output: folder to write to, made when the first result is there.
-        predictions: the engine's postprocessing (`medbundles.transforms.Predictions`): its rule decides.
+        predictions: what makes masks of logits: the engine's postprocessing (`medbundles.transforms.Predictions`), and
+            perhaps `Components` behind it.
         label_names: of all classes, the background first; "auto": their numbers.
         out_channels: of the network.
         overlays: whether to write overlays.
+        probabilities: whether to write them.
         **options: those of `ResultWriter`.
 
     Example::
@@ -57,12 +62,14 @@ class LabelMapWriter(ResultWriter):
         label_names: Sequence[str] | str = "auto",
         out_channels: int = 2,
         overlays: bool = True,
+        probabilities: bool = False,
         **options: Any,
     ):
         numbers = [str(label) for label in range(max(out_channels, 2))]
         names = numbers if isinstance(label_names, str) else list(label_names)
         super().__init__(output, None, names[1:], **options)
-        self.postprocessing, self.label_names, self.overlays = predictions, names, overlays
+        self.postprocessing, self.label_names = predictions, names
+        self.overlays, self.probabilities = overlays, probabilities
 
     def about(self) -> dict[str, Any]:
         """Also which class each number is."""
@@ -72,12 +79,14 @@ class LabelMapWriter(ResultWriter):
         """Write the results of item `i` of a batch."""
         path, name, size = batch["image_path"][i], batch["name"][i], batch["original_size"][i].tolist()
         logits = to_input_grid(output["pred"]["seg"][i].float().cpu(), size)
-        masks = self.postprocessing({"pred": logits[None]})["pred"]["mask"][0]
-        labels = class_indices(masks).numpy().astype(np.uint8)
+        of_input = {"label": {"spacing": batch["spacing"][i : i + 1]}} if "spacing" in batch else {}
+        pred = self.postprocessing({"pred": logits[None], **of_input})["pred"]
+        labels = class_indices(pred["mask"][0]).numpy().astype(np.uint8)
+        prob = pred["mask_prob"][0].numpy() if self.probabilities else None
         pictures = self.overlays and self.is_shown(batch, i)
-        self.later(path, lambda: self._finish(path, name, labels, pictures))
+        self.later(path, lambda: self._finish(path, name, labels, prob, pictures))
 
-    def _finish(self, path: str, name: str, labels: np.ndarray, pictures: bool) -> None:
+    def _finish(self, path: str, name: str, labels: np.ndarray, prob: np.ndarray | None, pictures: bool) -> None:
         info = read_header(path)[1] if is_volume(path) else None
         one = float(np.prod(info.spacing)) if info and labels.ndim == 3 else 1.0
         counts = np.bincount(labels.ravel(), minlength=len(self.label_names))[1:]
@@ -86,6 +95,8 @@ class LabelMapWriter(ResultWriter):
         if pictures:
             row["overlay"] = f"overlays/{name}.jpg"
             self._overlay(row, path, labels)
+        if prob is not None:
+            self._write_probabilities(name, prob, info)
         row["mask"] = f"masks/{name}_mask{'.nii.gz' if info else '.png'}"
         with replace_atomic(self.output / row["mask"]) as temporary:
             if info:
@@ -93,6 +104,16 @@ class LabelMapWriter(ResultWriter):
             else:
                 Image.fromarray(labels).save(temporary, format="PNG", **note_of_picture(".png", self.note()))
         self.add(row)
+
+    def _write_probabilities(self, name: str, prob: np.ndarray, info: VolumeInfo | None) -> None:
+        """Write those of an input (K, ...), float32."""
+        if info is None or prob.ndim == 3:
+            with replace_atomic(self.output / f"probabilities/{name}.npy") as temporary, open(temporary, "wb") as file:
+                np.save(file, prob)
+            return
+        for of_class, volume in zip(self.label_names[1:], prob, strict=True):
+            with replace_atomic(self.output / f"probabilities/{name}_{of_class}.nii.gz") as temporary:
+                write_volume(temporary, volume, with_note(info, self.note()))
 
     def _overlay(self, row: dict[str, Any], path: str, labels: np.ndarray) -> None:
         image = read_volume(path)[0] if labels.ndim == 3 else read_image(path, shown_channels(path)).mean(axis=0)

@@ -7,6 +7,7 @@ from medbundles.transforms.batches import (
     PrepareSegmentationBatch,
 )
 from medbundles.transforms.boundary_distance import BoundaryDistance
+from medbundles.transforms.components import Components
 from medbundles.transforms.elastic import elastic_field
 from medbundles.transforms.geometry import CropToHead, ResizeSquare, to_original
 from medbundles.transforms.grid import OnMaskGrid, ToGrid, to_input_grid

@@ -35,3 +35,20 @@ def test_windows_are_as_precise_as_asked():
         WindowInferer(amp, window=[16, 16])(torch.rand(1, 1, 20, 20), network)
     assert set(kinds[: len(kinds) // 2]) == {torch.bfloat16}
     assert set(kinds[len(kinds) // 2 :]) == {torch.float32}
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_flips_are_averaged(dims):
+    """A network that looks to one side gives what one that looks to all sides would."""
+    image = torch.rand(1, 1, *(8,) * dims)
+    seen = []
+
+    def from_the_left(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x)
+        return x.roll((1,) * dims, dims=tuple(range(2, 2 + dims)))
+
+    found = WindowInferer("fp32", flips=True)(image, from_the_left)
+    assert len(seen) == 2**dims
+    shifts = torch.cartesian_prod(*[torch.tensor([1, -1])] * dims).tolist()
+    expected = sum(image.roll(shift, dims=tuple(range(2, 2 + dims))) for shift in shifts) / 2**dims
+    assert torch.allclose(found, expected, atol=1e-6)

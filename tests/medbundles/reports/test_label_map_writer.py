@@ -136,3 +136,22 @@ def test_only_the_first_inputs_get_pictures_and_the_rest_goes_on_later(tmp_path)
     infer(tmp_path / "in", tmp_path / "out", existing="skip")
     assert [row["name"] for row in table(tmp_path / "out")] == ["a", "b", "c", "e"]
     assert (tmp_path / "out/masks/a_mask.png").stat().st_mtime_ns == before
+
+
+def test_probabilities_are_written_where_wanted(tmp_path):
+    (tmp_path / "in2").mkdir()
+    (tmp_path / "in3").mkdir()
+    Image.fromarray(levels(48, 40)).save(tmp_path / "in2/a.png")
+    nibabel.save(nibabel.Nifti1Image(levels(24, 32, 16), np.diag([2.0, 2.0, 3.0, 1.0])), tmp_path / "in3/v.nii.gz")
+    infer(tmp_path / "in2", tmp_path / "out2", probabilities=True)
+    infer(tmp_path / "in3", tmp_path / "out3", dims=3, probabilities=True)
+    prob = np.load(tmp_path / "out2/probabilities/a.npy")
+    labels = np.asarray(Image.open(tmp_path / "out2/masks/a_mask.png"))
+    assert prob.shape == (2, 48, 40)
+    assert prob.dtype == np.float32
+    assert (np.concatenate([1 - prob.sum(0, keepdims=True), prob]).argmax(0) == labels).mean() > 0.999
+    names = sorted(path.name for path in (tmp_path / "out3/probabilities").iterdir())
+    assert names == ["v_gray.nii.gz", "v_white.nii.gz"]
+    volume = nibabel.load(tmp_path / "out3/probabilities/v_white.nii.gz")
+    assert volume.affine.diagonal().tolist() == [2.0, 2.0, 3.0, 1.0]
+    assert 0 <= volume.get_fdata().min() <= volume.get_fdata().max() <= 1
