@@ -107,6 +107,8 @@ def check(folder: Path, files: list[str], settings: Mapping[str, Any]) -> tuple[
         raise ConfigError(f"{folder.name}: is not cross-validated; it has no setting 'folds'")
     config = build(folder, files, "train", {**settings, "fold": 0})
     count = int(config.get_parsed_content("folds"))
+    if count < 2:
+        raise ConfigError(f"--folds: {count}, but a cross-validation needs some; give --folds 5.")
     build(folder, [*files, "evaluate"], "evaluate", {**settings, "fold": count - 1})
     config.get_parsed_content("data")["train"]  # reads all headers and makes the split
     return count, Path(settings["output_dir"]) / str(config.get_parsed_content("experiment#name"))

@@ -1,7 +1,6 @@
 """The report of a cross-validation: mean over the folds, out-of-fold figures with intervals, and what was missed."""
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
@@ -11,13 +10,12 @@ import numpy as np
 
 from medbundles.atomic_files import write_json_atomic, write_text_atomic
 from medbundles.errors import DataError
-from medbundles.metrics.patient_bootstrap import PatientBootstrap
-from medbundles.metrics.scores import score
-from medbundles.metrics.weighted import mean_of_defined, value_of
 from medbundles.reports import figures
 from medbundles.reports.evaluation import Evaluation, area_text
 from medbundles.reports.predictions_table import read_predictions
 from medbundles.reports.tables import csv_text, markdown_table, number, with_interval
+from tools.kfold_masks import write_mask_report
+from tools.kfold_over import over_folds
 from tools.staging import WARNING
 
 FREE = {"acc_constant": "constant", "acc_logistic": "logistic", "auc_logistic": "logistic"}  # score -> its column
@@ -47,42 +45,6 @@ POOLED = (
 )
 
 
-class MeanOverFolds:
-    """Mean of a score over the folds in which it is defined, as a function of weights (R, n) -> (R,).
-
-    Args:
-        name: of the score.
-        columns: of all cases, with their "fold" (n,).
-    """
-
-    def __init__(self, name: str, columns: Mapping[str, np.ndarray]):
-        self.each, self.counts = [], np.zeros(len(columns["fold"]), dtype=bool)
-        for fold in np.unique(columns["fold"]):
-            chosen = columns["fold"] == fold
-            found: Any = score(name, {key: values[chosen] for key, values in columns.items()})
-            self.bounds, self.least, self.undefined = found.bounds, found.least, getattr(found, "undefined", "")
-            if not np.isnan(value_of(found, int(chosen.sum()))):
-                self.each.append((chosen, found))
-                self.counts[chosen] = getattr(found, "counts", True)
-        label = columns["label"]
-        self.groups = [label == c for c in np.unique(label)] if getattr(found, "groups", ()) else []
-
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        values = [found(weights[:, chosen]) for chosen, found in self.each]
-        return mean_of_defined(values) if values else np.full(len(weights), np.nan)
-
-
-def over_folds(name: str, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The mean of a score over the folds with its interval, standard deviation (n - 1) and number of folds."""
-    mean = MeanOverFolds(name, columns)
-    found = PatientBootstrap(columns["patient"], strata=columns["fold"]).measure(mean)
-    values = [value_of(each, int(chosen.sum())) for chosen, each in mean.each]
-    return {
-        "mean": found["value"], "low": found["low"], "high": found["high"], "reason": found["reason"],
-        "std": statistics.stdev(values) if len(values) > 1 else None, "n": len(values),
-    }  # fmt: skip
-
-
 def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     """Write kfold.json, kfold.md, oof_predictions.csv and the pictures, and print the report.
 
@@ -98,12 +60,15 @@ def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[s
         DataError: a case was tested twice.
     """
     tests = {fold: json.loads((run / "metrics/test_metrics.json").read_text()) for fold, run in evaluations.items()}
-    class_names = next(iter(tests.values()))["class_names"]
     of_fold = {fold: read_predictions(run / "predictions" / "predictions.csv") for fold, run in evaluations.items()}
     names = [name for columns in of_fold.values() for name in columns["name"].tolist()]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"kfold: tested in more than one fold: {', '.join(twice[:8])}")
+    about = {**about, "evaluations": {str(fold): str(run) for fold, run in evaluations.items()}}
+    if not all("prob" in columns for columns in of_fold.values()):
+        return write_mask_report(tests, of_fold, folder, about)
+    class_names = next(iter(tests.values()))["class_names"]
     free = [c for c in ("constant", "logistic") if all(c in columns for columns in of_fold.values())]
     scores = [name for name in SCORES if FREE.get(name, "prob") in (*COLUMNS, *free)]
     cases = {key: np.concatenate([columns[key] for columns in of_fold.values()]) for key in (*COLUMNS, *free)}
@@ -112,7 +77,6 @@ def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[s
     folds = {fold: Evaluation(columns, class_names, scores=scores, bootstrap=1) for fold, columns in of_fold.items()}
     report = {
         **about,
-        "evaluations": {str(fold): str(run) for fold, run in evaluations.items()},
         "class_names": class_names,
         "n_cases": whole.n,
         "n_patients": len(set(cases["patient"])),

@@ -10,6 +10,7 @@ from medbundles.data import checked_parts
 from medbundles.data.lists.brats import brats_cases, check_cases
 from medbundles.data.lists.class_folders import find_class_images
 from medbundles.data.lists.mask_names import masks_among
+from medbundles.data.lists.pairs import find_pairs
 from medbundles.data.lists.slices import find_slices
 from medbundles.data.lists.splits import PARTS
 from medbundles.data.problems import Problems
@@ -18,7 +19,6 @@ from medbundles.errors import DataError
 from tools.bundle import BUNDLES, bundle_folder, read_config
 from tools.graded_layout import check_graded, graded_place
 from tools.prepare.lgg_files import lgg_slices
-from tools.prepare.pairs_files import find_pairs
 
 BRAIN, GRADING, AUTOENCODER = "brain_tumor_multitask_unet", "glioma_grading_resnet50_3d", "dental_vae_autoencoder"
 KAGGLE = "kaggle_3m"

@@ -9,6 +9,7 @@ from medbundles.data.lists.image_parts import BOTH
 from medbundles.errors import DataError, MedbundlesError, one_of
 from tools.phantoms.graded import GRADES, RECORD, make_graded_phantoms
 from tools.phantoms.jaws import make_jaws
+from tools.phantoms.organs import ENTRIES, make_organs
 from tools.phantoms.slices import make_phantoms
 from tools.prepare.prepared import PICTURES, SLICES, print_counts
 from tools.staging import SYNTHETIC, staged
@@ -18,8 +19,9 @@ _FLAGS: dict[str, dict[str, Any]] = {
     "slices": {"patients": (24, 6, 8), "slices": 6, "size": 160, "pictures": (120, 40, 40)},
     "grades": {"cases": (40, 10), "size": 48, "modalities": ("flair",)},
     "jaws": {"jaws": (24, 24), "size": 128},
+    "organs": {"scans": 24, "size": 64, "dims": 2},
 }
-_ENTRIES = {"slices": (*SLICES, *PICTURES), "grades": GRADES, "jaws": BOTH}  # what each kind writes
+_ENTRIES = {"slices": (*SLICES, *PICTURES), "grades": GRADES, "jaws": BOTH, "organs": ENTRIES}  # what each kind writes
 
 
 def sample_data(
@@ -33,24 +35,29 @@ def sample_data(
     cases: tuple[int, ...] | None = None,
     modalities: tuple[str, ...] | None = None,
     jaws: tuple[int, ...] | None = None,
+    scans: int | None = None,
+    dims: int | None = None,
     overwrite: bool = False,
 ) -> dict[str, dict[str, int]]:
-    """Write phantoms: heads with and without a lesion as 2D slices, volumes with lesions of two grades, or jaws.
+    """Write phantoms: heads with and without a lesion as 2D slices, volumes with lesions of two grades, jaws, or organs
+    with label maps.
 
     To try things and to test; a number that comes from them says nothing about any disease.
 
     Args:
         out: folder to write.
-        kind: slices (the prepared layout of the brain bundle), grades (volumes in the layout of BraTS 2018) or jaws
-            (panoramic X-rays with and without teeth).
+        kind: slices (the prepared layout of the brain bundle), grades (volumes in the layout of BraTS 2018), jaws
+            (panoramic X-rays with and without teeth) or organs (scans in images/ and labels/, with a dataset.json).
         seed: the same seed gives the same pictures.
         patients: patients in train, val and test (slices only; 24,6,8).
         slices: slices per patient, about half of them with a lesion (slices only; 6).
-        size: side of a slice (160) or of a volume (48), or height of a jaw's picture (128), in pixels.
+        size: side of a slice (160), of a volume (48) or of an organ's scan (64), or height of a jaw (128), in pixels.
         pictures: yes/no pictures in train, val and test; 0,0,0 for none (slices only; 120,40,40).
         cases: number of HGG and LGG cases, their ratio is the imbalance (grades only; 40,10).
         modalities: volumes of each case, of flair, t1, t1ce, t2 (grades only; flair).
         jaws: jaws without and with teeth (jaws only; 24,24).
+        scans: how many scans (organs only; 24).
+        dims: 2 for pictures, 3 for volumes (organs only; 2).
         overwrite: replace sample data that is there.
 
     Returns:
@@ -69,10 +76,17 @@ def sample_data(
         "cases": cases,
         "modalities": modalities,
         "jaws": jaws,
+        "scans": scans,
+        "dims": dims,
     }
     flags = _flags_of(kind, given)
     _check_other_kind(out, kind)
-    writers: dict[str, Callable[..., dict[str, dict[str, int]]]] = {"slices": _slices, "grades": _grades, "jaws": _jaws}
+    writers: dict[str, Callable[..., dict[str, dict[str, int]]]] = {
+        "slices": _slices,
+        "grades": _grades,
+        "jaws": _jaws,
+        "organs": _organs,
+    }
     counts = writers[kind](out, seed, overwrite, **flags)
     print_counts(counts, out)
     print(f"These are synthetic pictures ({SYNTHETIC}).")
@@ -134,3 +148,13 @@ def _jaws(out: str, seed: int, overwrite: bool, jaws: tuple[int, ...], size: int
         raise MedbundlesError(f"--size {size} must be 32 to 1024")
     with staged(out, (*BOTH, SYNTHETIC, RECORD), overwrite) as target:
         return make_jaws(target, seed, (jaws[0], jaws[1]), size)
+
+
+def _organs(out: str, seed: int, overwrite: bool, scans: int, size: int, dims: int) -> dict[str, dict[str, int]]:
+    one_of("--dims", dims, (2, 3))
+    if scans < 1:
+        raise MedbundlesError(f"--scans {scans} must be at least 1")
+    if not 16 <= size <= 512:
+        raise MedbundlesError(f"--size {size} must be 16 to 512")
+    with staged(out, (*ENTRIES, SYNTHETIC, RECORD), overwrite) as target:
+        return make_organs(target, seed, scans, size, dims)

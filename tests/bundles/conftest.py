@@ -33,5 +33,5 @@ def brain_tumor(bench_of: Callable[[Case], Bench]) -> Bench:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of a bundle that stands on the ladder twice, what several processes do is tried once, the rest by name."""
     for item in items:
-        if "dental-3d" in item.name and any(word in item.name for word in ("processes", "stopped", "finished", "exit")):
+        if "-3d" in item.name and any(word in item.name for word in ("processes", "stopped", "finished", "exit")):
             item.add_marker(pytest.mark.slow)

@@ -14,6 +14,7 @@ SHORT = {
     "brain_tumor_multitask_unet": "brain",
     "glioma_grading_resnet50_3d": "grading",
     "dental_vae_autoencoder": "autoencoder",
+    "medical_segmentation": "segmentation",
 }
 ANY = r"[^/]+"  # what a <word> of the page stands for
 

@@ -15,10 +15,13 @@ from tests.bundles.dental_settings import bench as dental_bench
 from tests.bundles.dental_settings.checks import CHECKS as DENTAL_CHECKS
 from tests.bundles.glioma_settings import bench as glioma_bench
 from tests.bundles.glioma_settings.checks import CHECKS as GLIOMA_CHECKS
+from tests.bundles.medical_segmentation_settings import bench as medical_bench
+from tests.bundles.medical_segmentation_settings.checks import CHECKS as MEDICAL_CHECKS
 from tests.bundles.setting_bench import BUNDLES, Bench
 from tests.bundles.setting_check import Check, setting_of
 
 TOOLS = Path(__file__).parents[2] / "tools"
+PACKAGE = Path(__file__).parents[2] / "shared/medbundles"
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,26 @@ DENTAL = Case(
         ),
     },
 )
-CASES = (BRAIN, GLIOMA, DENTAL)
+MEDICAL = Case(
+    "medical",
+    medical_bench.BUNDLE,
+    medical_bench.MedicalSegmentationBench,
+    MEDICAL_CHECKS,
+    not_ids={
+        "python -m tools find-lr": TOOLS / "find_lr.py",
+        "val_dice, val_iou, val_accuracy, val_precision, val_recall": "configs/train.json",
+        "configs/unet_moderate.json, swin_unetr.json, small_dataset.json": "configs/unet_moderate.json",
+        "": PACKAGE / "handlers/loss_guard.py",
+    },
+    misspelt={
+        "image_sizes": "unknown id 'image_sizes'; did you mean 'image_size'?",
+        "loss#dice_wight": "unknown id 'loss#dice_wight'; did you mean 'loss#dice_weight'?",
+        "network_def#base_chanels": (
+            "unknown id 'network_def#base_chanels'; did you mean 'network_def#base_channels'?"
+        ),
+    },
+)
+CASES = (BRAIN, GLIOMA, DENTAL, MEDICAL)
 
 
 def every_check() -> list[tuple[Case, str]]:

@@ -16,9 +16,12 @@ from monai.bundle import ConfigWorkflow
 
 from medbundles.preflight.command_line import readable
 from tests.bundles.brain_tumor_ladder import BRAIN
-from tests.bundles.dental_ladder import DENTAL, VOLUMES
+from tests.bundles.dental_ladder import DENTAL
+from tests.bundles.dental_ladder import VOLUMES as DENTAL_3D
 from tests.bundles.glioma_ladder import GLIOMA
 from tests.bundles.ladder import Bundle, differences, newest, run, run_until
+from tests.bundles.medical_ladder import MEDICAL
+from tests.bundles.medical_ladder import VOLUMES as MEDICAL_3D
 
 # all that a run must bear when it is stopped: augmentation, dropout, persistent workers, accumulation, bfloat16, a
 # schedule with a memory, and an early-stopping counter above 0 (nothing improves by 0.9)
@@ -36,7 +39,9 @@ HARD = {
 
 
 @pytest.fixture(
-    scope="session", params=[BRAIN, GLIOMA, DENTAL, VOLUMES], ids=["brain", "glioma", "dental", "dental-3d"]
+    scope="session",
+    params=[BRAIN, GLIOMA, DENTAL, DENTAL_3D, MEDICAL, MEDICAL_3D],
+    ids=["brain", "glioma", "dental", "dental-3d", "medical", "medical-3d"],
 )
 def bundle(request: pytest.FixtureRequest) -> Bundle:
     return request.param

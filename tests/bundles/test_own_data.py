@@ -23,6 +23,7 @@ SMALL = {  # what makes the trainings of the page small
     "brain_tumor_multitask_unet": {"image_size": 32, "base_filters": 4, "depth": 3, "epochs": 1, "batch_size": 4},
     "glioma_grading_resnet50_3d": {"spatial_size": [16, 16, 16], "epochs": 2, "batch_size": 2},
     "dental_vae_autoencoder": {"network_def#channels": [8, 8, 8], "patch_size": [16, 16], "epochs": 1},
+    "medical_segmentation": {"network_def#base_channels": 4, "network_def#depth": 2, "image_size": 32, "epochs": 1},
 }
 ELSEWHERE = ("kfold", "stages", "prepare yesno")  # have tests of their own
 
@@ -51,7 +52,12 @@ def make_xrays(data: Path) -> None:
         (data / "xrays" / name).rename(data / "xrays" / other)
 
 
-MADE = dict(zip(SMALL, (make_scans, make_grades, make_xrays), strict=True))
+def make_cases(data: Path) -> None:
+    make_scans(data)
+    (data / "scans").rename(data / "cases")
+
+
+MADE = dict(zip(SMALL, (make_scans, make_grades, make_xrays, make_cases), strict=True))
 
 
 def commands(bundle: str) -> list[list[str]]:
@@ -89,7 +95,7 @@ def test_the_commands_of_the_page_run(used):
 
 def test_what_they_write_is_explained(used):
     bundle, folder, data = used
-    (results,) = [data / name for name in ("found", "graded", "reconstructed") if (data / name).is_dir()]
+    (results,) = [data / name for name in ("found", "graded", "reconstructed", "segmented") if (data / name).is_dir()]
     check_files(bundle, folder, results)
     check_columns(bundle, folder, results)
     check_scores(bundle, folder)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from monai.bundle import ConfigParser
 
 from medbundles.errors import ConfigError
@@ -89,6 +90,8 @@ def test_defaults_are_those_of_the_contract(case, contract, defaults):
         is_value = defaults[name]
         if name in ("checkpoint_dir", "log_dir"):
             is_value = f"<run_dir>/{is_value}"
+        if name == "device":  # auto: the GPU where there is one
+            expected = "cuda" if torch.cuda.is_available() else "cpu"
         if name == "network_def#_target_":
             expected, is_value = "MultitaskUNet", is_value.rpartition(".")[2]
         if is_value != expected or isinstance(is_value, bool) != isinstance(expected, bool):

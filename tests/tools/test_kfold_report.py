@@ -13,7 +13,8 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_score
 
 from medbundles.errors import DataError
-from tools.kfold_report import FREE, SCORES, over_folds, write_report
+from tools.kfold_over import over_folds
+from tools.kfold_report import FREE, SCORES, write_report
 
 NAMES = ["LGG", "HGG"]
 # per fold: threshold, and (label, probability of HGG) of its cases

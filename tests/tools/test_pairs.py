@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from medbundles.data import read_image, read_mask, slice_datalist
+from medbundles.data.lists.pairs import find_pairs
 from tests.tools.test_data_tools import words
 from tools.cli import main
-from tools.prepare.pairs_files import find_pairs
 
 
 def drawn(number: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,8 @@ import numpy as np
 
 from medbundles.data import read_image
 from medbundles.data.lists import near_identical
+from medbundles.data.lists.dataset_json import read_dataset_json
+from medbundles.data.lists.pairs import Pair, find_pairs
 from medbundles.data.lists.patients import usable_pattern
 from medbundles.data.problems import ADVICE
 from medbundles.data.reading.images import LUMINANCE
@@ -16,7 +18,6 @@ from medbundles.errors import ConfigError, DataError, in_range, one_of, refuse
 from medbundles.progress import progress
 from medbundles.rules import AUTO
 from medbundles.transforms.head import LEAST_HEAD, head_shares
-from tools.prepare.pairs_files import Pair, find_pairs, label_names
 from tools.prepare.pairs_masks import mask_labels, mask_values, meaning, size_of, values_advice
 from tools.prepare.pairs_split import paired_items, same_pairs, split_of
 from tools.prepare.prepared import PICTURES, Dataset, prepared
@@ -89,7 +90,7 @@ def prepare_pairs(
     pairs, problems, unused = find_pairs(input, mask_ending)
     unpaired = len(problems)
     values = mask_values(pairs, threshold, problems)
-    meant = meaning(pairs, values, labels, label_names(input), problems)
+    meant = meaning(pairs, values, labels, read_dataset_json(input).labels, problems)
     advice = [*values_advice(problems.found[unpaired:]), ADVICE]
     pairs = [pair for pair in pairs if values.get(pair.name, {None}) <= meant.keys()]
     items = paired_items(pairs, patient_pattern)

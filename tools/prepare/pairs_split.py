@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 
 from medbundles.data import Problems, split_by_patient
 from medbundles.data.lists import near_identical
+from medbundles.data.lists.pairs import Pair
 from medbundles.data.lists.patients import patient_in, seem_of_few
 from medbundles.data.reading.files import is_volume
 from medbundles.data.reading.thumbnails import read_thumbnails
 from medbundles.errors import ConfigError, DataError, first_few
-from tools.prepare.pairs_files import Pair
 
 
 def paired_items(pairs: Sequence[Pair], pattern: str) -> list[dict]:

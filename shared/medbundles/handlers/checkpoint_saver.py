@@ -50,6 +50,8 @@ class CheckpointSaver:
         keep_last_n: how many of those are kept.
         save_optimizer: without it the run cannot be resumed.
         save_scheduler: likewise.
+        save_best_only: keep best.pt alone: no periodic ones, and last.pt goes when the run is finished.
+        measured: settings of `trained` and what a training measures for them where they are "auto".
     """
 
     phase = "save"
@@ -61,9 +63,13 @@ class CheckpointSaver:
     keep_last_n: int = 5
     save_optimizer: bool = True
     save_scheduler: bool = True
+    save_best_only: bool = False
+    measured: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.trained = by_id(self.trained)
+        auto = {name: value for name, value in self.measured.items() if self.trained.get(name) == "auto"}
+        self.trained |= auto
         self.best: Value | None = None
         self.best_epoch = 0
         self.best_metrics: dict[str, float] = {}
@@ -77,6 +83,14 @@ class CheckpointSaver:
         stateful(engine)["best"] = self
         engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+        if self.save_best_only:
+            engine.add_event_handler(Events.COMPLETED, self.keep_best)
+
+    def keep_best(self, engine: SupervisedTrainer) -> None:
+        """Remove last.pt, where there is a best.pt."""
+        folder = run_of(engine).directory.folder("checkpoints")
+        if is_rank_0() and (folder / "best.pt").is_file():
+            (folder / "last.pt").unlink(missing_ok=True)
 
     def start(self, engine: SupervisedTrainer) -> None:
         """The data do not change during a run: their fingerprint is taken once. A resumed run keeps its best.pt."""
@@ -128,7 +142,7 @@ class CheckpointSaver:
     def __call__(self, engine: SupervisedTrainer) -> None:
         run, epoch = run_of(engine), engine.state.epoch
         best = self._is_best(engine, run) and self.save_best
-        periodic = self.save_frequency > 0 and epoch % self.save_frequency == 0
+        periodic = not self.save_best_only and self.save_frequency > 0 and epoch % self.save_frequency == 0
         # last.pt last: killed before it, the epoch is done again and nothing is missing
         wanted = {"best.pt": best, f"epoch_{epoch:03d}.pt": periodic, "last.pt": self.save_last}
         names = [name for name, is_wanted in wanted.items() if is_wanted]

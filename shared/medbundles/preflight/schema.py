@@ -3,9 +3,12 @@
 What several bundles share stands in settings.json beside this file; a bundle's schema points to it with `$ref`.
 """
 
+import difflib
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -162,10 +165,26 @@ def check_value(setting: Setting, value: Any) -> str | None:
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if is_number and _validator(setting.schema).is_valid(str(value)):
             return f"{setting.id}: {value!r} is a number, text is meant: write --{setting.id} \"'{value}'\"."
-        return (
-            f"{setting.id}: {value!r} is not allowed; allowed: {setting.allowed()}. ({setting.schema['description']})"
-        )
+        allowed = f"allowed: {setting.allowed()}. ({setting.schema['description']})"
+        return f"{setting.id}: {value!r} is not allowed; {allowed}{_meant(setting, value)}"
     return None
+
+
+def _meant(setting: Setting, value: Any) -> str:
+    """What a text was meant to be, where that can be guessed: a number in quotes, or a name in another spelling."""
+    if not isinstance(value, str):
+        return ""
+    with suppress(ValueError):
+        number = json.loads(value)
+        if _validator(setting.schema).is_valid(number):
+            return f" Did you mean {number}? Write it without quotes."
+    names = {_letters(str(name)): name for name in setting.names}
+    near = difflib.get_close_matches(_letters(value), names, n=1)
+    return f" Did you mean {names[near[0]]!r}?" if near else ""
+
+
+def _letters(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
 
 
 def _is_empty(value: Any) -> bool:

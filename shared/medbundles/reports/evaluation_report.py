@@ -11,7 +11,7 @@ from medbundles.errors import ConfigError
 from medbundles.handlers.run import run_of
 from medbundles.metrics.cases import Cases
 from medbundles.metrics.epoch_score import metrics_of
-from medbundles.metrics.scores import SCORES, check_scores
+from medbundles.metrics.scores import check_scores
 from medbundles.ranks import gathered, is_rank_0
 from medbundles.reports.evaluation import Evaluation, check_class_names
 from medbundles.reports.tables import number
@@ -113,7 +113,9 @@ class EvaluationReport:
         """
         self.directory = run_of(engine).directory
         columns = self.cases.in_reports()
-        others = {n: m for n, m in metrics_of(engine).items() if not _is_score(n)}
+        state: Any = engine.state
+        ours = getattr(state, "undefined", {})  # has an entry for each of our scores
+        others = {n: m for n, m in metrics_of(engine).items() if n not in ours and not n.endswith("loss")}
         about = {"other_metrics": others} if others else {}
         return self.write_columns(columns, self.worst.merged(gathered(self.worst.kept)), suffix, about)
 
@@ -157,9 +159,3 @@ class EvaluationReport:
         return Evaluation(
             columns, self.class_names, thresholds, self.bootstrap, self.seed, scores or self.scores, self.channel_names
         )
-
-
-def _is_score(name: str) -> bool:
-    """Whether a metric, such as "val_dice" or "val_seg_loss", is one of our scores."""
-    word = name.partition("_")[2]
-    return word in SCORES or word.endswith("loss")

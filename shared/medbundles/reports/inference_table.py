@@ -11,10 +11,11 @@ def inference_csv(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], clas
 
     Args:
         rows: of the inputs, with what is the same for all.
-        fields: entries of a row, in the order of the columns; one that begins with "prob" has a column per class.
+        fields: entries of a row, in the order of the columns; one that begins with "prob" or is "area" has a column
+            per class.
         class_names: names of the classes.
     """
-    per_class = [field for field in fields if field.startswith("prob")]
+    per_class = [field for field in fields if field.startswith("prob") or field == "area"]
     header = [name for field in fields for name in _columns(field, class_names if field in per_class else ())]
     lines = []
     for row in rows:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from medbundles.atomic_files import replace_atomic
 from medbundles.data.reading.image_form import note_of_picture, with_note
-from medbundles.data.reading.images import read_image
+from medbundles.data.reading.images import read_image, shown_channels
 from medbundles.data.reading.volumes import SlicedVolume, open_volume, write_volume
 from medbundles.errors import ConfigError, DataError
 from medbundles.metrics.measures import class_indices
@@ -157,7 +157,7 @@ class InferenceWriter(ResultWriter):
             row |= self._areas(masks[:, None], found.highest, 1, "pixels") | self._note(prob, masks)
             row["mask_area"] = int(row["mask_area"])
         if pictures:
-            self._pictures(row, read_image(path, _channels(path)), found, size, name)
+            self._pictures(row, read_image(path, shown_channels(path)), found, size, name)
         if masks is not None:
             gray_levels = masks if found.highest > 1 else 255 * masks
             row["mask"] = _names(f"masks/{name}_mask", ".png", len(masks))
@@ -269,9 +269,3 @@ def _names(name: str, ending: str, count: int) -> str | list[str]:
 
 def _files(names: str | list[str]) -> list[str]:
     return [names] if isinstance(names, str) else names
-
-
-def _channels(path: str) -> int:
-    """Channels in which a picture is shown: those of a .npy file, else one."""
-    shape: tuple[int, ...] = np.load(path, mmap_mode="r").shape if path.lower().endswith(".npy") else ()
-    return shape[0] if len(shape) == 3 else 1

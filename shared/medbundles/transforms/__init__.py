@@ -7,16 +7,23 @@ from medbundles.transforms.batches import (
     PrepareSegmentationBatch,
 )
 from medbundles.transforms.boundary_distance import BoundaryDistance
+from medbundles.transforms.components import Components
 from medbundles.transforms.elastic import elastic_field
 from medbundles.transforms.geometry import CropToHead, ResizeSquare, to_original
+from medbundles.transforms.grid import OnMaskGrid, ToGrid, to_input_grid
 from medbundles.transforms.head import head_mask
 from medbundles.transforms.image_augmentation import ImageAugmentation
 from medbundles.transforms.image_ranges import MarkOutside
+from medbundles.transforms.labelled_augmentation import LabelledAugmentation
+from medbundles.transforms.labelled_patch import LabelledPatch
 from medbundles.transforms.latents import LoadLatent, LoadOther, PrepareLatentBatch
 from medbundles.transforms.load_inference import LoadInferenceSlice
+from medbundles.transforms.load_labelled import LoadLabelled
 from medbundles.transforms.load_volume import LoadVolume
 from medbundles.transforms.loading import LoadSlice
+from medbundles.transforms.modality_intensities import ModalityIntensities
 from medbundles.transforms.normalise import BACKGROUND, VOLUME_BACKGROUND, HeadNormalise
+from medbundles.transforms.patch_sides import patch_sides
 from medbundles.transforms.predictions import Predictions
 from medbundles.transforms.random_patch import RandomPatch
 from medbundles.transforms.resize_volume import ResizeVolume

@@ -89,12 +89,13 @@ class ResizeSquare(Transform):
         item["image"] = interpolate(square, self.size, mode="bilinear", antialias=True)[0] + BACKGROUND
         if "mask" in item:
             mask = torch.as_tensor(np.ascontiguousarray(item["mask"]), dtype=torch.uint8)
-            item["mask"] = _shrunk(padded(mask, self.size), self.size)
+            item["mask"] = shrunk(padded(mask, self.size), self.size)
         return item
 
 
-def _shrunk(mask: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
-    """Class indices (1, H, W) at another size; a class that falls between the pixels keeps the one it fills most."""
+def shrunk(mask: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
+    """Class indices (1, H, W) or (1, X, Y, Z) at another size; a class that falls between the pixels keeps the one it
+    fills most."""
     made = interpolate(mask[None], size, mode="nearest-exact")[0]
     taken = torch.zeros(made.numel(), dtype=torch.bool)
     for index in sorted(set(mask.unique().tolist()) - set(made.unique().tolist()) - {0}):
@@ -120,11 +121,11 @@ def margins(shape: Sequence[int], size: Sequence[int]) -> list[tuple[int, int]]:
 def to_original(
     values: torch.Tensor | np.ndarray, crop: Sequence[int] | torch.Tensor, original_size: Sequence[int] | torch.Tensor
 ) -> torch.Tensor:
-    """Brings a prediction on the network's square back onto the original picture; the inverse of the resizing.
+    """Brings a prediction on the network's grid back onto the original picture; the inverse of the resizing.
 
     Args:
-        values: (..., S, S). Floats (probabilities) are interpolated linearly, whole numbers and booleans (masks) take
-            the nearest pixel.
+        values: (..., S, S), or sides that differ. Floats (probabilities) are interpolated linearly, whole numbers and
+            booleans (masks) take the nearest pixel.
         crop: [top, left, height, width] of the item.
         original_size: [H, W] of the item.
 
@@ -135,12 +136,12 @@ def to_original(
     top, left, height, width = (int(v) for v in crop)
     rows, columns = (int(v) for v in original_size)
     stack = values.reshape(1, -1, *values.shape[-2:])
-    side = max(height, width)
+    (pad_top, pad_bottom), (pad_left, pad_right) = margins((height, width), values.shape[-2:])
+    size = (pad_top + height + pad_bottom, pad_left + width + pad_right)
     if values.is_floating_point():
-        square = interpolate(stack.float(), (side, side), mode="bilinear", antialias=True)
+        square = interpolate(stack.float(), size, mode="bilinear", antialias=True)
     else:
-        square = interpolate(stack.to(torch.uint8), (side, side), mode="nearest-exact")
-    (pad_top, _), (pad_left, _) = margins((height, width), (side, side))
+        square = interpolate(stack.to(torch.uint8), size, mode="nearest-exact")
     whole = torch.zeros((stack.shape[1], rows, columns), dtype=values.dtype, device=values.device)
     box = square[0, :, pad_top : pad_top + height, pad_left : pad_left + width]
     whole[:, top : top + height, left : left + width] = box.to(values.dtype)

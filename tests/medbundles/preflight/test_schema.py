@@ -124,3 +124,21 @@ def test_a_broken_schema_is_named(tmp_path, text):
         (tmp_path / "schema.json").write_text(text)
     with pytest.raises(ConfigError, match=r"schema\.json: cannot be read as the bundle's schema"):
         read_settings(tmp_path / "schema.json")
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "meant"),
+    [
+        ({"enum": ["unet", "vnet", "swin_unetr"]}, "UNet2D", " Did you mean 'unet'?"),
+        ({"enum": ["unet", "vnet", "swin_unetr"]}, "SwinUNETR", " Did you mean 'swin_unetr'?"),
+        ({"enum": ["adam", "adamw", "sgd"]}, "Adam", " Did you mean 'adam'?"),
+        ({"enum": ["adam", "adamw", "sgd"]}, "lion", ""),
+        ({"type": "integer"}, "8", " Did you mean 8? Write it without quotes."),
+        ({"type": "number"}, "0.0001", " Did you mean 0.0001? Write it without quotes."),
+        ({"type": "integer"}, "many", ""),
+    ],
+)
+def test_what_was_meant_is_guessed_where_it_can_be(schema, value, meant):
+    line = check_value(Setting("k", {**schema, "description": "d"}), value)
+    assert line is not None
+    assert line.endswith(f"(d){meant}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from monai.transforms import Compose
 
 import medbundles
 from medbundles.atomic_files import remove_leftovers, replace_atomic
@@ -24,7 +25,7 @@ STATE = ("R", "_tracing")  # attributes of MONAI's transforms that change while 
 
 def recipe_hash(transform: Callable) -> str:
     """Hash of a preprocessing: class names and settings of its steps, random states left out."""
-    steps = getattr(transform, "transforms", (transform,))
+    steps = transform.flatten().transforms if type(transform) is Compose else (transform,)
     return hashlib.sha256(repr([_settings(step) for step in steps]).encode()).hexdigest()
 
 

@@ -23,14 +23,16 @@ TEST_PARTS = ("test", "val", "train", "all")
 _OTHER = "Give another --folds_file, or another --experiment#name, which has its own."
 
 
-def _fold_exists(fold: int, folds: int) -> str | None:
-    if fold >= folds:
+def fold_exists(fold: int, folds: int) -> str | None:
+    """What is wrong with a fold; nothing where there are none."""
+    if fold >= folds > 0:
         return f"fold: {fold} is beyond the last one; with folds {folds} use 0 to {folds - 1}."
     return None
 
 
-def _enough_folds(selection: str, folds: int) -> str | None:
-    if selection == "inner" and folds < 3:
+def enough_folds(selection: str, folds: int) -> str | None:
+    """What is wrong with a number of folds; nothing where there are none."""
+    if selection == "inner" and 0 < folds < 3:
         return (
             "selection: inner takes one fold to test, one to choose and trains on the rest; "
             f"folds is {folds}. Use 3 folds or more, or the selection held_out."
@@ -38,7 +40,14 @@ def _enough_folds(selection: str, folds: int) -> str | None:
     return None
 
 
-@has_rules(Rule(("fold", "folds"), _fold_exists, EVERYWHERE), Rule(("selection", "folds"), _enough_folds, EVERYWHERE))
+def folds_of_parts(folds: int, fold: int, selection: str) -> dict[str, set[int]]:
+    """Which folds train, validate and test, when `fold` is held out; see `GradedFolds`."""
+    held_out = {fold}
+    validating = {(fold + 1) % folds} if selection == "inner" else held_out
+    return {"train": set(range(folds)) - held_out - validating, "val": validating, "test": held_out}
+
+
+@has_rules(Rule(("fold", "folds"), fold_exists, EVERYWHERE), Rule(("selection", "folds"), enough_folds, EVERYWHERE))
 @dataclass(eq=False)
 class GradedFolds:
     """The training, validation and test set of one fold, as datalists of `graded_cases`.
@@ -89,7 +98,7 @@ class GradedFolds:
         one_of("part", self.part, TEST_PARTS)
         in_range("folds", self.folds, minimum=2)
         in_range("fold", self.fold, minimum=0)
-        refuse([_fold_exists(self.fold, self.folds), _enough_folds(self.selection, self.folds)])
+        refuse([fold_exists(self.fold, self.folds), enough_folds(self.selection, self.folds)])
         self.file = Path(self.file) if self.file else None
         if self.file and self.file.is_dir():
             raise ConfigError(f"folds_file: {self.file} is a folder; a .json file is wanted, which may not exist yet")
@@ -123,10 +132,7 @@ class GradedFolds:
     def _cases_of(self, wanted: str) -> list[dict]:
         if wanted == "all":
             return list(self.cases)
-        held_out = {self.fold}
-        validating = {(self.fold + 1) % self.folds} if self.selection == "inner" else held_out
-        training = set(range(self.folds)) - held_out - validating
-        choice = {"test": held_out, "val": validating, "train": training}[wanted]
+        choice = folds_of_parts(self.folds, self.fold, self.selection)[wanted]
         return [item for item in self.cases if self.assignment[item["name"]] in choice]
 
     @cached_property

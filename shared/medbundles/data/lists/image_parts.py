@@ -9,11 +9,12 @@ from typing import Any
 
 from medbundles.data.lists.input_files import results_of_runs
 from medbundles.data.lists.known_pictures import KnownPictures
-from medbundles.data.lists.near_identical import Pair, joined, owner_of, same_pictures
+from medbundles.data.lists.near_identical import same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
+from medbundles.data.lists.shares import empty_part, shared_out
 from medbundles.data.lists.split_file import read_split
-from medbundles.data.lists.splits import check_no_leak, split_by_patient
+from medbundles.data.lists.splits import check_no_leak
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_image_file
 from medbundles.data.reading.files import existing_folder, is_volume, list_images, name_below
@@ -110,40 +111,15 @@ def image_parts(
     _say_shared_patients(present)
     ours, pairs = same_pictures(present, {**before, **thumbnails}, different_pictures, earlier, known.alike)
     of_test, of_val = 0.0 if test_dir else test_split, 0.0 if val_dir else 1 - train_split
-    parts = _shared_out(items, ours, of_test, of_val, seed)
+    parts = shared_out(items, ours, of_test, of_val, seed)
     parts = {"train": parts["train"], "val": val or parts["val"], "test": test or parts["test"]}
-    for part, asked in (("train", True), ("val", True), ("test", of_test > 0)):
-        if asked and not parts[part]:
-            raise DataError(
-                f"{dataset_dir}: of {len(items)} image(s) none is left for {part}; "
-                "change train_split or test_split, or give more images (copies of one picture count once)."
-            )
+    if wrong := empty_part(parts, ("train", "val", *["test"] * (of_test > 0))):
+        raise DataError(f"{dataset_dir}: {wrong}")
     check_no_leak(parts, ours, "Let val_dir and test_dir hold none of the other pictures.", within_source=False)
     if earlier:
         advice = f"Give all settings of the split that the training had (its config is beside {earlier_split})."
         check_no_leak({"the training": earlier, "test": parts["test"]}, pairs, advice, within_source=False)
     return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir, known=known)
-
-
-def _shared_out(
-    items: list[dict], pairs: Sequence[Pair], of_test: float, of_val: float, seed: int
-) -> dict[str, list[dict]]:
-    """The sets of the items; the shares are of all, and of what the test set leaves."""
-    heads = joined(pairs, map(owner_of, items))
-    groups: dict[str, list[dict]] = defaultdict(list)
-    for item in items:
-        groups[heads[owner_of(item)]].append(item)
-    # by names: where the data lie says nothing
-    named = {min(item["name"] for item in group): group for group in groups.values()}
-    everyone = {name: group[0]["source"] for name, group in named.items()}
-    tested = set(split_by_patient(everyone, {"rest": 1 - of_test, "test": of_test}, seed)["test"])
-    rest = {name: source for name, source in everyone.items() if name not in tested}
-    validating = set(split_by_patient(rest, {"train": 1 - of_val, "val": of_val}, seed)["val"])
-    parts: dict[str, list[dict]] = {"train": [], "val": [], "test": []}
-    for name, group in named.items():
-        parts["test" if name in tested else "val" if name in validating else "train"] += group
-    order = {item["image"]: number for number, item in enumerate(items)}
-    return {part: sorted(chosen, key=lambda item: order[item["image"]]) for part, chosen in parts.items()}
 
 
 def _say_shared_patients(items: Iterable[dict]) -> None:

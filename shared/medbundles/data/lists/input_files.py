@@ -18,7 +18,14 @@ RECONSTRUCTIONS, LATENTS, DECODED, SAMPLES, BETWEEN = (
     "samples",
     "interpolation",
 )
-OF_INPUTS = ("masks", "overlays", "gradcam", RECONSTRUCTIONS, LATENTS)  # folders whose files are named like inputs
+OF_INPUTS = (
+    "masks",
+    "overlays",
+    "gradcam",
+    "probabilities",
+    RECONSTRUCTIONS,
+    LATENTS,
+)  # folders whose files are named like inputs
 RESULT_FOLDERS = (*OF_INPUTS, DECODED, SAMPLES, BETWEEN)
 RUN = "config/environment.json"  # lies in the folder of a training or an evaluation
 

@@ -90,3 +90,39 @@ def check_image_file(path: str | Path, dims: int, channels: int, problems: Probl
     with problems.noted(path):
         check_header(path, channels)
     return len(problems) == count
+
+
+def check_channel_files(
+    files: Sequence[Path], dims: int, channels: int, problems: Problems, mask: Path | None = None
+) -> bool:
+    """Check the headers of an image's file, or files of one channel each, and of its mask, and note what is wrong.
+
+    Args:
+        files: pictures (`dims` 2) or volumes (3).
+        dims: 2 or 3.
+        channels: C that they give together.
+        problems: hears what is wrong.
+        mask: if there is one: it must be as large, of volumes on the same voxels.
+
+    Returns:
+        Whether all is well.
+    """
+    count, each = len(problems), channels if len(files) == 1 and dims == 2 else 1
+    if len(files) * each != channels:
+        what = "one volume, which is one channel" if len(files) == 1 else f"{len(files)} files of one channel each"
+        problems.add(files[0], f"is {what}; in_channels is {channels}")
+    elif dims == 3:
+        check_case_files([*files, *([mask] if mask else [])], problems)
+    else:
+        sizes = []
+        for path in files:
+            with problems.noted(path):
+                sizes.append((path, check_header(path, each)))
+        if mask:
+            with problems.noted(mask):
+                sizes.append((mask, check_header(mask)))
+        for path, (height, width) in sizes[1:] if len(problems) == count else []:
+            first, size = sizes[0]
+            if (height, width) != size:
+                problems.add(path, f"is {height}x{width} (HxW), {first} of the same case is {size[0]}x{size[1]}")
+    return len(problems) == count

@@ -69,6 +69,12 @@ def read_image(path: str | Path, channels: int, allow_constant: bool = False, co
     return array
 
 
+def shown_channels(path: str | Path) -> int:
+    """Channels in which a picture is shown: those of a .npy file, else one."""
+    shape: tuple[int, ...] = np.load(path, mmap_mode="r").shape if str(path).lower().endswith(".npy") else ()
+    return shape[0] if len(shape) == 3 else 1
+
+
 def read_mask(path: str | Path, classes: int) -> np.ndarray:
     """Class index per pixel.
 

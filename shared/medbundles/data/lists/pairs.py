@@ -1,6 +1,5 @@
 """Finds images and the masks that belong to them, in the layouts that people keep them in."""
 
-import json
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -83,21 +82,3 @@ def _paired(images: dict[str, Path], masks: dict[str, Path], problems: Problems)
             shown = ", ".join(path.name for path in paths)
             problems.add(masks[name], f"has {len(paths)} image file(s) ({shown}), the others have {wanted}")
     return [Pair(name, paths, masks[name]) for name, paths in channels.items() if len(paths) == wanted]
-
-
-def label_names(folder: str | Path) -> dict[int, str]:
-    """Value -> what it means, from the dataset.json of nnU-Net or the Decathlon; empty where there is none.
-
-    Raises:
-        DataError: the file is broken.
-    """
-    file = Path(folder) / "dataset.json"
-    if not file.is_file():
-        return {}
-    try:
-        labels = json.loads(file.read_text(encoding="utf-8"))["labels"]
-        pairs = [(key, value) if str(key).isdigit() else (value, key) for key, value in labels.items()]
-        # a region of nnU-Net is a list of values
-        return {int(n): str(name) for value, name in pairs for n in (value if isinstance(value, list) else [value])}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{file}: cannot be read as a dataset.json ({type(error).__name__}: {error})") from error

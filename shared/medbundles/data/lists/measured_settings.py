@@ -1,0 +1,81 @@
+"""Settings that follow from the training images: spacing, kind of intensities, names of the classes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from medbundles.data.lists.segmentation_parts import SegmentationParts
+from medbundles.data.reading.channels import read_channels
+from medbundles.data.reading.files import paths_of
+from medbundles.data.reading.images import LUMINANCE
+from medbundles.data.reading.label_maps import read_label_map
+from medbundles.data.reading.nifti import read_header
+from medbundles.data.reading.volumes import read_volume
+from medbundles.errors import ConfigError
+
+AUTO = "auto"
+LOOKED_AT = 32  # training volumes whose voxels are read, evenly spread
+AIR = -500.0  # below what MR intensities are, and above what CT has of air, in Hounsfield units
+ENDS = (0.5, 99.5)  # percentiles of the foreground to which CT is clipped, as nnU-Net does (Isensee et al. 2021)
+VOXELS = 100_000  # of a volume's foreground that count
+
+
+def measured_settings(data: SegmentationParts, spatial_dims: int, channels: int, **settings: Any) -> dict[str, Any]:
+    """The settings, with what the training set says in the place of "auto"; the other sets have no say.
+
+    - spacing: of volumes the median of each axis, in mm; of pictures None.
+    - modality: "ct" or "mri" of volumes, "rgb" or "xray" of pictures, by the channels' names in a dataset.json, or by
+      whether volumes hold air and pictures three channels.
+    - ct_values: [lowest, highest, mean, standard deviation] of the foreground's voxels, the first two of them
+      percentiles; None where the modality is another.
+    - label_names: of all classes, background first, as the dataset.json has them, else their numbers.
+
+    Args:
+        data: the sets of a split.
+        spatial_dims: 2 or 3.
+        channels: of an image.
+        settings: by their names.
+
+    Raises:
+        ConfigError: as many label_names are wanted as there are classes.
+    """
+    found, items = dict(settings), data["train"]
+    some = [items[i] for i in np.unique(np.linspace(0, len(items) - 1, LOOKED_AT).round().astype(int))]
+    if settings["spacing"] == AUTO:
+        found["spacing"] = _spacing(items) if spatial_dims == 3 else None
+    if settings["modality"] == AUTO:
+        found["modality"] = _modality(some, data.modalities, spatial_dims, channels)
+    if settings["ct_values"] == AUTO:
+        found["ct_values"] = _ct_values(some, spatial_dims, channels) if found["modality"] == "ct" else None
+    rule = data.labels.rule
+    numbers = [rule.names.get(label, str(label)) for label in range(rule.highest + 1)]
+    found["label_names"] = numbers if settings["label_names"] == AUTO else list(settings["label_names"])
+    if len(found["label_names"]) != len(numbers):
+        raise ConfigError(
+            f"label_names: {found['label_names']} must be {len(numbers)} names, one for each class, background first."
+        )
+    return found
+
+
+def _spacing(items: Sequence[Mapping[str, Any]]) -> list[float]:
+    every = [read_header(paths_of(item["image"])[0])[1].spacing for item in items]
+    return [round(float(side), 4) for side in np.median(every, axis=0)]
+
+
+def _modality(items: Sequence[Mapping[str, Any]], named: Sequence[str], dims: int, channels: int) -> str:
+    if named:
+        return "ct" if all(name.upper().startswith("CT") for name in named) else "mri" if dims == 3 else "xray"
+    if dims == 2:
+        return "rgb" if channels == 3 else "xray"
+    return "ct" if any(read_volume(paths_of(item["image"])[0])[0].min() < AIR for item in items[:4]) else "mri"
+
+
+def _ct_values(items: Sequence[Mapping[str, Any]], dims: int, channels: int) -> list[float]:
+    found = []
+    for item in items:
+        image, _ = read_channels(paths_of(item["image"]), dims, channels, LUMINANCE)
+        inside = image[:, read_label_map(item["mask"]) > 0].ravel()
+        found.append(inside[:: inside.size // VOXELS | 1])
+    every = np.concatenate(found)
+    return [round(float(value), 4) for value in (*np.percentile(every, ENDS), every.mean(), every.std())]

@@ -1,0 +1,76 @@
+"""What a segmentation runs on: pictures or volumes, of one file or of one per channel."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from medbundles.data.lists.earlier_results import check_existing, unfinished
+from medbundles.data.lists.inference_inputs import input_names, unique_names
+from medbundles.data.lists.input_files import input_files
+from medbundles.data.lists.pairs import CHANNEL
+from medbundles.data.problems import Problems
+from medbundles.data.reading.case_files import check_channel_files
+from medbundles.data.reading.files import IMAGE_ENDINGS, VOLUME_ENDINGS, is_volume, stem
+
+
+def segmentation_inputs(
+    inputs: str | Path,
+    spatial_dims: int = 2,
+    channels: int = 1,
+    *,
+    output: str | Path | None = None,
+    existing: str = "overwrite",
+    skip_bad_files: bool = False,
+) -> list[dict]:
+    """Items of a file, or of all images below a folder; existence and headers of all are checked at once.
+
+    What is no input is said in `input_files`. With several channels the files x_0000, x_0001 and so on of nnU-Net are
+    one input, x.
+
+    Args:
+        inputs: an image or a folder.
+        spatial_dims: 2 (pictures) or 3 (NIfTI volumes).
+        channels: C of the network.
+        output: folder of the results.
+        existing: inputs whose results are in `output`: "overwrite" them, "skip" them, or refuse with an "error".
+        skip_bad_files: leave out what cannot be read and log it.
+
+    Returns:
+        One dict per input, sorted by name: image (path, or a list of one per channel), name (path below the folder
+        without ending; unique), patient, source "images". Empty only when everything is skipped.
+
+    Raises:
+        ConfigError: no input, or unknown `existing`.
+        DataError: nothing there, bad files (all listed), or results that are already there.
+    """
+    check_existing(existing)
+    found = input_files(inputs, output, IMAGE_ENDINGS if spatial_dims == 2 else VOLUME_ENDINGS)
+    files = _with_channels(found, channels)
+    called = {path: _of_all_channels(name, files[path]) for path, name in input_names(files, Path(inputs)).items()}
+    names = unfinished(unique_names(called), output, existing)
+    problems, items = Problems(), []
+    for first, name in names.items():
+        if check_channel_files(files[first], spatial_dims, channels, problems):
+            image = [str(path) for path in files[first]]
+            common = {"name": name, "patient": name, "source": "images"}
+            items.append({"image": image if len(image) > 1 else image[0], **common})
+    if not names:  # all have results
+        return []
+    is_wrong = spatial_dims == 2 and all(map(is_volume, names))
+    return problems.good(items, inputs, skip_bad_files, "Volumes need --spatial_dims 3." if is_wrong else "")
+
+
+def _with_channels(paths: Sequence[Path], channels: int) -> dict[Path, list[Path]]:
+    """First file of an input -> its files."""
+    found: dict[Path, list[Path]] = {}
+    for path in paths:
+        several = CHANNEL.fullmatch(stem(path)) if channels > 1 else None
+        ending = path.name[len(stem(path)) :]
+        every = (
+            [path.with_name(f"{several[1]}_{number:04d}{ending}") for number in range(channels)] if several else [path]
+        )
+        found.setdefault(every[0], every)
+    return found
+
+
+def _of_all_channels(name: str, files: Sequence[Path]) -> str:
+    return name.rpartition("_")[0] if len(files) > 1 else name

@@ -1,0 +1,34 @@
+"""Reads an image of one file, or of one file per channel."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from medbundles.data.reading.images import AUTO, Colour, read_image
+from medbundles.data.reading.nifti import VolumeInfo
+from medbundles.data.reading.volumes import read_volume
+
+
+def read_channels(
+    paths: Sequence[str | Path], dims: int, channels: int, colour: Colour = AUTO
+) -> tuple[np.ndarray, VolumeInfo | None]:
+    """Pixels of a picture (`dims` 2), or voxels of a volume (3) with canonical axes.
+
+    Args:
+        paths: one file, or one for each channel.
+        dims: 2 or 3.
+        channels: C of a picture in one file.
+        colour: see `read_image`.
+
+    Returns:
+        float32 (C, H, W) or (C, X, Y, Z), and the geometry of a volume's first file.
+
+    Raises:
+        DataError: as `read_image` and `read_volume`.
+    """
+    if dims == 3:
+        volumes, infos = zip(*(read_volume(path) for path in paths), strict=True)
+        return np.stack(volumes), infos[0]
+    each = channels if len(paths) == 1 else 1
+    return np.concatenate([read_image(path, each, colour=colour) for path in paths]), None

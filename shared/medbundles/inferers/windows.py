@@ -1,0 +1,65 @@
+"""A segmentation network on images of any size: whole, or by windows that are blended."""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from itertools import combinations
+from typing import Any
+
+import torch
+from monai.inferers import sliding_window_inference
+
+from medbundles.inferers.autocast import AutocastInferer
+
+AT_ONCE = 4  # windows in one pass of the network
+
+
+class WindowInferer(AutocastInferer):
+    """Runs an image through the network by windows of the size that it was trained on.
+
+    What the windows say is blended with MONAI's Gaussian weights, so that the middle of a window counts more than its
+    border; an image that is smaller than a window repeats its border.
+
+    Args:
+        amp: as in `resolve_amp`.
+        device: where the network runs.
+        window: sides of a window; None: images go through whole.
+        overlap: share of a window that the next one covers, 0 to below 1.
+        flips: the mean of the logits of all flips (4 of a picture, 8 of a volume) instead of those of the image alone,
+            as nnU-Net has them; it takes as many times as long.
+
+    Example:
+        >>> inferer = WindowInferer("fp32", window=[16, 16])
+        >>> inferer(torch.zeros(1, 1, 40, 20), torch.nn.Conv2d(1, 3, 1)).shape
+        torch.Size([1, 3, 40, 20])
+    """
+
+    def __init__(
+        self,
+        amp: bool | str = "auto",
+        device: str | torch.device = "cpu",
+        window: Sequence[int] | None = None,
+        overlap: float = 0.5,
+        flips: bool = False,
+    ):
+        super().__init__(amp, device)
+        self.window, self.overlap, self.flips = list(window) if window else None, overlap, flips
+
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Image (B, C, ...) -> what the network returns, float32."""
+        if not self.flips:
+            return self._once(inputs, network, *args, **kwargs)
+        axes = range(2, inputs.ndim)
+        every = [flip for count in range(inputs.ndim - 1) for flip in combinations(axes, count)]
+        each = (torch.flip(self._once(torch.flip(inputs, flip), network, *args, **kwargs), flip) for flip in every)
+        return reduce(torch.add, each) / len(every)
+
+    def _once(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self.window is None:
+            return super().__call__(inputs, network, *args, **kwargs)
+
+        def of_window(window: torch.Tensor) -> Any:
+            return super(WindowInferer, self).__call__(window, network, *args, **kwargs)
+
+        return sliding_window_inference(
+            inputs, self.window, AT_ONCE, of_window, self.overlap, mode="gaussian", padding_mode="replicate"
+        )

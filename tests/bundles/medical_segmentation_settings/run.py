@@ -1,0 +1,119 @@
+"""Settings of the run and of inference: how it stops, what it keeps, what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from tests.bundles.common_settings.inference import INFERENCE, writer
+from tests.bundles.common_settings.run import (
+    FOLDERS,
+    RUNNING,
+    SOON,
+    apart,
+    decided,
+    first_epoch,
+    named,
+    names,
+    seeded,
+)
+from tests.bundles.setting_bench import Bench, handler
+from tests.bundles.setting_check import Check
+
+
+def kept(bench: Bench, **turned: Any) -> list[str]:
+    return bench.look(*apart(bench), **{"checkpointing#save_frequency": 1}, **turned).checkpoints()
+
+
+def stopping(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """What all that follows a metric makes of it; the schedule has its own."""
+    run = bench.look(*apart(bench), **SOON, **{"early_stopping#patience": 2}, **turned)
+    key = bench.get("validate#evaluator", **turned).state.key_metric_name
+    value = run.json("metrics/metrics.json")["summary"]["best_value"]
+    return {**decided(run), "best value": round(value, 6), "key metric": key}
+
+
+def split(bench: Bench, **turned: Any) -> dict[str, list[str]]:
+    parts = bench.get("data", **turned)
+    return {part: [item["name"] for item in items] for part, items in parts.items()}
+
+
+def largest(bench: Bench, **turned: Any) -> float:
+    """Largest gradient when the optimizer steps, of two that are 1 and 3."""
+    workflow = bench.workflow(**turned)
+    weight = torch.nn.Parameter(torch.zeros(2))
+    weight.grad = torch.tensor([1.0, 3.0])
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    state = SimpleNamespace(iteration=1, epoch_length=1)
+    engine = SimpleNamespace(state=state, accumulation_steps=1, scaler=None, optimizer=optimizer)
+    handler(workflow, "GradientClip")(engine)
+    return round(float(weight.grad.max()), 3)
+
+
+def augmentation_picture(bench: Bench, **turned: Any) -> bool:
+    """Whether a run shows augmented samples."""
+    return (first_epoch(bench, **turned).folder / "plots/augmented_samples.png").is_file()
+
+
+def probabilities(bench: Bench, **turned: Any) -> bool:
+    return writer(bench, **turned).probabilities
+
+
+def cleaning(attribute: str, setting: str) -> Callable[..., dict[str, Any]]:
+    """What cleans the masks of an evaluation and of an inference, and what they tell of it."""
+
+    def see(bench: Bench, **turned: Any) -> dict[str, Any]:
+        test, new = bench.workflow("evaluate", **turned), bench.workflow("inference", **turned)
+        parts = test.parser.get_parsed_content("validate::postprocessing"), new.parser.get_parsed_content("clean")
+        seen = [getattr(step, attribute) for part in parts for step in part.transforms if hasattr(step, attribute)]
+        told = handler(test, "EvaluationReport", "validate#handlers").about[setting]
+        return {"seen": seen, "report": told, "writer": handler(new, bench.writer, "handlers").settings[setting]}
+
+    return see
+
+
+def flips(bench: Bench, **turned: Any) -> dict[str, bool]:
+    test, new = bench.workflow("evaluate", **turned), bench.workflow("inference", **turned)
+    return {
+        "evaluation": test.parser.get_parsed_content("validate::inferer").flips,
+        "inference": new.parser.get_parsed_content("inferer").flips,
+        "report": handler(test, "EvaluationReport", "validate#handlers").about["test_time_flips"],
+        "writer": handler(new, bench.writer, "handlers").settings["test_time_flips"],
+    }
+
+
+def overlays(bench: Bench, **turned: Any) -> bool:
+    return writer(bench, **turned).overlays
+
+
+def rising(value: float, name: str) -> dict[str, Any]:
+    """What `stopping` tells of a metric of this name that gets better up to this value."""
+    return {"trained": [1, 2, 3, 4], "best.pt": 4, "best in history": 4, "best value": value, "key metric": name}
+
+
+RUN = {
+    **RUNNING,
+    **FOLDERS,
+    **INFERENCE,
+    "experiment#name": Check(names, "mine", named("mine")),
+    "grad_clip_type": Check(largest, "value", 2.0, given={"grad_clip": 2.0}),
+    "checkpointing#save_best_only": Check(kept, True, ["best.pt"]),
+    # in place of the shared ones: the schedule follows the loss, whatever stops the training
+    "early_stopping#monitor": Check(stopping, "val_iou", rising(0.4, "val_iou")),
+    "early_stopping#mode": Check(
+        stopping, "min", rising(0.2, "val_loss"), along={"early_stopping#monitor": "val_loss"}
+    ),
+    "seed": Check(seeded, 7),
+    "seed (split)": Check(split, 7),
+    "augmentation_picture": Check(augmentation_picture, False, False),
+    "largest_component": Check(
+        cleaning("largest", "largest_component"), [2], {"seen": [[2], [2]], "report": [2], "writer": [2]}
+    ),
+    "min_size": Check(cleaning("min_size", "min_size"), 5.0, {"seen": [5.0, 5.0], "report": 5.0, "writer": 5.0}),
+    "test_time_flips": Check(flips, True, dict.fromkeys(("evaluation", "inference", "report", "writer"), True)),
+    "probabilities": Check(probabilities, True, True),
+    "overlays": Check(overlays, False, False),
+}

@@ -1,0 +1,300 @@
+"""Folders of images with label maps become three sets, after everything that is wrong with them was said at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+from PIL import Image
+
+from medbundles.data import measured_settings, segmentation_parts
+from medbundles.data.lists import known_labels
+from medbundles.errors import ConfigError, DataError
+from tools.phantoms.organs import SPACING, make_organs
+
+MEASURED = {"spacing": "auto", "modality": "auto", "ct_values": "auto", "label_names": "auto"}
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Twelve pictures with organs and lesions, and nnU-Net's dataset.json."""
+    make_organs(tmp_path / "scans", scans=12, size=32)
+    return tmp_path / "scans"
+
+
+@pytest.fixture
+def volumes(tmp_path: Path) -> Path:
+    make_organs(tmp_path / "volumes", scans=8, size=16, dims=3)
+    return tmp_path / "volumes"
+
+
+def of(folder: Path, **options: Any) -> Any:
+    return segmentation_parts(folder, **{"out_channels": 3, **options})
+
+
+def relabel(folder: Path, change: Callable[[np.ndarray], np.ndarray], *numbers: int) -> None:
+    """Change pictures' label maps, those of all scans where no numbers are given."""
+    for path in sorted((folder / "labels").iterdir()):
+        if not numbers or int(path.stem[-3:]) in numbers:
+            Image.fromarray(change(np.asarray(Image.open(path))).astype(np.uint8)).save(path)
+
+
+def names(parts: Any) -> list[str]:
+    return sorted(item["name"] for items in parts.values() for item in items)
+
+
+def said(error: pytest.ExceptionInfo) -> str:
+    return str(error.value)
+
+
+def test_every_pair_is_in_one_set_with_what_its_mask_holds(scans):
+    parts = of(scans, test_split=0.25, train_split=0.7)
+    assert names(parts) == [f"scan_{n:03d}" for n in range(1, 13)]
+    assert {part: len(items) for part, items in parts.items()} == {"train": 6, "val": 3, "test": 3}
+    empty = {item["name"] for items in parts.values() for item in items if not item["foreground"]}
+    assert empty == {"scan_006", "scan_012"}
+
+
+def test_the_split_is_by_patient_and_seed_and_is_kept(scans, tmp_path):
+    parts = of(scans, patient_pattern=r"scan_\d\d(\d)", train_split=0.6, test_split=0.3)
+    homes = {item["patient"]: part for part, items in parts.items() for item in items}
+    assert len(homes) == 10  # scan_001 and scan_011 are one patient's, as 002 and 012
+    assert all(homes[item["patient"]] == part for part, items in parts.items() for item in items)
+    other = of(scans, seed=7)
+    assert names(other) == names(of(scans, seed=7))
+    assert [i["name"] for i in of(scans, seed=7)["train"]] == [i["name"] for i in other["train"]]
+    assert [i["name"] for i in of(scans, seed=8)["train"]] != [i["name"] for i in other["train"]]
+    path, record = of(scans, run_dir=SimpleNamespace(folder=lambda name: tmp_path / name)).record()
+    assert path == tmp_path / "config/split.json"
+    assert len(record["parts"]["test"]) == len(of(scans)["test"])
+
+
+def test_layouts_are_all_read(scans, tmp_path):
+    """Masks beside their images in folders of patients, and the list of a Decathlon's dataset.json."""
+    beside = tmp_path / "beside"
+    for path in (scans / "images").iterdir():
+        number = int(path.stem[-3:])
+        place = beside / f"p{number // 2}"
+        place.mkdir(parents=True, exist_ok=True)
+        path.rename(place / path.name)
+        (scans / "labels" / path.name).rename(place / f"{path.stem}_mask.png")
+    parts = of(beside)
+    assert {item["patient"] for items in parts.values() for item in items} == {f"p{n}" for n in range(7)}
+    listed = {"labels": {"0": "background", "1": "organ", "2": "lesion"}, "modality": {"0": "MRI"}}
+    pairs = [
+        {"image": f"./p{n // 2}/scan_{n:03d}.png", "label": f"./p{n // 2}/scan_{n:03d}_mask.png"} for n in (1, 2, 4, 5)
+    ]
+    (beside / "dataset.json").write_text(json.dumps(listed | {"training": pairs}))
+    assert len(names(of(beside, test_split=0.25))) == 4
+
+
+def test_files_of_channels_are_one_image(volumes):
+    for path in sorted((volumes / "images").iterdir()):
+        number = path.name.removesuffix(".nii.gz")
+        for channel in (0, 1):
+            nibabel.save(nibabel.load(path), path.with_name(f"{number}_{channel:04d}.nii.gz"))
+        path.unlink()
+    (volumes / "dataset.json").unlink()
+    parts = of(volumes, spatial_dims=3, channels=2)
+    assert all(len(item["image"]) == 2 for items in parts.values() for item in items)
+    with pytest.raises(DataError, match="is 2 files of one channel each; in_channels is 1"):
+        of(volumes, spatial_dims=3)
+
+
+def test_labels_beyond_out_channels_are_listed_by_file(scans):
+    relabel(scans, lambda labels: np.where(labels == 2, 7, labels), 1, 4)
+    with pytest.raises(DataError) as error:
+        of(scans)
+    assert "2 bad files" in said(error)
+    assert "scan_004.png: holds 7; 0 to 2 are wanted for out_channels 3" in said(error)
+    assert len(names(of(scans, skip_bad_files=True))) == 10
+
+
+def test_gray_masks_name_the_threshold(scans):
+    (scans / "dataset.json").unlink()
+    ramp = np.linspace(0, 255, 32)[None].repeat(32, axis=0)
+    relabel(scans, lambda labels: ramp)
+    with pytest.raises(DataError) as error:
+        of(scans, out_channels=2)
+    assert "12 bad files" in said(error)
+    assert "is gray: 32 values from 0 to 255" not in said(error)  # 32 whole values may be labels
+    assert "--label_threshold 128" in said(error)
+    assert len(names(of(scans, out_channels=2, label_threshold=128))) == 12
+    with pytest.raises(ConfigError, match="label_threshold: 128 makes one class"):
+        of(scans, label_threshold=128)
+
+
+def test_a_mask_of_two_classes_holds_0_and_one_other_value(scans):
+    (scans / "dataset.json").unlink()
+    relabel(scans, lambda labels: 255 * (labels > 0))
+    for channels in (1, 2):
+        assert sum(item["foreground"] for items in of(scans, out_channels=channels).values() for item in items) == 10
+    relabel(scans, lambda labels: labels // 255, 3)
+    with pytest.raises(DataError, match=r"scan_003.png: holds 1 beside 0; the other masks hold 255"):
+        of(scans, out_channels=2)
+
+
+def test_a_class_that_no_training_mask_holds_is_refused(scans):
+    (scans / "dataset.json").unlink()
+    with pytest.raises(DataError, match=r"no training mask \(of 8\) holds the class\(es\) 3"):
+        of(scans, out_channels=4)
+
+
+def test_what_a_dataset_json_says_counts(scans):
+    with pytest.raises(ConfigError, match=r"names 0 background, 1 organ, 2 lesion; use --out_channels 3"):
+        of(scans, out_channels=2)
+    listed = {"labels": {"0": "background", "1": "organ", "2": "lesion"}, "modality": {"0": "CT"}}
+    gone = [{"image": "images/gone.png", "label": "labels/scan_001.png"}]
+    (scans / "dataset.json").write_text(json.dumps(listed | {"training": gone}))
+    with pytest.raises(DataError, match=r"gone.png: is named in .*dataset.json, and is not there"):
+        of(scans)
+    (scans / "dataset.json").write_text("{")
+    with pytest.raises(DataError, match=r"cannot be read as a dataset.json"):
+        of(scans)
+
+
+def test_pixels_that_are_not_labelled_are_no_class(scans):
+    about = json.loads((scans / "dataset.json").read_text())
+    about["labels"]["ignore"] = 3
+    (scans / "dataset.json").write_text(json.dumps(about))
+    relabel(scans, lambda labels: np.where(np.arange(32)[:, None] < 2, 3, labels))
+    with pytest.raises(ConfigError, match=r"says that 3 is not labelled; use --ignore_label 3"):
+        of(scans)
+    parts = of(scans, ignore_label=3)
+    assert sum(item["foreground"] for items in parts.values() for item in items) == 10
+    relabel(scans, lambda labels: np.full_like(labels, 3), 1)
+    with pytest.raises(DataError, match=r"scan_001.png: is not labelled anywhere"):
+        of(scans, ignore_label=3)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda v, a: (v, a + 0.5 * np.eye(4)), "its affine differs by 0.5"),
+        (lambda v, a: (v[:-1], a), "has the shape (15, 16, 8)"),
+        (lambda v, a: (v[..., None].repeat(2, axis=3), a), "is 4D (16, 16, 8, 2)"),
+    ],
+)
+def test_a_label_map_on_another_grid_is_one_line(volumes, spoil, message):
+    path = volumes / "labels/scan_002.nii.gz"
+    volume = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(*spoil(np.asarray(volume.dataobj), volume.affine)), path)
+    with pytest.raises(DataError) as error:
+        of(volumes, spatial_dims=3)
+    assert "1 bad file:" in said(error)
+    assert message in said(error)
+
+
+def test_pictures_are_no_volumes(scans, volumes):
+    with pytest.raises(ConfigError, match=r"spatial_dims: 3, but .* holds pictures; use --spatial_dims 2"):
+        of(scans, spatial_dims=3)
+    with pytest.raises(ConfigError, match=r"holds volumes \(NIfTI\); use --spatial_dims 3"):
+        of(volumes)
+
+
+def test_masks_are_read_once_for_all_runs(scans, tmp_path, monkeypatch, caplog):
+    read: list[str] = []
+    reader = known_labels.read_label_map
+    monkeypatch.setattr(known_labels, "read_label_map", lambda path: read.append(path) or reader(path))
+    monkeypatch.setattr("medbundles.parallel.core_count", lambda: 1)
+    with caplog.at_level(logging.INFO, "medbundles"):
+        of(scans, cache_dir=tmp_path / "cache")
+    assert len(read) == 12
+    assert "classes in the 8 training masks: 0 (background): " in caplog.text
+    assert not (tmp_path / "cache").exists()  # a config that is built writes nothing
+    of(scans, cache_dir=tmp_path / "cache").record()
+    assert len(read) == 24
+    of(scans, cache_dir=tmp_path / "cache")
+    assert len(read) == 24
+    relabel(scans, lambda labels: labels[::-1], 1)
+    of(scans, cache_dir=tmp_path / "cache")
+    assert len(read) == 25
+
+
+def test_settings_that_are_auto_are_those_of_the_training_part(scans, volumes):
+    found = measured_settings(of(scans), 2, 1, **MEASURED)
+    assert found == {
+        "spacing": None,
+        "modality": "xray",
+        "ct_values": None,
+        "label_names": ["background", "organ", "lesion"],
+    }
+    parts = of(volumes, spatial_dims=3)
+    for item in (*parts["val"], *parts["test"]):  # has no say
+        volume = nibabel.load(item["image"])
+        nibabel.save(nibabel.Nifti1Image(np.asarray(volume.dataobj), 5 * np.eye(4)), item["image"])
+    assert measured_settings(parts, 3, 1, **MEASURED)["spacing"] == [*SPACING]
+    given = MEASURED | {"spacing": [1.0, 1.0, 1.0], "modality": "mri"}
+    assert measured_settings(parts, 3, 1, **given)["spacing"] == [1.0, 1.0, 1.0]
+    with pytest.raises(ConfigError, match="must be 3 names"):
+        measured_settings(parts, 3, 1, **MEASURED | {"label_names": ["a", "b"]})
+
+
+def test_volumes_that_hold_air_are_ct(volumes):
+    about = json.loads((volumes / "dataset.json").read_text())
+    del about["channel_names"]
+    (volumes / "dataset.json").write_text(json.dumps(about))
+    assert measured_settings(of(volumes, spatial_dims=3), 3, 1, **MEASURED)["modality"] == "mri"
+    for path in (volumes / "images").iterdir():
+        volume = nibabel.load(path)
+        voxels = np.asarray(volume.dataobj, dtype=np.float32) * 4 - 1000
+        nibabel.save(nibabel.Nifti1Image(voxels, volume.affine), path)
+    parts = of(volumes, spatial_dims=3)
+    found = measured_settings(parts, 3, 1, **MEASURED)
+    assert found["modality"] == "ct"
+    inside = [
+        np.asarray(nibabel.load(item["image"]).dataobj)[np.asarray(nibabel.load(item["mask"]).dataobj) > 0]
+        for item in parts["train"]
+    ]
+    voxels = np.concatenate(inside)
+    expected = [*np.percentile(voxels, [0.5, 99.5]), voxels.mean(), voxels.std()]
+    assert found["ct_values"] == pytest.approx(expected, abs=1e-2)
+
+
+def test_folds_hold_everyone_once_and_patients_whole(scans):
+    options = {"folds": 4, "patient_pattern": r"scan_\d\d(\d)"}
+    tested, empty = [], []
+    for fold in range(4):
+        parts = of(scans, fold=fold, **options)
+        patients = {part: {item["patient"] for item in items} for part, items in parts.items()}
+        assert not (patients["train"] & (patients["val"] | patients["test"]) | patients["val"] & patients["test"])
+        assert parts["val"] == of(scans, fold=(fold + 1) % 4, **options)["test"]  # the next fold chooses
+        tested += names({"test": parts["test"]})
+        empty.append(sum(not item["foreground"] for item in parts["test"]))
+    assert sorted(tested) == [f"scan_{n:03d}" for n in range(1, 13)]
+    assert sorted(empty) == [0, 0, 1, 1]  # each fold gets its share of those with an empty mask
+    held = of(scans, fold=1, selection="held_out", **options)
+    assert held["val"] == held["test"]
+    assert [i["name"] for i in of(scans, folds=4, fold_seed=7)["test"]] != [
+        i["name"] for i in of(scans, folds=4)["test"]
+    ]
+
+
+def test_folds_that_cannot_be_are_named(scans):
+    with pytest.raises(ConfigError, match=r"fold: 4 is beyond the last one; with folds 4 use 0 to 3"):
+        of(scans, folds=4, fold=4)
+    with pytest.raises(ConfigError, match=r"Use 3 folds or more"):
+        of(scans, folds=2)
+    with pytest.raises(DataError, match=r"12 patient\(s\) cannot fill 20 folds; use --folds 12 or less"):
+        of(scans, folds=20)
+
+
+def test_an_evaluation_is_held_against_the_training_of_its_fold(scans, tmp_path, caplog):
+    def split(**options: Any) -> Path:
+        path, record = of(scans, run_dir=SimpleNamespace(folder=lambda name: tmp_path), **options).record()
+        path.write_text(json.dumps(record))
+        return path
+
+    earlier = split(folds=4, selection="held_out")
+    with caplog.at_level(logging.WARNING, "medbundles"):
+        of(scans, folds=4, selection="held_out", earlier_split=earlier)
+    assert "the figures flatter" in caplog.text  # the tested fold chose the epoch
+    with pytest.raises(DataError, match="the fold that its training held out"):
+        of(scans, folds=4, fold=1, earlier_split=earlier)

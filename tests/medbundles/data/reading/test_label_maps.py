@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medbundles.data.reading.label_maps import LabelRule
+
+HELD = np.array([[0, 1, 2], [2, 0, 3]], dtype=np.float32)
+
+
+def test_values_become_classes():
+    assert LabelRule(4).classes(HELD).tolist() == HELD.tolist()
+    assert LabelRule(2).classes(255 * (HELD > 0)).tolist() == [[0, 1, 1], [1, 0, 1]]
+    assert LabelRule(1, threshold=2).classes(HELD).tolist() == [[0, 0, 1], [1, 0, 1]]
+    assert LabelRule(2, ignored=3).classes(HELD).tolist() == [[0, 1, 1], [1, 0, 3]]
+
+
+@pytest.mark.parametrize(
+    ("rule", "held", "problem"),
+    [
+        (LabelRule(4), HELD, None),
+        (LabelRule(3), HELD, "holds 3; 0 to 2 are wanted for out_channels 3"),
+        (LabelRule(3, names={3: "cyst"}), HELD, "holds 3 (cyst); 0 to 2"),
+        (LabelRule(3, ignored=3), HELD, None),
+        (LabelRule(2), HELD, "holds 1, 2, 3; 0 and one other value are wanted for out_channels 2"),
+        (LabelRule(2), 255 * (HELD > 0), None),
+        (LabelRule(2), HELD - 1, "holds 1, 2; 0 and one other value are wanted"),
+        (LabelRule(2), HELD / 2, "is gray: 4 values from 0 to 1.5"),
+        (LabelRule(3), np.arange(40), "is gray: 40 values from 0 to 39; several classes need a mask that is not"),
+        (LabelRule(2, threshold=1), HELD / 2, None),
+    ],
+)
+def test_what_does_not_fit_is_said(rule, held, problem):
+    found = rule.problem(rule.counted(held))
+    assert found is None if problem is None else problem in (found or "")
+
+
+def test_pixels_are_counted_by_value():
+    assert LabelRule(4).counted(HELD) == {0: 2, 1: 1, 2: 2, 3: 1}
+    assert LabelRule(2, threshold=2).counted(HELD) == {0: 3, 1: 3}

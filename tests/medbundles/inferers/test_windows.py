@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.inferers import SlidingWindowInferer
+
+from medbundles.inferers import WindowInferer
+
+
+@pytest.mark.parametrize("shape", [(40, 33), (8, 40), (20, 18, 25)])
+def test_windows_are_blended_as_monai_does(shape):
+    torch.manual_seed(0)
+    dims = len(shape)
+    network = torch.nn.Conv2d(1, 2, 3, padding=1) if dims == 2 else torch.nn.Conv3d(1, 2, 3, padding=1)
+    image, window = torch.rand(1, 1, *shape), [16] * dims
+    found = WindowInferer("fp32", window=window, overlap=0.5)(image, network)
+    theirs = SlidingWindowInferer(window, overlap=0.5, mode="gaussian", padding_mode="replicate")
+    assert torch.allclose(found, theirs(image, network), atol=1e-5)
+    assert found.shape == (1, 2, *shape)
+
+
+def test_without_windows_an_image_goes_through_whole():
+    seen = []
+    inferer = WindowInferer("bf16")
+    found = inferer(torch.rand(2, 1, 40, 33), lambda x: seen.append(x.shape) or torch.nn.Conv2d(1, 2, 1)(x))
+    assert seen == [(2, 1, 40, 33)]
+    assert found.dtype == torch.float32
+
+
+def test_windows_are_as_precise_as_asked():
+    kinds = []
+    network = torch.nn.Conv2d(1, 2, 1)
+    network.register_forward_hook(lambda *of: kinds.append(of[-1].dtype))
+    for amp in ("bf16", "fp32"):
+        WindowInferer(amp, window=[16, 16])(torch.rand(1, 1, 20, 20), network)
+    assert set(kinds[: len(kinds) // 2]) == {torch.bfloat16}
+    assert set(kinds[len(kinds) // 2 :]) == {torch.float32}
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_flips_are_averaged(dims):
+    """A network that looks to one side gives what one that looks to all sides would."""
+    image = torch.rand(1, 1, *(8,) * dims)
+    seen = []
+
+    def from_the_left(x: torch.Tensor) -> torch.Tensor:
+        seen.append(x)
+        return x.roll((1,) * dims, dims=tuple(range(2, 2 + dims)))
+
+    found = WindowInferer("fp32", flips=True)(image, from_the_left)
+    assert len(seen) == 2**dims
+    shifts = torch.cartesian_prod(*[torch.tensor([1, -1])] * dims).tolist()
+    expected = sum(image.roll(shift, dims=tuple(range(2, 2 + dims))) for shift in shifts) / 2**dims
+    assert torch.allclose(found, expected, atol=1e-6)
