@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from ignite.engine import Engine, State
 
 from medbundles.handlers import Seeding
 from tests.bundles.setting_bench import Bench, Metrics, Run, handler, network, quick
@@ -164,10 +165,11 @@ def on(device: str) -> dict[str, str]:
 
 def environment(record: Any, engine: Any = None) -> dict[str, Any]:
     """What a run of the engine, or of one on the CPU, writes about the machine."""
-    state = engine.state if engine else SimpleNamespace(device="cpu")
+    bare = Engine(lambda engine, batch: None)
+    bare.state = engine.state if engine else State(device="cpu")
     with quick():
-        record.start(SimpleNamespace(_event_handlers={}, state=state))
-    record.close(None)
+        record.start(bare)
+    record.close()
     return json.loads((record.directory.path / "config/environment.json").read_text())
 
 
