@@ -1,3 +1,3 @@
 """What the bundles in this collection share; the rooms are named like MONAI's own."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"

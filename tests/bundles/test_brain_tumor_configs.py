@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
+
+import pytest
+from PIL import Image
 
 from tests.bundles.brain_tumor_settings.data import AMOUNTS
 from tests.bundles.setting_bench import handler
@@ -36,3 +40,20 @@ def test_stages_follow_the_settings_that_they_name(brain_tumor):
     for stage, before in (("stage2_cls_head", "stage1_seg_warmup"), ("stage3_joint", "stage2_cls_head")):
         weights = handler(brain_tumor.workflow(stage, output_dir=folder), "InitialWeights")
         assert weights.path == f"{folder}/{before}"
+
+
+def test_a_training_is_refused_whose_test_part_holds_a_copy(brain_tumor, tmp_path):
+    """It would run, and its evaluation be refused when all is done."""
+    data = tmp_path / "data"
+    shutil.copytree(brain_tumor.data, data)
+    shown = next((data / "train/images").rglob("*.png"))
+    other = next((data / "test/images").rglob("*.png"))
+    found = brain_tumor.workflow(dataset_dir=str(data)).parser.get_parsed_content("data")
+    assert found["test"]
+    Image.open(shown).rotate(0).save(other, compress_level=1)
+    with pytest.raises(RuntimeError) as error:
+        brain_tumor.workflow(dataset_dir=str(data)).parser.get_parsed_content("data")
+    assert "leak(s) between train, val, test" in str(error.value.__cause__)
+    shutil.rmtree(data / "test")
+    shutil.rmtree(data / "kaggle/test")
+    assert brain_tumor.workflow(dataset_dir=str(data)).parser.get_parsed_content("data")["test"] == []

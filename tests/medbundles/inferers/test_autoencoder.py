@@ -14,7 +14,7 @@ from medbundles.networks import Autoencoder
 class BlockMeans(nn.Module):
     """A network whose parts see one block of pixels at a time, so that windows change nothing where they fit."""
 
-    factor = 4
+    factor, alone = 4, False
     padded = Autoencoder.padded
 
     def __init__(self):

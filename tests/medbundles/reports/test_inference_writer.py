@@ -60,7 +60,7 @@ def infer(
     rule="foreground", volume_threshold="auto", **options,
 ):  # fmt: skip
     network = network or Bright()
-    items = inference_datalist(inputs, output=output, existing=existing, skip_bad_files=True)
+    items = inference_datalist(inputs, output=output, existing=existing)
     pre = Compose([LoadInferenceSlice(), HeadNormalise(), CropToHead(), ResizeSquare(size)])
     predictions = Predictions(*thresholds, mask_rule=rule, volume_threshold=volume_threshold)
     layer = "layer" if isinstance(network, Bright) else "encoder.downs.1"
@@ -231,7 +231,7 @@ def record(output: Path) -> dict:
 
 def test_a_bad_input_does_not_stop_the_others_and_skip_goes_on(tmp_path, caplog):
     """Of two bad ones the first fills a batch alone with its slices: the network must not be run on nothing."""
-    write_pictures(tmp_path / "in", 6)
+    write_pictures(tmp_path / "in", 7)
     make_volume(tmp_path / "in/a.nii.gz")
     whole = {name: (tmp_path / "in" / name).read_bytes() for name in ("p2.png", "a.nii.gz")}
     volume = nibabel.load(tmp_path / "in/a.nii.gz")
@@ -239,12 +239,17 @@ def test_a_bad_input_does_not_stop_the_others_and_skip_goes_on(tmp_path, caplog)
     values[0, 0, 0] = np.nan
     nibabel.save(nibabel.Nifti1Image(values, volume.affine), tmp_path / "in/a.nii.gz")
     (tmp_path / "in/p2.png").write_bytes(whole["p2.png"][: len(whole["p2.png"]) // 2])
+    (tmp_path / "in/p3.png").write_bytes(b"no picture")  # what its header shows is as bad
     output = tmp_path / "out"
-    with pytest.raises(DataError, match=r"2 of 7 inputs have no results:\n.*a.nii.gz: .*NaN.*\n.*p2.png: .*truncated"):
+    with pytest.raises(
+        DataError,
+        match=r"3 of 8 inputs have no results:\n.*a.nii.gz: .*NaN.*\n.*p2.png: .*truncated.*\n.*p3.png: not a",
+    ):
         infer(tmp_path / "in", output)
-    assert [row["name"] for row in record(output)["results"]] == ["p0", "p1", "p3", "p4", "p5"]
+    (tmp_path / "in/p3.png").unlink()
+    assert [row["name"] for row in record(output)["results"]] == ["p0", "p1", "p4", "p5", "p6"]
     assert {Path(row["file"]).name: row["reason"].split()[-1] for row in record(output)["failed"]} == {
-        "a.nii.gz": "Inf", "p2.png": "truncated)",
+        "a.nii.gz": "Inf", "p2.png": "truncated)", "p3.png": "broken",
     }  # fmt: skip
     before = (output / "masks/p0_mask.png").stat().st_mtime_ns
     for name, content in whole.items():
@@ -255,7 +260,7 @@ def test_a_bad_input_does_not_stop_the_others_and_skip_goes_on(tmp_path, caplog)
         infer(tmp_path / "in", output, existing="skip")
     assert "5 inputs have results" in caplog.text
     assert "inputs done: 2" in caplog.text
-    assert [row["name"] for row in record(output)["results"]] == ["a", *(f"p{i}" for i in range(6))]
+    assert [row["name"] for row in record(output)["results"]] == ["a", "p0", "p1", "p2", "p4", "p5", "p6"]
     assert record(output)["failed"] == []
     assert (output / "masks/p0_mask.png").stat().st_mtime_ns == before
 

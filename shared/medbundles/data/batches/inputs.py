@@ -25,7 +25,8 @@ class InputDataset(SeededDataset):
     "place", too: the number of their input among all, from 0 on.
 
     Args:
-        data: MONAI datalist; each item has an "image" path, or several.
+        data: MONAI datalist; each item has an "image" path, or several; of one known
+            to be bad, "failed" says what is wrong.
         transform: preprocessing.
     """
 
@@ -40,7 +41,7 @@ class InputDataset(SeededDataset):
     def __getitem__(self, key: Any) -> Any:
         item = self.data[key[1] if isinstance(key, tuple) else key]
         path = path_of(item)
-        wrong = self.bad.get(path)
+        wrong = self.bad.get(path) or item.get(FAILED)
         if not wrong:
             try:
                 return {**super().__getitem__(key), "place": self.places[item["name"]]}

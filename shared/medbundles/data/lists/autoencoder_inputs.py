@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medbundles.data.lists.earlier_results import check_existing, say_others, unfinished
+from medbundles.data.lists.failed_inputs import with_failed
 from medbundles.data.lists.image_parts import volumes_advice
 from medbundles.data.lists.inference_inputs import input_names, unique_names
 from medbundles.data.lists.input_files import BETWEEN, DECODED, RECONSTRUCTIONS, SAMPLES, input_files
@@ -42,7 +43,6 @@ def autoencoder_inputs(
     interpolate_steps: int = 7,
     output: str | Path | None = None,
     existing: str = "overwrite",
-    skip_bad_files: bool = False,
 ) -> list[dict]:
     """The items of one of four tasks; existence and headers of all files are checked at once.
 
@@ -57,7 +57,6 @@ def autoencoder_inputs(
         output: folder of the results; what is no input is said in `input_files`.
         existing: inputs whose results are in `output`: "overwrite" them, "skip" them (of reconstructions alone), or
             refuse with an "error".
-        skip_bad_files: leave out what cannot be read and log it.
 
     Returns:
         One dict per image to make, with folder (of the results), name (unique in it), sheet (name of the contact sheet
@@ -66,7 +65,7 @@ def autoencoder_inputs(
 
     Raises:
         ConfigError: two tasks at once, no input, or unknown `existing`.
-        DataError: nothing there, bad files (all listed), or results that are already there.
+        DataError: nothing there, no usable one (all are listed), or results that are already there.
     """
     check_existing(existing)
     refuse([_one_mode(decode or None, sample, interpolate or None)])  # type: ignore[arg-type]
@@ -86,24 +85,24 @@ def autoencoder_inputs(
         items = [{**pair, "weight": weight, "name": f"{sheet}/{i:02d}"} for i, weight in enumerate(weights)]
         return _into(items, BETWEEN, output, existing)
     if decode:
-        return _into(_latents(Path(str(decode)), skip_bad_files), DECODED, output, existing)
+        return _into(_latents(Path(str(decode))), DECODED, output, existing)
     endings = IMAGE_ENDINGS if spatial_dims == 2 else VOLUME_ENDINGS
     names = unique_names(input_names(input_files(inputs, output, endings), Path(inputs)))
     names = unfinished(names, output, existing, result="reconstruction")
-    items = _checked(names, inputs, spatial_dims, channels, skip_bad_files) if names else []
+    items = _checked(names, inputs, spatial_dims, channels) if names else []
     return [{**item, "folder": RECONSTRUCTIONS, "sheet": ""} for item in items]
 
 
-def _checked(names: dict[Path, str], root: Any, dims: int, channels: int, skip_bad_files: bool) -> list[dict]:
+def _checked(names: dict[Path, str], root: Any, dims: int, channels: int) -> list[dict]:
     """Items of the images whose headers are fine."""
     problems, items = Problems(), []
     for path, name in names.items():
         if check_image_file(path, dims, channels, problems):
             items.append({"image": str(path), "name": name})
-    return problems.good(items, root, skip_bad_files, volumes_advice(dims, names))
+    return with_failed(items, problems, root, instead=volumes_advice(dims, names))
 
 
-def _latents(root: Path, skip_bad_files: bool) -> list[dict]:
+def _latents(root: Path) -> list[dict]:
     paths = [root] if root.is_file() else sorted(root.rglob("*.npz"))
     if not paths:
         raise DataError(f"decode: {root} has no latents (.npz); give those that an inference wrote")
@@ -113,7 +112,7 @@ def _latents(root: Path, skip_bad_files: bool) -> list[dict]:
             check_file(path)
             name = name_below(path, root) if path != root else stem(path)
             items.append({"latent": str(path), "name": name, "sheet": ""})
-    return problems.good(items, root, skip_bad_files)
+    return with_failed(items, problems, root)
 
 
 def _into(items: list[dict], folder: str, output: str | Path | None, existing: str) -> list[dict]:

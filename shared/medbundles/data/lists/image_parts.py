@@ -9,6 +9,7 @@ from typing import Any
 
 from medbundles.data.lists.input_files import results_of_runs
 from medbundles.data.lists.known_pictures import KnownPictures
+from medbundles.data.lists.mask_names import masks_among
 from medbundles.data.lists.near_identical import same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
@@ -164,11 +165,19 @@ def _images(
         shown = first_few(sorted(path.relative_to(folder).as_posix() for path in results), 3)
         logger.warning("%s: left out are %d results of earlier runs (%s)", folder, len(results), shown)
         paths = [path for path in paths if path not in results]
+    names = {path: name_below(path, folder) for path in paths}
+    masks = {name for name, has_image in masks_among(names.values()).items() if has_image}
+    if masks:
+        logger.warning(
+            "%s: left out are %d masks by their names, beside images that they could be the masks of (%s)",
+            folder, len(masks), first_few(sorted(masks), 3),
+        )  # fmt: skip
+        paths = [path for path in paths if names[path] not in masks]
     if not paths:
         raise DataError(f"{folder}: no {'images' if dims == 2 else 'volumes (NIfTI)'} in it")
     problems, items = Problems(), []
     for path in paths:
-        name = f"{source}/{name_below(path, folder)}"
+        name = f"{source}/{names[path]}"
         if check_image_file(path, dims, channels, problems):
             items.append({"image": str(path), "name": name, "patient": name, "source": source})
     if dims == 2:

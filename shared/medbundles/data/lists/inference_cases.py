@@ -6,6 +6,7 @@ from pathlib import Path
 
 from medbundles.data.lists.brats import patient_of
 from medbundles.data.lists.earlier_results import check_existing, unfinished
+from medbundles.data.lists.failed_inputs import with_failed
 from medbundles.data.lists.graded_cases import volume_item
 from medbundles.data.lists.inference_inputs import unique_names
 from medbundles.data.lists.input_files import input_files
@@ -22,7 +23,6 @@ def inference_cases(
     *,
     output: str | Path | None = None,
     existing: str = "overwrite",
-    skip_bad_files: bool = False,
 ) -> list[dict]:
     """Items of a volume, of a case, or of all cases below a folder; headers of all volumes are checked at once.
 
@@ -33,7 +33,6 @@ def inference_cases(
         modality: "flair", "t1", "t1ce", "t2", or a list of them (the channels, in this order).
         output: the folder that results go to.
         existing: cases whose results are in `output`: "overwrite" them, "skip" them, or refuse with an "error".
-        skip_bad_files: leave out what cannot be read and log it.
 
     Returns:
         One dict per case, sorted by name: image (path; with several modalities a list of them), name (unique; that of
@@ -42,7 +41,7 @@ def inference_cases(
 
     Raises:
         ConfigError: no input, unknown modality or `existing`.
-        DataError: nothing there, no cases, bad files (all listed), or results that are already there.
+        DataError: nothing there, no cases, no usable one (all are listed), or results that are already there.
     """
     check_existing(existing)
     wanted = wanted_modalities(modality)
@@ -54,7 +53,4 @@ def inference_cases(
         paths = complete[first].volumes(wanted)
         if check_case_files(paths, problems):
             items.append(volume_item(name, paths, patient_of(complete[first].name)))
-    if not names and complete:  # all have results
-        problems.settle(inputs, skip_bad_files)
-        return []
-    return problems.good(items, inputs, skip_bad_files)
+    return with_failed(items, problems, inputs, done=bool(complete) and not names)

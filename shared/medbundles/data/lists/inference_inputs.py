@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from medbundles.data.lists.earlier_results import check_existing, unfinished
+from medbundles.data.lists.failed_inputs import with_failed
 from medbundles.data.lists.input_files import input_files
 from medbundles.data.lists.modalities import ONE_CHANNEL_EACH
 from medbundles.data.lists.volume_cases import case_names, complete_cases, decided_modalities
@@ -26,7 +27,6 @@ def inference_datalist(
     modality: str | Sequence[str] = AUTO,
     output: str | Path | None = None,
     existing: str = "overwrite",
-    skip_bad_files: bool = False,
 ) -> list[dict]:
     """Items of a file, or of all images below a folder; existence and headers of all are checked at once.
 
@@ -40,7 +40,6 @@ def inference_datalist(
         modality: the sequences that the network gets, see `decided_modalities`.
         output: the folder that results go to; earlier results in it are not taken as inputs.
         existing: inputs whose results are in `output`: "overwrite" them, "skip" them, or refuse with an "error".
-        skip_bad_files: leave out what cannot be read and log it.
 
     Returns:
         One dict per picture or slice, a volume's slices together and in order: image (path; of several sequences a
@@ -49,7 +48,7 @@ def inference_datalist(
 
     Raises:
         ConfigError: no input, unknown `existing` or modality.
-        DataError: nothing there, no images, bad files (all listed), or results that are already there.
+        DataError: nothing there, no images, no usable one (all are listed), or results that are already there.
     """
     check_existing(existing)
     root, problems, items = Path(inputs), Problems(), []
@@ -70,10 +69,7 @@ def inference_datalist(
             image = [str(path) for path in files[first]]
             common = {"image": image if len(image) > 1 else image[0], "name": name, "patient": name, "source": "images"}
             items += [{**common, "slices": len(slices), "slice": z} for z in slices]
-    if not names and called:  # all have results
-        problems.settle(inputs, skip_bad_files)
-        return []
-    return problems.good(items, inputs, skip_bad_files)
+    return with_failed(items, problems, inputs, done=bool(called) and not names)
 
 
 def input_names(paths: Iterable[Path], root: Path) -> dict[Path, str]:

@@ -81,6 +81,8 @@ class KnownPictures:
                 say(f"comparing {len(thumbnails)} pictures with each other, once for all runs with this cache_dir")
             self.compared[key] = np.array(alike(thumbnails, owners), dtype=np.float64).reshape(-1, 3)
             self.is_new = True
+            if len(thumbnails) >= MANY and self.file and self.file.parent.is_dir():
+                self.save()  # already now: what follows may be a refusal
         return [(int(i), int(j), float(value)) for i, j, value in self.compared[key]]
 
     def save(self) -> None:

@@ -72,8 +72,11 @@ def near_identical(items: Sequence[dict], thumbnails: Mapping[str, str], compare
         pairs += [Pair(pictures[i], pictures[j], likeness) for i, j, likeness in found]
         owners = joined(pairs, owners)
         # Whoever has as many copies as are looked at may have more.
-        sizes = Counter(owners[owner_of(item)] for item in pictures)
-        pictures = [item for item in pictures if sizes[owners[owner_of(item)]] > NEIGHBOURS]
+        heads = [owners[owner_of(item)] for item in pictures]
+        sizes, having = Counter(heads), {heads[i] for i, _, _ in found}
+        pictures = [
+            item for item, head in zip(pictures, heads, strict=True) if head in having and sizes[head] > NEIGHBOURS
+        ]
     return sorted(pairs, key=lambda pair: (-pair.likeness, pair.first["name"], pair.second["name"]))
 
 

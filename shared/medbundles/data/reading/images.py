@@ -114,7 +114,7 @@ def read_labels(path: str | Path) -> np.ndarray:
     Raises:
         DataError: as `read_image` (a constant mask is fine), or several channels that differ.
     """
-    array = _stored(path, _mask_pixels)
+    array = _stored(path, lambda picture: _mask_pixels(path, picture))
     if array.ndim == 3 and not (array == array[:1]).all():
         raise DataError(f"{path}: mask has {array.shape[0]} channels that differ; a mask of one channel is wanted")
     return finite(path, array if array.ndim == 2 else array[0])
@@ -231,17 +231,23 @@ def _check_gray(path: str | Path, pixels: np.ndarray) -> None:
         )
 
 
-def _mask_pixels(image: Image.Image) -> np.ndarray:
-    """(H, W) or (C, H, W), without alpha."""
+def _mask_pixels(path: str | Path, image: Image.Image) -> np.ndarray:
+    """(H, W) or (C, H, W), without alpha; a mask that stands in the alpha alone is refused (DataError)."""
     if image.mode in ("P", "PA"):
         palette = np.asarray(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
         index = np.asarray(image if image.mode == "P" else image.getchannel("P"))
-        used = palette[np.unique(index)]
+        values = np.unique(index)
+        if values[-1] >= len(palette):  # a palette that names not all values says nothing of them
+            return index
+        used = palette[values]
         return palette[index, 0] if (used == used[:, :1]).all() else index
     array = np.asarray(image)
     if array.ndim == 2:
         return array
-    return np.moveaxis(array[..., : len(image.getbands()) - image.mode.endswith(("A", "a"))], -1, 0)
+    colours = array[..., : len(image.getbands()) - image.mode.endswith(("A", "a"))]
+    if image.mode.endswith(("A", "a")) and np.ptp(array[..., -1]) and not np.ptp(colours, axis=(0, 1)).any():
+        raise DataError(f"{path}: its colour is the same everywhere and only its transparency varies; save it as gray")
+    return np.moveaxis(colours, -1, 0)
 
 
 # --- numpy

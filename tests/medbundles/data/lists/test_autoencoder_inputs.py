@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -36,12 +38,17 @@ def test_images_keep_their_relative_names_and_results_are_no_inputs(folder):
     assert names(autoencoder_inputs(folder / "in/c.bmp")) == ["c"]
 
 
-def test_all_bad_files_are_listed_or_left_out(folder):
+def test_bad_files_do_not_stop_the_others_unless_all_are(folder):
     (folder / "in/broken.png").write_bytes(b"")
     (folder / "in/text.tif").write_text("no picture")
+    *good, broken, text = autoencoder_inputs(folder / "in", output=folder / "in/out")
+    assert len(good) == 4
+    assert broken["failed"].startswith("file is empty")
+    assert text["failed"].startswith("not a readable image")
+    for item in good:
+        os.remove(item["image"])
     with pytest.raises(DataError, match=r"(?s)broken\.png.*text\.tif"):
         autoencoder_inputs(folder / "in", output=folder / "in/out")
-    assert len(autoencoder_inputs(folder / "in", output=folder / "in/out", skip_bad_files=True)) == 4
 
 
 def test_volumes_alone_count_in_three_dimensions(folder):

@@ -56,6 +56,17 @@ def test_each_source_gives_its_share_and_copies_stay_together(folder, caplog):
     assert "edente/03" in caplog.text
 
 
+def test_masks_beside_the_images_are_left_out(folder, caplog):
+    """They were trained on, as if they were pictures."""
+    for n in range(3):
+        picture(folder / f"edente/{n:02}_mask.png", 500 + n)
+        picture(folder / f"dente/labels/{n:02}.png", 600 + n)
+    picture(folder / "dente/roi_77.png", 700)  # the mask of no image there
+    found = sorted(name for some in names(image_parts(folder, "both")).values() for name in some)
+    assert [name for name in found if "mask" in name or "labels" in name or "roi" in name] == ["dente/roi_77"]
+    assert "edente: left out are 3 masks by their names, beside images that they could be the masks of" in caplog.text
+
+
 def test_results_of_an_inference_that_lie_among_the_images_are_left_out(folder, caplog):
     """They were trained on: blurred copies of the pictures."""
     for n in range(3):

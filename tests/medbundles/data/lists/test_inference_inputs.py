@@ -74,8 +74,7 @@ def test_a_volume_of_one_plane_is_that_plane(tmp_path):
     assert np.array_equal(opened.whole(opened.slices), read_volume(path)[0])
 
 
-def test_all_bad_files_are_listed_at_once_or_left_out(tmp_path, caplog):
-    picture(tmp_path / "good.png")
+def test_bad_files_do_not_stop_the_others_unless_all_are(tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     (tmp_path / "lfs.tif").write_text("version https://git-lfs.github.com/spec/v1\n")
     volume(tmp_path / "series.nii.gz", (6, 7, 4, 3))
@@ -83,10 +82,12 @@ def test_all_bad_files_are_listed_at_once_or_left_out(tmp_path, caplog):
         inference_datalist(tmp_path)
     for part in ("3 bad files", "empty.png: file is empty", "lfs.tif: is a git-lfs pointer", "series.nii.gz: is 4D"):
         assert part in str(error.value)
-    with caplog.at_level(logging.WARNING, "medbundles"):
-        items = inference_datalist(tmp_path, skip_bad_files=True)
-    assert [item["name"] for item in items] == ["good"]
-    assert "3 bad files" in caplog.text
+    picture(tmp_path / "good.png")
+    good, *bad = inference_datalist(tmp_path)
+    assert good["name"] == "good"
+    assert {Path(item["image"]).name: item["failed"][:10] for item in bad} == {
+        "empty.png": "file is em", "lfs.tif": "is a git-l", "series.nii.gz": "is 4D (6, ",
+    }  # fmt: skip
 
 
 def test_channels_that_a_volume_does_not_have(tmp_path):
@@ -117,8 +118,8 @@ def test_of_a_case_the_wanted_sequences_are_taken(tmp_path, caplog):
     ] * 4
     with pytest.raises(DataError, match=r"2 NIfTI volume\(s\) give 2 channel\(s\), 3 are wanted"):
         inference_datalist(tmp_path / "in/Brats18_1", 3, modality=["t1", "flair"])
-    with pytest.raises(DataError, match=r"case Brats18_1 has no t2 \(it has flair, t1\)"):
-        inference_datalist(tmp_path / "in", modality="t2")
+    *_, bad = inference_datalist(tmp_path / "in", modality="t2")
+    assert bad["failed"].startswith("case Brats18_1 has no t2 (it has flair, t1)")
     volume(tmp_path / "in/Brats18_1/Brats18_1_flair.nii.gz", (6, 7, 5))
     with pytest.raises(DataError, match=r"has the shape \(6, 7, 5\)"):
         inference_datalist(tmp_path / "in/Brats18_1", 2, modality=["t1", "flair"])
@@ -158,9 +159,10 @@ def test_results_that_are_there(tmp_path):
         inference_datalist(tmp_path / "in", **options, existing="skip")
 
 
-def test_real_folder_with_a_4d_file_is_refused(real_data):
-    with pytest.raises(DataError, match=r"dmri_dmri.nii.gz: is 4D \(40, 42, 5, 7\)"):
-        inference_datalist(real_data / "spinal_cord")
+def test_real_folder_with_a_4d_file(real_data):
+    (bad,) = (item for item in inference_datalist(real_data / "spinal_cord") if "failed" in item)
+    assert bad["image"].endswith("dmri_dmri.nii.gz")
+    assert bad["failed"].startswith("is 4D (40, 42, 5, 7)")
     assert len(inference_datalist(real_data / "kaggle_yesno")) == 170
 
 

@@ -98,6 +98,16 @@ def test_a_start_keeps_what_it_found_when_the_run_starts(paths, read, tmp_path):
     assert read == []
 
 
+def test_a_long_comparison_is_kept_even_if_the_start_is_refused(tmp_path, monkeypatch, paths, read):
+    monkeypatch.setattr(known_pictures, "MANY", 3)
+    for folder in (tmp_path / "there", tmp_path / "gone"):
+        known = KnownPictures(folder, 1)
+        (tmp_path / "there").mkdir(exist_ok=True)
+        known.alike([*known.thumbnails(paths, Problems()).values()], [0, 1, 2])
+    assert len(KnownPictures(tmp_path / "there", 1).compared) == 1
+    assert not (tmp_path / "gone").exists()  # a start that is refused makes no folder
+
+
 def test_old_comparisons_are_left_out_and_those_of_this_start_stay(tmp_path, monkeypatch, paths):
     monkeypatch.setattr(known_pictures, "KEPT", 2)
     for start in range(4):

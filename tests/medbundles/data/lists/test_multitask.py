@@ -34,3 +34,12 @@ def test_both_sources_one_after_the_other_and_each_alone(folders):
 def test_no_source_at_all_is_an_error(off):
     with pytest.raises(DataError, match="folders of both sources, slices and pictures, are switched off"):
         multitask_datalist(*off, CLASSES)
+
+
+def test_what_is_optional_may_be_missing(folders, tmp_path):
+    _, pictures = folders
+    gone = str(tmp_path / "gone")
+    assert multitask_datalist(gone, None, CLASSES, optional=True) == []
+    assert multitask_datalist(gone, pictures, CLASSES, optional=True) == multitask_datalist(None, pictures, CLASSES)
+    with pytest.raises(DataError, match="gone"):
+        multitask_datalist(gone, pictures, CLASSES)

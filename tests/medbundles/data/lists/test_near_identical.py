@@ -152,6 +152,17 @@ def test_all_of_many_copies_are_joined(tmp_path):
     assert len(set(heads.values())) == 2
 
 
+def test_of_patients_with_many_pictures_those_without_copies_are_compared_once(tmp_path):
+    """Each round compares all that is given to it, which takes minutes of many pictures."""
+    pictures = {f"{n}.png": picture(n) for n in range(10)} | {"copy.jpg": picture(0)}
+    items, thumbnails = items_of(tmp_path, pictures)
+    for n, item in enumerate(items):
+        item["patient"] = f"p{n % 2}" if n < 10 else "p2"
+    rounds = []
+    near_identical(items, thumbnails, lambda small, owners: rounds.append(len(small)) or alike(small, owners))
+    assert rounds == [11, 6]  # the second time those of p0, who has a copy
+
+
 def test_a_pair_can_be_accepted_as_different(tmp_path):
     items, thumbnails = items_of(tmp_path, {"a.png": picture(0), "b.jpg": picture(0), "c.png": picture(1)})
     pairs, names = near_identical(items, thumbnails), [item["name"] for item in items]

@@ -155,6 +155,18 @@ def test_mask_palettes(tmp_path):
     assert np.array_equal(read_mask(tmp_path / "m.png", 1)[0], 1 - index % 2)
 
 
+def test_a_mask_whose_palette_is_too_short_holds_its_values(tmp_path):
+    Image.fromarray(np.array([[0, 1, 1]], dtype=np.uint8), "P").save(tmp_path / "m.png")
+    assert np.array_equal(read_mask(tmp_path / "m.png", 1)[0], [[0, 1, 1]])
+
+
+def test_a_mask_that_stands_in_the_transparency_alone_is_refused(tmp_path):
+    white = np.full((1, 2), 255, dtype=np.uint8)
+    Image.fromarray(np.dstack([white] * 3 + [np.array([[0, 255]], dtype=np.uint8)])).save(tmp_path / "m.png")
+    with pytest.raises(DataError, match=r"m\.png: .*only its transparency varies"):
+        read_mask(tmp_path / "m.png", 1)
+
+
 def test_rgb_mask_with_equal_channels_is_fine_and_with_others_is_not(tmp_path):
     plane = np.array([[0, 255]], dtype=np.uint8)
     Image.fromarray(np.dstack([plane] * 3)).save(tmp_path / "m.png")
