@@ -21,10 +21,12 @@ from tools.graded_layout import check_graded, graded_place
 from tools.prepare.lgg_files import lgg_slices
 
 BRAIN, GRADING, AUTOENCODER = "brain_tumor_multitask_unet", "glioma_grading_resnet50_3d", "dental_vae_autoencoder"
+SEGMENTATION = "medical_segmentation"
 KAGGLE = "kaggle_3m"
 WANTED = {
     BRAIN: "{train,val}/images and {train,val}/masks and, unless --kaggle_dir False, kaggle/{train,val}/{no,yes}",
     GRADING: "a folder for each class (LGG, HGG) with folders of cases, or cases.csv with path,label[,patient]",
+    SEGMENTATION: "images/ and labels/ (or masks/), x.png beside x_mask.png, or a dataset.json; with --bundle",
     AUTOENCODER: "folders of images without masks, such as edente/ and dente/",
     "": "what 'python -m tools prepare --help' lists: BraTS, kaggle_3m, no/ and yes/, images/ and masks/, nnU-Net",
 }
@@ -93,7 +95,8 @@ def layout_of(place: Path, bundle: str, settings: Mapping[str, Any], problems: P
     with suppress(DataError):  # another layout
         pairs, unpaired, _ = find_pairs(place)
         problems.found += unpaired.found
-        return Layout("pairs", verb="prepare pairs", counts={"images with a mask": len(pairs)})
+        asis = f"{SEGMENTATION} trains on them as they are: give --bundle {SEGMENTATION}"
+        return Layout("pairs", verb="prepare pairs", counts={"images with a mask": len(pairs)}, notes=[asis])
     if not labels_among(list_images(place), place):
         return _plain(place, settings, problems)
     wanted = "".join(f"\n    {name or 'raw data'}: {text}" for name, text in WANTED.items())

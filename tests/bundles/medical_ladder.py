@@ -31,7 +31,7 @@ MEDICAL = Bundle(
     },
     hard={
         "network_def#dropout": 0.2, "augmentation_strength": "strong", "sampling": "oversample", "patch_size": [24, 16],
-        "patches_per_image": 2, "loss#boundary_weight": 0.2, "loss#boundary_ramp": 2, "scheduler#monitor": "val_dice",
+        "patches_per_image": 8, "loss#boundary_weight": 0.2, "loss#boundary_ramp": 2, "scheduler#monitor": "val_dice",
         "scheduler#mode": "max",
     },
     split={"test_split": 0.25, "train_split": 0.7},

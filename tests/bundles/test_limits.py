@@ -12,18 +12,27 @@ import torch
 from monai.transforms import Compose
 from torch import nn
 
-from medbundles.data import GradedFolds, SeededDataset, image_parts
-from medbundles.data.batches.balance import class_batches
+from medbundles.data import GradedFolds, SeededDataset, image_parts, segmentation_parts
+from medbundles.data.batches.balance import class_batches, foreground_batches
 from medbundles.data.batches.samplers import MixedBatches
 from medbundles.data.lists.earlier_results import check_existing
 from medbundles.data.lists.modalities import wanted_modalities
 from medbundles.errors import ConfigError, DataError, one_of
 from medbundles.handlers import Ema
-from medbundles.losses import AutoencoderLoss, ClassificationLoss, LDAMLoss, MultitaskLoss, Perceptual, SegmentationLoss
-from medbundles.networks import GradingResNet, MultitaskUNet
+from medbundles.losses import (
+    AutoencoderLoss,
+    ClassificationLoss,
+    CombinedSegmentationLoss,
+    LDAMLoss,
+    MultitaskLoss,
+    Perceptual,
+    SegmentationLoss,
+)
+from medbundles.networks import GradingResNet, MultitaskUNet, SegmentationNetwork
 from medbundles.optimizers import build_optimizer, build_scheduler
 from medbundles.preflight.schema import check_value
-from tests.bundles.setting_cases import BRAIN, DENTAL, GLIOMA, Case
+from medbundles.transforms import LabelledAugmentation
+from tests.bundles.setting_cases import BRAIN, DENTAL, GLIOMA, MEDICAL, Case
 
 
 def optimizer(**options: Any) -> torch.optim.Optimizer:
@@ -43,7 +52,17 @@ def shared_out(**shares: float) -> None:
         image_parts("nowhere", **shares)
 
 
+def labelled(**options: Any) -> None:
+    with suppress(DataError):  # there are no images
+        segmentation_parts("nowhere", **options)
+
+
+def foreground(sampling: str) -> Any:
+    return foreground_batches([{"foreground": i % 2} for i in range(8)], 2, sampling)
+
+
 mixed = partial(MixedBatches, ["a", "b"] * 4, {"a": 0.5, "b": 0.5}, 2)
+classes = partial(CombinedSegmentationLoss, 3)
 ldam = partial(LDAMLoss, counts=[3, 5])
 multitask = partial(MultitaskLoss, SegmentationLoss(), ClassificationLoss())
 folds = partial(GradedFolds, "nowhere", "flair", ["LGG", "HGG"])
@@ -90,6 +109,16 @@ LIMITS: list[tuple[Callable[..., Any], str, Case, str]] = [
     (Ema, "decay", DENTAL, "ema_decay"),
     (shared_out, "train_split", DENTAL, "train_split"),
     (shared_out, "test_split", DENTAL, "test_split"),
+    (labelled, "train_split", MEDICAL, "train_split"),
+    (labelled, "test_split", MEDICAL, "test_split"),
+    (labelled, "selection", MEDICAL, "selection"),
+    (LabelledAugmentation, "strength", MEDICAL, "augmentation_strength"),
+    (foreground, "sampling", MEDICAL, "sampling"),
+    (SegmentationNetwork, "norm", MEDICAL, "network_def#norm"),
+    (SegmentationNetwork, "dropout", MEDICAL, "network_def#dropout"),
+    (classes, "smooth", MEDICAL, "loss#smooth"),
+    (classes, "dice_weight", MEDICAL, "loss#dice_weight"),
+    (partial(classes, boundary_weight=1.0), "boundary_ramp", MEDICAL, "loss#boundary_ramp"),
 ]
 
 
@@ -144,6 +173,18 @@ def test_component_and_schema_have_the_same_limits(build, argument, case, settin
         (DENTAL, "perceptual#fake_3d_ratio", [0, 1.5]),
         (DENTAL, "network_def#channels", [8, [], [0, 8]]),
         (DENTAL, "data_source", ["", [], [""]]),
+        (MEDICAL, "image_size", [15, [256], [0, 256], 1.5, True]),
+        (MEDICAL, "patch_size", [15, [256], True]),
+        (MEDICAL, "folds", [1, -1, True]),
+        (MEDICAL, "out_channels", [0, 257, 1.5]),
+        (MEDICAL, "label_names", ["a", ["a"], ["a", "a"], ["a", ""]]),
+        (MEDICAL, "label_threshold", [-1, True]),
+        (MEDICAL, "ignore_label", [0, 256, True]),
+        (MEDICAL, "spacing", ["all", [1, 1], [1, 1, 0]]),
+        (MEDICAL, "ct_values", [[1, 2, 3], "wide"]),
+        (MEDICAL, "largest_component", [[], [0], [1, 1]]),
+        (MEDICAL, "min_size", [-1, [], [-1]]),
+        (MEDICAL, "surface_tolerance", [-1, True]),
     ],
 )
 def test_what_the_transforms_leave_to_the_schema_is_refused_by_it(case, setting, values):

@@ -61,7 +61,7 @@ def outlined(
     text: int = TEXT,
 ) -> Image.Image:
     """An image, beside it with the outline of the true mask, and beside that with those of the true and the predicted
-    one; without a true mask there are two panels, and without anything to show on it the image alone.
+    one; with one mask alone there are two panels, and without anything to show on it the image alone.
 
     Args:
         image: (H, W) or (C, H, W).
@@ -86,7 +86,7 @@ def outlined(
         last = _with_outline(last, truth, factor, TRUTH)
     if predicted is not None:
         last = _with_outline(last, predicted, factor, PREDICTION)
-    if truth is not None or predicted is not None or heat is not None:
+    if predicted is not None or heat is not None:
         panels.append(last)
     panels = [_with_sides(panel, sides) for panel in panels]
     bar = [] if heat is None else [scale_bar(len(plain), 1.0, over_gray=True)]

@@ -95,12 +95,23 @@ class MedicalSegmentationBench(Bench):
         shutil.copytree(self.data, self.few)
         for path in sorted((self.few / "labels").iterdir())[::2]:
             Image.fromarray(np.zeros((32, 32), np.uint8)).save(path)
-        # three channels, as colours
-        self.three_channels = self.folder / "three_channels"
-        shutil.copytree(self.data, self.three_channels)
-        for path in (self.three_channels / "images").iterdir():
-            gray = np.asarray(Image.open(path))
-            Image.fromarray(np.stack([gray, gray[::-1], gray.T], axis=-1)).save(path)
+        # one channel and three, as arrays
+        self.one_channel, self.three_channels = (self.folder / f"{count}_channels" for count in (1, 3))
+        for place, count in ((self.one_channel, 1), (self.three_channels, 3)):
+            shutil.copytree(self.data, place)
+            (place / "dataset.json").unlink()
+            for path in (place / "images").iterdir():
+                gray = np.asarray(Image.open(path))
+                np.save(path.with_suffix(".npy"), np.stack([gray, gray[::-1], gray.T][:count]))
+                path.unlink()
+        # weights of a training with that split, and what its images were like
+        self.earlier = self.folder / "earlier/checkpoints/best.pt"
+        (self.folder / "earlier/config").mkdir(parents=True)
+        self.earlier.parent.mkdir()
+        shutil.copy(self.weights, self.earlier)
+        shutil.copy(self.split, self.folder / "earlier/config/split.json")
+        ranges = {"training_images": [["size", 1.0, 2.0]]}
+        self.earlier.with_name("trained.json").write_text(json.dumps(ranges))
 
 
 def _partly(labels: np.ndarray) -> np.ndarray:

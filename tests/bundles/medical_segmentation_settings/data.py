@@ -20,8 +20,9 @@ from tests.bundles.common_settings.data import (
     root_check,
     told,
 )
+from tests.bundles.common_settings.model import told_by_loaders
 from tests.bundles.medical_segmentation_settings.bench import VOLUMES
-from tests.bundles.setting_bench import Bench
+from tests.bundles.setting_bench import Bench, handler, network
 from tests.bundles.setting_check import Check
 
 
@@ -56,7 +57,8 @@ def number_tested(bench: Bench, **turned: Any) -> dict[str, Any]:
 def sizes(bench: Bench, **turned: Any) -> dict[str, Any]:
     """How many images are in each set, and what the evaluation says."""
     parts = {part: len(items) for part, items in bench.get("data", **turned).items()}
-    return {**parts, "tested": len(tested(bench, **turned)), "report": told(bench, "folds", **turned)}
+    runs = bench.get("run_dir", **turned).parent.name
+    return {**parts, "tested": len(tested(bench, **turned)), "runs": runs, "report": told(bench, "folds", **turned)}
 
 
 def held_out(bench: Bench, **turned: Any) -> dict[str, Any]:
@@ -77,6 +79,27 @@ def chosen_by(bench: Bench, **turned: Any) -> list[bool]:
     """Whether the tested images validate, in training and evaluation."""
     every = [bench.get("data", *file, **turned) for file in ((), ("evaluate",))]
     return [[i["name"] for i in parts["val"]] == [i["name"] for i in parts["test"]] for parts in every]
+
+
+def may_be_split(bench: Bench, **turned: Any) -> bool:
+    """Whether the test set of a training is not refused for a picture of an earlier one."""
+    try:
+        bench.get("data", **turned)
+    except RuntimeError:  # MONAI's around a DataError
+        return False
+    return True
+
+
+def of_an_earlier_training(bench: Any, **turned: Any) -> bool:
+    """Whether pictures of the training that the weights come from may be tested."""
+    given = {"earlier_split": False, "seed": 7, "bundle_root": str(bench.other_bundle)}  # nothing is published there
+    return may_be_tested(bench, **given, **turned)
+
+
+def kept_pictures(bench: Bench, **turned: Any) -> dict[str, str]:
+    """Where it is kept what is found out about pictures and masks."""
+    data = bench.get("data", **turned)
+    return {"pictures": str(data.known.file.parent), "masks": str(data.labels.file.parent)}
 
 
 def patients(bench: Bench, **turned: Any) -> int:
@@ -116,7 +139,21 @@ def ignore_label(bench: Any, **turned: Any) -> dict[str, Any]:
 def image_size(bench: Any, **turned: Any) -> dict[str, list[int]]:
     """Sides of a picture on its way to the network, in training and inference."""
     new = bench.get("dataset", "inference", **turned, input=bench.image, modality="xray")
-    return {"train": sides(bench.get("train#dataset", **turned)), "inference": sides(new)}
+    found = {"train": sides(bench.get("train#dataset", **turned)), "inference": sides(new)}
+    return {**found, **told_and_built(bench, "image_size", **turned)}
+
+
+def told_and_built(bench: Any, setting: str, **turned: Any) -> dict[str, Any]:
+    """What all tell of a setting of the weights, and the size that the networks are built for."""
+    train, test, new = bench.workflows(**turned)
+    told = {"told": handler(train, "CheckpointSaver").trained[setting], **told_by_loaders(setting, test, new)}
+    nets = {"network": network(train), "network of inference": network(new)}
+    return {**told, **{name: net.given["image_size"] for name, net in nets.items()}}
+
+
+def five(value: Any) -> dict[str, Any]:
+    """What `told_and_built` tells then."""
+    return dict.fromkeys(("told", "by evaluation", "by inference", "network", "network of inference"), value)
 
 
 def patch(bench: Any, **turned: Any) -> dict[str, Any]:
@@ -142,14 +179,16 @@ def patch_size(bench: Any, **turned: Any) -> dict[str, Any]:
         "validated": len(next(iter(parse("validate::dataloader")))["name"]),
         "window": parse("validate::inferer").window,
         "inference": bench.get("inferer", "inference", **turned).window,
+        **told_and_built(bench, "patch_size", **turned),
     }
 
 
-def patches_of_an_image(bench: Bench, **turned: Any) -> int:
-    """How often each picture is drawn in an epoch."""
+def patches_of_an_image(bench: Bench, **turned: Any) -> dict[str, int]:
+    """How often each picture is drawn in an epoch, and stands in the dataset."""
     parse = bench.workflow(**turned).parser.get_parsed_content
     drawn = [index for batch in parse("train::sampler") for _, index, _ in batch]
-    return len(set(drawn)) // len(parse("train::dataset").data)
+    dataset = parse("train::dataset")
+    return {"drawn": len(set(drawn)) // len(dataset.data), "there": len(dataset) // len(dataset.data)}
 
 
 def sampling(bench: Any, **turned: Any) -> dict[str, Any]:
@@ -192,23 +231,32 @@ DATA = {
     "output_dir": Check(runs_folder, elsewhere, all_elsewhere),
     "train_split": Check(number_validating, 0.5, 7),
     "test_split": Check(number_tested, 0.5, {"tested": 10, "report": 0.5}),
-    "folds": Check(sizes, 5, {"train": 12, "val": 4, "test": 4, "tested": 4, "report": 5}),
+    "folds": Check(sizes, 5, {"train": 12, "val": 4, "test": 4, "tested": 4, "runs": "fold_0", "report": 5}),
     "fold": Check(held_out, 1, given=FOLDS),
     "fold_seed": Check(first_fold, 7, given=FOLDS),
     "selection": Check(chosen_by, "held_out", [True, True], given=FOLDS),
     "patient_pattern": Check(patients, r"scan_\d(\d)\d", 3),
     "earlier_split": Check(may_be_tested, lambda bench: str(bench.split), False, given={"seed": 7}),
+    "earlier_split (training)": Check(may_be_split, lambda bench: str(bench.split), False, given={"seed": 7}),
+    "checkpoint (its split)": Check(of_an_earlier_training, lambda bench: str(bench.earlier), False),
+    "cache_dir (pictures)": Check(
+        kept_pictures,
+        lambda bench: str(bench.other_cache),
+        lambda bench: dict.fromkeys(("pictures", "masks"), str(bench.other_cache)),
+    ),
     "different_pictures": Check(found_twice, [["again", "scan_001"]], 0),
     "label_threshold": Check(label_threshold, 128, {"list": "read", "train": 0.5, "validate": 0.5}),
     "ignore_label": Check(ignore_label, 3),
-    "image_size": Check(image_size, [32, 48], {"train": [32, 48], "inference": [32, 48]}),
+    "image_size": Check(image_size, [32, 48], {"train": [32, 48], "inference": [32, 48], **five([32, 48])}),
     "image_size (patch)": Check(
         patch, [16, 24, 16], {key: [16, 24, 16] for key in ("trained", "validated", "inference")}, {"spatial_dims": 3}
     ),
     "patch_size": Check(
-        patch_size, [16, 24], {"trained": [16, 24], "validated": 1, "window": [16, 24], "inference": [16, 24]}
+        patch_size,
+        [16, 24],
+        {"trained": [16, 24], "validated": 1, "window": [16, 24], "inference": [16, 24], **five([16, 24])},
     ),
-    "patches_per_image": Check(patches_of_an_image, 3, 3),
+    "patches_per_image": Check(patches_of_an_image, 3, {"drawn": 3, "there": 3}),
     "sampling": Check(sampling, "oversample", {"batches": "MixedBatches", "patches": 0.5}),
     "cache (in memory)": Check(reads, "memory", {"train": (10, 0, 10), "validate": (5, 0, 5)}),
     "batch_size": Check(batch_sizes, 2, dict.fromkeys(("train", "validate", "inference"), 2), KNOWN),

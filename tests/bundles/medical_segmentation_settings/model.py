@@ -63,15 +63,15 @@ def in_channels(bench: Any, **turned: Any) -> dict[str, Any]:
     def look(workflow: ConfigWorkflow) -> tuple[int, int]:
         return next(network(workflow).parameters()).shape[1], loader(workflow).channels
 
-    place = str(bench.three_channels)
-    given = {**turned, "dataset_dir": place, "input": f"{place}/images", "colour_channel": "luminance"}
-    given |= {"colour_channel": "auto"} if "in_channels" in turned else {}
+    place = str(bench.three_channels if "in_channels" in turned else bench.one_channel)
+    given = {**turned, "dataset_dir": place, "input": f"{place}/images"}
     train = bench.workflow(**given).parser.get_parsed_content
     found = common.everywhere(bench, look, "in_channels", **given)
     new = bench.get("dataset", "inference", **given, modality="xray")
     return {
         **found,
         "train": len(train("train::dataset")[0]["image"]),
+        "measured": train("measured")["modality"],
         "inputs": len(new[0]["image"]),
     }
 
@@ -100,8 +100,15 @@ def label_names(bench: Any, **turned: Any) -> dict[str, Any]:
         "validation": handler(train, "ValidationReport").report.channel_names,
         "report": handler(test, "EvaluationReport", "validate#handlers").channel_names,
         "tables": handler(new, bench.writer, "handlers").label_names,
+        "evaluated": handler(test, "WeightsCheckpointLoader", "validate#handlers").trained["label_names"],
         "compared": handler(new, "WeightsCheckpointLoader", "handlers").trained["label_names"],
     }
+
+
+def known_ranges(bench: Any, **turned: Any) -> bool:
+    """Whether inference knows, from beside its weights, what the training's images were like."""
+    first = bench.get("preprocessing", "inference", **turned, bundle_root=str(bench.other_bundle)).transforms[0]
+    return bool(first.ranges)
 
 
 def of_volumes(look: Callable[[ConfigWorkflow], Any], setting: str) -> Callable[..., dict[str, Any]]:
@@ -202,6 +209,7 @@ LAYERS = {**UNETR, "network_def#layers": 4}
 
 MODEL = {
     "training_images": common.TRAINING_IMAGES,
+    "checkpoint (its images)": Check(known_ranges, lambda bench: str(bench.earlier), True),
     "colour_channel": Check(common.colour_channel, 3, common.all_five(3, 2)),
     "spatial_dims": Check(
         spatial_dims,
@@ -216,7 +224,7 @@ MODEL = {
             "measured": [1.0, 1.0, 2.0],
         },
     ),
-    "in_channels": Check(in_channels, 3, {**common.all_five(3, (3, 3)), "train": 3, "inputs": 3}),
+    "in_channels": Check(in_channels, 3, {**common.all_five(3, (3, 3)), "train": 3, "measured": "rgb", "inputs": 3}),
     "out_channels": Check(
         out_channels,
         4,
@@ -228,7 +236,7 @@ MODEL = {
         label_names,
         ["none", "a", "b"],
         {
-            **{key: ["none", "a", "b"] for key in ("told", "tables", "compared")},
+            **{key: ["none", "a", "b"] for key in ("told", "tables", "evaluated", "compared")},
             **{key: ["a", "b"] for key in ("validation", "report")},
         },
     ),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medbundles.data.lists.earlier_results import check_existing, unfinished
+from medbundles.data.lists.failed_inputs import with_failed
 from medbundles.data.lists.inference_inputs import input_names, unique_names
 from medbundles.data.lists.input_files import input_files
 from medbundles.data.lists.pairs import CHANNEL
@@ -19,7 +20,6 @@ def segmentation_inputs(
     *,
     output: str | Path | None = None,
     existing: str = "overwrite",
-    skip_bad_files: bool = False,
 ) -> list[dict]:
     """Items of a file, or of all images below a folder; existence and headers of all are checked at once.
 
@@ -32,7 +32,6 @@ def segmentation_inputs(
         channels: C of the network.
         output: folder of the results.
         existing: inputs whose results are in `output`: "overwrite" them, "skip" them, or refuse with an "error".
-        skip_bad_files: leave out what cannot be read and log it.
 
     Returns:
         One dict per input, sorted by name: image (path, or a list of one per channel), name (path below the folder
@@ -40,7 +39,7 @@ def segmentation_inputs(
 
     Raises:
         ConfigError: no input, or unknown `existing`.
-        DataError: nothing there, bad files (all listed), or results that are already there.
+        DataError: nothing there, no usable one (all are listed), or results that are already there.
     """
     check_existing(existing)
     found = input_files(inputs, output, IMAGE_ENDINGS if spatial_dims == 2 else VOLUME_ENDINGS)
@@ -53,10 +52,9 @@ def segmentation_inputs(
             image = [str(path) for path in files[first]]
             common = {"name": name, "patient": name, "source": "images"}
             items.append({"image": image if len(image) > 1 else image[0], **common})
-    if not names:  # all have results
-        return []
     is_wrong = spatial_dims == 2 and all(map(is_volume, names))
-    return problems.good(items, inputs, skip_bad_files, "Volumes need --spatial_dims 3." if is_wrong else "")
+    advice = "Volumes need --spatial_dims 3." if is_wrong else ""
+    return with_failed(items, problems, inputs, instead=advice, done=not names)
 
 
 def _with_channels(paths: Sequence[Path], channels: int) -> dict[Path, list[Path]]:
