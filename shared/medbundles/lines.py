@@ -40,6 +40,12 @@ def wrapped(text: str, head: str = "", indent: str = "  ") -> list[str]:
     ]
 
 
+def in_lines(record: logging.LogRecord) -> bool:
+    """A filter of a logger, which lets everything pass: the message in lines of a log's width."""
+    record.msg, record.args = "\n".join(wrapped(record.getMessage())), ()
+    return True
+
+
 def duration(seconds: float) -> str:
     """A time in words.
 

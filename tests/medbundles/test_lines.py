@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 
-from medbundles.lines import duration, size_in_words, wrapped
+from medbundles.lines import duration, in_lines, size_in_words, wrapped
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,14 @@ def test_lines_have_at_most_100_columns_and_paths_stay_whole():
     assert found[1].startswith("        word")
     path = "/data/" + "x" * 120
     assert wrapped(f"run directory: {path}") == ["run directory:", f"  {path}"]
+
+
+def test_what_is_logged_is_broken_into_lines():
+    record = logging.LogRecord(
+        "medbundles", logging.WARNING, "", 0, "100 %% of %s\n  a.png: bad", ("word " * 40,), None
+    )
+    assert in_lines(record)
+    first, *_, last = lines = record.getMessage().splitlines()
+    assert max(map(len, lines)) <= 100
+    assert first.startswith("100 % of word word")
+    assert last == "  a.png: bad"

@@ -15,6 +15,7 @@ import torch.distributed as dist
 
 from medbundles.atomic_files import is_full
 from medbundles.errors import MedbundlesError, causes
+from medbundles.lines import in_lines
 from medbundles.ranks import is_distributed, is_rank_0
 from medbundles.signals import end_on_signals
 
@@ -40,6 +41,7 @@ def show_errors_plainly() -> None:
         threading.excepthook = show_of_thread
         end_on_signals()
         logger.addFilter(is_mine_to_say)
+        logger.addFilter(in_lines)
         if not logging.getLogger().handlers:  # no logging.conf beside the config, as when a run's config.json is run
             logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
             logging.getLogger("ignite").setLevel(logging.CRITICAL)
