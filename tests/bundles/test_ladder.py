@@ -170,7 +170,7 @@ def test_a_run_stopped_again_and_again_is_bit_equal(
     for number, code in ((signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)):
         waits.append(random.uniform(0, 0.4))
         assert run_until(bundle, ["train"], settings, line, waits[-1], number) == code, f"waited {waits} s"
-        settings, line = settings | {"resume": True}, "resumed "
+        settings, line = settings | {"resume": True}, "resumed"
     run(bundle, ["train"], settings)
     assert len(list(tmp_path.rglob("run_*"))) == 1
     ignored = ("epoch_seconds", "samples_per_second", "output_dir", "cache_dir", "folds_file", "resume", "run")
