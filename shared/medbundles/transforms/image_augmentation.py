@@ -1,17 +1,16 @@
 """The random changes of a training image that has no background, such as a panoramic X-ray."""
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Affine
 
 from medbundles.transforms import intensities
-from medbundles.transforms.random_changes import RandomChanges, field_generator
+from medbundles.transforms.bordered_changes import BorderedChanges
+from medbundles.transforms.random_changes import field_generator
 
 
-class ImageAugmentation(RandomChanges):
+class ImageAugmentation(BorderedChanges):
     """Flips left and right, rotation and zoom as one resampling, brightness, contrast and gamma, in this order.
 
     What comes in from outside repeats the border, so that no black corners are learnt; every pixel changes, and the
@@ -61,19 +60,6 @@ class ImageAugmentation(RandomChanges):
         self.angles = [math.radians(self.random_rotate * (2 * drawn - 1)) for drawn in u[2:]]
         self.draw_factors()
         self.noise_rng = field_generator(0)  # there is no noise
-
-    def flip(self, images: list[torch.Tensor]) -> list[torch.Tensor]:
-        axis = -1 if self.spatial_dims == 2 else 1
-        return [torch.flip(x, [axis]) for x in images] if self.flips else images
-
-    def resample(self, images: list[torch.Tensor]) -> list[torch.Tensor]:
-        affine: Any = Affine(
-            rotate_params=self.angles[0] if self.spatial_dims == 2 else self.angles,
-            scale_params=[self.zoom] * self.spatial_dims,
-            padding_mode="border",
-            image_only=True,
-        )
-        return [affine(x) for x in images]
 
     def _change_intensities(self, image: torch.Tensor) -> None:
         x = image.numpy()

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Affine, GaussianSmooth
+from monai.transforms import GaussianSmooth
 
 from medbundles.errors import one_of
 from medbundles.transforms import intensities
-from medbundles.transforms.random_changes import MODES, RandomChanges, field_generator
+from medbundles.transforms.bordered_changes import BorderedChanges
+from medbundles.transforms.random_changes import field_generator
 
 STRENGTHS: dict[str, dict[str, float]] = {
     "light": {
@@ -28,7 +29,7 @@ STRENGTHS: dict[str, dict[str, float]] = {
 BLUR_SIGMA = (0.5, 1.5)  # pixels
 
 
-class LabelledAugmentation(RandomChanges):
+class LabelledAugmentation(BorderedChanges):
     """Flip left and right, rotation and zoom as one resampling, then blur, brightness, contrast, gamma and noise.
 
     Image and mask move alike (the mask by the nearest pixel); what comes in from outside repeats the border.
@@ -67,19 +68,6 @@ class LabelledAugmentation(RandomChanges):
         self.blur_sigma = float(low + (high - low) * u[6]) if u[5] < self.gaussian_blur else 0.0
         self.draw_factors()
         self.noise_rng = field_generator(self.R.randint(2**31))
-
-    def flip(self, images: list[torch.Tensor]) -> list[torch.Tensor]:
-        axis = -1 if self.spatial_dims == 2 else 1
-        return [torch.flip(x, [axis]) for x in images] if self.flips else images
-
-    def resample(self, images: list[torch.Tensor]) -> list[torch.Tensor]:
-        affine: Any = Affine(
-            rotate_params=self.angles[0] if self.spatial_dims == 2 else self.angles,
-            scale_params=[self.zoom] * self.spatial_dims,
-            padding_mode="border",
-            image_only=True,
-        )
-        return [affine(x.float(), mode=m).to(x.dtype) for x, m in zip(images, MODES, strict=False)]
 
     def blur(self, image: torch.Tensor) -> None:
         if self.blur_sigma:

@@ -81,16 +81,21 @@ TRAINING_IMAGES = Check(
 )
 
 
-def names_of_classes(bench: Bench, **turned: Any) -> dict[str, list[str]]:
-    """What all that tell the classes' names tell."""
+def told_names(bench: Bench, setting: str, reported: str, **turned: Any) -> dict[str, list[str]]:
+    """What all that tell names tell: beside the weights and in tables under the setting's id, else as `reported`."""
     train, test, new = bench.workflows(**turned)
     return {
-        "told": handler(train, "CheckpointSaver").trained["class_names"],
-        "validation": handler(train, "ValidationReport").report.class_names,
-        "report": handler(test, "EvaluationReport", "validate#handlers").class_names,
-        "tables": handler(new, bench.writer, "handlers").class_names,
-        "compared": handler(new, "WeightsCheckpointLoader", "handlers").trained["class_names"],
+        "told": handler(train, "CheckpointSaver").trained[setting],
+        "validation": getattr(handler(train, "ValidationReport").report, reported),
+        "report": getattr(handler(test, "EvaluationReport", "validate#handlers"), reported),
+        "tables": getattr(handler(new, bench.writer, "handlers"), setting),
+        "compared": handler(new, "WeightsCheckpointLoader", "handlers").trained[setting],
     }
+
+
+def names_of_classes(bench: Bench, **turned: Any) -> dict[str, list[str]]:
+    """What all that tell the classes' names tell."""
+    return told_names(bench, "class_names", "class_names", **turned)
 
 
 def dropped(layer: Callable[[Any], Any]) -> Callable[..., float]:

@@ -94,15 +94,9 @@ def out_channels(bench: Any, **turned: Any) -> dict[str, Any]:
 
 def label_names(bench: Any, **turned: Any) -> dict[str, Any]:
     """What all that tell the classes' names tell."""
-    train, test, new = bench.workflows(**turned)
-    return {
-        "told": handler(train, "CheckpointSaver").trained["label_names"],
-        "validation": handler(train, "ValidationReport").report.channel_names,
-        "report": handler(test, "EvaluationReport", "validate#handlers").channel_names,
-        "tables": handler(new, bench.writer, "handlers").label_names,
-        "evaluated": handler(test, "WeightsCheckpointLoader", "validate#handlers").trained["label_names"],
-        "compared": handler(new, "WeightsCheckpointLoader", "handlers").trained["label_names"],
-    }
+    loader = handler(bench.workflow("evaluate", **turned), "WeightsCheckpointLoader", "validate#handlers")
+    found = common.told_names(bench, "label_names", "channel_names", **turned)
+    return found | {"evaluated": loader.trained["label_names"]}
 
 
 def known_ranges(bench: Any, **turned: Any) -> bool:
