@@ -10,12 +10,12 @@ from medbundles.data import Problems, read_volume
 from medbundles.data.lists.pairs import Pair
 from medbundles.data.reading.files import is_volume
 from medbundles.data.reading.images import check_header, read_labels
+from medbundles.data.reading.label_maps import MOST
 from medbundles.data.reading.nifti import read_header
 from medbundles.data.reading.volumes import SlicedVolume
 from medbundles.errors import DataError, first_few
 from medbundles.progress import progress
 
-MOST = 32  # values of a mask; what holds more is gray
 GRAY_MASKS = "Gray masks need --threshold, the value from which on a pixel counts, such as --threshold 128."
 _GRAY, _HOLDS = "is gray: ", "holds "  # how it begins what is said of a mask, and what to do then
 _ADVICE = {

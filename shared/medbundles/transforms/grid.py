@@ -8,8 +8,8 @@ from monai.utils import ensure_tuple_rep
 from torch.nn.functional import interpolate
 
 from medbundles.errors import ConfigError
+from medbundles.rules import AUTO
 from medbundles.transforms.geometry import padded, shrunk, to_original
-from medbundles.transforms.modality_intensities import AUTO
 
 
 class ToGrid(Transform):

@@ -5,10 +5,10 @@ from monai.transforms import Transform
 
 from medbundles.data.reading.channels import read_channels
 from medbundles.data.reading.files import paths_of
-from medbundles.data.reading.images import AUTO, Colour
+from medbundles.data.reading.images import Colour
 from medbundles.data.reading.label_maps import LabelRule, read_label_map
 from medbundles.errors import DataError
-from medbundles.rules import has_rules
+from medbundles.rules import AUTO, has_rules
 from medbundles.transforms.loading import COLOUR_COUNTS
 
 

@@ -7,9 +7,9 @@ from monai.transforms import Transform
 
 from medbundles.data.reading.image_form import ImageForm
 from medbundles.errors import ConfigError, one_of
+from medbundles.rules import AUTO
 
 MODALITIES = ("ct", "mri", "xray", "rgb")
-AUTO = "auto"
 
 
 class ModalityIntensities(Transform):

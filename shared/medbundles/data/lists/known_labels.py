@@ -39,7 +39,7 @@ class KnownLabels:
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
             self.known = {path: (state, dict(counts)) for path, (state, counts) in content.items()}
-        except (OSError, ValueError, TypeError) as error:  # it is made again
+        except (OSError, ValueError, TypeError, AttributeError) as error:  # it is made again
             logger.debug("%s: %s", file, error)
 
     def counts(self, paths: Sequence[str], problems: Problems) -> dict[str, Counts]:

@@ -13,8 +13,8 @@ from medbundles.data.reading.label_maps import read_label_map
 from medbundles.data.reading.nifti import read_header
 from medbundles.data.reading.volumes import read_volume
 from medbundles.errors import ConfigError
+from medbundles.rules import AUTO
 
-AUTO = "auto"
 LOOKED_AT = 32  # training volumes whose voxels are read, evenly spread
 AIR = -500.0  # below what MR intensities are, and above what CT has of air, in Hounsfield units
 ENDS = (0.5, 99.5)  # percentiles of the foreground to which CT is clipped, as nnU-Net does (Isensee et al. 2021)
@@ -64,10 +64,12 @@ def _spacing(items: Sequence[Mapping[str, Any]]) -> list[float]:
 
 
 def _modality(items: Sequence[Mapping[str, Any]], named: Sequence[str], dims: int, channels: int) -> str:
-    if named:
-        return "ct" if all(name.upper().startswith("CT") for name in named) else "mri" if dims == 3 else "xray"
+    if named and all(name.upper().startswith("CT") for name in named):
+        return "ct"
     if dims == 2:
         return "rgb" if channels == 3 else "xray"
+    if named:
+        return "mri"
     return "ct" if any(read_volume(paths_of(item["image"])[0])[0].min() < AIR for item in items[:4]) else "mri"
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from medbundles.data.reading.images import AUTO, Colour, read_image
+from medbundles.data.reading.images import Colour, read_image
 from medbundles.data.reading.nifti import VolumeInfo
 from medbundles.data.reading.volumes import read_volume
+from medbundles.rules import AUTO
 
 
 def read_channels(

@@ -16,6 +16,7 @@ from PIL import Image
 
 from medbundles.data import measured_settings, segmentation_parts
 from medbundles.data.lists import known_labels
+from medbundles.data.lists.measured_settings import _modality
 from medbundles.errors import ConfigError, DataError
 from tools.phantoms.organs import SPACING, make_organs
 
@@ -216,6 +217,28 @@ def test_masks_are_read_once_for_all_runs(scans, tmp_path, monkeypatch, caplog):
     relabel(scans, lambda labels: labels[::-1], 1)
     of(scans, cache_dir=tmp_path / "cache")
     assert len(read) == 25
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"a": 1}', '{"a": [[1, 2], 3]}', "null"])
+def test_a_broken_file_of_what_masks_hold_is_made_again(scans, tmp_path, content):
+    cache = tmp_path / "cache"
+    wanted = of(scans, cache_dir=cache)
+    wanted.record()
+    (file,) = cache.glob("labels_*.json")
+    whole = file.read_text()
+    file.write_text(content)
+    again = of(scans, cache_dir=cache)
+    assert again == wanted
+    again.record()
+    assert file.read_text() == whole
+
+
+@pytest.mark.parametrize(
+    ("named", "dims", "channels", "modality"),
+    [(["R", "G", "B"], 2, 3, "rgb"), (["X-ray"], 2, 1, "xray"), (["CT"], 2, 1, "ct"), (["T1", "T2"], 3, 2, "mri")],
+)
+def test_the_names_of_channels_say_the_modality(named, dims, channels, modality):
+    assert _modality([], named, dims, channels) == modality
 
 
 def test_settings_that_are_auto_are_those_of_the_training_part(scans, volumes):
