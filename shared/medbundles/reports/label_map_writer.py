@@ -30,7 +30,7 @@ class LabelMapWriter(ResultWriter):
         <output>/masks/<name>_mask.nii.gz   the same, uint8 with the volume's axes, affine and voxel size
         <output>/probabilities/<name>.npy   float32 (K, H, W) of a picture: the probability of each class but the
                                             background (K = 1: of the only one); only where wanted
-        <output>/probabilities/<name>_<class>.nii.gz   the same of a volume, a file for each class, with its geometry
+        <output>/probabilities/<name>_<k>.nii.gz   the same of a volume, a file for each class k, with its geometry
         <output>/overlays/<name>.jpg        outlines of the classes; of a volume the slice that holds most of them
         <output>/predictions.{json,csv}     size of each class (pixels, or mm3); see `ResultWriter`
 
@@ -111,8 +111,8 @@ class LabelMapWriter(ResultWriter):
             with replace_atomic(self.output / f"probabilities/{name}.npy") as temporary, open(temporary, "wb") as file:
                 np.save(file, prob)
             return
-        for of_class, volume in zip(self.label_names[1:], prob, strict=True):
-            with replace_atomic(self.output / f"probabilities/{name}_{of_class}.nii.gz") as temporary:
+        for number, volume in enumerate(prob, start=1):  # its name may hold what a file's must not
+            with replace_atomic(self.output / f"probabilities/{name}_{number}.nii.gz") as temporary:
                 write_volume(temporary, volume, with_note(info, self.note()))
 
     def _overlay(self, row: dict[str, Any], path: str, labels: np.ndarray) -> None:
