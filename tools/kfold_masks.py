@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from medbundles.atomic_files import write_json_atomic, write_text_atomic
-from medbundles.metrics.scores import CASE_SCORES, SCORES, channel_count, of_channel
+from medbundles.metrics.scores import CASE_SCORES, MASK_BASELINE_SCORES, SCORES, channel_count, of_channel
 from medbundles.reports.evaluation import Evaluation
 from medbundles.reports.predictions_table import ITEM, write_predictions
 from medbundles.reports.tables import markdown_table, number, with_interval
@@ -18,7 +18,8 @@ CHOSEN = {
     "inner": "Each fold was tested by weights whose epoch another fold chose: no choice has seen what it is judged by.",
     "held_out": "**Each fold's epoch was chosen on the very cases it is judged by: these figures flatter.**",
 }
-SHOWN = ("dice", "iou", "mask_precision", "mask_recall", "pixel_accuracy", "fp_area", "hd95", "surface_dice")
+SHOWN = ("dice", *MASK_BASELINE_SCORES, "iou", "mask_precision", "mask_recall", "pixel_accuracy", "fp_area", "hd95",
+         "surface_dice")  # fmt: skip
 
 
 def mask_columns(cases: Mapping[str, np.ndarray], channels: Sequence[str]) -> dict[str, np.ndarray]:
@@ -52,7 +53,8 @@ def write_mask_report(
     each = {fold: mask_columns(columns, several) for fold, columns in of_fold.items()}
     cases = {name: np.concatenate([columns[name] for columns in each.values()]) for name in next(iter(each.values()))}
     cases["fold"] = np.repeat(list(each), [len(columns["name"]) for columns in each.values()])
-    scores = [name for name in SHOWN if name in cases and not np.isnan(cases[name].astype(float)).all()]
+    known = {name for name in CASE_SCORES if name in cases and not np.isnan(cases[name].astype(float)).all()}
+    scores = [name for name in SHOWN if known.issuperset(SCORES[name].needs)]
     whole = Evaluation(cases, scores=scores, channel_names=several)
     folds = {f: Evaluation(columns, scores=scores, bootstrap=1, channel_names=several) for f, columns in each.items()}
     over = {name: over_folds(name, cases) for name in scores}

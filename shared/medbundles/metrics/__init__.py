@@ -9,6 +9,7 @@ from medbundles.metrics.epoch_score import Score as Score
 from medbundles.metrics.key import key_metric as key_metric
 from medbundles.metrics.latent import Latent as Latent
 from medbundles.metrics.lpips import Lpips as Lpips
+from medbundles.metrics.mask_baselines import MaskBaselines as MaskBaselines
 from medbundles.metrics.measures import Classes as Classes
 from medbundles.metrics.measures import Losses as Losses
 from medbundles.metrics.measures import Masks as Masks

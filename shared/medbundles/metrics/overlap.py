@@ -6,6 +6,7 @@ import numpy as np
 
 from medbundles.metrics.weighted import WeightedMean
 
+MASK_BASELINES = ("constant", "logistic")  # see `medbundles.metrics.mask_baselines`
 LEAST_ERROR = 1e-20  # of the squared range, so that a perfect reconstruction has a PSNR of 200 dB and not infinity
 
 
@@ -14,6 +15,7 @@ def with_case_scores(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
 
     - dice, iou (n,) or (n, K): 2 * overlap / (predicted + true) and overlap / (predicted + true - overlap); NaN
       where the true mask is empty or not there
+    - dice_constant, dice_logistic: the same Dice of the baselines (`medbundles.metrics.mask_baselines`)
     - mask_precision, mask_recall: overlap / predicted (0 where nothing is predicted) and overlap / true; likewise
     - fp_area: predicted / pixels, the share of the image; NaN where the true mask is not empty or not there
     - pixel_accuracy (n,): share of the pixels that have the true class, the background included; of channels that may
@@ -31,6 +33,9 @@ def with_case_scores(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
         there, empty = masked & (true > 0), masked & (true == 0)
         both = np.maximum(predicted + true, 1)
         found["dice"] = np.where(there, 2 * overlap / both, np.nan)
+        for of in (name for name in MASK_BASELINES if f"overlap_{name}" in columns):
+            of_both = np.maximum(columns[f"predicted_pixels_{of}"] + true, 1)
+            found[f"dice_{of}"] = np.where(there, 2 * columns[f"overlap_{of}"] / of_both, np.nan)
         found["iou"] = np.where(there, overlap / np.maximum(both - overlap, 1), np.nan)
         found["mask_precision"] = np.where(there, overlap / np.maximum(predicted, 1), np.nan)
         found["mask_recall"] = np.where(there, overlap / np.maximum(true, 1), np.nan)

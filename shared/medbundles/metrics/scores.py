@@ -35,6 +35,10 @@ from medbundles.metrics.weighted import MeanOfScores, ScoreOf, WeightedMean, val
 NO_EMPTY, ALL_EMPTY = "no image with a mask has an empty one", "no image has anything in its mask"
 MASK_COUNTS = ("overlap", "predicted_pixels", "true_pixels")
 CLASS_COLUMNS = ("label", "predicted", "prob")
+OF_BASELINES = {
+    "constant": "one mask for all images: where the class lies often enough in the training part",
+    "logistic": "a logistic regression on each pixel's values, their means around it, and its place",
+}
 
 
 def _of_masks(column: str, undefined: str, meaning: str, least: int | None = LEAST_OF_MEANS) -> Definition:
@@ -65,6 +69,14 @@ def _combined(answer: str, columns: Columns) -> ScoreOf:
     found = MeanOfScores(parts)
     found.undefined = next((p.undefined for p in parts if np.isnan(value_of(p, _count(columns)))), found.undefined)
     return found
+
+
+def _dice_over(baseline: str, what: str) -> Definition:
+    def mean(columns: Columns) -> ScoreOf:
+        return WeightedMean(columns["dice"] - columns[f"dice_{baseline}"], ALL_EMPTY)
+
+    needs, meaning = ("dice", f"dice_{baseline}"), f"Dice minus that of {what} per image (above 0: better than it)"
+    return Definition(needs, mean, meaning, True, (-1.0, 1.0), LEAST_OF_MEANS)
 
 
 class _Threshold:
@@ -114,6 +126,10 @@ def _count(columns: Columns) -> int:
     return len(next(iter(columns.values()), ()))
 
 
+MASK_BASELINE_SCORES = {
+    **{f"dice_{n}": _of_masks(f"dice_{n}", ALL_EMPTY, f"the Dice of {what}") for n, what in OF_BASELINES.items()},
+    **{f"dice_over_{name}": _dice_over(name, what) for name, what in OF_BASELINES.items()},
+}
 SCORES = {
     "dice": _of_masks("dice", ALL_EMPTY, "Dice per image, mean over images whose true mask is not empty"),
     "dice_patient": Definition(
@@ -144,6 +160,7 @@ SCORES = {
         "overlap: mean over them)",
         least=LEAST_OF_RARE,
     ),
+    **MASK_BASELINE_SCORES,
     **SURFACE_SCORES,
     "acc": _classification("acc", "share of images with the right class"),
     "sensitivity": _classification(
@@ -199,8 +216,9 @@ SCORES = {
     ),
 }  # fmt: skip
 CASE_SCORES = tuple(name for name, definition in SCORES.items() if definition.needs == (name,))  # have a value per case
-IN_REPORTS = ("dice", "dice_patient", "iou", "fp_area", *SURFACE_SCORES, "acc", "balanced_acc", "sensitivity",
-              "specificity", "auc", "f1", *CLASS_BASELINE_SCORES, *RECONSTRUCTION_SCORES)  # fmt: skip
+IN_REPORTS = ("dice", "dice_patient", "iou", "fp_area", *MASK_BASELINE_SCORES, *SURFACE_SCORES, "acc",
+              "balanced_acc", "sensitivity", "specificity", "auc", "f1", *CLASS_BASELINE_SCORES,
+              *RECONSTRUCTION_SCORES)  # fmt: skip
 
 
 def known_score(name: str) -> str:

@@ -9,6 +9,8 @@ from medbundles.reports.tables import with_interval
 DIFFERENCES = {
     "psnr_over_bicubic": ("bicubic", "PSNR", " dB", 2),
     "psnr_over_pca": ("the PCA of blocks", "PSNR", " dB", 2),
+    "dice_over_constant": ("one mask for all images", "Dice", "", 3),
+    "dice_over_logistic": ("a logistic regression on each pixel", "Dice", "", 3),
     "acc_over_constant": ("always answering the most frequent class", "accuracy", "", 3),
     "auc_over_logistic": ("a logistic regression on mean, spread and size", "AUC", "", 3),
 }

@@ -72,6 +72,9 @@ def table(channels: int = 3, n: int = 24) -> dict[str, np.ndarray]:
     has_mask = rng.random(n) > 0.2
     at = {f"{name}_at_thresholds": rng.integers(0, 9, (n, channels, 19)) for name in ("overlap", "predicted_pixels")}
     masks = {"overlap": overlap, "predicted_pixels": found, "true_pixels": true}
+    for baseline in ("constant", "logistic"):
+        masks[f"overlap_{baseline}"] = rng.integers(0, true + 1)
+        masks[f"predicted_pixels_{baseline}"] = masks[f"overlap_{baseline}"] + rng.integers(0, 20, (n, channels))
     surfaces = {
         name: np.where(rng.random((n, channels)) > 0.2, rng.random((n, channels)), np.nan)
         for name in ("hd95", "surface_dice", "volume_difference")

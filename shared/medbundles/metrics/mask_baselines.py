@@ -1,0 +1,174 @@
+"""What costs nothing beside every mask: one mask for all images, and a logistic regression on each pixel."""
+
+import logging
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import avg_pool1d, interpolate
+
+from medbundles.data.batches.dataset import PlainItems
+from medbundles.metrics.chosen import dice_at_thresholds
+from medbundles.metrics.measures import UNTRAINED, Masks, MaskThresholds, Output, mask_channels
+from medbundles.metrics.overlap import MASK_BASELINES
+from medbundles.metrics.thresholds import best_mask_threshold
+from medbundles.transforms.grid import to_input_grid
+
+logger = logging.getLogger("medbundles")
+GRID = {2: 128, 3: 48}  # sides of the map of where a class lies, by the number of dimensions
+AROUND = (5, 15)  # sides of the neighbourhoods whose means are features, in pixels
+DRAWN = 2000  # pixels of an image that the regression is fitted on
+
+
+def pixel_features(image: torch.Tensor) -> torch.Tensor:
+    """Of a prepared image (C, ...) for each pixel: every channel's value and its means over the neighbourhoods of 5 and
+    15 pixels a side, then the place along each axis, -1 to 1, and its square (3C + 2 dims, ...)."""
+    image = image.detach().as_subclass(torch.Tensor).float()
+    means = [_mean_around(image, side) for side in AROUND]
+    axes = [
+        torch.linspace(-1, 1, side, device=image.device) if side > 1 else image.new_zeros(1) for side in image[0].shape
+    ]
+    places = torch.stack(torch.meshgrid(*axes, indexing="ij"))
+    return torch.cat([image, *means, places, places.square()])
+
+
+def _mean_around(image: torch.Tensor, side: int) -> torch.Tensor:
+    """Means over the pixels of a cube that lie inside the image."""
+    for axis in range(1, image.ndim):
+        lines = image.movedim(axis, -1)
+        pooled = avg_pool1d(lines.flatten(0, -2), side, 1, side // 2, count_include_pad=False)
+        image = pooled.reshape(lines.shape).movedim(-1, axis)
+    return image
+
+
+class MaskBaselines:
+    """Masks without a network: what the network's own are to be compared with, measured as they are.
+
+    - constant: the same mask for every image: where the class lies in the training part often enough
+    - logistic: scikit-learn's logistic regression on the standardised `pixel_features`, one for each class (or region)
+
+    Both have a threshold for each class, that with the largest mean Dice on the training part: without one they would
+    find nothing of a small class.
+
+    Columns (B,) or (B, K): overlap_constant, predicted_pixels_constant, overlap_logistic, predicted_pixels_logistic;
+    none where there is no training image with a mask. Reads the prepared "image" on the grid of the mask, and what
+    `Masks` reads.
+
+    Args:
+        dataset: the training part (`medbundles.data.SeededDataset`), whose items have "image" (C, ...) and "mask"
+            (1, ...) or (K, ...), perhaps on a grid of its own; what it augments does not count. Read when first needed.
+        ignore_label: see `Masks`.
+        most: how many training images at most, evenly spread.
+
+    Example::
+
+        {"_target_": "medbundles.metrics.MaskBaselines", "dataset": "@train#dataset", "ignore_label": "@ignore_label"}
+    """
+
+    def __init__(self, dataset: Any, ignore_label: int | bool | None = None, most: int = 50):
+        self.dataset, self.ignore_label, self.most = dataset, ignore_label, most
+        self.masks, self.at_thresholds = Masks(ignore_label), MaskThresholds(ignore_label)
+        self.channels = 1
+
+    def __call__(self, output: Output) -> dict[str, torch.Tensor]:
+        """The columns of a batch."""
+        if "seg" in output.get(UNTRAINED, ()):
+            return {}
+        self.channels = output["pred"]["mask"].shape[1]
+        columns: dict[str, torch.Tensor] = {}
+        for name, thresholds in self.thresholds.items():
+            prob = torch.stack([self._probabilities(name, image) for image in output["image"]])
+            mask = prob >= torch.tensor(thresholds, device=prob.device).view(1, -1, *[1] * (prob.ndim - 2))
+            found = self.masks({**output, "pred": {"mask": mask}})
+            columns |= {f"{count}_{name}": found[count] for count in ("overlap", "predicted_pixels")}
+        return columns
+
+    def _items(self) -> Iterator[tuple[torch.Tensor, dict[str, Any]]]:
+        """Image (C, ...) on the grid of its mask, and the label as an engine's output of one image has it."""
+        for item in PlainItems(self.dataset, self.most):
+            mask = torch.as_tensor(item["mask"])
+            yield to_input_grid(torch.as_tensor(item["image"]), mask.shape[1:]), {"mask": mask[None]}
+
+    @cached_property
+    def fitted(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where each class lies (K, ...) as a share of its most frequent place, and what the regressions of the classes
+        multiply the features with (K, F + 1), the last one their constant. A class without a pixel has 0 and NaN."""
+        draw, sums = np.random.default_rng(0), list[torch.Tensor]()
+        features, truths = [], []
+        for image, label in self._items():
+            empty = torch.zeros(1, self.channels, *image.shape[1:])
+            _, truth, labelled = mask_channels({"pred": {"mask": empty}, "label": label}, "mask", self.ignore_label)
+            sides = [GRID[image.ndim - 1]] * (image.ndim - 1)
+            on_map = [interpolate(each.float(), sides, mode="area")[0] for each in (truth, labelled)]
+            sums = [there + more for there, more in zip(sums, on_map, strict=True)] if sums else on_map
+            chosen = _pixels(truth[0].any(0) & labelled[0, 0], labelled[0, 0], draw)
+            features.append(pixel_features(image).flatten(1)[:, chosen].T)
+            truths.append(truth[0].flatten(1)[:, chosen].T)
+        share = sums[0] / sums[1].clamp(min=1e-6)
+        share = share / share.flatten(1).amax(1).clamp(min=1e-6).view(-1, *[1] * (share.ndim - 1))
+        return share, _regressions(torch.cat(features).numpy(), torch.cat(truths).numpy())
+
+    @cached_property
+    def thresholds(self) -> dict[str, list[float]]:
+        """Baseline -> the threshold of each class, infinite where there is none; {} without a training image."""
+        if not len(self.dataset):
+            return {}
+        logger.info("baselines: fitted on %d training images", min(len(self.dataset), self.most))
+        found: dict[str, list[list[np.ndarray]]] = {name: [] for name in MASK_BASELINES}
+        for image, label in self._items():
+            for name in MASK_BASELINES:
+                prob = self._probabilities(name, image)[None]
+                output = {"pred": {"mask_prob": prob, "mask": prob}, "label": label}
+                columns = {k: v.numpy() for k, v in (self.masks(output) | self.at_thresholds(output)).items()}
+                columns |= {"has_mask": np.ones(1, dtype=bool)}
+                found[name].append(_dice_of_channels(columns))
+        return {
+            name: [_threshold(np.concatenate(of_class)) for of_class in zip(*dice, strict=True)]
+            for name, dice in found.items()
+        }
+
+    def _probabilities(self, name: str, image: torch.Tensor) -> torch.Tensor:
+        """(K, ...) of an image (C, ...)."""
+        where, weights = (each.to(image.device) for each in self.fitted)
+        if name == "constant":
+            mode = "bilinear" if image.ndim == 3 else "trilinear"
+            return interpolate(where[None], image.shape[1:], mode=mode)[0]
+        logits = torch.tensordot(weights[:, :-1], pixel_features(image), dims=1)
+        return (logits + weights[:, -1].view(-1, *[1] * (image.ndim - 1))).sigmoid()
+
+
+def _dice_of_channels(columns: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Dice at every threshold (n, T) of each channel."""
+    if columns["true_pixels"].ndim == 1:
+        return [dice_at_thresholds(columns)]
+    each = range(columns["true_pixels"].shape[1])
+    return [dice_at_thresholds({name: v[:, c] if v.ndim > 1 else v for name, v in columns.items()}) for c in each]
+
+
+def _threshold(dice: np.ndarray) -> float:
+    found, _ = best_mask_threshold(dice)
+    return float("inf") if np.isnan(found) else found
+
+
+def _pixels(inside: torch.Tensor, labelled: torch.Tensor, draw: np.random.Generator) -> np.ndarray:
+    """Places of drawn pixels: as many of the classes as of all, where there are so many."""
+    places = [np.flatnonzero(each.numpy()) for each in (inside, labelled)]
+    return np.concatenate([draw.permutation(each)[: DRAWN // 2] for each in places])
+
+
+def _regressions(features: np.ndarray, truths: np.ndarray) -> torch.Tensor:
+    """See `MaskBaselines.fitted`."""
+    from sklearn.linear_model import LogisticRegression
+
+    mean, std = features.mean(0), features.std(0)
+    std[std == 0] = 1
+    rows = []
+    for truth in truths.T:
+        if truth.all() or not truth.any():
+            rows.append(np.full(len(mean) + 1, np.nan))
+            continue
+        model = LogisticRegression(max_iter=1000).fit((features - mean) / std, truth)
+        rows.append(np.append(weights := model.coef_[0] / std, model.intercept_[0] - weights @ mean))
+    return torch.tensor(np.stack(rows), dtype=torch.float32)
