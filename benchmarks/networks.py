@@ -124,7 +124,8 @@ def _run(folder: Path, files: list[Any], settings: Mapping[str, Any], target: Pa
         child = subprocess.Popen(words, cwd=folder, env=child_environment(), stdout=output, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(child.pid, 0)
     if status:
-        raise MedbundlesError(f"bench networks: a run failed; its output is in {log}")
+        last = log.read_text(encoding="utf-8").rstrip().rpartition("\n")[2]
+        raise MedbundlesError(f"bench networks: a run ended with '{last}'; its output is in {log}")
     return max(target.glob("**/metrics"), key=os.path.getmtime).parent, usage.ru_maxrss * 1024
 
 

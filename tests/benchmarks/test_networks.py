@@ -59,8 +59,10 @@ def test_what_it_cannot_do_is_refused(wrong, tmp_path):
 @pytest.mark.slow
 def test_a_small_one_for_real(tmp_path):
     make_organs(tmp_path / "data")
+    with pytest.raises(MedbundlesError, match="use --out_channels 3"):
+        networks(str(tmp_path / "data"), str(tmp_path / "wrong"), only=("vnet",))
     (row,) = networks(
-        str(tmp_path / "data"), str(tmp_path / "out"), minutes=0.01, only=("vnet",), image_size=32, tensorboard=False
+        str(tmp_path / "data"), str(tmp_path / "out"), minutes=0.01, only=("vnet",), out_channels=3, image_size=32
     )
     assert row["epochs"] == 1
     assert row["peak_bytes"] > 10**8
