@@ -104,7 +104,8 @@ class Evaluation:
         for full, (name, channel) in self._with_channels(self.scores).items() if self.n else ():
             meanings[full] = SCORES[name].meaning
             if SCORES[name].per_channel and self.channels > 1:
-                which = "mean over the channels" if channel is None else f"channel {self.channel_names[channel]}"
+                which = f"mean over the {'classes' if 'class_channels' in self.columns else 'channels'}"
+                which = which if channel is None else f"channel {self.channel_names[channel]}"
                 meanings[full] += f"; {which}"
         return meanings
 
