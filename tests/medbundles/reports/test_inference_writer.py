@@ -508,7 +508,7 @@ def test_a_full_disk_leaves_no_half_mask(tmp_path, monkeypatch):
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("medbundles.reports.inference_writer.write_volume", full)
+    monkeypatch.setattr("medbundles.reports.mask_files.write_volume", full)
     with pytest.raises(MedbundlesError, match=r"v_mask.nii.gz: cannot be written, the disk is full"):
         infer(tmp_path / "v.nii", tmp_path / "out")
     assert not any((tmp_path / "out/masks").iterdir())
