@@ -171,7 +171,7 @@ def test_an_inference_writes_maps_of_classes_on_the_input_s_grid(brain_tumor, br
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"label_names": "brats"}, "label_names: 'brats' with seg_out_channels 1; use 4"),
+        ({"label_names": "brats"}, "label_names: 'brats' does not fit seg_out_channels 1; use 4"),
         ({"mask_threshold": 0.4, "seg_out_channels": 4}, "leave it 'auto'"),
     ],
 )

@@ -16,13 +16,13 @@ def inference_csv(
 
     Args:
         rows: of the inputs, with what is the same for all.
-        fields: entries of a row, in the order of the columns; one that begins with "prob" has a column per class, one
-            that is "area" or "mask_areas" one per label of a map.
+        fields: entries of a row, in the order of the columns; one that begins with "prob" or is "area" has a column
+            per class, "mask_areas" one per label.
         class_names: names of the classes.
-        label_names: names of the labels of a map, without the background.
+        label_names: names of a map's labels, without the background.
     """
-    parts = {field: class_names for field in fields if field.startswith("prob")}
-    parts |= {field: label_names for field in ("area", "mask_areas") if field in fields}
+    parts = {field: class_names for field in fields if field.startswith("prob") or field == "area"}
+    parts |= {field: label_names for field in fields if field == "mask_areas"}
     header = [name for field in fields for name in _columns(field, parts.get(field))]
     lines = []
     for row in rows:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from ignite.engine import Engine
 
+from medbundles.data.reading.files import paths_of
 from medbundles.data.reading.images import read_image, shown_channels
 from medbundles.data.reading.volumes import open_volume
 from medbundles.errors import ConfigError, DataError
@@ -17,7 +18,7 @@ from medbundles.metrics.volumes import TOP, volume_probability
 from medbundles.reports.mask_files import write_mask, write_probabilities
 from medbundles.reports.pictures import heat_map, overlay
 from medbundles.reports.planes import sides_across
-from medbundles.reports.result_writer import ResultWriter
+from medbundles.reports.result_writer import ResultWriter, mask_names
 from medbundles.transforms.components import Components
 from medbundles.transforms.geometry import to_original
 from medbundles.transforms.head import LEAST_HEAD, head_shares
@@ -73,6 +74,7 @@ class InferenceWriter(ResultWriter):
         probabilities: whether to write those of the masks.
         components: what cleans the masks of a picture, or of a whole volume (`medbundles.transforms.Components`);
             areas, notes and pictures are of what it keeps. None: they stay as they are.
+        label_names: of several classes that exclude each other, the background first; empty: they have none.
         min_head: share of a slice of a volume that the head must fill to be looked at; 0: all are.
 
     Raises:
@@ -100,16 +102,18 @@ class InferenceWriter(ResultWriter):
         min_head: float = LEAST_HEAD,
         probabilities: bool = False,
         components: Components | None = None,
+        label_names: Sequence[str] = (),
         **options: Any,
     ):
         super().__init__(*args, **options)
         self.overlays, self.min_head, self.probabilities = overlays, min_head, probabilities
-        self.components = components or Components()
+        self.components, self.label_names = components or Components(), list(label_names)
         self._not_looked_at = NOT_LOOKED_AT.format(100 * min_head)
 
     def about(self) -> dict[str, Any]:
-        """Also how the probability of a volume follows from those of its slices."""
-        return {**super().about(), "rule_for_volumes": RULE}
+        """Also how the probability of a volume follows from those of its slices, and which class each number is."""
+        labels = {"labels": dict(enumerate(self.label_names))} if self.label_names else {}
+        return {**super().about(), **labels, "rule_for_volumes": RULE}
 
     def start(self, engine: Engine) -> None:
         """Forget the inputs of a run that broke off."""
@@ -190,8 +194,8 @@ class InferenceWriter(ResultWriter):
         if masks is not None:
             levels = self._map(masks[:, 0])
             levels = levels if 1 == len(levels) < len(masks) else 255 * levels
-            row["mask"] = _names(f"masks/{name}_mask", ".png", len(levels))
-            for file, values in zip(_files(row["mask"]), levels, strict=True):
+            row["mask"] = mask_names(f"masks/{name}_mask", ".png", len(levels))
+            for file, values in zip(paths_of(row["mask"]), levels, strict=True):
                 write_mask(self.output / file, values, None, self.note())
         self.add(row)
 
@@ -227,8 +231,8 @@ class InferenceWriter(ResultWriter):
             write_probabilities(self.output / "probabilities", name, whole, source.info, self.note())
         if masks is not None:
             levels = self._map(masks)
-            row["mask"] = _names(f"masks/{name}_mask", ".nii.gz", len(levels))
-            for file, volume in zip(_files(row["mask"]), levels, strict=True):
+            row["mask"] = mask_names(f"masks/{name}_mask", ".nii.gz", len(levels))
+            for file, volume in zip(paths_of(row["mask"]), levels, strict=True):
                 write_mask(self.output / file, source.whole(volume), source.info, self.note())
         self.add(row)
 
@@ -303,12 +307,3 @@ class InferenceWriter(ResultWriter):
 def _unseen(path: str, min_head: float) -> set[int]:
     """Slices of a volume of which the head fills a smaller share."""
     return set(np.flatnonzero(head_shares(open_volume(path).slices) < min_head).tolist()) if min_head else set()
-
-
-def _names(name: str, ending: str, count: int) -> str | list[str]:
-    """The file of a mask, or those of several."""
-    return f"{name}{ending}" if count == 1 else [f"{name}_{k}{ending}" for k in range(1, count + 1)]
-
-
-def _files(names: str | list[str]) -> list[str]:
-    return [names] if isinstance(names, str) else names

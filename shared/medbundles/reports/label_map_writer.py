@@ -65,8 +65,13 @@ class LabelMapWriter(ResultWriter):
     ):
         numbers = [str(label) for label in range(max(out_channels, 2))]
         names = numbers if isinstance(label_names, str) else list(label_names)
-        super().__init__(output, None, label_names=names, **options)
-        self.postprocessing, self.overlays, self.probabilities = predictions, overlays, probabilities
+        super().__init__(output, None, names[1:], **options)
+        self.postprocessing, self.label_names = predictions, names
+        self.overlays, self.probabilities = overlays, probabilities
+
+    def about(self) -> dict[str, Any]:
+        """Also which class each number is."""
+        return {**super().about(), "labels": dict(enumerate(self.label_names))}
 
     def write(self, batch: Any, output: Any, i: int, prob: list[float] | None, heat: torch.Tensor | None) -> None:
         """Write the results of item `i` of a batch."""

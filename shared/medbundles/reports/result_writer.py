@@ -47,7 +47,6 @@ class ResultWriter:
         output: folder to write to, made when the first result is there.
         predictions: the engine's postprocessing (`medbundles.transforms.Predictions`): its thresholds count.
         class_names: names of the N classes.
-        label_names: names of the values of label maps, the background first; empty: there are none.
         checkpoint: file whose weights are used, named in the tables and known again by a hash of its content.
         grad_cam: a `GradCam`, or None for no heat maps.
         existing: what the datalist does with inputs that have results; "skip" keeps their rows.
@@ -66,12 +65,13 @@ class ResultWriter:
     fields: tuple[str, ...]  # columns of predictions.csv; see `inference_csv`
     class_key: str  # entry of a row that names the assigned class
     threshold_names: tuple[str, ...] = ("class_threshold",)
+    label_names: Sequence[str] = ()  # of a label map's values, the background first
 
     def __init__(
         self,
         output: str | Path,
         predictions: Any,
-        class_names: Sequence[str] = (),
+        class_names: Sequence[str],
         checkpoint: str | Path = "",
         grad_cam: Any = None,
         existing: str = "overwrite",
@@ -79,10 +79,8 @@ class ResultWriter:
         trained: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         skip_bad_files: bool = False,
-        label_names: Sequence[str] = (),
     ):
         self.output, self.predictions, self.class_names = Path(output), predictions, list(class_names)
-        self.label_names = list(label_names)
         self.checkpoint, self.grad_cam, self.existing = str(checkpoint), grad_cam, existing
         self.max_pictures, self.skip_bad_files = max_pictures, skip_bad_files
         self.settings = by_id(trained or {}) | by_id(settings or {})
@@ -113,8 +111,6 @@ class ResultWriter:
             self.thresholds = self.predictions.thresholds()
             head |= {"class_names": self.class_names} | {n: self.thresholds[n] for n in self.threshold_names}
             head["class_threshold"] = self.thresholds["class_threshold"] if len(self.class_names) == 2 else None
-        if self.label_names:
-            head["labels"] = dict(enumerate(self.label_names))
         settings = {name: value for name, value in self.settings.items() if name not in head}
         for name, value in settings.items():  # a threshold that came with the weights
             settings[name] = getattr(self.predictions, name, value) if value == "auto" else value
@@ -326,3 +322,8 @@ class ResultWriter:
 
 def _has_pictures(row: Mapping[str, Any]) -> bool:
     return "overlay" in row or "grad_cam" in row
+
+
+def mask_names(name: str, ending: str, count: int) -> str | list[str]:
+    """The file of a mask, or those of several."""
+    return f"{name}{ending}" if count == 1 else [f"{name}_{k}{ending}" for k in range(1, count + 1)]

@@ -30,7 +30,7 @@ def test_names_are_numbers_those_given_or_those_of_brats():
     ("channels", "names", "said"),
     [
         (3, "brats", "use 4 for the labels 0 to 3"),
-        (1, "brats", "label_names: 'brats' with seg_out_channels 1"),
+        (1, "brats", "label_names: 'brats' does not fit seg_out_channels 1"),
         (4, ["none", "a", "b"], "must be 4 names"),
         (2, ["none", "a", "b"], "there is one mask"),
     ],
