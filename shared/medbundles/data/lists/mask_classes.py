@@ -21,8 +21,8 @@ def _fit(label_names: Sequence[str] | str, channels: int) -> str | None:
         return None
     if label_names == BRATS:
         return (
-            f"label_names: 'brats' does not fit seg_out_channels {channels}; use 4 for the labels 0 to 3 of `prepare brats2d "
-            "--labels classes` (and of BraTS since 2023), or 5 for the labels 0 to 4 of BraTS until 2021."
+            f"label_names: 'brats' does not fit seg_out_channels {channels}; use 4 for the labels 0 to 3 of `prepare "
+            "brats2d --labels classes` (and of BraTS since 2023), or 5 for the labels 0 to 4 of BraTS until 2021."
         )
     if channels <= 2:
         return f"label_names: {list(label_names)} name nothing: with seg_out_channels {channels} there is one mask."
