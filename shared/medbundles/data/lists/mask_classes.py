@@ -7,7 +7,7 @@ from medbundles.errors import refuse
 from medbundles.rules import AUTO, EVERYWHERE, Rule, has_rules
 
 BRATS = "brats"
-# number of channels -> names of the labels: as `prepare brats2d --labels classes` writes them and files since 2023 hold
+# number of channels -> names of the labels: as `prepare brats2d --labels classes` writes them and files of 2023 hold
 # them; and those of files until 2021, of which 3 is empty since 2017, when what it was became part of 1
 NAMES = {
     4: ("background", "necrotic_core", "oedema", "enhancing"),
@@ -22,7 +22,7 @@ def _fit(label_names: Sequence[str] | str, channels: int) -> str | None:
     if label_names == BRATS:
         return (
             f"label_names: 'brats' does not fit seg_out_channels {channels}; use 4 for the labels 0 to 3 of `prepare "
-            "brats2d --labels classes` (and of BraTS since 2023), or 5 for the labels 0 to 4 of BraTS until 2021."
+            "brats2d --labels classes` (and of BraTS 2023), or 5 for the labels 0 to 4 of BraTS until 2021."
         )
     if channels <= 2:
         return f"label_names: {list(label_names)} name nothing: with seg_out_channels {channels} there is one mask."
