@@ -15,7 +15,10 @@ from ignite.engine import Events
 from PIL import Image
 from scipy import ndimage
 
+from medbundles.metrics import score
+from medbundles.metrics.weighted import value_of
 from tests.bundles.setting_bench import Bench
+from tools.stages_report import read_evaluation
 
 UNITED = {  # by hand: which labels a row of the report is about
     "necrotic_core": [1], "oedema": [2], "enhancing": [3],
@@ -96,6 +99,10 @@ def test_an_evaluation_gives_the_figures_of_float64_by_hand(brain_tumor, brats):
     )
     assert content["min_size"] == MIN_SIZE
     assert "hd95_tumour_core" in found
+    stage = read_evaluation(run)  # as the comparison of the stages reads it
+    combined = value_of(score("combined", stage.columns), len(stage.dice))
+    assert combined == pytest.approx(evaluator.state.metrics["val_combined"], abs=1e-9)
+    assert np.nanmin(stage.dice) >= 0
 
 
 def flipped_by_hand(network: Any, image: torch.Tensor) -> dict[str, np.ndarray]:
