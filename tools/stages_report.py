@@ -15,7 +15,7 @@ from medbundles.errors import DataError
 from medbundles.metrics.interval import LEAST, LEAST_OF_CHANGES
 from medbundles.metrics.patient_bootstrap import PatientBootstrap
 from medbundles.metrics.scores import score
-from medbundles.metrics.weighted import WeightedMean
+from medbundles.metrics.weighted import WeightedMean, mean_of_defined
 from medbundles.reports.predictions_table import read_predictions
 from medbundles.reports.tables import markdown_table, number, with_interval
 from tools.staging import WARNING
@@ -62,6 +62,11 @@ class Result:
     metrics: dict[str, Measure]
     columns: dict[str, np.ndarray]
 
+    @property
+    def dice(self) -> np.ndarray:
+        """Dice of each image (n,), of several classes the mean over those that are there."""
+        return mean_of_defined(list(np.atleast_2d(self.columns["dice"].T)))
+
     def right(self) -> np.ndarray:
         """Whether the class is right, as 0 or 1 (n,)."""
         return (self.columns["label"] == self.columns["predicted"]).astype(float)
@@ -72,9 +77,12 @@ class Result:
 
 
 def read_evaluation(run: Path) -> Result:
-    """Metrics and predictions of an evaluation's run directory."""
-    metrics = json.loads((run / "metrics" / "test_metrics.json").read_text(encoding="utf-8"))["metrics"]
-    return Result(metrics, read_predictions(run / "predictions" / "predictions.csv"))
+    """Metrics and predictions of an evaluation's run directory; with several classes the Dice is (n, K)."""
+    content = json.loads((run / "metrics" / "test_metrics.json").read_text(encoding="utf-8"))
+    columns = read_predictions(run / "predictions" / "predictions.csv")
+    if each := [columns[f"dice_{name}"] for name in content.get("mean_over", ())]:
+        columns["dice"] = np.stack(each, axis=1)
+    return Result(content["metrics"], columns)
 
 
 def compare(runs: Mapping[str, Path], evaluations: Mapping[str, Mapping[str, Path]]) -> dict[str, Any]:
@@ -122,7 +130,7 @@ def compare_on_set(results: Mapping[str, Result]) -> dict[str, Any]:
     }
     for stage, columns in ((CLS, {**cls.columns, "dice": seg.columns["dice"]}), (JOINT, joint.columns)):
         scores[stage]["combined"] = draw.measure(score("combined", columns))
-    differences = {"dice": joint.columns["dice"] - seg.columns["dice"], "acc": joint.right() - cls.right()}
+    differences = {"dice": joint.dice - seg.dice, "acc": joint.right() - cls.right()}
     of_changes = {"dice": LEAST_OF_CHANGES, "acc": LEAST}
     change = {
         name: draw.measure(WeightedMean(values, bounds=(-1.0, 1.0), least=of_changes[name]))
@@ -167,9 +175,7 @@ def _value(measure: Measure | None) -> float:
 def patients(seg: Result, joint: Result) -> list[dict[str, Any]]:
     """Per patient with tumour: mean Dice over the slices with tumour in stages 1 and 3; the greatest gain first."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for patient, before, after in zip(
-        seg.columns["patient"].tolist(), seg.columns["dice"], joint.columns["dice"], strict=True
-    ):
+    for patient, before, after in zip(seg.columns["patient"].tolist(), seg.dice, joint.dice, strict=True):
         if not np.isnan(before):
             found[patient].append((before, after))
     table = []
@@ -239,7 +245,7 @@ def to_look_at(result: Result, overlays: Path, images: Path) -> list[tuple[Path,
         overlays: inference's folder of overlays.
         images: the folder that inference read.
     """
-    dice, files = result.columns["dice"], result.columns["file"]
+    dice, files = result.dice, result.columns["file"]
     known = np.flatnonzero(~np.isnan(dice))
     known = known[np.argsort(dice[known], kind="stable")]
     chosen = {"best Dice": known[-1:], "middle Dice": known[len(known) // 2 :][:1], "worst Dice": known[:1]}

@@ -56,7 +56,9 @@ def test_brats2d(brats, tmp_path, capsys):
     split = json.loads((out / "split_brats2d.json").read_text())
     assert split["counts"]["val"] == {"patients": 1, "slices": 6, "with_tumour": 1}
     assert split["seed"] == 42
-    assert "with_tumour" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "with_tumour" in said
+    assert "--seg_out_channels 4 --label_names brats" in said
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,8 @@ def prepare_brats2d(
                 masks = _masks(case, seg, labels)
                 for z in slices_with_content(images[0], masks, min_brain)[::step]:
                     dataset.add_slice(case.patient, f"{case.name}_z{z:03d}", images[:, z], masks[z])
-    say_sequences(modality, "" if min_brain == LEAST_HEAD else f" --min_head {min_brain:g}")
+    more = "" if min_brain == LEAST_HEAD else f" --min_head {min_brain:g}"
+    say_sequences(modality, more + (" --seg_out_channels 4 --label_names brats" if labels == "classes" else ""))
     return dataset.counts
 
 

@@ -14,6 +14,7 @@ from medbundles.data.lists.graded_cases import graded_cases
 from medbundles.data.lists.image_parts import image_parts
 from medbundles.data.lists.inference_cases import inference_cases
 from medbundles.data.lists.inference_inputs import inference_datalist
+from medbundles.data.lists.mask_classes import mask_classes
 from medbundles.data.lists.measured_settings import measured_settings
 from medbundles.data.lists.modalities import channel_count, wanted_modalities
 from medbundles.data.lists.multitask import multitask_datalist

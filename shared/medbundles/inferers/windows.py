@@ -1,7 +1,7 @@
 """A segmentation network on images of any size: whole, or by windows that are blended."""
 
-from collections.abc import Callable, Sequence
-from functools import reduce
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, reduce
 from itertools import combinations
 from typing import Any
 
@@ -25,7 +25,8 @@ class WindowInferer(AutocastInferer):
         window: sides of a window; None: images go through whole.
         overlap: share of a window that the next one covers, 0 to below 1.
         flips: the mean of the logits of all flips (4 of a picture, 8 of a volume) instead of those of the image alone,
-            as nnU-Net has them; it takes as many times as long.
+            as nnU-Net has them; it takes as many times as long. Of a network with several outputs each is averaged, and
+            those that are no map of the image, such as the logits of its class, are not flipped back.
 
     Example:
         >>> inferer = WindowInferer("fp32", window=[16, 16])
@@ -50,8 +51,14 @@ class WindowInferer(AutocastInferer):
             return self._once(inputs, network, *args, **kwargs)
         axes = range(2, inputs.ndim)
         every = [flip for count in range(inputs.ndim - 1) for flip in combinations(axes, count)]
-        each = (torch.flip(self._once(torch.flip(inputs, flip), network, *args, **kwargs), flip) for flip in every)
-        return reduce(torch.add, each) / len(every)
+        each = (self._flipped(flip, inputs, network, *args, **kwargs) for flip in every)
+        return _of_each(lambda total: total / len(every), reduce(partial(_of_each, torch.add), each))
+
+    def _flipped(
+        self, flip: tuple[int, ...], inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Any:
+        found = self._once(torch.flip(inputs, flip), network, *args, **kwargs)
+        return _of_each(lambda logits: torch.flip(logits, flip) if logits.ndim == inputs.ndim else logits, found)
 
     def _once(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self.window is None:
@@ -63,3 +70,10 @@ class WindowInferer(AutocastInferer):
         return sliding_window_inference(
             inputs, self.window, AT_ONCE, of_window, self.overlap, mode="gaussian", padding_mode="replicate"
         )
+
+
+def _of_each(made: Callable[..., torch.Tensor], *outputs: Any) -> Any:
+    """What is made of outputs: of tensors, or of each entry of dicts of them."""
+    if isinstance(outputs[0], Mapping):
+        return {name: made(*(output[name] for output in outputs)) for name in outputs[0]}
+    return made(*outputs)

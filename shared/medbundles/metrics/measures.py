@@ -17,6 +17,7 @@ from medbundles.metrics.pick import Pick
 from medbundles.metrics.thresholds import counts_at_thresholds
 
 Output = Mapping[str, Any]
+Regions = Mapping[str, Sequence[int]]
 UNTRAINED = "untrained"  # entry of an output that names the network's outputs which no training has touched
 AT_THRESHOLDS = ("overlap_at_thresholds", "predicted_pixels_at_thresholds")
 SMALLEST_IN_WINDOWS = {"ssim": 1, "ms_ssim": 16}  # side of the smallest image, in windows: MONAI refuses less
@@ -47,24 +48,31 @@ class Masks:
     class indices (B, 1, ...), where index c + 1 is channel c of several and any index above 0 is the only channel; and
     label["has_mask"] (B,), all True where the labels have no such entry. Both masks may stand alone as tensors.
 
+    Regions are further channels behind those of the classes, and class_channels (B,) says how many come before them:
+    scores over all channels are means over these.
+
     Args:
         ignore_label: value of the true mask that stands for "not labelled", in any of its channels: such pixels count
             in nothing. None or False: there is none.
+        regions: name -> classes, by their numbers from 1 on, that it unites; None: there are none.
     """
 
-    def __init__(self, ignore_label: int | bool | None = None):
-        self.ignore_label = ignore_label
+    def __init__(self, ignore_label: int | bool | None = None, regions: Regions | None = None):
+        self.ignore_label, self.regions = ignore_label, regions
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch; none of an untrained decoder."""
         if "seg" in output.get(UNTRAINED, ()):
             return {}
-        found, truth, labelled = (x.flatten(2) for x in mask_channels(output, "mask", self.ignore_label))
+        channels = mask_channels(output, "mask", self.ignore_label, self.regions)
+        found, truth, labelled = (x.flatten(2) for x in channels)
         found = found > 0
         sums = {"overlap": (found & truth).sum(2), "predicted_pixels": found.sum(2), "true_pixels": truth.sum(2)}
         columns = {"has_mask": has_mask(output, found), "pixels": labelled.sum((1, 2))}
         if entry_of(output, "label", "mask").shape[1] < found.shape[1]:
             columns["right_pixels"] = ((found == truth).all(1) & labelled[:, 0]).sum(1)
+        if self.regions:
+            columns["class_channels"] = torch.full_like(columns["pixels"], found.shape[1] - len(self.regions))
         return columns | {name: value[:, 0] if value.shape[1] == 1 else value for name, value in sums.items()}
 
 
@@ -207,10 +215,10 @@ def entry_of(output: Output, key: str, name: str) -> torch.Tensor:
 
 
 def mask_channels(
-    output: Output, name: str, ignore_label: int | bool | None
+    output: Output, name: str, ignore_label: int | bool | None, regions: Regions | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """pred[name] (B, K, ...), 0 where nothing is labelled; the true masks (B, K, ...) bool, which `Masks` describes;
-    and where they are labelled, (B, 1, ...) bool.
+    and where they are labelled, (B, 1, ...) bool. Of masks the regions are among the K.
 
     Raises:
         ConfigError: the labels have another number of channels.
@@ -224,8 +232,13 @@ def mask_channels(
         found = found * labelled
     if truth.shape[1] < found.shape[1]:
         numbers = torch.arange(1, found.shape[1] + 1, device=truth.device).view(-1, *[1] * (truth.ndim - 2))
-        return found, truth == numbers, labelled  # no class has the ignored label
-    return found, (truth > 0) & labelled, labelled
+        truth = truth == numbers  # no class has the ignored label
+    else:
+        truth = (truth > 0) & labelled
+    for classes in (regions or {}).values():
+        places = [number - 1 for number in classes]
+        found, truth = (torch.cat([x, x[:, places].amax(1, keepdim=True)], dim=1) for x in (found, truth))
+    return found, truth, labelled
 
 
 def has_mask(output: Output, like: torch.Tensor) -> torch.Tensor:

@@ -262,8 +262,8 @@ def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:
     Args:
         name: one of `SCORES`, or a term of the loss, such as "seg_loss".
         columns: (n,) or (n, K) each.
-        channel: of masks with several channels this one alone; None: the mean over the channels that are there, each
-            a mean over its images. A draw without one of those does not count.
+        channel: of masks with several channels this one alone; None: the mean over the channels that are there, without
+            regions, each a mean over its images. A draw without one of those does not count.
 
     Raises:
         ConfigError: an unknown score, one whose columns are not there, or a channel that the masks do not have.
@@ -284,8 +284,9 @@ def score(name: str, columns: Columns, channel: int | None = None) -> ScoreOf:
                 f"channel {channel} of score {name!r}: the masks have {channel_count(columns)}, from 0 on"
             )
         columns = of_channel(columns, channel)
-    count = channel_count(columns) if definition.per_channel and channel is None else 1
-    each: list[Any] = [definition.make(of_channel(columns, c) if count > 1 else columns) for c in range(count)]
+    several = definition.per_channel and channel is None and channel_count(columns) > 1
+    count = class_count(columns) if several else 1
+    each: list[Any] = [definition.make(of_channel(columns, c) if several else columns) for c in range(count)]
     found: Any = each[0]
     if count > 1:
         there = [one for one in each if not np.isnan(value_of(one, _count(columns)))]
@@ -300,6 +301,11 @@ def channel_count(columns: Columns) -> int:
     """Channels of the masks; 1 where there are none."""
     dice = with_case_scores(columns).get("dice", np.empty(0))
     return dice.shape[1] if dice.ndim == 2 else 1
+
+
+def class_count(columns: Columns) -> int:
+    """Channels of the masks without those of regions, see `medbundles.metrics.Masks`."""
+    return int(np.max(columns["class_channels"], initial=1)) if "class_channels" in columns else channel_count(columns)
 
 
 def of_channel(columns: Columns, channel: int) -> dict[str, np.ndarray]:

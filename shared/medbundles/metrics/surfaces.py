@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from medbundles.errors import ConfigError, in_range
-from medbundles.metrics.measures import UNTRAINED, Output, has_mask, mask_channels
+from medbundles.metrics.measures import UNTRAINED, Output, Regions, has_mask, mask_channels
 
 PERCENTILE = 95
 ROUNDED = 1 + 1e-5  # a spacing of 1 mm may stand in a file as 1.0000001: the next pixel is at most 1 mm away
@@ -78,20 +78,21 @@ class Surfaces:
     Args:
         tolerance: largest distance, in mm, at which a surface counts as met.
         ignore_label: see `Masks`. Pixels that are not labelled are in neither mask.
+        regions: see `Masks`.
 
     Raises:
         ConfigError: a negative tolerance. When it is called: a spacing of another number of axes.
     """
 
-    def __init__(self, tolerance: float = 1.0, ignore_label: int | bool | None = None):
+    def __init__(self, tolerance: float = 1.0, ignore_label: int | bool | None = None, regions: Regions | None = None):
         in_range("tolerance of the surface Dice", tolerance, minimum=0)
-        self.tolerance, self.ignore_label = float(tolerance), ignore_label
+        self.tolerance, self.ignore_label, self.regions = float(tolerance), ignore_label, regions
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch; none of an untrained decoder."""
         if "seg" in output.get(UNTRAINED, ()):
             return {}
-        found, truth, _ = mask_channels(output, "mask", self.ignore_label)
+        found, truth, _ = mask_channels(output, "mask", self.ignore_label, self.regions)
         masks = zip((found > 0).cpu().numpy(), truth.cpu().numpy(), strict=True)
         spacings = _spacings(output, found)
         rows = [self._image(*pair, spacing) for pair, spacing in zip(masks, spacings, strict=True)]

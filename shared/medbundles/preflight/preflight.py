@@ -63,7 +63,8 @@ class Preflight:
             own, other = other, own
         refuse(unknown_ids(config, known) + dropped_nones(settings, sys.argv))
         refuse(missing_extras(config))
-        refuse(idle_ids(config, [k.id for k in every if k.id in other - own], own, known))
+        foreign = (k for k in every if k.id in other - own and workflow not in k.schema.get("workflows", ()))
+        refuse(idle_ids(config, [k.id for k in foreign], own, known))
         refuse(_belong_elsewhere(settings, workflow))
         refuse(lost_ids(config, [k.id for k in every if k.id in own], known))
         refuse(dangling_references(config))

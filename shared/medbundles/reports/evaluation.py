@@ -14,7 +14,7 @@ from medbundles.metrics.cases import as_rows
 from medbundles.metrics.classification import class_report, confusion_counts
 from medbundles.metrics.overlap import with_case_scores
 from medbundles.metrics.patient_bootstrap import PatientBootstrap
-from medbundles.metrics.scores import SCORES, channel_count, check_scores, score, scores_of
+from medbundles.metrics.scores import SCORES, channel_count, check_scores, class_count, score, scores_of
 from medbundles.metrics.surface_scores import empty_masks
 from medbundles.reports import figures
 from medbundles.reports.against_baselines import against_baselines
@@ -99,12 +99,17 @@ class Evaluation:
                 found |= {f"{name}_{channel}": (name, c) for c, channel in enumerate(self.channel_names)}
         return found
 
+    def _classes(self) -> list[str]:
+        """The channels whose mean a score over all of them is: without regions."""
+        return self.channel_names[: class_count(self.columns)]
+
     def _meanings(self) -> dict[str, str]:
         meanings = {}
         for full, (name, channel) in self._with_channels(self.scores).items() if self.n else ():
             meanings[full] = SCORES[name].meaning
             if SCORES[name].per_channel and self.channels > 1:
-                which = "mean over the channels" if channel is None else f"channel {self.channel_names[channel]}"
+                which = f"mean over the {'classes' if 'class_channels' in self.columns else 'channels'}"
+                which = which if channel is None else f"channel {self.channel_names[channel]}"
                 meanings[full] += f"; {which}"
         return meanings
 
@@ -207,7 +212,7 @@ class Evaluation:
             **self.thresholds,
             "n_images": self.n, "n_patients": len(set(self.columns.get("patient", ()))),
             **({"class_names": self.class_names} if self.has_classes else {}),
-            **({"channel_names": self.channel_names} if self.channels > 1 else {}),
+            **({"channel_names": self.channel_names, "mean_over": self._classes()} if self.channels > 1 else {}),
             "interval": {
                 "level": 0.95,
                 "method": "standard error by a bootstrap over patients, in Wilson's or Student's interval",

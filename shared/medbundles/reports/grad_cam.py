@@ -71,7 +71,8 @@ class GradCam:
         return bool(self.kept)
 
     def watch(self) -> None:
-        """Let the next forward pass, whoever runs it, keep the features of the layers and what follows from them.
+        """Let the next forward pass, whoever runs it, keep the features of the layers and what follows from them; of
+        several passes, as of flips, the first.
 
         Gradients are recorded from the first of the layers on, also within `torch.no_grad`, to whose end they are on.
         """
@@ -80,6 +81,8 @@ class GradCam:
             self.size = inputs[0].shape[2:]
 
         def keep(layer: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
+            if layer in self.kept:
+                return output
             first = not output.requires_grad
             self.kept[layer] = output.detach().requires_grad_() if first else output
             torch.set_grad_enabled(True)

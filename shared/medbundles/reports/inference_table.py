@@ -6,17 +6,24 @@ from typing import Any
 from medbundles.reports.tables import csv_text
 
 
-def inference_csv(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], class_names: Sequence[str]) -> str:
+def inference_csv(
+    rows: Sequence[Mapping[str, Any]],
+    fields: Sequence[str],
+    class_names: Sequence[str],
+    label_names: Sequence[str] = (),
+) -> str:
     """The table's text: a line for each row, and below it one for each entry of its "slices".
 
     Args:
         rows: of the inputs, with what is the same for all.
         fields: entries of a row, in the order of the columns; one that begins with "prob" or is "area" has a column
-            per class.
+            per class, "mask_areas" one per label.
         class_names: names of the classes.
+        label_names: names of a map's labels, without the background.
     """
-    per_class = [field for field in fields if field.startswith("prob") or field == "area"]
-    header = [name for field in fields for name in _columns(field, class_names if field in per_class else ())]
+    parts = {field: class_names for field in fields if field.startswith("prob") or field == "area"}
+    parts |= {field: label_names for field in fields if field == "mask_areas"}
+    header = [name for field in fields for name in _columns(field, parts.get(field))]
     lines = []
     for row in rows:
         slices = ({**row, "kind": "slice", "note": "", **part, "prob_max": None} for part in row.get("slices", []))
@@ -24,13 +31,14 @@ def inference_csv(rows: Sequence[Mapping[str, Any]], fields: Sequence[str], clas
             cells: list[Any] = []
             for field in fields:
                 value = line.get(field)
-                if field in per_class:
-                    cells += value if isinstance(value, list) else [value] * len(class_names)
+                if field in parts:
+                    each = value if isinstance(value, list) else [value] * len(parts[field])
+                    cells += each[: len(parts[field])]  # maps without names of labels have no columns
                 else:
                     cells.append("; ".join(value) if isinstance(value, list) else value)
             lines.append(cells)
     return csv_text(header, lines)
 
 
-def _columns(field: str, class_names: Sequence[str]) -> list[str]:
-    return [f"{field}_{name}" for name in class_names] or [field]
+def _columns(field: str, parts: Sequence[str] | None) -> list[str]:
+    return [field] if parts is None else [f"{field}_{part}" for part in parts]

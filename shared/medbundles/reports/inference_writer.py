@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from ignite.engine import Engine
-from PIL import Image
 
-from medbundles.atomic_files import replace_atomic
-from medbundles.data.reading.image_form import note_of_picture, with_note
+from medbundles.data.reading.files import paths_of
 from medbundles.data.reading.images import read_image, shown_channels
-from medbundles.data.reading.volumes import SlicedVolume, open_volume, write_volume
+from medbundles.data.reading.volumes import open_volume
 from medbundles.errors import ConfigError, DataError
 from medbundles.metrics.measures import class_indices
 from medbundles.metrics.volumes import TOP, volume_probability
+from medbundles.reports.mask_files import write_mask, write_probabilities
 from medbundles.reports.pictures import heat_map, overlay
 from medbundles.reports.planes import sides_across
-from medbundles.reports.result_writer import ResultWriter
+from medbundles.reports.result_writer import ResultWriter, mask_names
+from medbundles.transforms.components import Components
 from medbundles.transforms.geometry import to_original
 from medbundles.transforms.head import LEAST_HEAD, head_shares
 
@@ -39,14 +39,15 @@ class _Slices:
     """What is known of an input until its last slice has come; a picture has one, its number is -1."""
 
     unseen: set[int]  # slices of which nothing is said
-    masks: dict[int, np.ndarray] = field(default_factory=dict)  # uint8 (K, H, W), see `InferenceWriter.labels`
-    highest: int = 1  # label that they may hold
+    masks: dict[int, np.ndarray] = field(default_factory=dict)  # uint8 (K, H, W), 0/1 of each class or region
+    mask_probs: dict[int, np.ndarray] = field(default_factory=dict)  # float32 (K, H, W), where they are written
     probs: dict[int, list[float] | None] = field(default_factory=dict)
-    shown: int = -1  # the slice for the pictures, with its heat map and what brings that onto the slice
-    rank: tuple[float, float] = (-2.0, -2.0)
-    heat: torch.Tensor | None = None
-    crop: torch.Tensor = field(default_factory=torch.Tensor)
+    heats: dict[int, tuple[torch.Tensor, torch.Tensor]] = field(default_factory=dict)  # and the crop they belong to
     sides: str = ""  # of the patient, on the left and on the right of a slice
+
+    def in_order(self, of_slices: dict[int, np.ndarray]) -> np.ndarray:
+        """Something (K, H, W) of each slice as (K, Z, H, W)."""
+        return np.stack([of_slices[z] for z in sorted(of_slices)], axis=1)
 
 
 class InferenceWriter(ResultWriter):
@@ -54,6 +55,7 @@ class InferenceWriter(ResultWriter):
 
         <output>/masks/<name>_mask.png      0/255, as large as the picture
         <output>/masks/<name>_mask.nii.gz   0/1 uint8 with the volume's axes, affine and voxel size
+        <output>/probabilities/<name>.npy, <name>_<k>.nii.gz   see `write_probabilities`; only where wanted
         <output>/overlays/<name>.jpg        outline of the mask; of a volume the slice with the largest mask
         <output>/gradcam/<name>.jpg         where the class probability comes from, on the same slice
         <output>/predictions.{json,csv}     see `ResultWriter`
@@ -69,6 +71,10 @@ class InferenceWriter(ResultWriter):
     Args:
         *args: those of `ResultWriter`, likewise by name.
         overlays: whether to write overlays.
+        probabilities: whether to write those of the masks.
+        components: what cleans the masks of a picture, or of a whole volume (`medbundles.transforms.Components`);
+            areas, notes and pictures are of what it keeps. None: they stay as they are.
+        label_names: of several classes that exclude each other, the background first; empty: they have none.
         min_head: share of a slice of a volume that the head must fill to be looked at; 0: all are.
 
     Raises:
@@ -82,21 +88,32 @@ class InferenceWriter(ResultWriter):
     """
 
     fields = (
-        "file", "name", "kind", "slice", "class", "prob", "prob_max", "mask_area", "mask_area_unit", "mask",
-        "overlay", "grad_cam", "mask_threshold", "class_threshold", "volume_threshold", "positive_slices", "checkpoint",
-        "note", "outside",
+        "file", "name", "kind", "slice", "class", "prob", "prob_max", "mask_area", "mask_areas", "mask_area_unit",
+        "mask", "overlay", "grad_cam", "mask_threshold", "class_threshold", "volume_threshold", "positive_slices",
+        "checkpoint", "note", "outside",
     )  # fmt: skip
     class_key = "class"
     threshold_names = ("class_threshold", "mask_threshold", "volume_threshold")
 
-    def __init__(self, *args: Any, overlays: bool = True, min_head: float = LEAST_HEAD, **options: Any):
+    def __init__(
+        self,
+        *args: Any,
+        overlays: bool = True,
+        min_head: float = LEAST_HEAD,
+        probabilities: bool = False,
+        components: Components | None = None,
+        label_names: Sequence[str] = (),
+        **options: Any,
+    ):
         super().__init__(*args, **options)
-        self.overlays, self.min_head = overlays, min_head
+        self.overlays, self.min_head, self.probabilities = overlays, min_head, probabilities
+        self.components, self.label_names = components or Components(), list(label_names)
         self._not_looked_at = NOT_LOOKED_AT.format(100 * min_head)
 
     def about(self) -> dict[str, Any]:
-        """Also how the probability of a volume follows from those of its slices."""
-        return {**super().about(), "rule_for_volumes": RULE}
+        """Also how the probability of a volume follows from those of its slices, and which class each number is."""
+        labels = {"labels": dict(enumerate(self.label_names))} if self.label_names else {}
+        return {**super().about(), **labels, "rule_for_volumes": RULE}
 
     def start(self, engine: Engine) -> None:
         """Forget the inputs of a run that broke off."""
@@ -118,58 +135,76 @@ class InferenceWriter(ResultWriter):
         unseen = bool(batch["empty"][i]) or z in found.unseen
         found.unseen |= {z} if unseen else set()
         found.probs[z] = None if unseen else prob
-        area = 0.0
         if "mask_prob" in output["pred"]:
-            labels, found.highest = self.labels(output["pred"], i, crop, size)
-            found.masks[z] = labels * np.uint8(not unseen)
-            area = float((found.masks[z] > 0).any(axis=0).sum())
-        rank = (area, -1.0 if unseen else self._tumour(prob) if prob else 0.0)
-        if rank > found.rank:
-            found.rank, found.shown, found.heat, found.crop = rank, z, None if unseen else heat, crop
+            mask_prob = to_original(output["pred"]["mask_prob"][i].cpu(), crop, size) * float(not unseen)
+            found.masks[z] = self.masks(mask_prob, output["pred"]["seg"][i], crop, size) * np.uint8(not unseen)
+            found.mask_probs |= {z: mask_prob.numpy()} if self.probabilities else {}
+        if heat is not None and not unseen:
+            found.heats[z] = heat, crop
         if len(found.probs) == int(batch["slices"][i]):
             self.unfinished.pop(name)
             finish = self._finish_picture if z < 0 else self._finish_volume
             pictures = self.is_shown(batch, i)
             self.later(path, lambda: finish(path, name, found, size, pictures))
 
-    def labels(
-        self, pred: dict[str, torch.Tensor], i: int, crop: torch.Tensor, size: torch.Tensor
-    ) -> tuple[np.ndarray, int]:
-        """Labels of an item's pixels in the picture, uint8 (1, H, W), or 0/1 of each region (K, H, W), which may
-        overlap; and the highest label that there may be."""
-        masks = self.predictions.masks(to_original(pred["mask_prob"][i].cpu(), crop, size)[None])[0]
-        rule, foreground = self.predictions.mask_rule, pred["seg"].shape[1] - 1
-        if rule == "regions":
-            return masks.numpy().astype(np.uint8), 1
-        if rule == "foreground" and foreground > 1:
-            strongest = to_original(pred["seg"][i, 1:].float().cpu(), crop, size).argmax(dim=0)
-            return (masks * (strongest + 1)).numpy().astype(np.uint8), foreground
-        return class_indices(masks)[None].numpy().astype(np.uint8), len(masks)
+    def masks(self, mask_prob: torch.Tensor, seg: torch.Tensor, crop: torch.Tensor, size: torch.Tensor) -> np.ndarray:
+        """Masks of an item in the picture, uint8 (K, H, W): 0/1 of each class, or of each region, which may overlap.
+
+        Args:
+            mask_prob: (K, H, W) in the picture; of the rule "foreground" (1, H, W).
+            seg: logits (C, S, S).
+            crop: see `to_original`.
+            size: likewise.
+        """
+        masks = self.predictions.masks(mask_prob[None])[0]
+        if self.predictions.mask_rule == "foreground" and len(seg) > 2:
+            strongest = to_original(seg[1:].float().cpu(), crop, size).argmax(dim=0)
+            masks = masks & (strongest == torch.arange(len(seg) - 1)[:, None, None])
+        return masks.numpy().astype(np.uint8)
+
+    def _cleaned(self, found: _Slices, spacing: Sequence[float] | None = None) -> np.ndarray | None:
+        """The masks (K, Z, H, W) of all slices, without the components that are not wanted; None without masks."""
+        if not found.masks:
+            return None
+        masks = torch.from_numpy(found.in_order(found.masks))[None]
+        about = {} if spacing is None else {"label": {"spacing": torch.tensor([spacing], dtype=torch.float64)}}
+        return self.components({"pred": {"mask": masks}, **about})["pred"]["mask"][0].numpy()
+
+    def _map(self, masks: np.ndarray) -> np.ndarray:
+        """Masks (K, ...) as what is written: numbers of classes (1, ...), or 0/1 of each region."""
+        if self.predictions.mask_rule == "regions":
+            return masks
+        return class_indices(torch.from_numpy(masks))[None].numpy().astype(np.uint8)
 
     def _tumour(self, prob: list[float]) -> float:
         """The probability of what is looked for: of the tumour's of two classes, of any but the first of several."""
         return prob[self.predictions.tumour_class] if len(prob) == 2 else 1 - prob[0]
 
     def _finish_picture(self, path: str, name: str, found: _Slices, size: torch.Tensor, pictures: bool) -> None:
-        prob, masks = found.probs[-1], found.masks.get(-1)
+        prob, masks = found.probs[-1], self._cleaned(found)
         row = {"file": path, "name": name, "kind": "picture", **self.classified(prob)}
         if masks is not None:
-            row |= self._areas(masks[:, None], found.highest, 1, "pixels") | self._note(prob, masks)
+            row |= self._areas(masks, 1, "pixels") | self._note(prob, masks)
             row["mask_area"] = int(row["mask_area"])
         if pictures:
-            self._pictures(row, read_image(path, shown_channels(path)), found, size, name)
+            mask = None if masks is None else masks[:, 0]
+            self._pictures(row, read_image(path, shown_channels(path)), found, -1, mask, size, name)
+        if found.mask_probs:
+            write_probabilities(self.output / "probabilities", name, found.mask_probs[-1], None, self.note())
         if masks is not None:
-            gray_levels = masks if found.highest > 1 else 255 * masks
-            row["mask"] = _names(f"masks/{name}_mask", ".png", len(masks))
-            for file, levels in zip(_files(row["mask"]), gray_levels, strict=True):
-                with replace_atomic(self.output / file) as temporary:
-                    Image.fromarray(levels).save(temporary, format="PNG", **note_of_picture(".png", self.note()))
+            levels = self._map(masks[:, 0])
+            levels = levels if 1 == len(levels) < len(masks) else 255 * levels
+            row["mask"] = mask_names(f"masks/{name}_mask", ".png", len(levels))
+            for file, values in zip(paths_of(row["mask"]), levels, strict=True):
+                write_mask(self.output / file, values, None, self.note())
         self.add(row)
 
     def _finish_volume(self, path: str, name: str, found: _Slices, size: torch.Tensor, pictures: bool) -> None:
-        if found.rank[1] < 0:
+        if len(found.unseen) == len(found.probs):
             raise DataError(f"{path}: every slice of it is constant, or has {self._not_looked_at}")
         source, numbers = open_volume(path), range(len(found.probs))
+        masks = self._cleaned(found, source.info.spacing)
+        shown = max(numbers, key=lambda z: self._rank(found, masks, z))
         found.sides = sides_across(source.axis)
         row: dict[str, Any] = {"file": path, "name": name, "kind": "volume"}
         slices: list[dict[str, Any]] = [
@@ -182,33 +217,34 @@ class InferenceWriter(ResultWriter):
             prob, highest = volume_probability(known, self.predictions.tumour_class)
             row |= {"prob": prob, "prob_max": highest}
             row |= self._volume_class(prob, known)
-        if found.masks:
-            masks = np.stack([found.masks[z] for z in numbers], axis=1)
-            row |= self._areas(masks, found.highest, source.voxel_volume, "mm3")
+        if masks is not None:
+            row |= self._areas(masks, source.voxel_volume, "mm3")
             for z in numbers:
-                slices[z] |= self._areas(masks[:, z : z + 1], found.highest, source.pixel_area, "mm2")
+                slices[z] |= self._areas(masks[:, z], source.pixel_area, "mm2")
                 slices[z] |= self._note(found.probs[z], masks[:, z])
-        row |= {"shown_slice": found.shown, "slices": slices}
+        row |= {"shown_slice": shown, "slices": slices}
         if pictures:
-            shown = f"{name}, slice {found.shown} of 0 to {len(numbers) - 1}"
-            self._pictures(row, source.slices[found.shown], found, size, shown)
-        if found.masks:
-            row["mask"] = _names(f"masks/{name}_mask", ".nii.gz", len(masks))
-            for file, volume in zip(_files(row["mask"]), masks, strict=True):
-                self._write_volume(file, volume, source)
+            mask, text = None if masks is None else masks[:, shown], f"{name}, slice {shown} of 0 to {len(numbers) - 1}"
+            self._pictures(row, source.slices[shown], found, shown, mask, size, text)
+        if found.mask_probs:
+            whole = np.stack([source.whole(prob) for prob in found.in_order(found.mask_probs)])
+            write_probabilities(self.output / "probabilities", name, whole, source.info, self.note())
+        if masks is not None:
+            levels = self._map(masks)
+            row["mask"] = mask_names(f"masks/{name}_mask", ".nii.gz", len(levels))
+            for file, volume in zip(paths_of(row["mask"]), levels, strict=True):
+                write_mask(self.output / file, source.whole(volume), source.info, self.note())
         self.add(row)
 
-    def _write_volume(self, file: str, slices: np.ndarray, source: SlicedVolume) -> None:
-        with replace_atomic(self.output / file) as temporary:
-            write_volume(temporary, source.whole(slices), with_note(source.info, self.note()))
+    def _rank(self, found: _Slices, masks: np.ndarray | None, z: int) -> tuple[float, float]:
+        """The slice with the highest is shown: that with the largest mask, of equal ones the surest."""
+        area, prob = 0.0 if masks is None else float(masks[:, z].any(axis=0).sum()), found.probs[z]
+        return area, -1.0 if z in found.unseen else self._tumour(prob) if prob else 0.0
 
-    def _areas(self, masks: np.ndarray, highest: int, one: float, unit: str) -> dict[str, Any]:
-        """Entries of a row: the area or volume of masks (K, Z, H, W), and where there are several labels, of each."""
-        found = {"mask_area": float((masks > 0).any(axis=0).sum() * one), "mask_area_unit": unit}
-        if len(masks) == highest == 1:
-            return found
-        each = [masks == label for label in range(1, highest + 1)] if len(masks) == 1 else list(masks)
-        return {**found, "mask_areas": [float((mask > 0).sum() * one) for mask in each]}
+    def _areas(self, masks: np.ndarray, one: float, unit: str) -> dict[str, Any]:
+        """Entries of a row: the area or volume of masks (K, ...), and where there are several, of each."""
+        found = {"mask_area": float(masks.any(axis=0).sum() * one), "mask_area_unit": unit}
+        return found if len(masks) == 1 else {**found, "mask_areas": [float(mask.sum() * one) for mask in masks]}
 
     def _note(self, prob: list[float] | None, masks: np.ndarray) -> dict[str, str]:
         """An entry of a row, where mask and class disagree: of two classes the tumour's is the one with a mask."""
@@ -232,10 +268,17 @@ class InferenceWriter(ResultWriter):
         return found if limit is None else {**found, self.class_key: self.class_names[int(prob[1] >= limit)]}
 
     def _pictures(
-        self, row: dict[str, Any], pixels: np.ndarray, found: _Slices, size: torch.Tensor, shown: str
+        self,
+        row: dict[str, Any],
+        pixels: np.ndarray,
+        found: _Slices,
+        z: int,
+        masks: np.ndarray | None,
+        size: torch.Tensor,
+        shown: str,
     ) -> None:
-        """The overlay and the heat map of the shown slice, pixels (H, W) or (C, H, W), with the slice's own class."""
-        name, masks, prob = row["name"], found.masks.get(found.shown), found.probs[found.shown]
+        """The overlay and the heat map of slice z, pixels (H, W) or (C, H, W), with its masks (K, H, W) and class."""
+        name, prob = row["name"], found.probs[z]
         mask = None if masks is None else class_indices(torch.from_numpy(masks)).numpy()
         said = {**row, **self.classified(prob)}
         if self.overlays and masks is not None:
@@ -243,11 +286,15 @@ class InferenceWriter(ResultWriter):
             limit = self.thresholds["mask_threshold"]
             about = f"mask {row['mask_area']:.0f} {row['mask_area_unit']}"
             about += "" if limit is None else f", from probability {limit:.2f} on"
+            if "mask_areas" in row and self.label_names:
+                each = zip(self.label_names[1:], row["mask_areas"], strict=True)
+                about += f" ({', '.join(f'{label} {area:.0f}' for label, area in each)})"
             about = "\n".join([about, *self._note(prob, masks).values()])
             self._draw(overlay, row["overlay"], pixels, mask, self.caption(shown, said, about), found)
-        if found.heat is not None:
+        if z in found.heats:
             row["grad_cam"] = f"gradcam/{name}.jpg"
-            whole = to_original(found.heat, found.crop, size).numpy()
+            heat, crop = found.heats[z]
+            whole = to_original(heat, crop, size).numpy()
             heated = partial(heat_map, heat=whole)
             self._draw(heated, row["grad_cam"], pixels, mask, self.caption(shown, said), found)
 
@@ -260,12 +307,3 @@ class InferenceWriter(ResultWriter):
 def _unseen(path: str, min_head: float) -> set[int]:
     """Slices of a volume of which the head fills a smaller share."""
     return set(np.flatnonzero(head_shares(open_volume(path).slices) < min_head).tolist()) if min_head else set()
-
-
-def _names(name: str, ending: str, count: int) -> str | list[str]:
-    """The file of a mask, or those of several."""
-    return f"{name}{ending}" if count == 1 else [f"{name}_{k}{ending}" for k in range(1, count + 1)]
-
-
-def _files(names: str | list[str]) -> list[str]:
-    return [names] if isinstance(names, str) else names

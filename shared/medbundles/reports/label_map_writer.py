@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from medbundles.atomic_files import replace_atomic
 from medbundles.data.reading.files import is_volume
-from medbundles.data.reading.image_form import note_of_picture, with_note
 from medbundles.data.reading.images import read_image, shown_channels
 from medbundles.data.reading.nifti import VolumeInfo, read_header
-from medbundles.data.reading.volumes import from_axial_slices, plane_axis, read_volume, write_volume
+from medbundles.data.reading.volumes import from_axial_slices, plane_axis, read_volume
 from medbundles.metrics.measures import class_indices
+from medbundles.reports.mask_files import write_mask, write_probabilities
 from medbundles.reports.pictures import overlay
 from medbundles.reports.planes import shown_plane, sides_of
 from medbundles.reports.result_writer import ResultWriter
@@ -96,24 +94,11 @@ class LabelMapWriter(ResultWriter):
             row["overlay"] = f"overlays/{name}.jpg"
             self._overlay(row, path, labels)
         if prob is not None:
-            self._write_probabilities(name, prob, info)
+            whole = info if labels.ndim == 3 else None
+            write_probabilities(self.output / "probabilities", name, prob, whole, self.note())
         row["mask"] = f"masks/{name}_mask{'.nii.gz' if info else '.png'}"
-        with replace_atomic(self.output / row["mask"]) as temporary:
-            if info:
-                write_volume(temporary, _volume(labels, info), with_note(info, self.note()))
-            else:
-                Image.fromarray(labels).save(temporary, format="PNG", **note_of_picture(".png", self.note()))
+        write_mask(self.output / row["mask"], _volume(labels, info) if info else labels, info, self.note())
         self.add(row)
-
-    def _write_probabilities(self, name: str, prob: np.ndarray, info: VolumeInfo | None) -> None:
-        """Write those of an input (K, ...), float32."""
-        if info is None or prob.ndim == 3:
-            with replace_atomic(self.output / f"probabilities/{name}.npy") as temporary, open(temporary, "wb") as file:
-                np.save(file, prob)
-            return
-        for number, volume in enumerate(prob, start=1):  # its name may hold what a file's must not
-            with replace_atomic(self.output / f"probabilities/{name}_{number}.nii.gz") as temporary:
-                write_volume(temporary, volume, with_note(info, self.note()))
 
     def _overlay(self, row: dict[str, Any], path: str, labels: np.ndarray) -> None:
         image = read_volume(path)[0] if labels.ndim == 3 else read_image(path, shown_channels(path)).mean(axis=0)

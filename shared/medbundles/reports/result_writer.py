@@ -62,9 +62,10 @@ class ResultWriter:
     """
 
     phase = "end"
-    fields: tuple[str, ...]  # columns of predictions.csv; one that begins with "prob" becomes a column per class
+    fields: tuple[str, ...]  # columns of predictions.csv; see `inference_csv`
     class_key: str  # entry of a row that names the assigned class
     threshold_names: tuple[str, ...] = ("class_threshold",)
+    label_names: Sequence[str] = ()  # of a label map's values, the background first
 
     def __init__(
         self,
@@ -264,7 +265,9 @@ class ResultWriter:
 
     def write_csv(self, rows: list[dict[str, Any]]) -> None:
         """Write predictions.csv."""
-        text = inference_csv([{**self.head, **row} for row in rows], self.fields, self.class_names)
+        text = inference_csv(
+            [{**self.head, **row} for row in rows], self.fields, self.class_names, self.label_names[1:]
+        )
         write_text_atomic(self.output / "predictions.csv", text)
 
     def finish(self, engine: Engine) -> None:
@@ -319,3 +322,8 @@ class ResultWriter:
 
 def _has_pictures(row: Mapping[str, Any]) -> bool:
     return "overlay" in row or "grad_cam" in row
+
+
+def mask_names(name: str, ending: str, count: int) -> str | list[str]:
+    """The file of a mask, or those of several."""
+    return f"{name}{ending}" if count == 1 else [f"{name}_{k}{ending}" for k in range(1, count + 1)]

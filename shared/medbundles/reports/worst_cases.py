@@ -10,6 +10,7 @@ from ignite.engine import Engine
 from medbundles.metrics.cases import Cases
 from medbundles.metrics.measures import class_indices, entry_of
 from medbundles.metrics.overlap import with_case_scores
+from medbundles.metrics.scores import class_count
 from medbundles.metrics.weighted import mean_of_defined
 from medbundles.reports.pictures import comparison, overlay
 from medbundles.reports.planes import reconstruction_planes, shown_plane, sides_of
@@ -25,7 +26,7 @@ def _class(columns: Columns) -> np.ndarray:
 
 # kind -> (column it needs, value of each case (n,): the lowest is the worst, NaN is not among them)
 KINDS: dict[str, tuple[str, Callable[[Columns], np.ndarray]]] = {
-    "dice": ("dice", lambda columns: mean_of_defined(list(np.atleast_2d(columns["dice"].T)))),  # over the channels
+    "dice": ("dice", lambda columns: mean_of_defined(list(np.atleast_2d(columns["dice"].T)[: class_count(columns)]))),
     "class": ("prob", _class),
     "reconstruction": ("mse", lambda columns: -columns["mse"]),
 }
@@ -131,7 +132,8 @@ def class_text(label: int, predicted: int, prob: Sequence[float], class_names: S
 
 
 def _facts(row: Mapping[str, Any], class_names: Sequence[str]) -> str:
-    facts = [dice_text(row["dice"])] if "dice" in row and row["has_mask"] else []
+    dice = np.atleast_1d(row.get("dice", np.nan))
+    facts = [dice_text(dice[: int(row.get("class_channels", len(dice)))])] if "dice" in row and row["has_mask"] else []
     if "mse" in row:
         facts.append(f"MSE {row['mse']:.4g}, PSNR {row['psnr']:.1f} dB")
         facts += [f"SSIM {row['ssim']:.3f}"] if not np.isnan(row.get("ssim", np.nan)) else []

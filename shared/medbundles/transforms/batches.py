@@ -34,15 +34,23 @@ class PrepareMaskBatch(PrepareBatch):
 class PrepareMultitaskBatch(PrepareMaskBatch):
     """Moves a collated batch to the device as (image, target).
 
-    image is (B, C, H, W) float; target is {"mask": (B, 1, H, W) uint8, "cls": (B,) int64, "has_mask": (B,) bool}, or
-    None where the batch has no labels (inference). Further keywords (dtype, memory_format) act on the image alone:
-    the targets are indices.
+    image is (B, C, H, W) float; target is {"mask": (B, 1, H, W) uint8, "cls": (B,) int64, "has_mask": (B,) bool}, and
+    where the batch says with "crop" how `ResizeSquare` made its images, "spacing" (B, 2): sides of a pixel in pixels of
+    the file. None where the batch has no labels (inference). Further keywords (dtype, memory_format) act on the image
+    alone: the targets are indices.
     """
 
     def target(self, batchdata: dict[str, Any]) -> dict[str, torch.Tensor] | None:
         """The mask, the label as "cls", and whether there is a mask; None without labels."""
         names = {"mask": "mask", "cls": "label", "has_mask": "has_mask"}
-        return {key: batchdata[name] for key, name in names.items()} if "label" in batchdata else None
+        if "label" not in batchdata:
+            return None
+        target = {key: batchdata[name] for key, name in names.items()}
+        if "crop" in batchdata:
+            sides = torch.tensor(batchdata["image"].shape[2:])
+            factor = (batchdata["crop"][:, 2:] / sides).amax(1, keepdim=True)  # as that of `margins`
+            target["spacing"] = factor.double().expand(-1, len(sides))
+        return target
 
 
 class PrepareSegmentationBatch(PrepareMaskBatch):

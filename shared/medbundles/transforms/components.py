@@ -16,8 +16,8 @@ class Components(Transform):
     Pixels belong together that touch at an edge, voxels that touch at a face. MONAI's KeepLargestConnectedComponent and
     RemoveSmallObjects need scikit-image.
 
-    Reads and writes pred["mask"] (B, K, ...), 0/1; label["spacing"] (B, dims) in mm, where there is one (else a pixel
-    counts as one).
+    Reads and writes pred["mask"] (B, K, ...), 0/1, where there is one; label["spacing"] (B, dims) in mm, likewise (else
+    a pixel counts as one).
 
     Args:
         largest: keep the largest component alone, of each class (True), of none (False), or of these classes, by their
@@ -32,6 +32,8 @@ class Components(Transform):
         self.largest, self.min_size = largest, min_size
 
     def __call__(self, data: dict) -> dict:
+        if "mask" not in data["pred"]:  # of a decoder that nothing has trained
+            return data
         masks = data["pred"]["mask"]
         chosen, sizes = self._of_classes(masks.shape[1])
         if not any(chosen) and not any(sizes):

@@ -68,7 +68,8 @@ class Predictions(Transform):
         self.untrained: list[str] = []
         if mask_rule == "classes" and mask_threshold != "auto":
             raise ConfigError(
-                f"mask_threshold {mask_threshold!r} does nothing with the mask_rule 'classes': leave it out"
+                f"mask_threshold: {mask_threshold!r} does nothing with the mask_rule 'classes', by which a "
+                "pixel has its most probable class; leave it 'auto'."
             )
 
     @torch.no_grad()

@@ -59,6 +59,15 @@ def seg_out_channels(bench: Bench, **turned: Any) -> dict[str, Any]:
     return {**common.everywhere(bench, look, "seg_out_channels", **turned), "largest index": int(mask.max())}
 
 
+def label_names(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """What all that tell the classes' names tell, and the channels whose regions are measured."""
+    found = common.told_names(bench, "label_names", "channel_names", **turned)
+    test = bench.workflow("evaluate", **turned)
+    loader = handler(test, "WeightsCheckpointLoader", "validate#handlers")
+    regions = [m.regions for m in test.parser.get_parsed_content("validate::cases").measures if hasattr(m, "regions")]
+    return {**found, "evaluated": loader.trained["label_names"], "regions": [list(each) for each in regions]}
+
+
 def cls_num_classes(bench: Bench, **turned: Any) -> dict[str, Any]:
     def look(workflow: ConfigWorkflow) -> int:
         return network(workflow).head.layers[-1].out_features
@@ -123,6 +132,7 @@ def decoder_rates(bench: Bench, **turned: Any) -> dict[str, float]:
     return {name: rate for name, rate in rates(bench, **turned).items() if name != "encoder"}
 
 
+BRATS = ["necrotic_core", "oedema", "enhancing", "whole_tumour", "tumour_core", "enhancing_tumour"]
 THREE = {"class_names": ["no", "yes", "maybe"]}
 LOGIT = torch.tensor(0.4).logit()
 PREDICTED = {"seg": LOGIT.reshape(1, 1, 1, 1), "cls": torch.stack([torch.zeros(()), LOGIT])[None]}
@@ -154,6 +164,17 @@ MODEL = {
     ),
     "colour_channel": Check(common.colour_channel, 3, common.all_five(3, 2)),
     "seg_out_channels": Check(seg_out_channels, 3, {**common.all_five(3), "largest index": 2}),
+    "label_names": Check(
+        label_names,
+        "brats",
+        {
+            **dict.fromkeys(("told", "evaluated", "compared"), "brats"),
+            "tables": ["background", *BRATS[:3]],
+            **dict.fromkeys(("validation", "report"), BRATS),
+            "regions": [BRATS[3:]] * 2,
+        },
+        given={"seg_out_channels": 4},
+    ),
     "cls_num_classes": Check(cls_num_classes, 3, along=THREE),
     "base_filters": Check(common.seen(base_filters, "base_filters"), 6, common.all_five(6)),
     "depth": Check(common.seen(depth, "depth"), 4, common.all_five(4)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.bundles.common_settings.inference import GRAD_CAM, INFERENCE, writer
+from tests.bundles.common_settings.inference import GRAD_CAM, INFERENCE, MASKS, writer
 from tests.bundles.common_settings.run import FOLDERS, RUNNING, first_epoch, flat, named, names, steps, written
 from tests.bundles.setting_bench import Bench, Run
 from tests.bundles.setting_check import Check
@@ -67,6 +67,7 @@ RUN = {
     **FOLDERS,
     **INFERENCE,
     **GRAD_CAM,
+    **MASKS,
     # without mixing an epoch has 4 batches
     "gradient_accumulation_steps": Check(steps, 3, 2, given={"mixing#mix_datasets": False}),
     "experiment#name": Check(names_with_wandb, "mine", {**named("mine"), "wandb": "mine"}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tests.bundles.setting_bench import Bench, handler
@@ -48,6 +49,42 @@ def existing(bench: Bench, **turned: Any) -> dict[str, Any]:
     return {"writer": writer(bench, **turned).existing, "left to do": left}
 
 
+def probabilities(bench: Bench, **turned: Any) -> bool:
+    return writer(bench, **turned).probabilities
+
+
+def cleaning(attribute: str, setting: str) -> Callable[..., dict[str, Any]]:
+    """What cleans the masks of an evaluation and of an inference, and what they tell of it."""
+
+    def see(bench: Bench, **turned: Any) -> dict[str, Any]:
+        test, new = bench.workflow("evaluate", **turned), bench.workflow("inference", **turned)
+        told, wrote = handler(test, "EvaluationReport", "validate#handlers"), handler(new, bench.writer, "handlers")
+        of_inference = getattr(wrote, "components", None) or wrote.postprocessing.transforms[-1]
+        steps = [*test.parser.get_parsed_content("validate::postprocessing").transforms, of_inference]
+        seen = [getattr(step, attribute) for step in steps if hasattr(step, attribute)]
+        return {"seen": seen, "report": told.about[setting], "writer": wrote.settings[setting]}
+
+    return see
+
+
+def flips(bench: Bench, **turned: Any) -> dict[str, bool]:
+    test, new = bench.workflow("evaluate", **turned), bench.workflow("inference", **turned)
+    return {
+        "evaluation": test.parser.get_parsed_content("validate::inferer").flips,
+        "inference": new.parser.get_parsed_content("inferer").flips,
+        "report": handler(test, "EvaluationReport", "validate#handlers").about["test_time_flips"],
+        "writer": handler(new, bench.writer, "handlers").settings["test_time_flips"],
+    }
+
+
+def surface_tolerance(bench: Bench, **turned: Any) -> dict[str, Any]:
+    test = bench.workflow("evaluate", **turned)
+    measures = test.parser.get_parsed_content("validate::cases").measures
+    [found] = [measure.tolerance for measure in measures if type(measure).__name__ == "Surfaces"]
+    report = handler(test, "EvaluationReport", "validate#handlers")
+    return {"measured": found, "report": report.about["surface_tolerance"]}
+
+
 INFERENCE = {
     "input": Check(inputs, lambda bench: bench.image, lambda bench: {bench.image}),
     "output": Check(outputs, results, all_in_results),
@@ -55,3 +92,12 @@ INFERENCE = {
     "max_pictures": Check(pictured, 3, 3),
 }
 GRAD_CAM = {"grad_cam": Check(with_heat_maps, False, False)}
+MASKS = {
+    "largest_component": Check(
+        cleaning("largest", "largest_component"), [2], {"seen": [[2], [2]], "report": [2], "writer": [2]}
+    ),
+    "min_size": Check(cleaning("min_size", "min_size"), 5.0, {"seen": [5.0, 5.0], "report": 5.0, "writer": 5.0}),
+    "test_time_flips": Check(flips, True, dict.fromkeys(("evaluation", "inference", "report", "writer"), True)),
+    "probabilities": Check(probabilities, True, True),
+    "surface_tolerance": Check(surface_tolerance, 2.0, {"measured": 2.0, "report": 2.0}),
+}

@@ -123,14 +123,6 @@ def window_overlap(bench: Bench, **turned: Any) -> dict[str, Any]:
     }
 
 
-def surface_tolerance(bench: Bench, **turned: Any) -> dict[str, Any]:
-    test = bench.workflow("evaluate", **turned)
-    measures = test.parser.get_parsed_content("validate::cases").measures
-    [found] = [measure.tolerance for measure in measures if type(measure).__name__ == "Surfaces"]
-    report = handler(test, "EvaluationReport", "validate#handlers")
-    return {"measured": found, "report": report.about["surface_tolerance"]}
-
-
 def losses(bench: Bench, **turned: Any) -> dict[str, float]:
     """Training and validation loss of two images."""
     parse = bench.workflow(**turned).parser.get_parsed_content
@@ -243,7 +235,6 @@ MODEL = {
     ),
     "spacing": Check(of_volumes(step(2, "spacing"), "spacing"), [2.0, 2.0, 2.0], common.all_five([2.0, 2.0, 2.0])),
     "window_overlap": Check(window_overlap, 0.25, dict.fromkeys(("validate", "inference", "told"), 0.25)),
-    "surface_tolerance": Check(surface_tolerance, 2.0, {"measured": 2.0, "report": 2.0}),
     "network_def#name": Check(
         common.seen(body, "network_def#name"), "segresnet", common.all_five("segresnet", "SegResNet")
     ),

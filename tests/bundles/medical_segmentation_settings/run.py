@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 
-from tests.bundles.common_settings.inference import INFERENCE, writer
+from tests.bundles.common_settings.inference import INFERENCE, MASKS, writer
 from tests.bundles.common_settings.run import (
     FOLDERS,
     RUNNING,
@@ -58,33 +57,6 @@ def augmentation_picture(bench: Bench, **turned: Any) -> bool:
     return (first_epoch(bench, **turned).folder / "plots/augmented_samples.png").is_file()
 
 
-def probabilities(bench: Bench, **turned: Any) -> bool:
-    return writer(bench, **turned).probabilities
-
-
-def cleaning(attribute: str, setting: str) -> Callable[..., dict[str, Any]]:
-    """What cleans the masks of an evaluation and of an inference, and what they tell of it."""
-
-    def see(bench: Bench, **turned: Any) -> dict[str, Any]:
-        test, new = bench.workflow("evaluate", **turned), bench.workflow("inference", **turned)
-        parts = test.parser.get_parsed_content("validate::postprocessing"), new.parser.get_parsed_content("clean")
-        seen = [getattr(step, attribute) for part in parts for step in part.transforms if hasattr(step, attribute)]
-        told = handler(test, "EvaluationReport", "validate#handlers").about[setting]
-        return {"seen": seen, "report": told, "writer": handler(new, bench.writer, "handlers").settings[setting]}
-
-    return see
-
-
-def flips(bench: Bench, **turned: Any) -> dict[str, bool]:
-    test, new = bench.workflow("evaluate", **turned), bench.workflow("inference", **turned)
-    return {
-        "evaluation": test.parser.get_parsed_content("validate::inferer").flips,
-        "inference": new.parser.get_parsed_content("inferer").flips,
-        "report": handler(test, "EvaluationReport", "validate#handlers").about["test_time_flips"],
-        "writer": handler(new, bench.writer, "handlers").settings["test_time_flips"],
-    }
-
-
 def overlays(bench: Bench, **turned: Any) -> bool:
     return writer(bench, **turned).overlays
 
@@ -109,11 +81,6 @@ RUN = {
     "seed": Check(seeded, 7, given={"folds": 4}),  # whose split does not hang on it
     "seed (split)": Check(split, 7),
     "augmentation_picture": Check(augmentation_picture, False, False),
-    "largest_component": Check(
-        cleaning("largest", "largest_component"), [2], {"seen": [[2], [2]], "report": [2], "writer": [2]}
-    ),
-    "min_size": Check(cleaning("min_size", "min_size"), 5.0, {"seen": [5.0, 5.0], "report": 5.0, "writer": 5.0}),
-    "test_time_flips": Check(flips, True, dict.fromkeys(("evaluation", "inference", "report", "writer"), True)),
-    "probabilities": Check(probabilities, True, True),
+    **MASKS,
     "overlays": Check(overlays, False, False),
 }

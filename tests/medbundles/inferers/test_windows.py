@@ -52,3 +52,15 @@ def test_flips_are_averaged(dims):
     shifts = torch.cartesian_prod(*[torch.tensor([1, -1])] * dims).tolist()
     expected = sum(image.roll(shift, dims=tuple(range(2, 2 + dims))) for shift in shifts) / 2**dims
     assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_of_several_outputs_each_is_averaged_and_a_class_is_not_flipped_back():
+    image = torch.rand(2, 1, 8, 8)
+
+    def from_the_left(x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"seg": x.roll(1, dims=3), "cls": x[:, 0, 0, :3]}
+
+    found = WindowInferer("fp32", flips=True)(image, from_the_left)
+    assert torch.allclose(found["seg"], (image.roll(1, dims=3) + image.roll(-1, dims=3)) / 2, atol=1e-6)
+    corners = [image[:, 0, row][:, columns] for row in (0, -1) for columns in ([0, 1, 2], [7, 6, 5])]
+    assert torch.allclose(found["cls"], torch.stack(corners).mean(0), atol=1e-6)

@@ -10,11 +10,12 @@ import torch
 
 from medbundles.errors import ConfigError
 from medbundles.losses import ClassificationLoss, MultitaskLoss, SegmentationLoss
-from medbundles.metrics import Classes, Losses, Masks, MaskThresholds, Reconstruction
+from medbundles.metrics import Classes, Losses, Masks, MaskThresholds, Reconstruction, Surfaces, score
 from medbundles.metrics.chosen import dice_at_thresholds
 from medbundles.metrics.measures import class_indices
 from medbundles.metrics.overlap import with_case_scores
 from medbundles.metrics.thresholds import MASK_GRID
+from medbundles.metrics.weighted import value_of
 
 SHAPES = [(4, 6, 7), (4, 3, 4, 5)]  # images and volumes, without the channel
 
@@ -254,3 +255,29 @@ def test_a_reconstruction_is_measured_as_it_is_written():
     output = {"pred": made, "label": target.reshape(1, 1, 2, 2)}
     errors = [Reconstruction(similarities=[], clip=clip)(output)["absolute_error"].item() for clip in (False, True)]
     assert errors == pytest.approx([0.5 + 0.25 + 0.5 + 1, 0.25 + 1])
+
+
+def test_regions_are_channels_behind_the_classes_and_outside_of_their_mean():
+    generator = torch.Generator().manual_seed(5)
+    classes, truth = (torch.randint(0, 4, (3, 1, 8, 9), generator=generator) for _ in range(2))
+    found = torch.cat([classes == k for k in (1, 2, 3)], dim=1).float()
+    output = {"pred": {"mask": found}, "label": {"mask": truth}}
+    regions = {"all": [1, 2, 3], "ends": [1, 3]}
+    columns = {name: values.numpy() for name, values in Masks(regions=regions)(output).items()}
+    united = [[1], [2], [3], [1, 2, 3], [1, 3]]
+    dice = [
+        [
+            2 * float((np.isin(f, u) & np.isin(t, u)).sum()) / float(np.isin(f, u).sum() + np.isin(t, u).sum())
+            for u in united
+        ]
+        for f, t in zip(classes.double().numpy(), truth.double().numpy(), strict=True)
+    ]
+    assert with_case_scores(columns)["dice"] == pytest.approx(np.array(dice), abs=1e-12)
+    assert value_of(score("dice", columns), 3) == pytest.approx(np.array(dice)[:, :3].mean(), abs=1e-12)
+    assert value_of(score("dice", columns, 3), 3) == pytest.approx(np.array(dice)[:, 3].mean(), abs=1e-12)
+    right = with_case_scores(columns)["pixel_accuracy"]
+    assert right == pytest.approx((classes == truth).double().mean((1, 2, 3)).numpy(), abs=1e-12)
+    surfaces = Surfaces(regions=regions)(output)
+    alone = Surfaces()({"pred": {"mask": found.amax(1, keepdim=True)}, "label": {"mask": (truth > 0).long()}})
+    assert surfaces["hd95"].shape == (3, 5)
+    assert torch.equal(surfaces["hd95"][:, 3], alone["hd95"])

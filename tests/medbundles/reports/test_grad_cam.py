@@ -9,6 +9,7 @@ from monai.visualize import GradCAM
 from torch import nn
 
 from medbundles.errors import ConfigError
+from medbundles.inferers import WindowInferer
 from medbundles.networks import GradingResNet, MultitaskUNet, TaskOutput
 from medbundles.reports.grad_cam import GradCam
 from medbundles.transforms import HeadNormalise
@@ -217,3 +218,14 @@ def test_heat_lies_in_the_lesions_of_phantoms():
     ratio = heat_ratio(heat_of(GradCam(net), image, [1] * 24), mask)
     assert ratio.mean() >= 3
     assert (ratio >= 3).float().mean() >= 0.8
+
+
+def test_with_flips_the_heat_is_that_of_the_image_itself():
+    net, image = network().eval(), torch.rand(2, 1, 32, 40)
+    cam, classes = GradCam(net), torch.tensor([1, 0])
+    wanted = heat_of(cam, image, classes)
+    cam.watch()
+    with torch.no_grad():
+        logits = WindowInferer("fp32", flips=True)(image, net)["cls"]
+    assert torch.allclose(cam.maps(logits, classes), wanted, atol=1e-5)
+    cam.forget()

@@ -31,6 +31,7 @@ from medbundles.reports import InferenceWriter
 from medbundles.reports.grad_cam import GradCam
 from medbundles.runs.lock import LOCK
 from medbundles.transforms import (
+    Components,
     CropToHead,
     HeadNormalise,
     LoadInferenceSlice,
@@ -508,7 +509,7 @@ def test_a_full_disk_leaves_no_half_mask(tmp_path, monkeypatch):
         Path(path).write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("medbundles.reports.inference_writer.write_volume", full)
+    monkeypatch.setattr("medbundles.reports.mask_files.write_volume", full)
     with pytest.raises(MedbundlesError, match=r"v_mask.nii.gz: cannot be written, the disk is full"):
         infer(tmp_path / "v.nii", tmp_path / "out")
     assert not any((tmp_path / "out/masks").iterdir())
@@ -541,3 +542,52 @@ def test_real_volumes(real_data, tmp_path):
         assert mask.shape == source.shape
         assert np.allclose(mask.affine, source.affine)
         assert np.allclose(mask.header.get_zooms(), source.header.get_zooms())
+
+
+def test_components_of_a_volume_are_those_of_all_its_slices(tmp_path):
+    """A lesion of 3 slices stays, a larger one of one slice goes; areas, notes and the picture are of what stays."""
+    make_volume(tmp_path / "in/v.nii.gz")
+    source = nibabel.load(tmp_path / "in/v.nii.gz")
+    data = np.asarray(source.dataobj).copy()
+    data[14:24, 26:36, 8] = 250
+    nibabel.save(nibabel.Nifti1Image(data, source.affine), tmp_path / "in/v.nii.gz")
+    Image.fromarray(two_lesions()).save(tmp_path / "in/p.png")
+    infer(tmp_path / "in", tmp_path / "all")
+    infer(tmp_path / "in", tmp_path / "out", components=Components(largest=True), probabilities=True)
+    before, after = (
+        np.asarray(nibabel.load(tmp_path / out / "masks/v_mask.nii.gz").dataobj) > 0 for out in ("all", "out")
+    )
+    assert before[..., 8].sum() > before[..., 5].sum() > 0
+    assert not after[..., 8].any()
+    assert (after[..., :8] == before[..., :8]).all()
+    rows = {row["name"]: row for row in record(tmp_path / "out")["results"]}
+    assert rows["v"]["shown_slice"] in (4, 5, 6)
+    assert rows["v"]["mask_area"] == pytest.approx(after.sum() * 3.0)
+    assert "no mask, but class 'yes'" in rows["v"]["slices"][8]["note"]
+    mask = np.asarray(Image.open(tmp_path / "out/masks/p_mask.png")) > 0
+    assert (np.asarray(Image.open(tmp_path / "all/masks/p_mask.png")) > 0)[:50].any()
+    assert mask[50:].any()
+    assert not mask[:50].any()
+    prob = nibabel.load(tmp_path / "out/probabilities/v_1.nii.gz")
+    assert np.allclose(prob.affine, source.affine)
+    assert ((prob.get_fdata() >= 0.5) == before).all()
+    assert not prob.get_fdata()[..., :2].any()  # of slices that are not looked at nothing is said
+    assert np.load(tmp_path / "out/probabilities/p.npy").shape == (1, 120, 120)
+
+
+def two_lesions() -> np.ndarray:
+    """A small one above, a large one below."""
+    image = head((120, 120), False)
+    image[40:46, 40:46], image[70:85, 60:75] = 250, 250
+    return image.astype(np.uint8)
+
+
+def test_the_areas_of_classes_have_their_names_in_the_table(tmp_path):
+    write_pictures(tmp_path / "in", 1)
+    names = ["none", "left", "right"]
+    infer(tmp_path / "in", tmp_path / "out", TwoClasses(), grad_cam=False, thresholds=(), rule="classes",
+          label_names=names)  # fmt: skip
+    content = record(tmp_path / "out")
+    assert content["labels"] == dict(zip("012", names, strict=True))
+    [row] = csv.DictReader((tmp_path / "out/predictions.csv").open())
+    assert [float(row[f"mask_areas_{name}"]) for name in names[1:]] == content["results"][0]["mask_areas"]

@@ -64,3 +64,8 @@ def test_classes_that_there_are_not_are_named():
         clean({"largest": [3]})
     with pytest.raises(ConfigError, match=r"min_size: .* are 3 numbers; there are 2 classes"):
         clean({"min_size": [1, 2, 3]})
+
+
+def test_without_masks_nothing_is_cleaned():
+    data = {"pred": {"cls": torch.zeros(1, 2)}}
+    assert Components(largest=True)(data) is data

@@ -122,7 +122,7 @@ def test_of_one_channel_all_rules_say_the_same(rule):
 def test_a_rule_that_is_none_or_has_no_threshold_is_refused():
     with pytest.raises(ConfigError, match=r"mask_rule: 'class' is unknown.*did you mean 'classes'"):
         Predictions(mask_rule="class")
-    with pytest.raises(ConfigError, match=r"mask_threshold 0.4 does nothing with the mask_rule 'classes'"):
+    with pytest.raises(ConfigError, match=r"mask_threshold: 0.4 does nothing with the mask_rule 'classes'"):
         Predictions(0.4, mask_rule="classes")
 
 

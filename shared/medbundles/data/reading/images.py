@@ -97,7 +97,8 @@ def read_mask(path: str | Path, classes: int) -> np.ndarray:
     if not any(set(values.tolist()) <= rule for rule in allowed):
         shown = first_few(f"{value:g}" for value in values)
         wanted = "0/1, 0/255 or BraTS labels 0-4" if classes <= 2 else f"whole numbers 0 to {classes - 1}"
-        raise DataError(f"{path}: mask holds the values {shown}; {wanted} are wanted for {classes} class(es)")
+        brats = "; BraTS's own labels until 2021 need 5" if classes == 4 and set(values) <= _WHOLE_TUMOUR[0] else ""
+        raise DataError(f"{path}: mask holds the values {shown}; {wanted} are wanted for {classes} class(es){brats}")
     index = array > 0 if classes <= 2 else array
     return np.ascontiguousarray(index, dtype=np.uint8)[None]
 

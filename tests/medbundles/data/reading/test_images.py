@@ -143,6 +143,13 @@ def test_other_mask_values_are_named(tmp_path, values, classes):
         read_mask(tmp_path / "m.npy", classes)
 
 
+def test_labels_of_brats_that_need_another_number_of_classes_are_known(tmp_path):
+    np.save(tmp_path / "m.npy", np.array([[0, 1, 2, 4]]))
+    assert read_mask(tmp_path / "m.npy", 5).tolist() == [[[0, 1, 2, 4]]]
+    with pytest.raises(DataError, match="BraTS's own labels until 2021 need 5"):
+        read_mask(tmp_path / "m.npy", 4)
+
+
 def test_mask_palettes(tmp_path):
     index = np.array([[0, 1, 2, 1]], dtype=np.uint8)
     image = Image.fromarray(index, "P")
