@@ -53,6 +53,10 @@ TRY: dict[str, tuple[dict[str, Callable[[Any], Any]], str]] = {
         {"lr": times(0.1), "grad_clip": to(1.0, None, 0, False)},
         "a warm-up, or a larger batch",
     ),
+    "is no number": (
+        {"lr": times(0.1), "grad_clip": to(1.0, None, 0, False), "amp": to(False)},
+        "and `python -m tools check-data` on the data",
+    ),
     "no gradient": ({}, "a loss that depends on them, to freeze what is not to learn, or a lower lr"),
     "predicts": (
         {
@@ -70,13 +74,15 @@ def advice(trouble: str, settings: Mapping[str, Any]) -> str:
 
     Args:
         trouble: a key of `TRY`.
-        settings: of the run, by id; those that it does not have are not advised.
+        settings: of the run, by id; those that it does not have are not advised. None at all: all are, without values.
 
     Example:
         >>> advice("oscillates", {"lr": 0.01, "grad_clip": 1.0})
         'Try --lr 0.001, a warm-up, or a larger batch.'
     """
     changes, more = TRY[trouble]
+    if not settings:
+        return f"Try other values of {', '.join([*changes, more])}."
     flags = [
         f"--{name} {value}"
         for name, change in changes.items()

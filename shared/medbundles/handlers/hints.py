@@ -9,7 +9,7 @@ from ignite.engine import Engine, Events
 
 from medbundles.handlers.advice import advice
 from medbundles.handlers.history import history_of
-from medbundles.handlers.run import run_of
+from medbundles.handlers.run import run_of, settings_of
 from medbundles.handlers.stateful import stateful
 from medbundles.handlers.troubles import learning_nothing, oscillation, overfitting, underfitting
 from medbundles.handlers.zero_gradients import ZeroGradients
@@ -76,7 +76,7 @@ class Hints:
     def end(self, engine: Engine) -> None:
         """Judge what the training itself has learned."""
         run, epochs = run_of(engine), history_of(engine).epochs
-        from_weights = any(run.directory.settings.get(name) for name in STARTS)
+        from_weights = any(settings_of(engine).get(name) for name in STARTS)
         nothing = learning_nothing(epochs, run.monitor, from_weights)
         self.give(engine, "learns nothing", nothing)
         self.give(engine, "underfits", None if nothing else underfitting(epochs, run.monitor))
@@ -88,7 +88,7 @@ class Hints:
         said = set(hints.get(trouble, {}).get("of", ()))
         if not found or said >= {*of}:
             return
-        hint = {"epoch": engine.state.epoch, "text": f"{found}. {advice(trouble, run.directory.settings)}"}
+        hint = {"epoch": engine.state.epoch, "text": f"{found}. {advice(trouble, settings_of(engine))}"}
         history.sections["hints"] = {**hints, trouble: {**hint, "of": sorted({*of, *said})}}
         history.write(run)
         if is_rank_0():
