@@ -15,6 +15,10 @@ from medbundles.handlers.run import settings_of
 from medbundles.networks import bare_network
 
 
+class NoNumberError(MedbundlesError):
+    """A loss, or weights, are NaN or infinite."""
+
+
 class LossGuard:
     """Stops before the weights are changed, and names the iteration, the batch's files and what to try.
 
@@ -62,7 +66,7 @@ class LossGuard:
         files: list = batch.get("image_path", []) if isinstance(batch, dict) else []
         names = ", ".join(map(str, files)) or "unknown"
         where = f"in epoch {engine.state.epoch}, iteration {engine.state.iteration}"
-        raise MedbundlesError(f"the loss is {float(loss)} {where}. Its batch: {names}. {then_try(engine)}")
+        raise NoNumberError(f"the loss is {float(loss)} {where}. Its batch: {names}. {then_try(engine)}")
 
     def check_weights(self, engine: SupervisedTrainer) -> None:
         """Stop before weights that are no numbers are validated, and saved in the place of good ones."""
@@ -70,7 +74,7 @@ class LossGuard:
         finite = torch.stack([weight.detach().isfinite().all() for weight in weights.values()]).tolist()
         broken = [name for name, is_finite in zip(weights, finite, strict=True) if not is_finite]
         if broken:
-            raise MedbundlesError(
+            raise NoNumberError(
                 f"weights are no numbers after epoch {engine.state.epoch}, iteration {engine.state.iteration}: "
                 f"{first_few(broken, 3)}. {then_try(engine)}"
             )
