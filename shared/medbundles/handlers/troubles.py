@@ -72,7 +72,7 @@ def learning_nothing(epochs: Records, monitor: Monitor, from_weights: bool = Fal
     if len(epochs) < WAIT:
         return None
     first, now, score = epochs[:1], epochs[-RECENT:], score_of_training(epochs, monitor)
-    stands = mean(first, "train_loss") - mean(now, "train_loss") < STILL * abs(mean(first, "train_loss"))
+    stands = abs(mean(first, "train_loss") - mean(now, "train_loss")) < STILL * abs(mean(first, "train_loss"))
     is_low = mean(now, score) < min(LOW_STILL, mean(first, score) + STILL) if score else not from_weights
     return f"it learns nothing: {after_all(epochs, score)}" if stands and is_low else None
 
@@ -106,7 +106,7 @@ def oscillation(epochs: Records, monitor: Monitor) -> str | None:
         steps = [after - before for before, after in pairwise(last)]
         turns = sum(one * two < 0 for one, two in pairwise(steps)) / len(steps[1:])
         swing = median(map(abs, steps))
-        trend = abs(median(last[SWINGS // 2 :]) - median(last[: SWINGS // 2]))
+        trend = abs(fmean(last[SWINGS // 2 :]) - fmean(last[: SWINGS // 2]))
         # of what it was at first, too: near its end a loss may be small, and swing in nothing
         scale = max(median(map(abs, values[:RECENT])), median(map(abs, values)))
         if turns >= TURNS and swing > trend and swing >= SWING * scale:
