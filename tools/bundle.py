@@ -1,14 +1,14 @@
 """A bundle seen from outside: its folder, its settings, and its parts built in this process."""
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medbundles.errors import ConfigError, MedbundlesError
-from medbundles.preflight.schema import read_settings
+from medbundles.errors import ConfigError, MedbundlesError, nearest
+from medbundles.preflight.schema import called, read_settings
+from medbundles.preflight.workflow import meant_ids
 
 BUNDLES = Path(__file__).resolve().parents[1] / "bundles"
 PATHS = {"dataset_dir", "output_dir", "cache_dir", "checkpoint", "init_from", "resume_from"}
@@ -24,8 +24,8 @@ def bundle_folder(bundle: str | Path) -> Path:
         if (folder / "configs" / "schema.json").is_file():
             return folder.resolve()
     names = sorted(path.parents[1].name for path in BUNDLES.glob("*/configs/schema.json"))
-    close = difflib.get_close_matches(str(bundle), names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
+    near = nearest(bundle, names)
+    hint = f"; did you mean {near!r}?" if near else ""
     raise ConfigError(f"{bundle}: is no bundle's folder or name{hint}; there are: {', '.join(names)}")
 
 
@@ -40,15 +40,14 @@ def check_settings(folder: Path, settings: Mapping[str, Any], reserved: Mapping[
     Raises:
         ConfigError: a line for each that is unknown or reserved.
     """
-    known = [setting.id for setting in read_settings(folder / "configs" / "schema.json")]
-    lines = []
+    every = read_settings(folder / "configs" / "schema.json")
+    known, lines = [setting.id for setting in every], []
     for name in settings:
         if name in (reserved or {}):
             lines.append(f"--{name}: {(reserved or {})[name]}")
         elif name not in known:
-            same_leaf = [k for k in known if k.rpartition("#")[2] == name]
-            close = difflib.get_close_matches(name, known, n=1) or same_leaf
-            lines.append(f"unknown setting --{name}" + (f"; did you mean --{close[0]}?" if close else ""))
+            meant = " or ".join(f"--{k}" for k in meant_ids(name, known, called(every)))
+            lines.append(f"unknown setting --{name}" + (f"; did you mean {meant}?" if meant else ""))
     if lines:
         raise ConfigError("\n".join([*lines, f"'python -m tools settings {folder.name}' shows all settings."]))
 

@@ -4,7 +4,6 @@ Fire calls a function before it notices a flag that the function does not have. 
 against the function's signature first; a misspelt flag starts nothing.
 """
 
-import difflib
 import importlib
 import inspect
 import re
@@ -13,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from medbundles.errors import MedbundlesError
+from medbundles.errors import MedbundlesError, nearest
 from tools.values import convert, describe
 
 
@@ -169,8 +168,8 @@ def _typed(words: Sequence[str], switches: Sequence[str]) -> Iterator[tuple[str,
 
 
 def _did_you_mean(typed: str, known: list[str], prefix: str = "") -> str:
-    close = difflib.get_close_matches(typed, known, n=1)
-    return f"; did you mean {prefix}{close[0]}?" if close else ""
+    near = nearest(typed, known)
+    return f"; did you mean {prefix}{near}?" if near else ""
 
 
 def _overview(family: str) -> str:

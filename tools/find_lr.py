@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from pydoc import locate
 from typing import Any
 
 from medbundles.atomic_files import replace_atomic, write_json_atomic
 from medbundles.errors import MedbundlesError
+from medbundles.handlers.loss_guard import NoNumberError
 from medbundles.handlers.phases import phase_of
 from tools.bundle import absolute_paths, build, bundle_folder, check_settings, plain_errors, read_config
 
@@ -87,7 +89,8 @@ def range_test(
         trainer = parser.get_parsed_content("train#trainer")
         test = RangeTest(float(parser.get_parsed_content("lr")), start, end, iterations)
         test.attach(trainer)
-        trainer.run()
+        with suppress(NoNumberError):  # a loss that is no number ends the test as one that diverges does
+            trainer.run()
     return test.rates, test.losses
 
 

@@ -2,9 +2,12 @@
 
 import difflib
 import operator
+import re
 from collections.abc import Iterable, Iterator
 from numbers import Real
 from typing import Any
+
+SMALLEST_PART = 4  # signs of a name that is told from a longer one: shorter ones stand in any word
 
 
 class MedbundlesError(Exception):
@@ -51,6 +54,24 @@ def refuse(lines: Iterable[str | None]) -> None:
         raise ConfigError("\n".join(wrong))
 
 
+def letters(name: object) -> str:
+    """A name without what spellings differ in: `Swin-UNETR` and `swin_unetr` are "swinunetr"."""
+    return re.sub("[^a-z0-9]", "", str(name).lower())
+
+
+def nearest(value: object, names: Iterable[Any]) -> Any:
+    """Which of the names a value was meant to be: the one that is spelt most alike, or is a part of it; None: no one.
+
+    Example:
+        >>> nearest("SwinUNETR", ["unet", "unetr", "swin_unetr"]), nearest("CosineAnnealingLR", ["cosine", "step"])
+        ('swin_unetr', 'cosine')
+    """
+    spelt, wanted = {letters(name): name for name in names}, letters(value)
+    parts = [name for name in spelt if len(name) >= SMALLEST_PART and name in wanted]
+    near = difflib.get_close_matches(wanted, spelt, n=1) or sorted(parts, key=len)[-1:]
+    return spelt[near[0]] if near else None
+
+
 def one_of(setting: str, value: Any, names: Iterable[Any]) -> None:
     """Refuse a value that is none of the names, with the nearest that is.
 
@@ -64,8 +85,8 @@ def one_of(setting: str, value: Any, names: Iterable[Any]) -> None:
     """
     allowed = list(names)
     if value not in allowed:
-        near = difflib.get_close_matches(str(value), map(str, allowed), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
+        near = nearest(value, allowed)
+        hint = f"; did you mean {near!r}?" if near else "."
         raise ConfigError(f"{setting}: {value!r} is unknown; use one of: {', '.join(map(str, allowed))}{hint}")
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from medbundles.errors import ConfigError, DataError, causes, first_few, in_range, one_of
+from medbundles.errors import ConfigError, DataError, causes, first_few, in_range, nearest, one_of
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0, math.nan, "0.5", None, True])
@@ -18,6 +18,24 @@ def test_an_unknown_name_is_refused_with_the_nearest():
     one_of("depth", 10, (10, 18))
     with pytest.raises(ConfigError, match=r"name: 'adan' is unknown; use one of: adam, sgd; did you mean 'adam'\?"):
         one_of("name", "adan", ("adam", "sgd"))
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("UNet3D", "unet"),
+        ("Swin-UNETR", "swin_unetr"),
+        ("UNETR", "unetr"),
+        ("ReduceLROnPlateau", "plateau"),
+        ("CosineAnnealingLR", "cosine"),
+        ("lr", None),
+        ("", None),
+        ("xyzzy", None),
+    ],
+)
+def test_the_nearest_name_is_that_of_another_spelling_or_a_part(value, name):
+    assert nearest(value, ["cosine", "plateau", "unet", "unetr", "swin_unetr", "sgd", 3]) == name
+    assert nearest("18.", [10, 18]) == 18  # as it was given
 
 
 def test_many_names_are_counted():

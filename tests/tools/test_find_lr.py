@@ -102,6 +102,16 @@ def test_on_the_bundle_it_leaves_only_its_two_files(tmp_path):
     assert len(result["rates"]) == len(result["losses"]) > 10  # more than an epoch: it starts over
 
 
+def test_a_loss_that_is_no_number_ends_the_test_on_a_bundle_too(tmp_path):
+    data = tmp_path / "data"
+    make_phantoms(data, patients=(4, 1, 1), slices=4, size=48, pictures=(8, 2, 2))
+    result = find_lr(
+        "brain_tumor_multitask_unet", str(data), start=1e-4, end=1e38, iterations=43, overlays=("quick_test",),
+        out=str(tmp_path / "lr"), **{**TINY, "optimizer#name": "sgd", "grad_clip": 0},
+    )  # fmt: skip
+    assert 5 <= len(result["rates"]) < 43
+
+
 def test_a_wrong_setting_starts_nothing(tmp_path):
     with pytest.raises(MedbundlesError, match="did you mean --image_size"):
         find_lr("brain_tumor_multitask_unet", str(tmp_path), out=str(tmp_path / "lr"), imagesize=32)

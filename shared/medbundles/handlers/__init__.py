@@ -7,6 +7,7 @@ from medbundles.handlers.early_stopping import EarlyStopping
 from medbundles.handlers.ema import Ema
 from medbundles.handlers.epoch_of_loss import EpochOfLoss
 from medbundles.handlers.gradient_clip import GradientClip
+from medbundles.handlers.hints import Hints
 from medbundles.handlers.history import History
 from medbundles.handlers.initial_weights import InitialWeights
 from medbundles.handlers.interrupts import Interrupts

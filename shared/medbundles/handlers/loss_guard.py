@@ -5,15 +5,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from ignite.engine import Engine
+from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 
-from medbundles.errors import ConfigError, MedbundlesError
+from medbundles.errors import ConfigError, MedbundlesError, first_few
+from medbundles.handlers.advice import advice
+from medbundles.handlers.run import settings_of
+from medbundles.networks import bare_network
+
+
+class NoNumberError(MedbundlesError):
+    """A loss, or weights, are NaN or infinite."""
 
 
 class LossGuard:
     """Stops before the weights are changed, and names the iteration, the batch's files and what to try.
+
+    Weights that are no numbers stop it, too, after an epoch: a gradient may overflow where the loss does not.
 
     On the first batch the loss is tried once more than needed: one of someone else's that does not take what the
     network gives is then an error that says so, with the shapes, instead of a stack trace.
@@ -29,6 +38,7 @@ class LossGuard:
         self.is_tried = False
         engine.add_event_handler(IterationEvents.FORWARD_COMPLETED, self.try_loss)
         engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.check_weights)
 
     def try_loss(self, engine: SupervisedTrainer) -> None:
         """Refuse a loss that does not work on the first batch."""
@@ -54,11 +64,27 @@ class LossGuard:
             return
         batch = engine.state.batch
         files: list = batch.get("image_path", []) if isinstance(batch, dict) else []
-        raise MedbundlesError(
-            f"the loss is {float(loss)} in epoch {engine.state.epoch}, iteration {engine.state.iteration}. "
-            f"Its batch: {', '.join(map(str, files)) or 'unknown'}. The last good checkpoint is kept. "
-            "Try a lower lr, grad_clip 1.0, amp False, and `python -m tools check-data` on the data."
-        )
+        names = ", ".join(map(str, files)) or "unknown"
+        where = f"in epoch {engine.state.epoch}, iteration {engine.state.iteration}"
+        raise NoNumberError(f"the loss is {float(loss)} {where}. Its batch: {names}. {then_try(engine)}")
+
+    def check_weights(self, engine: SupervisedTrainer) -> None:
+        """Stop before weights that are no numbers are validated, and saved in the place of good ones."""
+        weights = dict(bare_network(engine.network).named_parameters())
+        finite = torch.stack([weight.detach().isfinite().all() for weight in weights.values()]).tolist()
+        broken = [name for name, is_finite in zip(weights, finite, strict=True) if not is_finite]
+        if broken:
+            raise NoNumberError(
+                f"weights are no numbers after epoch {engine.state.epoch}, iteration {engine.state.iteration}: "
+                f"{first_few(broken, 3)}. {then_try(engine)}"
+            )
+
+
+def then_try(engine: Engine) -> str:
+    """What is left of the run, and what to try."""
+    done = engine.state.epoch - 1
+    kept = f"The checkpoints up to epoch {done} are kept. " if done else ""
+    return kept + advice("is no number", settings_of(engine))
 
 
 def shapes(value: Any) -> str:

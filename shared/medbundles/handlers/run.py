@@ -3,7 +3,7 @@
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -164,6 +164,12 @@ def run_of(engine: Engine) -> Run:
     if run is None:
         raise ConfigError("handlers: medbundles.handlers.Run is missing; the others take the run's folder from it.")
     return run
+
+
+def settings_of(engine: Engine) -> Mapping[str, Any]:
+    """The settings of an engine's run, by id; none where no preflight has told them."""
+    directory = getattr(getattr(engine, ATTRIBUTE, None), "directory", None)
+    return directory.settings if directory is not None else {}
 
 
 class RunLog(logging.FileHandler):

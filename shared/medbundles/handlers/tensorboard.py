@@ -2,10 +2,12 @@
 
 import io
 import logging
+import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,8 @@ from medbundles.runs.environment import environment
 logger = logging.getLogger("medbundles")
 SPEEDS = ("epoch_seconds", "samples_per_second")
 FOLDERS = ("train", "val")
+LARGEST = 1e19
+MOST_VALUES = 100_000  # of a tensor, in a histogram
 
 
 def place_of(name: str) -> tuple[str, str]:
@@ -43,9 +47,15 @@ def place_of(name: str) -> tuple[str, str]:
 
 
 def finite_values(tensor: torch.Tensor) -> np.ndarray:
-    """The finite values of a tensor as a flat array: histograms have no place for others."""
-    values = tensor.detach().float().cpu().flatten()
-    return values[values.isfinite()].numpy()
+    """The values of a tensor below 1e19 as a flat array: TensorBoard's histograms have no place for others.
+
+    Of a large tensor every so many-th: 100 million values would take 10 s an epoch. The step shares no factor with the
+    tensor's size, or it would take the same place of every kernel.
+    """
+    values = tensor.detach().flatten()
+    step = next(n for n in count(max(1, len(values) // MOST_VALUES)) if math.gcd(n, len(values)) == 1)
+    values = values[::step].float().cpu()
+    return values[values.abs() < LARGEST].numpy()
 
 
 class TensorBoard:
@@ -65,7 +75,8 @@ class TensorBoard:
     Args:
         enabled: False switches it off.
         images: how many pictures per validation; 0: none.
-        histograms: of all weights and of the gradients of the epoch's last step (after clipping), each epoch.
+        histograms: of the weights of every layer and of the gradients of the epoch's last step (after clipping), each
+            epoch; of a tensor with more than 100,000 values about as many of them.
         image_interval: pictures of every so many-th epoch, if it is validated; 0: none.
         class_names: names of the classes for the pictures' captions.
 

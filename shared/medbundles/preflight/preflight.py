@@ -9,10 +9,10 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
-from medbundles.errors import causes, refuse
+from medbundles.errors import causes, nearest, refuse
 from medbundles.preflight.command_line import show_errors_plainly, take_memory
 from medbundles.preflight.rules import broken_rules, unknown_targets
-from medbundles.preflight.schema import WORDS, Setting, check_value, metric_names, off_advice, read_settings
+from medbundles.preflight.schema import WORDS, Setting, called, check_value, metric_names, off_advice, read_settings
 from medbundles.preflight.workflow import (
     bundle_configs,
     dangling_references,
@@ -61,7 +61,7 @@ class Preflight:
         own, other = (own_ids(folder / name) for name in ("train.json", "inference.json"))
         if workflow == "inference":
             own, other = other, own
-        refuse(unknown_ids(config, known) + dropped_nones(settings, sys.argv))
+        refuse(unknown_ids(config, known, called(every)) + dropped_nones(settings, sys.argv))
         refuse(missing_extras(config))
         foreign = (k for k in every if k.id in other - own and workflow not in k.schema.get("workflows", ()))
         refuse(idle_ids(config, [k.id for k in foreign], own, known))
@@ -157,7 +157,8 @@ def unknown_metrics(settings: list[Setting], values: dict[str, Any], config: dic
     """A line for each setting that names a metric which the validation does not measure."""
     names = metric_names(config)
     return [
-        f"{setting.id}: {values[setting.id]!r} is no metric; validate#metrics has: {', '.join(names)}."
+        f"{setting.id}: {values[setting.id]!r} is no metric; validate#metrics has: {', '.join(names)}"
+        + (f"; did you mean {near!r}?" if (near := nearest(values[setting.id], names)) else ".")
         for setting in settings
         if setting.schema.get("metric") and isinstance(values[setting.id], str) and values[setting.id] not in names
     ]

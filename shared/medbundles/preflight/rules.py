@@ -1,12 +1,12 @@
 """Combinations of settings that cannot work: those that all bundles share, and those of the config's components."""
 
-import difflib
 import pydoc
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
+from medbundles.errors import nearest
 from medbundles.rules import EVERYWHERE, Rule
 
 SMALL_IS_GOOD = ("_loss", "_fp_area", "_l1", "_mse", "_lpips", "_l1_patch", "_hd95", "_volume_error")
@@ -118,9 +118,9 @@ def unknown_targets(config: Any) -> list[str]:
             wrong.append(f"_target_: {target} cannot be imported: {error.value}")
             continue
         if there is None:
-            near = difflib.get_close_matches(name, dir(home) if home else (), n=1)
+            near = nearest(name, dir(home) if home else ())
             package = target.partition(".")[0]
-            hint = f"did you mean {module}.{near[0]}?" if near else "there is no such class or function."
+            hint = f"did you mean {module}.{near}?" if near else "there is no such class or function."
             hint = hint if pydoc.locate(package) else f"the package {package!r} is not installed."
             wrong.append(f"_target_: {target} is unknown; {hint}")
     return wrong

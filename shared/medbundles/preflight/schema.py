@@ -3,10 +3,8 @@
 What several bundles share stands in settings.json beside this file; a bundle's schema points to it with `$ref`.
 """
 
-import difflib
 import json
 import math
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from medbundles.errors import ConfigError
+from medbundles.errors import ConfigError, letters, nearest
 
 SHARED = Path(__file__).with_name("settings.json")
 WORDS = {"true", "false", "null", "none"}
@@ -105,6 +103,19 @@ def read_settings(path: str | Path) -> list[Setting]:
         raise ConfigError(f"{path}: cannot be read as the bundle's schema: {error}.") from error
 
 
+def called(settings: Sequence[Setting]) -> dict[str, list[str]]:
+    """What people call settings, by its letters -> their ids: the last part of the id, and the source's parameter.
+
+    So "minepochs" -> ["early_stopping#min_epochs"], and "learningrate" -> ["lr"].
+    """
+    found: dict[str, list[str]] = {}
+    for setting in settings:
+        names = (setting.id.rpartition("#")[2], *setting.schema.get("source", ())[2:])
+        for name in {letters(name) for name in names}:
+            found.setdefault(name, []).append(setting.id)
+    return found
+
+
 def _resolved(schema: Any, resolver: Any) -> Any:
     """A schema with what its references mean in their place; what stands beside a `$ref` is added to that."""
     if isinstance(schema, list):
@@ -178,13 +189,8 @@ def _meant(setting: Setting, value: Any) -> str:
         number = json.loads(value)
         if _validator(setting.schema).is_valid(number):
             return f" Did you mean {number}? Write it without quotes."
-    names = {_letters(str(name)): name for name in setting.names}
-    near = difflib.get_close_matches(_letters(value), names, n=1)
-    return f" Did you mean {names[near[0]]!r}?" if near else ""
-
-
-def _letters(name: str) -> str:
-    return re.sub("[^a-z0-9]", "", name.lower())
+    near = nearest(value, setting.names)
+    return f" Did you mean {near!r}?" if near else ""
 
 
 def _is_empty(value: Any) -> bool:

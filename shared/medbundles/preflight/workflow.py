@@ -1,22 +1,24 @@
 """Finds the running MONAI workflow, and knows which ids a bundle's own config files have."""
 
-import difflib
 import functools
 import inspect
 import json
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from pydoc import locate
 from typing import Any
 
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigWorkflow, ReferenceResolver
 
-from medbundles.errors import ConfigError, first_few
+from medbundles.errors import ConfigError, first_few, letters, nearest
 
 # ids that MONAI's tracking and federated client add, and what it keeps in the parser itself
 HOST_IDS = {"_meta_", "run_name", "experiment_name", "tracking_uri", "save_execute_config", "is_not_rank0"}
 MONAIS = ConfigComponent.non_arg_keys - {"_target_"}  # what MONAI itself reads of a component
+MOST_MEANT = 3  # ids that one unknown id may have been meant to be
+Called = Mapping[str, list[str]]  # see medbundles.preflight.schema.called
+NO_SETTINGS: Called = {}
 NEVER_GIVEN = {"validate#dataset#augmentation"}  # what is measured are the images themselves
 
 
@@ -79,8 +81,10 @@ def known_ids(folder: Path) -> dict[str, list[Any]]:
     return known
 
 
-def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str]:
+def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]], settings: Called = NO_SETTINGS) -> list[str]:
     """One line for each id of the merged config that no file of the bundle has, with the nearest that it has.
+
+    What settings are called (see `meant_ids`) tells it, too.
 
     Below the components that the bundle does not know any id may stand (see `foreign_components`), and a component may
     be given any argument that it has, and MONAI's own keys (`_disabled_`, `_mode_` ...). A plain value in the place of
@@ -93,14 +97,14 @@ def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str
         is_foreign = f"{group}#" in foreign
         takes = _arguments(there.get(group)) if is_foreign or name not in known else frozenset()
         if is_foreign and takes and argument not in takes and not argument.startswith("_"):
-            near = difflib.get_close_matches(argument, takes, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; it has: {', '.join(sorted(takes))}."
+            near = nearest(argument, takes)
+            hint = f"; did you mean {near!r}?" if near else f"; it has: {', '.join(sorted(takes))}."
             lines.append(f"{group}: {there[group]['_target_']} has no argument {argument!r}{hint}")
         is_monais = argument in MONAIS and "_target_" in there[group]
         if is_monais or f"{name}#".startswith(free) or name.split("#")[0] in HOST_IDS:
             continue
         if name not in known and (name in NEVER_GIVEN or argument not in takes):
-            lines.append(f"unknown id {name!r}{_nearest(name, [*known, *(f'{group}#{a}' for a in takes)])}")
+            lines.append(f"unknown id {name!r}{_nearest(name, [*known, *(f'{group}#{a}' for a in takes)], settings)}")
             free += (name + "#",)
         elif _replaces_group(value, known.get(name, [])):
             meant = next((k for k in known if k.startswith(f"{name}_") and "#" not in k), _member(name, known))
@@ -226,12 +230,29 @@ def _exchanged(name: str, value: dict[str, Any], known: dict[str, list[Any]]) ->
     return "_target_" in value and value["_target_"] not in known.get(f"{name}#_target_", [])
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    names = [k for k in known if not any(part.isdigit() or part.startswith("_") for part in k.split("#"))]
+def _nearest(name: str, known: Iterable[str], settings: Called = NO_SETTINGS) -> str:
+    meant = " or ".join(map(repr, meant_ids(name, known, settings)))
+    return f"; did you mean {meant}?" if meant else ""
+
+
+def meant_ids(name: str, known: Iterable[str], settings: Called = NO_SETTINGS) -> list[str]:
+    """Which known ids an unknown one was meant to be, the likeliest alone or a few that are equally so.
+
+    First what is spelt with other signs (BatchSize), then settings that are called so (learning_rate, or patience
+    without its group), then what is spelt almost so, in the same group before others.
+
+    Args:
+        name: as it was given.
+        known: ids that there are.
+        settings: see `medbundles.preflight.schema.called`.
+    """
+    every = list(known)
+    names = [k for k in every if not any(part.isdigit() or part.startswith("_") for part in k.split("#"))]
     parent, _, leaf = name.rpartition("#")
-    beside = {k.rpartition("#")[2]: k for k in known if k.rpartition("#")[0] == parent}
-    near = [beside[k] for k in difflib.get_close_matches(leaf, beside, n=1)]
-    near = near or difflib.get_close_matches(name, names, n=1, cutoff=0.6)
-    if not near:  # right leaf under a wrong or missing group
-        near = [k for k in names if k.rpartition("#")[2] == leaf] or difflib.get_close_matches(leaf, names, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    alike = [k for k in names if letters(k) == letters(name)] or settings.get(letters(leaf), [])
+    if alike:
+        return alike[:MOST_MEANT]
+    leaves = {k.rpartition("#")[2]: k for k in names}
+    beside = {k.rpartition("#")[2]: k for k in every if k.rpartition("#")[0] == parent}
+    near = beside.get(nearest(leaf, beside)) or nearest(name, names) or leaves.get(nearest(leaf, leaves))
+    return [near] if near else []

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from torch import nn
 
 from medbundles.errors import ConfigError, MedbundlesError
 from medbundles.handlers import LossGuard
+from medbundles.handlers.loss_guard import NoNumberError
 
 
 def trained(network: nn.Module, batches: list[dict], loss: Any) -> None:
@@ -35,9 +37,37 @@ def test_it_stops_before_the_weights_change_and_names_the_batch(bad):
         trained(network, batches, lambda pred, label: (pred - label).abs().mean())
     message = str(caught.value)
     assert message.startswith(f"the loss is {bad} in epoch 1, iteration 2. Its batch: {bad}a, {bad}b.")
-    assert "Try a lower lr" in message
+    assert "Try other values of lr, grad_clip, amp" in message
+    assert "checkpoints" not in message  # there are none yet
     assert torch.isfinite(network.weight).all()
     assert network.weight.grad is None or torch.isfinite(network.weight.grad).all()
+
+
+def test_it_advises_with_the_values_of_the_run_and_says_which_checkpoints_stand(tiny_training):
+    trainer = tiny_training(epochs=3, guard=[LossGuard()])
+    trainer.run_dir.record({}, {"lr": 0.1, "grad_clip": None, "amp": "auto"}, set())
+
+    @trainer.on(Events.EPOCH_STARTED(once=3))
+    def spoil(engine):
+        engine.loss_function.forward = lambda pred, target: pred["seg"].sum() * float("nan")
+
+    with pytest.raises(NoNumberError) as caught:
+        trainer.run()
+    assert "the loss is nan in epoch 3, iteration 9. Its batch: unknown." in str(caught.value)
+    assert "The checkpoints up to epoch 2 are kept. Try --lr 0.01, --grad_clip 1.0, --amp False, " in str(caught.value)
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tiny_training):
+    trainer = tiny_training(epochs=3, guard=[LossGuard()])
+
+    @trainer.on(Events.ITERATION_COMPLETED(once=8))  # the last step of epoch 2
+    def overflow(engine):
+        engine.network.cls.bias.data[0] = float("inf")
+
+    with pytest.raises(NoNumberError, match=r"weights are no numbers after epoch 2, iteration 8: cls\.bias\. "):
+        trainer.run()
+    last = torch.load(trainer.run_dir.folder("checkpoints") / "last.pt", weights_only=True)
+    assert last["epoch"] == 1
 
 
 class Draws(nn.Module):

@@ -12,7 +12,7 @@ from PIL import Image
 from tensorboard.plugins.hparams.api_pb2 import Status
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from medbundles.handlers import TensorBoard
+from medbundles.handlers import TensorBoard, tensorboard
 from medbundles.handlers.tensorboard import finite_values, place_of
 from medbundles.reports.pictures import PREDICTION, TRUTH
 
@@ -141,6 +141,20 @@ def test_histograms_hold_all_weights_and_gradients(tiny_training, histograms):
 def test_histogram_values_are_finite():
     values = finite_values(torch.tensor([[1.0, math.nan], [math.inf, -2.0]], dtype=torch.bfloat16))
     assert values.tolist() == [1.0, -2.0]
+
+
+def test_a_large_tensor_gives_part_of_its_values_from_every_place_of_its_kernels(monkeypatch):
+    monkeypatch.setattr(tensorboard, "MOST_VALUES", 1000)
+    kernels = torch.arange(27.0).repeat(64, 16, 1)  # each kernel holds 0 to 26
+    values = finite_values(kernels)
+    assert 500 < len(values) < 1500
+    assert set(values) == set(range(27))
+    assert len(finite_values(kernels[:2])) == 2 * 16 * 27  # a small one is whole
+
+
+def test_weights_that_have_grown_beyond_all_measure_do_not_end_the_run():
+    assert finite_values(torch.tensor([1e30, -1e30, 3.0])).tolist() == [3.0]
+    assert len(finite_values(torch.full((4,), 1e30))) == 0
 
 
 def test_a_resumed_run_goes_on_and_drops_what_has_no_checkpoint(tiny_training):

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from medbundles.preflight.workflow import ids, known_ids, running_workflow, unknown_ids
+from medbundles.preflight.schema import Setting, called
+from medbundles.preflight.workflow import ids, known_ids, meant_ids, running_workflow, unknown_ids
 
 TRAIN = {
     "batch_size": 4,
@@ -63,6 +64,25 @@ def test_every_id_that_no_file_has_gets_one_line(known, change, lines):
     found = unknown_ids({**TRAIN, **change}, known)
     assert len(found) == len(lines)
     assert all(wanted in line for line, wanted in zip(found, lines, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("BatchSize", ["batch_size"]),
+        ("learning_rate", ["lr"]),
+        ("optimizer#learning_rate", ["lr"]),
+        ("patience", ["early_stopping#patience", "scheduler#patience"]),
+        ("x#patience", ["early_stopping#patience", "scheduler#patience"]),
+        ("batchsise", ["batch_size"]),
+        ("xyzzy", []),
+    ],
+)
+def test_what_an_id_was_meant_to_be(name, meant):
+    ids_known = ["batch_size", "lr", "patches", "early_stopping#patience", "scheduler#patience"]
+    sources = {"lr": {"source": ["001", "optimizers", "learning_rate"]}}
+    settings = called([Setting(k, sources.get(k, {})) for k in ids_known if k != "patches"])
+    assert meant_ids(name, ids_known, settings) == meant
 
 
 def test_outside_a_run_list_there_is_no_workflow():
