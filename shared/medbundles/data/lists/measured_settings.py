@@ -84,8 +84,8 @@ def _say_sizes(items: Sequence[Mapping[str, Any]], spacing: Sequence[float] | No
     if window and np.median(filled) < FILLED:
         fits = [min(side, n + -n % 4) for side, n in zip(window, median.tolist(), strict=True)]
         logger.warning(
-            "image_size: of a patch of %s only %.0f %% is image in half of the training volumes, the rest repeats their "
-            'border; --image_size "[%s]" holds them in less time.',
+            "image_size: of a patch of %s only %.0f %% is image in half of the training volumes, the rest repeats "
+            'their border; --image_size "[%s]" holds them in less time.',
             by(window), 100 * np.median(filled), ",".join(map(str, fits)),
         )  # fmt: skip
 
