@@ -205,8 +205,10 @@ def class_indices(mask: torch.Tensor) -> torch.Tensor:
     """A mask of K channels (K, ...) as one of class indices (...): 0, or 1 + the last channel that is set."""
     if len(mask) == 1:
         return mask[0]
-    numbers = torch.arange(1, len(mask) + 1, device=mask.device).view(-1, *[1] * (mask.ndim - 1))
-    return ((mask > 0) * numbers).amax(0)
+    found = torch.zeros(mask.shape[1:], dtype=torch.int64, device=mask.device)
+    for number, channel in enumerate(mask, start=1):  # at once they would take eight bytes for each class and voxel
+        found[channel > 0] = number
+    return found
 
 
 def entry_of(output: Output, key: str, name: str) -> torch.Tensor:

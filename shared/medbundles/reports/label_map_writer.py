@@ -76,9 +76,11 @@ class LabelMapWriter(ResultWriter):
     def write(self, batch: Any, output: Any, i: int, prob: list[float] | None, heat: torch.Tensor | None) -> None:
         """Write the results of item `i` of a batch."""
         path, name, size = batch["image_path"][i], batch["name"][i], batch["original_size"][i].tolist()
-        logits = to_input_grid(output["pred"]["seg"][i].float().cpu(), size)
+        made = {key: values[i : i + 1].float().cpu() for key, values in output["pred"].items()}
+        if (logits := to_input_grid(made["seg"][0], size)).shape != made["seg"].shape[1:]:
+            made = {"seg": logits[None]}  # else the engine's own masks are those of the input
         of_input = {"label": {"spacing": batch["spacing"][i : i + 1]}} if "spacing" in batch else {}
-        pred = self.postprocessing({"pred": logits[None], **of_input})["pred"]
+        pred = self.postprocessing({"pred": made, **of_input})["pred"]
         labels = class_indices(pred["mask"][0]).numpy().astype(np.uint8)
         prob = pred["mask_prob"][0].numpy() if self.probabilities else None
         pictures = self.overlays and self.is_shown(batch, i)

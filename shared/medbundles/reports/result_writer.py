@@ -187,7 +187,7 @@ class ResultWriter:
             if outside := batch.get("outside", {i: ""})[i]:
                 self.outside[path] = outside
             with self.failed.noted(path):
-                if not all(value[i].isfinite().all() for value in pred.values() if value.is_floating_point()):
+                if not all(_is_finite(value[i]) for value in pred.values() if value.is_floating_point()):
                     raise DataError("the network gives no number for it (NaN or infinite)")
                 self.write(batch, output, i, prob, None if heat is None else heat[i])
 
@@ -318,6 +318,11 @@ class ResultWriter:
                 if self.done:
                     logger.warning("broken off after %d inputs; existing 'skip' goes on from there", self.done)
         raise error
+
+
+def _is_finite(values: torch.Tensor) -> bool:
+    """Whether all are numbers; without the copies that isfinite makes of a volume's classes."""
+    return bool(torch.stack(values.aminmax()).isfinite().all())
 
 
 def _has_pictures(row: Mapping[str, Any]) -> bool:

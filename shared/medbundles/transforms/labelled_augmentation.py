@@ -26,7 +26,7 @@ STRENGTHS: dict[str, dict[str, float]] = {
         "gaussian_noise": 0.05, "gaussian_blur": 0.2,
     },
 }  # fmt: skip
-BLUR_SIGMA = (0.5, 1.5)  # pixels
+BLUR_SIGMA = (0.5, 1.5)  # pixels; of voxels that are no cubes, their smallest sides
 
 
 class LabelledAugmentation(BorderedChanges):
@@ -37,6 +37,7 @@ class LabelledAugmentation(BorderedChanges):
     fixes everything.
 
     Reads and writes "image", float32 (C, H, W) or (C, X, Y, Z), and "mask" (1, ...); those it read stay as they were.
+    Reads "spacing" of volumes, in mm along each axis, where an item has it.
 
     Args:
         enabled: False returns every item untouched.
@@ -59,6 +60,10 @@ class LabelledAugmentation(BorderedChanges):
         super().__init__({**chosen, "enabled": enabled, "background": 0.0}, black=0.0)
         self.spatial_dims, self.random_flip, self.gaussian_blur = spatial_dims, random_flip, chosen["gaussian_blur"]
 
+    def __call__(self, data: dict) -> dict:
+        self.spacing = np.asarray(data["spacing"], dtype=float) if "spacing" in data else None
+        return super().__call__(data)
+
     def randomize(self, data: object = None) -> None:
         u = self.R.uniform(size=7)
         self.flips = u[0] < self.random_flip
@@ -71,7 +76,7 @@ class LabelledAugmentation(BorderedChanges):
 
     def blur(self, image: torch.Tensor) -> None:
         if self.blur_sigma:
-            blurred: Any = GaussianSmooth(self.blur_sigma)(image)
+            blurred: Any = GaussianSmooth((self.blur_sigma / self.sides()).tolist())(image)
             image[:] = blurred
 
     def _change_intensities(self, image: torch.Tensor) -> None:

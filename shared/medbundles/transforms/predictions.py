@@ -20,10 +20,10 @@ class Predictions(Transform):
     Reads data["pred"] with "seg" (B, C, H, W) or (B, C, H, W, D) and "cls" (B, N) logits of any float type; either may
     be missing. Adds "mask_prob" and "mask" (B, K, ...), float32, the mask 0/1; "prob" (B, N) softmax in float64,
     because in float32 it is soon 1.0 for many, whose order is then lost; and "class" (B,) int64. All are without
-    gradient, and the logits stay. A network with one output gives a plain tensor of logits: (B, N) is taken as
-    {"cls": logits}, (B, C, H, W) or (B, C, H, W, D) as {"seg": logits}. So is a plain tensor of labels: classes as
-    {"cls": labels}, masks as {"seg": labels, "mask": labels}, so that all networks look the same to measures and
-    reports.
+    gradient, and the logits stay; so do masks that are there already. A network with one output gives a plain tensor of
+    logits: (B, N) is taken as {"cls": logits}, (B, C, H, W) or (B, C, H, W, D) as {"seg": logits}. So is a plain tensor
+    of labels: classes as {"cls": labels}, masks as {"seg": labels, "mask": labels}, so that all networks look the same
+    to measures and reports.
 
     Class: for N = 2 the second one from its threshold on, otherwise the most probable. Masks of C logits:
 
@@ -76,7 +76,7 @@ class Predictions(Transform):
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
         data = {**data, **{key: _named(key, data[key]) for key in ("pred", "label") if torch.is_tensor(data.get(key))}}
         pred = dict(data["pred"])
-        if "seg" in pred and "seg" not in self.untrained:
+        if "seg" in pred and "mask" not in pred and "seg" not in self.untrained:
             seg = pred["seg"].detach().float()
             pred["mask_prob"] = self._mask_probabilities(seg)
             several = self.mask_rule == "classes" and seg.shape[1] > 1

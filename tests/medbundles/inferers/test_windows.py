@@ -5,6 +5,8 @@ import torch
 from monai.inferers import SlidingWindowInferer
 
 from medbundles.inferers import WindowInferer
+from medbundles.inferers.windows import AT_ONCE
+from medbundles.networks import SegmentationNetwork
 
 
 @pytest.mark.parametrize("shape", [(40, 33), (8, 40), (20, 18, 25)])
@@ -17,6 +19,22 @@ def test_windows_are_blended_as_monai_does(shape):
     theirs = SlidingWindowInferer(window, overlap=0.5, mode="gaussian", padding_mode="replicate")
     assert torch.allclose(found, theirs(image, network), atol=1e-5)
     assert found.shape == (1, 2, *shape)
+
+
+@pytest.mark.parametrize(("precision", "overlap"), [("fp32", 0.5), ("fp32", 0.25), ("bf16", 0.5)])
+def test_a_volume_gives_bit_for_bit_what_monai_s_inferer_gives_with_the_same_network(precision, overlap):
+    torch.manual_seed(0)
+    network = SegmentationNetwork("unet", 3, 1, 4, 16, base_channels=4, depth=2).eval()
+    volume, window = torch.rand(1, 1, 30, 25, 9), [16, 16, 16]  # fewer slices than a window
+
+    def as_precise(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            return network(x).float()
+
+    with torch.no_grad():
+        found = WindowInferer(precision, window=window, overlap=overlap)(volume, network)
+        theirs = SlidingWindowInferer(window, AT_ONCE, overlap, mode="gaussian", padding_mode="replicate")
+        assert torch.equal(found, theirs(volume, as_precise))
 
 
 def test_without_windows_an_image_goes_through_whole():

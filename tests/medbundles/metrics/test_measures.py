@@ -68,6 +68,15 @@ def test_pixels_that_are_not_labelled_count_in_nothing(channels, indices):
     assert Masks(ignore_label=255)(whole)["pixels"].tolist() == [30] * 4
 
 
+def test_class_indices_take_no_more_than_a_map_for_each_volume():
+    mask = torch.zeros(30, 20, 20, 20)
+    mask[7, :5], mask[29, 4:6] = 1, 1  # where they overlap the last one counts
+    with torch.profiler.profile(profile_memory=True) as seen:
+        found = class_indices(mask)
+    assert max(event.cpu_memory_usage for event in seen.events()) <= 2 * 8 * mask[0].numel()
+    assert found[:7, 0, 0].tolist() == [8, 8, 8, 8, 30, 30, 0]
+
+
 def test_class_indices_are_the_channels_of_three():
     found, _ = masks((4, 6, 7), 3)
     indices = torch.randint(0, 4, (4, 1, 6, 7), generator=torch.Generator().manual_seed(1))

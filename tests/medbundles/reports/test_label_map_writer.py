@@ -155,3 +155,17 @@ def test_probabilities_are_written_where_wanted(tmp_path):
     volume = nibabel.load(tmp_path / "out3/probabilities/v_2.nii.gz")
     assert volume.affine.diagonal().tolist() == [2.0, 2.0, 3.0, 1.0]
     assert 0 <= volume.get_fdata().min() <= volume.get_fdata().max() <= 1
+
+
+@pytest.mark.parametrize(("mm", "times"), [(2.0, 1), (1.0, 2)])
+def test_what_the_engine_made_on_the_input_s_own_voxels_is_not_made_again(mm, times, tmp_path, monkeypatch):
+    made, probabilities = [], Predictions._mask_probabilities
+    monkeypatch.setattr(Predictions, "_mask_probabilities", lambda *args: made.append(1) or probabilities(*args))
+    (tmp_path / "in").mkdir()
+    image = levels(16, 16, 12)
+    nibabel.save(nibabel.Nifti1Image(image, np.diag([mm, mm, mm, 1])), tmp_path / "in/a.nii.gz")
+    infer(tmp_path / "in", tmp_path / "out", dims=3)
+    assert len(made) == times
+    if times == 1:
+        found = np.asarray(nibabel.load(tmp_path / "out/masks/a_mask.nii.gz").dataobj)
+        assert np.array_equal(found, expected(image))

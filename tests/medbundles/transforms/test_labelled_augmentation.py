@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,3 +63,38 @@ def test_flips_may_be_off():
 def test_an_unknown_strength_is_named():
     with pytest.raises(ConfigError, match="augmentation_strength: 'hard' is unknown"):
         LabelledAugmentation(strength="hard")
+
+
+def matrix(spacing: list[float] | None, seed: int = 1) -> torch.Tensor:
+    step = LabelledAugmentation(spatial_dims=3, strength="strong", random_flip=0.0)
+    step.set_random_state(seed=seed)
+    step({**scan(12, 12, 12), **({} if spacing is None else {"spacing": torch.tensor(spacing).double()})})
+    return step.moved()[:3, :3].double()
+
+
+def test_an_angle_is_one_in_mm_where_voxels_are_no_cubes():
+    plain, sides = matrix(None), torch.tensor([1.0, 1.0, 2.0]).double()
+    assert torch.equal(matrix([0.7, 0.7, 0.7]), plain)
+    in_mm = torch.diag(sides) @ matrix(sides.tolist()) @ torch.diag(1 / sides)
+    assert torch.allclose(in_mm, plain, atol=1e-6)
+    assert not torch.allclose(matrix(sides.tolist()), plain, atol=1e-2)
+
+
+def test_thick_slices_are_turned_and_zoomed_in_their_plane_alone():
+    found = matrix([7.5, 0.5, 0.5])  # thick from left to right: as sagittal slices are
+    assert torch.equal(found[0], torch.tensor([1.0, 0, 0]).double())
+    assert torch.equal(found[1:, 0], torch.zeros(2).double())
+    assert found[1, 2].abs() > 0.01
+    assert (torch.linalg.det(found[1:, 1:]) - 1).abs() > 0.01
+
+
+def test_a_blur_does_not_mix_thick_slices():
+    step = LabelledAugmentation(spatial_dims=3)
+    step.blur_sigma = 1.5
+    image = torch.zeros(1, 9, 9, 9)
+    image[:, 4, 4, 4] = 1
+    for spacing, across in ((None, True), (np.array([0.5, 0.5, 7.5]), False)):
+        step.spacing, blurred = spacing, image.clone()
+        step.blur(blurred)
+        assert bool(blurred[0, 4, 4, 5] > 1e-3) is across
+        assert blurred[0, 5, 4, 4] > 1e-3

@@ -144,3 +144,9 @@ def test_nothing_is_made_of_an_untrained_output_and_the_data_say_it():
         assert set(data["pred"]) == {"seg", "cls", *made}
         assert data["untrained"] == untrained
     assert "untrained" not in Predictions()({"pred": logits(1)})
+
+
+def test_masks_that_are_there_are_not_made_again():
+    first = Predictions(mask_rule="classes")({"pred": torch.randn(1, 3, 4, 4)})["pred"]
+    again = Predictions(mask_rule="classes")({"pred": first})["pred"]
+    assert all(again[name] is first[name] for name in ("mask", "mask_prob"))

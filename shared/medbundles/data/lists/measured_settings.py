@@ -1,5 +1,6 @@
 """Settings that follow from the training images: spacing, kind of intensities, names of the classes."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,18 +11,22 @@ from medbundles.data.reading.channels import read_channels
 from medbundles.data.reading.files import paths_of
 from medbundles.data.reading.images import LUMINANCE
 from medbundles.data.reading.label_maps import read_label_map
-from medbundles.data.reading.nifti import read_header
+from medbundles.data.reading.nifti import by, read_header
 from medbundles.data.reading.volumes import read_volume
 from medbundles.errors import ConfigError
 from medbundles.rules import AUTO
 
+logger = logging.getLogger("medbundles")
 LOOKED_AT = 32  # training volumes whose voxels are read, evenly spread
 AIR = -500.0  # below what MR intensities are, and above what CT has of air, in Hounsfield units
 ENDS = (0.5, 99.5)  # percentiles of the foreground to which CT is clipped, as nnU-Net does (Isensee et al. 2021)
 VOXELS = 100_000  # of a volume's foreground that count
+FILLED = 0.5  # of a patch that should be image, and no repeated border
 
 
-def measured_settings(data: SegmentationParts, spatial_dims: int, channels: int, **settings: Any) -> dict[str, Any]:
+def measured_settings(
+    data: SegmentationParts, spatial_dims: int, channels: int, window: Sequence[int] | None = None, **settings: Any
+) -> dict[str, Any]:
     """The settings, with what the training set says in the place of "auto"; the other sets have no say.
 
     - spacing: of volumes the median of each axis, in mm; of pictures None.
@@ -31,10 +36,13 @@ def measured_settings(data: SegmentationParts, spatial_dims: int, channels: int,
       percentiles; None where the modality is another.
     - label_names: of all classes, background first, as the dataset.json has them, else their numbers.
 
+    Of volumes the log says how many voxels they have then, and warns of patches that are mostly larger than they are.
+
     Args:
         data: the sets of a split.
         spatial_dims: 2 or 3.
         channels: of an image.
+        window: sides of a patch; None: there are none.
         settings: by their names.
 
     Raises:
@@ -55,12 +63,31 @@ def measured_settings(data: SegmentationParts, spatial_dims: int, channels: int,
         raise ConfigError(
             f"label_names: {found['label_names']} must be {len(numbers)} names, one for each class, background first."
         )
+    if spatial_dims == 3:
+        _say_sizes(items, found["spacing"] or None, window)
     return found
 
 
 def _spacing(items: Sequence[Mapping[str, Any]]) -> list[float]:
     every = [read_header(paths_of(item["image"])[0])[1].spacing for item in items]
     return [round(float(side), 4) for side in np.median(every, axis=0)]
+
+
+def _say_sizes(items: Sequence[Mapping[str, Any]], spacing: Sequence[float] | None, window: Sequence[int] | None):
+    infos = [read_header(paths_of(item["image"])[0])[1] for item in items]
+    share = [np.divide(info.spacing, spacing or info.spacing) for info in infos]
+    sizes = [np.maximum(np.rint(info.canonical_shape * ratio), 1) for info, ratio in zip(infos, share, strict=True)]
+    median = np.median(sizes, axis=0).round().astype(int)
+    voxels = f"are brought to voxels of {by(spacing)} mm, and have then" if spacing else "stay as they are, and have"
+    logger.info("training volumes %s %s voxels (median)", voxels, by(median))
+    filled = [np.minimum(size / (window or size), 1).prod() for size in sizes]
+    if window and np.median(filled) < FILLED:
+        fits = [min(side, n + -n % 4) for side, n in zip(window, median.tolist(), strict=True)]
+        logger.warning(
+            "image_size: of a patch of %s only %.0f %% is image in half of the training volumes, the rest repeats "
+            'their border; --image_size "[%s]" holds them in less time.',
+            by(window), 100 * np.median(filled), ",".join(map(str, fits)),
+        )  # fmt: skip
 
 
 def _modality(items: Sequence[Mapping[str, Any]], named: Sequence[str], dims: int, channels: int) -> str:

@@ -14,13 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medbundles.data import measured_settings, segmentation_parts
+from medbundles.data import segmentation_parts
 from medbundles.data.lists import known_labels
-from medbundles.data.lists.measured_settings import _modality
 from medbundles.errors import ConfigError, DataError
-from tools.phantoms.organs import SPACING, make_organs
-
-MEASURED = {"spacing": "auto", "modality": "auto", "ct_values": "auto", "label_names": "auto"}
+from tools.phantoms.organs import make_organs
 
 
 @pytest.fixture
@@ -231,54 +228,6 @@ def test_a_broken_file_of_what_masks_hold_is_made_again(scans, tmp_path, content
     assert again == wanted
     again.record()
     assert file.read_text() == whole
-
-
-@pytest.mark.parametrize(
-    ("named", "dims", "channels", "modality"),
-    [(["R", "G", "B"], 2, 3, "rgb"), (["X-ray"], 2, 1, "xray"), (["CT"], 2, 1, "ct"), (["T1", "T2"], 3, 2, "mri")],
-)
-def test_the_names_of_channels_say_the_modality(named, dims, channels, modality):
-    assert _modality([], named, dims, channels) == modality
-
-
-def test_settings_that_are_auto_are_those_of_the_training_part(scans, volumes):
-    found = measured_settings(of(scans), 2, 1, **MEASURED)
-    assert found == {
-        "spacing": None,
-        "modality": "xray",
-        "ct_values": None,
-        "label_names": ["background", "organ", "lesion"],
-    }
-    parts = of(volumes, spatial_dims=3)
-    for item in (*parts["val"], *parts["test"]):  # has no say
-        volume = nibabel.load(item["image"])
-        nibabel.save(nibabel.Nifti1Image(np.asarray(volume.dataobj), 5 * np.eye(4)), item["image"])
-    assert measured_settings(parts, 3, 1, **MEASURED)["spacing"] == [*SPACING]
-    given = MEASURED | {"spacing": [1.0, 1.0, 1.0], "modality": "mri"}
-    assert measured_settings(parts, 3, 1, **given)["spacing"] == [1.0, 1.0, 1.0]
-    with pytest.raises(ConfigError, match="must be 3 names"):
-        measured_settings(parts, 3, 1, **MEASURED | {"label_names": ["a", "b"]})
-
-
-def test_volumes_that_hold_air_are_ct(volumes):
-    about = json.loads((volumes / "dataset.json").read_text())
-    del about["channel_names"]
-    (volumes / "dataset.json").write_text(json.dumps(about))
-    assert measured_settings(of(volumes, spatial_dims=3), 3, 1, **MEASURED)["modality"] == "mri"
-    for path in (volumes / "images").iterdir():
-        volume = nibabel.load(path)
-        voxels = np.asarray(volume.dataobj, dtype=np.float32) * 4 - 1000
-        nibabel.save(nibabel.Nifti1Image(voxels, volume.affine), path)
-    parts = of(volumes, spatial_dims=3)
-    found = measured_settings(parts, 3, 1, **MEASURED)
-    assert found["modality"] == "ct"
-    inside = [
-        np.asarray(nibabel.load(item["image"]).dataobj)[np.asarray(nibabel.load(item["mask"]).dataobj) > 0]
-        for item in parts["train"]
-    ]
-    voxels = np.concatenate(inside)
-    expected = [*np.percentile(voxels, [0.5, 99.5]), voxels.mean(), voxels.std()]
-    assert found["ct_values"] == pytest.approx(expected, abs=1e-2)
 
 
 def test_folds_hold_everyone_once_and_patients_whole(scans):
