@@ -47,11 +47,11 @@ def _cannot_be(name: str, *given: Any) -> str | None:
     return None
 
 
-def _one_each(weights: Any, out_channels: int, mask_rule: str, setting: str = "class_weights") -> str | None:
+def _one_each(weights: Any, out_channels: int, regions: Any, setting: str = "class_weights") -> str | None:
     if not isinstance(weights, (list, tuple)):
         return None
-    wanted = out_channels if mask_rule == "regions" else max(out_channels, 2)
-    what = "regions" if mask_rule == "regions" else "classes, the background first"
+    wanted = out_channels if regions else max(out_channels, 2)
+    what = "regions" if regions else "classes, the background first"
     if len(weights) != wanted:
         return (
             f"loss#{setting}: {list(weights)} are {len(weights)} numbers; with out_channels {out_channels} it must be "
@@ -60,13 +60,19 @@ def _one_each(weights: Any, out_channels: int, mask_rule: str, setting: str = "c
     return None if sum(weights) > 0 else f"loss#{setting}: {list(weights)} are all 0; nothing would be learnt."
 
 
-def _alpha_each(alpha: Any, out_channels: int, mask_rule: str) -> str | None:
-    return _one_each(alpha, out_channels, mask_rule, "alpha")
+def _alpha_each(alpha: Any, out_channels: int, regions: Any) -> str | None:
+    return _one_each(alpha, out_channels, regions, "alpha")
 
 
-def _is_no_class(ignore_label: int | bool | None, out_channels: int, mask_rule: str) -> str | None:
-    classes = 2 if mask_rule == "regions" else max(out_channels, 2)
-    if ignore_label is None or ignore_label is False or ignore_label >= classes:
+def _is_no_class(ignore_label: int | bool | None, out_channels: int, regions: Any) -> str | None:
+    if ignore_label in (None, False):
+        return None
+    if isinstance(regions, (list, tuple)):
+        held = {label for region in regions for label in region}
+        free = max(held) + 1
+        return f"ignore_label: {ignore_label} is a label of a region; take {free}." if ignore_label in held else None
+    classes = 2 if regions else max(out_channels, 2)
+    if int(ignore_label) >= classes:  # type: ignore[arg-type]
         return None
     return (
         f"ignore_label: {ignore_label} is the label of a class; with out_channels {out_channels} take {classes} to 255."
@@ -80,9 +86,9 @@ def needs_distances(loss: Any) -> bool:
 
 @has_rules(
     Rule(("loss#name", *(f"loss#{setting}" for setting in DEFAULTS)), _cannot_be),
-    Rule(("loss#class_weights", "out_channels", "mask_rule"), _one_each),
-    Rule(("loss#alpha", "out_channels", "mask_rule"), _alpha_each),
-    Rule(("ignore_label", "out_channels", "mask_rule"), _is_no_class),
+    Rule(("loss#class_weights", "out_channels", "regions"), _one_each),
+    Rule(("loss#alpha", "out_channels", "regions"), _alpha_each),
+    Rule(("ignore_label", "out_channels", "regions"), _is_no_class),
 )
 class CombinedSegmentationLoss(nn.Module):
     """Dice, cross entropy or focal loss, or a weighted sum of these and the boundary loss.
@@ -171,9 +177,9 @@ class CombinedSegmentationLoss(nn.Module):
         refuse(
             [
                 _cannot_be(name, smooth, class_weights, alpha, gamma, *weights.values(), boundary_ramp),
-                _one_each(class_weights, out_channels, mask_rule),
-                _alpha_each(alpha, out_channels, mask_rule),
-                _is_no_class(ignore_label, out_channels, mask_rule),
+                _one_each(class_weights, out_channels, mask_rule == "regions"),
+                _alpha_each(alpha, out_channels, mask_rule == "regions"),
+                _is_no_class(ignore_label, out_channels, mask_rule == "regions"),
             ]
         )
         if name != "combined":

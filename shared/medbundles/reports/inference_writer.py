@@ -11,6 +11,7 @@ from ignite.engine import Engine
 from PIL import Image
 
 from medbundles.atomic_files import replace_atomic
+from medbundles.data.reading.files import paths_of
 from medbundles.data.reading.image_form import note_of_picture, with_note
 from medbundles.data.reading.images import read_image, shown_channels
 from medbundles.data.reading.volumes import SlicedVolume, open_volume, write_volume
@@ -19,7 +20,7 @@ from medbundles.metrics.measures import class_indices
 from medbundles.metrics.volumes import TOP, volume_probability
 from medbundles.reports.pictures import heat_map, overlay
 from medbundles.reports.planes import sides_across
-from medbundles.reports.result_writer import ResultWriter
+from medbundles.reports.result_writer import ResultWriter, mask_names
 from medbundles.transforms.geometry import to_original
 from medbundles.transforms.head import LEAST_HEAD, head_shares
 
@@ -160,8 +161,8 @@ class InferenceWriter(ResultWriter):
             self._pictures(row, read_image(path, shown_channels(path)), found, size, name)
         if masks is not None:
             gray_levels = masks if found.highest > 1 else 255 * masks
-            row["mask"] = _names(f"masks/{name}_mask", ".png", len(masks))
-            for file, levels in zip(_files(row["mask"]), gray_levels, strict=True):
+            row["mask"] = mask_names(f"masks/{name}_mask", ".png", len(masks))
+            for file, levels in zip(paths_of(row["mask"]), gray_levels, strict=True):
                 with replace_atomic(self.output / file) as temporary:
                     Image.fromarray(levels).save(temporary, format="PNG", **note_of_picture(".png", self.note()))
         self.add(row)
@@ -193,8 +194,8 @@ class InferenceWriter(ResultWriter):
             shown = f"{name}, slice {found.shown} of 0 to {len(numbers) - 1}"
             self._pictures(row, source.slices[found.shown], found, size, shown)
         if found.masks:
-            row["mask"] = _names(f"masks/{name}_mask", ".nii.gz", len(masks))
-            for file, volume in zip(_files(row["mask"]), masks, strict=True):
+            row["mask"] = mask_names(f"masks/{name}_mask", ".nii.gz", len(masks))
+            for file, volume in zip(paths_of(row["mask"]), masks, strict=True):
                 self._write_volume(file, volume, source)
         self.add(row)
 
@@ -260,12 +261,3 @@ class InferenceWriter(ResultWriter):
 def _unseen(path: str, min_head: float) -> set[int]:
     """Slices of a volume of which the head fills a smaller share."""
     return set(np.flatnonzero(head_shares(open_volume(path).slices) < min_head).tolist()) if min_head else set()
-
-
-def _names(name: str, ending: str, count: int) -> str | list[str]:
-    """The file of a mask, or those of several."""
-    return f"{name}{ending}" if count == 1 else [f"{name}_{k}{ending}" for k in range(1, count + 1)]
-
-
-def _files(names: str | list[str]) -> list[str]:
-    return [names] if isinstance(names, str) else names

@@ -319,3 +319,8 @@ class ResultWriter:
 
 def _has_pictures(row: Mapping[str, Any]) -> bool:
     return "overlay" in row or "grad_cam" in row
+
+
+def mask_names(name: str, ending: str, count: int) -> str | list[str]:
+    """The file of a mask, or those of several."""
+    return f"{name}{ending}" if count == 1 else [f"{name}_{k}{ending}" for k in range(1, count + 1)]

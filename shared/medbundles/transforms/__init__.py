@@ -21,6 +21,7 @@ from medbundles.transforms.load_inference import LoadInferenceSlice
 from medbundles.transforms.load_labelled import LoadLabelled
 from medbundles.transforms.load_volume import LoadVolume
 from medbundles.transforms.loading import LoadSlice
+from medbundles.transforms.masks_of_regions import MasksOfRegions
 from medbundles.transforms.modality_intensities import ModalityIntensities
 from medbundles.transforms.normalise import BACKGROUND, VOLUME_BACKGROUND, HeadNormalise
 from medbundles.transforms.patch_sides import patch_sides
