@@ -1,6 +1,6 @@
 """The loss of a network that segments classes or regions: Dice, cross entropy, focal, boundary, or a weighted sum."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from medbundles.errors import ConfigError, in_range, one_of, refuse
 from medbundles.losses.per_image import at_least_float32
-from medbundles.rules import Rule, has_rules
+from medbundles.rules import GIVEN, Rule, has_rules
 
 NAMES = {"dice": "dice", "cross_entropy": "ce", "focal": "focal", "combined": ""}  # the term that each consists of
 MASK_RULES = ("classes", "regions")
@@ -31,8 +31,9 @@ WEIGHTS = tuple(setting for setting in DEFAULTS if setting.endswith("_weight"))
 Values = tuple[torch.Tensor, torch.Tensor]  # of each image: the value, and what it counts with in a mean
 
 
-def _cannot_be(name: str, *given: Any) -> str | None:
-    """What is wrong with settings that are each allowed: those of `DEFAULTS`, in that order."""
+def _cannot_be(by_user: Collection[str], name: str, *given: Any) -> str | None:
+    """What is wrong with settings that are each allowed: those of `DEFAULTS`, in that order; those that the user gave
+    count with their defaults, too."""
     values = dict(zip(DEFAULTS, given, strict=True))
     terms = [setting.removesuffix("_weight") for setting in WEIGHTS if values[setting]]
     if name != "combined":
@@ -41,7 +42,8 @@ def _cannot_be(name: str, *given: Any) -> str | None:
         return f"{', '.join(f'loss#{setting}' for setting in WEIGHTS)} are all 0; nothing would be learnt."
     for setting, default in DEFAULTS.items():
         used = name == "combined" if setting in WEIGHTS else TERM_OF[setting] in terms
-        if not used and (values[setting] or None) != (default or None) and name in NAMES:  # False is off, too
+        unused = (None,) if f"loss#{setting}" in by_user else (default or None, None)
+        if not used and (values[setting] or None) not in unused and name in NAMES:  # False is off, too
             weight = f" and loss#{TERM_OF[setting]}_weight 0" if name == "combined" else ""
             return f"loss#{setting}: {values[setting]} does nothing with loss#name {name}{weight}; leave it out."
     return None
@@ -85,7 +87,7 @@ def needs_distances(loss: Any) -> bool:
 
 
 @has_rules(
-    Rule(("loss#name", *(f"loss#{setting}" for setting in DEFAULTS)), _cannot_be),
+    Rule((GIVEN, "loss#name", *(f"loss#{setting}" for setting in DEFAULTS)), _cannot_be),
     Rule(("loss#class_weights", "out_channels", "regions"), _one_each),
     Rule(("loss#alpha", "out_channels", "regions"), _alpha_each),
     Rule(("ignore_label", "out_channels", "regions"), _is_no_class),
@@ -176,7 +178,7 @@ class CombinedSegmentationLoss(nn.Module):
             in_range(f"loss#{setting}", value, above=0)
         refuse(
             [
-                _cannot_be(name, smooth, class_weights, alpha, gamma, *weights.values(), boundary_ramp),
+                _cannot_be((), name, smooth, class_weights, alpha, gamma, *weights.values(), boundary_ramp),
                 _one_each(class_weights, out_channels, mask_rule == "regions"),
                 _alpha_each(alpha, out_channels, mask_rule == "regions"),
                 _is_no_class(ignore_label, out_channels, mask_rule == "regions"),

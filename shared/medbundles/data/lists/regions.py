@@ -47,14 +47,13 @@ def other_channels(about: DatasetJson, dims: int, channels: int) -> str | None:
     if dims == 2 or count in (0, channels):
         return None
     named = ", ".join(about.modalities)
-    return (
-        f"in_channels: {channels}, but the dataset.json names {count} ({named}); use --in_channels {count}."
-    )
+    return f"in_channels: {channels}, but the dataset.json names {count} ({named}); use --in_channels {count}."
 
 
 def regions_of(about: DatasetJson, regions: Regions) -> tuple[list[list[int]], list[str]]:
-    """The labels of each region, and its name: that of the dataset.json, else its labels, as 1+2+4."""
+    """The labels of each region, and its name: that of the dataset.json, else those of its labels, as edema+core, or
+    their numbers, as 1+2."""
     chosen = regions if isinstance(regions, (list, tuple)) else [*about.regions.values()] if regions == AUTO else []
     named = {frozenset(labels): name for name, labels in about.regions.items()}
-    names = [named.get(frozenset(region), "+".join(map(str, region))) for region in chosen]
+    names = [named.get(frozenset(region), "+".join(about.labels.get(n, str(n)) for n in region)) for region in chosen]
     return [list(region) for region in chosen], names
