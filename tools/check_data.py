@@ -142,7 +142,7 @@ def _as_trained(found: Layout, problems: Problems) -> list[Path]:
     files = sorted({Path(path) for paths in items for path in paths})
     for path in filter(is_volume, files):
         with problems.noted(path):
-            problems.doubt(read_header(path)[1])
+            problems.doubt(read_header(path, None)[1])
     return files
 
 

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 Component = TypeVar("Component", bound=Callable[..., Any])
 
+GIVEN = "given"  # stands among a rule's settings for the ids that the user gave, be it with their defaults
 AUTO = "auto"  # a setting that is left to the data, the weights or the machine
 TRAINING = ("train", "find_lr")
 EVERYWHERE = (*TRAINING, "evaluate", "inference")
@@ -19,7 +20,7 @@ class Rule:
     is a `_target_` of the config, and for a bundle that has all of these settings.
 
     Args:
-        settings: ids that it looks at.
+        settings: ids that it looks at; `GIVEN` stands for those that the user gave, as far as it is known.
         broken: gets their values in this order, and gives a line that says what is wrong, or None.
         workflows: where it counts.
     """
@@ -30,6 +31,7 @@ class Rule:
 
     def line(self, values: Mapping[str, Any], workflow: str) -> str | None:
         """What is wrong with these values, or None; also where the rule does not count."""
+        values = {GIVEN: frozenset(), **values}
         if workflow not in self.workflows or not all(name in values for name in self.settings):
             return None
         return self.broken(*(values[name] for name in self.settings))

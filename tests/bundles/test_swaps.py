@@ -15,7 +15,7 @@ from monai.networks.nets import DenseNet121
 from medbundles.preflight.command_line import readable
 from tests.bundles.glioma_settings.bench import REAL
 from tests.bundles.setting_bench import Bench, quick
-from tests.bundles.setting_cases import BRAIN, DENTAL, GLIOMA, Case
+from tests.bundles.setting_cases import BRAIN, DENTAL, GLIOMA, MEDICAL, Case
 
 OPTIMIZERS = [
     {"_target_": "monai.optimizers.Novograd", "params": "$@network.parameters()", "lr": "@lr"},
@@ -39,7 +39,35 @@ FLIPS = [{"_target_": "RandFlipd", **BOTH, "prob": 0.5, "spatial_axis": 0}]
 CROP = {"_target_": "RandSpatialCropd", "keys": "image", "roi_size": [16, 16], "random_size": False}
 SCALE = {"logit_scale": 30}  # is that of the loss unless set, which another loss does not have
 PLAIN = {**SCALE, "drw_start_epoch": False}  # a loss of someone else's cannot weigh classes from an epoch on
+BASIC = {
+    **{"_target_": "monai.networks.nets.BasicUNet", "spatial_dims": "@spatial_dims", "in_channels": "@in_channels"},
+    **{"out_channels": "@out_channels", "features": [4, 4, 4, 8, 8, 4]},
+}
+MULTICLASS = {"to_onehot_y": True, "softmax": True}
+NOISE = {"_target_": "RandGaussianNoised", "keys": "image", "prob": 0.5, "std": 0.02}
+REGIONS = {"regions": [[1, 2], [2]], "out_channels": 2}
+STEPS = {"_target_": "torch.optim.lr_scheduler.StepLR", "optimizer": "@optimizer", "step_size": 1}
+
+
+class MeanSquares(torch.nn.Module):
+    """A loss as anybody writes one: of logits and masks."""
+
+    def forward(self, logits: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        return (logits.sigmoid()[:, -1:] - (mask == mask.max()).float()).square().mean()
+
+
+OWN_LOSS = {"_target_": f"{__name__}.MeanSquares"}
 SWAPS: list[tuple[Case, dict[str, Any]]] = [
+    (MEDICAL, {"loss": {"_target_": "monai.losses.DiceCELoss", **MULTICLASS}}),
+    (MEDICAL, {"loss": {"_target_": "monai.losses.GeneralizedDiceLoss", **MULTICLASS}}),
+    (MEDICAL, {"loss": {"_target_": "monai.losses.FocalLoss", "reduction": "none", "to_onehot_y": True}}),
+    (MEDICAL, {"loss": OWN_LOSS}),
+    (MEDICAL, {"loss": {"_target_": "monai.losses.DiceFocalLoss", "sigmoid": True}, **REGIONS}),
+    (MEDICAL, {"network_def": BASIC, "trained#network_def": {}}),
+    *[(MEDICAL, {"optimizer": optimizer}) for optimizer in OPTIMIZERS],
+    (MEDICAL, {"scheduler": STEPS}),
+    (MEDICAL, {"patches#augmentation": NOISE}),
+    (MEDICAL, {"patches": {"_target_": "RandFlipd", **BOTH, "prob": 0.5, "spatial_axis": 0}}),
     (BRAIN, {"loss#seg_loss": {"_target_": "monai.losses.TverskyLoss", "sigmoid": True, "reduction": "none"}}),
     (BRAIN, {"loss#seg_loss": {"_target_": "monai.losses.DiceCELoss", "sigmoid": True}}),
     (BRAIN, {"loss#cls_loss": {"_target_": "torch.nn.CrossEntropyLoss", "reduction": "none"}}),
@@ -75,7 +103,7 @@ def started(bench: Bench, overlay: dict[str, Any], folder: Path, **settings: Any
 
 @pytest.mark.parametrize(("case", "overlay"), SWAPS, ids=lambda x: str(x)[:90])
 def test_it_trains_and_validates(case, overlay, bench_of, tmp_path):
-    size = {"spatial_size": [32, 32, 32], **REAL} if "network_def" in overlay else {}
+    size = {"spatial_size": [32, 32, 32], **REAL} if case is GLIOMA and "network_def" in overlay else {}
     workflow = started(bench_of(case), overlay, tmp_path, **size)
     trainer = workflow.parser.get_parsed_content("train::trainer")
     before = {name: value.clone() for name, value in trainer.network.state_dict().items() if "weight" in name}
@@ -111,6 +139,16 @@ def test_a_metric_of_ones_own_may_be_followed(bench_of, tmp_path):
     assert "val_mine" in json.loads((folder / "metrics/metrics.json").read_text())["epochs"][0]
 
 
+def test_a_metric_of_ones_own_may_be_followed_by_a_segmentation(bench_of, tmp_path):
+    mine = {"_target_": "medbundles.metrics.Score", "name": "dice_patient", "cases": "@validate#cases"}
+    overlay = {"+validate#metrics#val_mine": mine, "early_stopping#monitor": "val_mine"}
+    workflow = started(bench_of(MEDICAL), overlay, tmp_path)
+    with quick():
+        workflow.run()
+    folder = workflow.parser.get_parsed_content("run_dir").path
+    assert "val_mine" in json.loads((folder / "metrics/metrics.json").read_text())["epochs"][0]
+
+
 def test_another_loss_needs_the_networks_scale(bench_of, tmp_path):
     overlay = {"loss": {"_target_": "torch.nn.CrossEntropyLoss"}}
     message = refusal(started(bench_of(GLIOMA), overlay, tmp_path))
@@ -135,6 +173,26 @@ MISFITS: list[tuple[Case, dict[str, Any], str]] = [
         GLIOMA,
         {"loss": {"_target_": "torch.nn.BCEWithLogitsLoss"}, **PLAIN},
         "loss: BCEWithLogitsLoss does not take what the network gives, (2, 2), with the target (2,): ValueError in",
+    ),
+    (
+        MEDICAL,
+        {"loss": {"_target_": "torch.nn.CrossEntropyLoss"}},
+        "loss: CrossEntropyLoss does not take what the network gives, (3, 3, 32, 32), with the target {mask: (3, 1,",
+    ),
+    (
+        MEDICAL,
+        {"loss": {"_target_": "monai.losses.DiceLoss", "to_onehot_y": True}},
+        'loss: DiceLoss takes probabilities, the network gives logits; write "sigmoid": true',
+    ),
+    (
+        MEDICAL,
+        {"loss": OWN_LOSS, "ignore_label": 3},
+        "ignore_label: MeanSquares would count the pixels with 3 as a class; use medbundles.losses.Combined",
+    ),
+    (
+        MEDICAL,
+        {"network_def": BASIC},
+        "network_def: monai.networks.nets.BasicUNet lacks arguments that are kept with the weights (name, base_",
     ),
     (DENTAL, {"loss": {"_target_": "torch.nn.L1Loss"}}, "L1Loss does not take what the network gives, {reconstruction"),
     (DENTAL, {"network_def": OTHER}, "network_def: AutoencoderKL has no padded, factor; use medbundles.networks.Autoe"),

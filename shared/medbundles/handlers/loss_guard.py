@@ -53,8 +53,9 @@ class LossGuard:
             raise
         except Exception as error:  # whatever a loss raises that does not take these
             *_, where = traceback.extract_tb(error.__traceback__)
+            loss = getattr(engine.loss_function, "loss", engine.loss_function)  # that of a `MaskLoss`
             raise ConfigError(
-                f"loss: {type(engine.loss_function).__name__} does not take what the network gives, {shapes(pred)}, "
+                f"loss: {type(loss).__name__} does not take what the network gives, {shapes(pred)}, "
                 f"with the target {shapes(target)}: {type(error).__name__} in {where.filename}:{where.lineno}: {error}"
             ) from error
 

@@ -1,6 +1,6 @@
 """The loss of a network that segments classes or regions: Dice, cross entropy, focal, boundary, or a weighted sum."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from medbundles.errors import ConfigError, in_range, one_of, refuse
 from medbundles.losses.per_image import at_least_float32
-from medbundles.rules import Rule, has_rules
+from medbundles.rules import GIVEN, Rule, has_rules
 
 NAMES = {"dice": "dice", "cross_entropy": "ce", "focal": "focal", "combined": ""}  # the term that each consists of
 MASK_RULES = ("classes", "regions")
@@ -31,8 +31,9 @@ WEIGHTS = tuple(setting for setting in DEFAULTS if setting.endswith("_weight"))
 Values = tuple[torch.Tensor, torch.Tensor]  # of each image: the value, and what it counts with in a mean
 
 
-def _cannot_be(name: str, *given: Any) -> str | None:
-    """What is wrong with settings that are each allowed: those of `DEFAULTS`, in that order."""
+def _cannot_be(by_user: Collection[str], name: str, *given: Any) -> str | None:
+    """What is wrong with settings that are each allowed: those of `DEFAULTS`, in that order; those that the user gave
+    count with their defaults, too."""
     values = dict(zip(DEFAULTS, given, strict=True))
     terms = [setting.removesuffix("_weight") for setting in WEIGHTS if values[setting]]
     if name != "combined":
@@ -41,17 +42,18 @@ def _cannot_be(name: str, *given: Any) -> str | None:
         return f"{', '.join(f'loss#{setting}' for setting in WEIGHTS)} are all 0; nothing would be learnt."
     for setting, default in DEFAULTS.items():
         used = name == "combined" if setting in WEIGHTS else TERM_OF[setting] in terms
-        if not used and (values[setting] or None) != (default or None) and name in NAMES:  # False is off, too
+        unused = (None,) if f"loss#{setting}" in by_user else (default or None, None)
+        if not used and (values[setting] or None) not in unused and name in NAMES:  # False is off, too
             weight = f" and loss#{TERM_OF[setting]}_weight 0" if name == "combined" else ""
             return f"loss#{setting}: {values[setting]} does nothing with loss#name {name}{weight}; leave it out."
     return None
 
 
-def _one_each(weights: Any, out_channels: int, mask_rule: str, setting: str = "class_weights") -> str | None:
+def _one_each(weights: Any, out_channels: int, regions: Any, setting: str = "class_weights") -> str | None:
     if not isinstance(weights, (list, tuple)):
         return None
-    wanted = out_channels if mask_rule == "regions" else max(out_channels, 2)
-    what = "regions" if mask_rule == "regions" else "classes, the background first"
+    wanted = out_channels if regions else max(out_channels, 2)
+    what = "regions" if regions else "classes, the background first"
     if len(weights) != wanted:
         return (
             f"loss#{setting}: {list(weights)} are {len(weights)} numbers; with out_channels {out_channels} it must be "
@@ -60,13 +62,19 @@ def _one_each(weights: Any, out_channels: int, mask_rule: str, setting: str = "c
     return None if sum(weights) > 0 else f"loss#{setting}: {list(weights)} are all 0; nothing would be learnt."
 
 
-def _alpha_each(alpha: Any, out_channels: int, mask_rule: str) -> str | None:
-    return _one_each(alpha, out_channels, mask_rule, "alpha")
+def _alpha_each(alpha: Any, out_channels: int, regions: Any) -> str | None:
+    return _one_each(alpha, out_channels, regions, "alpha")
 
 
-def _is_no_class(ignore_label: int | bool | None, out_channels: int, mask_rule: str) -> str | None:
-    classes = 2 if mask_rule == "regions" else max(out_channels, 2)
-    if ignore_label is None or ignore_label is False or ignore_label >= classes:
+def _is_no_class(ignore_label: int | bool | None, out_channels: int, regions: Any) -> str | None:
+    if ignore_label in (None, False):
+        return None
+    if isinstance(regions, (list, tuple)):
+        held = {label for region in regions for label in region}
+        free = max(held) + 1
+        return f"ignore_label: {ignore_label} is a label of a region; take {free}." if ignore_label in held else None
+    classes = 2 if regions else max(out_channels, 2)
+    if int(ignore_label) >= classes:  # type: ignore[arg-type]
         return None
     return (
         f"ignore_label: {ignore_label} is the label of a class; with out_channels {out_channels} take {classes} to 255."
@@ -79,10 +87,10 @@ def needs_distances(loss: Any) -> bool:
 
 
 @has_rules(
-    Rule(("loss#name", *(f"loss#{setting}" for setting in DEFAULTS)), _cannot_be),
-    Rule(("loss#class_weights", "out_channels", "mask_rule"), _one_each),
-    Rule(("loss#alpha", "out_channels", "mask_rule"), _alpha_each),
-    Rule(("ignore_label", "out_channels", "mask_rule"), _is_no_class),
+    Rule((GIVEN, "loss#name", *(f"loss#{setting}" for setting in DEFAULTS)), _cannot_be),
+    Rule(("loss#class_weights", "out_channels", "regions"), _one_each),
+    Rule(("loss#alpha", "out_channels", "regions"), _alpha_each),
+    Rule(("ignore_label", "out_channels", "regions"), _is_no_class),
 )
 class CombinedSegmentationLoss(nn.Module):
     """Dice, cross entropy or focal loss, or a weighted sum of these and the boundary loss.
@@ -170,10 +178,10 @@ class CombinedSegmentationLoss(nn.Module):
             in_range(f"loss#{setting}", value, above=0)
         refuse(
             [
-                _cannot_be(name, smooth, class_weights, alpha, gamma, *weights.values(), boundary_ramp),
-                _one_each(class_weights, out_channels, mask_rule),
-                _alpha_each(alpha, out_channels, mask_rule),
-                _is_no_class(ignore_label, out_channels, mask_rule),
+                _cannot_be((), name, smooth, class_weights, alpha, gamma, *weights.values(), boundary_ramp),
+                _one_each(class_weights, out_channels, mask_rule == "regions"),
+                _alpha_each(alpha, out_channels, mask_rule == "regions"),
+                _is_no_class(ignore_label, out_channels, mask_rule == "regions"),
             ]
         )
         if name != "combined":

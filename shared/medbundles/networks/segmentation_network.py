@@ -1,7 +1,7 @@
 """The networks that segment, by name."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from medbundles.networks.unet import UNet
 from medbundles.networks.unetr import UNETR
 from medbundles.networks.unused import freeze_unused
 from medbundles.networks.vnet import VNet
-from medbundles.rules import EVERYWHERE, Rule, has_rules
+from medbundles.rules import EVERYWHERE, GIVEN, Rule, has_rules
 
 NETWORKS: dict[str, Any] = {
     "unet": UNet,
@@ -53,17 +53,19 @@ def multiples_of(name: str, used: Mapping[str, Any], dims: int) -> list[int]:
     return [used.get("output_stride") or NETWORKS[name].multiple] * dims
 
 
-def problems(given: Mapping[str, Any]) -> Iterator[str]:
+def problems(given: Mapping[str, Any], by_user: Collection[str] = ()) -> Iterator[str]:
     """A line for each argument that the network has not, and for each value that it cannot have.
 
     Args:
         given: all arguments of `SegmentationNetwork`.
+        by_user: ids that the user gave, which count with their defaults, too.
     """
     name, dims = given["name"], given["spatial_dims"]
     own = takes(name)
     default = inspect.signature(SegmentationNetwork).parameters
     for key in CHOSEN[1:]:
-        if key not in own and given[key] not in (None, default[key].default):
+        unused = (None,) if f"network_def#{key}" in by_user else (None, default[key].default)
+        if key not in own and given[key] not in unused:
             others = ", ".join(other for other in NETWORKS if key in takes(other))
             yield f"network_def#{key}: {name} has none; it is a setting of {others}. Leave it out."
     if dims != 2 and "spatial_dims" not in own:
@@ -103,11 +105,11 @@ def _too_small(name: str, size: Sequence[int], multiples: Sequence[int]) -> str 
     return None
 
 
-def _unbuildable(patch_size: Sequence[int] | int | None, *values: Any) -> str | None:
+def _unbuildable(by_user: Collection[str], patch_size: Sequence[int] | int | None, *values: Any) -> str | None:
     given = dict(zip((*OF_DATA, *CHOSEN), values, strict=True))
     if not patch_size:
-        return "\n".join(problems(given)) or None
-    lines = problems(given | {"image_size": patch_size})  # what the network is given are patches then
+        return "\n".join(problems(given, by_user)) or None
+    lines = problems(given | {"image_size": patch_size}, by_user)  # what the network is given are patches then
     return "\n".join(line.replace("image_size:", "patch_size:") for line in lines) or None
 
 
@@ -121,7 +123,7 @@ def _one_value_per_channel(name: str, norm: str, batch_size: int) -> str | None:
 
 
 @has_rules(
-    Rule(SETTINGS, _unbuildable, EVERYWHERE),
+    Rule((GIVEN, *SETTINGS), _unbuildable, EVERYWHERE),
     Rule(("network_def#name", "network_def#norm", "batch_size"), _one_value_per_channel),
 )
 class SegmentationNetwork(nn.Module):

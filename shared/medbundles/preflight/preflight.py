@@ -1,7 +1,6 @@
 """The first item of every `run` list: refuses what cannot work before anything is built."""
 
 import importlib.util
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from monai.bundle import ConfigParser
 
 from medbundles.errors import causes, nearest, refuse
 from medbundles.preflight.command_line import show_errors_plainly, take_memory
+from medbundles.preflight.given import given_ids, on_the_line
 from medbundles.preflight.rules import broken_rules, unknown_targets
 from medbundles.preflight.schema import WORDS, Setting, called, check_value, metric_names, off_advice, read_settings
 from medbundles.preflight.workflow import (
@@ -27,7 +27,7 @@ from medbundles.preflight.workflow import (
     unknown_ids,
 )
 from medbundles.ranks import is_distributed
-from medbundles.rules import TRAINING
+from medbundles.rules import GIVEN, TRAINING
 
 GIVE = "Give one that is there."
 
@@ -67,7 +67,7 @@ class Preflight:
         refuse(idle_ids(config, [k.id for k in foreign], own, known))
         refuse(_belong_elsewhere(settings, workflow))
         refuse(lost_ids(config, [k.id for k in every if k.id in own], known))
-        refuse(dangling_references(config))
+        refuse(dangling_references(config, known))
         refuse(_texts_that_mean_values(config, known, settings))
         values: dict[str, Any] = {}
         # what follows another setting ("@epochs") is wrong only because that one is: the setting itself is named first
@@ -78,7 +78,7 @@ class Preflight:
             values |= resolved
             refuse(unknown_metrics(chosen, values, config) if workflow in TRAINING else [])
         refuse(unknown_targets(config))
-        refuse(broken_rules(config, values, workflow))
+        refuse(broken_rules(config, values | {GIVEN: given_ids(sys.argv)}, workflow))
         refuse(missing_paths(settings, values, workflow))
         fixed = "trained" if workflow not in TRAINING else ""  # what weights were trained with stays
         free_now = (k for k in settings if k.schema.get("memory") and not k.schema.get(fixed))
@@ -175,16 +175,9 @@ def missing_extras(config: dict[str, Any]) -> list[str]:
 def dropped_nones(settings: list[Setting], argv: list[str]) -> list[str]:
     """MONAI leaves out `--x None` without a word; a line for each, with the value that switches x off."""
     by_id = {setting.id: setting for setting in settings}
-    given = []
-    for here, following in zip(argv, [*argv[1:], ""], strict=True):
-        name, equals, value = here.partition("=")
-        if name.startswith("--") and (value if equals else following) in ("None", "'None'"):
-            given.append(name.removeprefix("--"))
-        if name == "--args_file" and Path(value or following).is_file():
-            content = json.loads(Path(value or following).read_text(encoding="utf-8"))
-            given += [key for key, entry in content.items() if entry is None]
+    given = [name for name, value in on_the_line(argv) if value in ("None", "'None'", None)]
     return [
         f"{name}: MONAI ignores None, the old value would stay. "
         + (off_advice(by_id[name]) if name in by_id else "Write '$None'.")
-        for name in (name.replace("-", "_").replace("::", "#") for name in given)
+        for name in given
     ]

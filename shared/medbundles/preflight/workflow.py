@@ -186,8 +186,11 @@ def lost_ids(config: dict[str, Any], settings: Iterable[str], known: dict[str, l
     ]
 
 
-def dangling_references(config: dict[str, Any]) -> list[str]:
-    """One line for each id that is referred to and not there, such as an argument that another component lacks."""
+def dangling_references(config: dict[str, Any], known: dict[str, list[Any]]) -> list[str]:
+    """One line for each id that is referred to and not there, such as an argument that another component lacks.
+
+    The arguments of an exchanged component that `trained` alone refers to are told in one line, with the way out.
+    """
     there = dict(ids(config))
     missing: dict[str, list[str]] = {}
     for name, value in there.items():
@@ -195,7 +198,18 @@ def dangling_references(config: dict[str, Any]) -> list[str]:
             wanted = reference.replace("::", "#")
             if wanted not in there and not wanted.startswith("_meta_"):
                 missing.setdefault(wanted, []).append(name)
+    kept: dict[str, list[str]] = {}
+    for wanted, names in list(missing.items()):
+        group, _, argument = wanted.rpartition("#")
+        component = there.get(group)
+        if isinstance(component, dict) and _exchanged(group, component, known) and names == [f"trained#{wanted}"]:
+            kept.setdefault(group, []).append(argument)
+            del missing[wanted]
     return [
+        f"{group}: {there[group]['_target_']} lacks arguments that are kept with the weights ({first_few(lacks, 3)}); "
+        f'keep none of it: --trained#{group} "{{}}"'
+        for group, lacks in kept.items()
+    ] + [
         f"unknown id {wanted!r}, referred to by {first_few(names, 3)}; give it, or correct the name."
         for wanted, names in missing.items()
     ]

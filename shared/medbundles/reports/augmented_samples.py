@@ -1,5 +1,6 @@
 """Shows at the start of a training what its augmentation makes of images and masks."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ class AugmentedSamples:
 
     Args:
         enabled: False switches it off.
+        channel_names: of the image, of which the mean is shown.
 
     Example::
 
@@ -33,8 +35,9 @@ class AugmentedSamples:
 
     phase = "watch"
 
-    def __init__(self, enabled: bool = True):
+    def __init__(self, enabled: bool = True, channel_names: Sequence[str] = ()):
         self.enabled = enabled
+        self.said = f"mean of {', '.join(channel_names)}" if len(channel_names) > 1 else ""
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
@@ -46,7 +49,7 @@ class AugmentedSamples:
             return
         dataset = engine.data_loader.dataset
         places = np.unique(np.linspace(0, len(dataset) - 1, SAMPLES).round().astype(int)).tolist()
-        pictures = [_drawn(dataset[(1, place, 0)]) for place in places]
+        pictures = [_drawn(dataset[(1, place, 0)], self.said) for place in places]
         size = [max(picture.size[axis] for picture in pictures) + 2 * GAP for axis in (0, 1)]
         sheet = Image.new("RGB", (size[0] * COLUMNS, size[1] * -(-len(pictures) // COLUMNS)))
         for number, picture in enumerate(pictures):
@@ -54,8 +57,9 @@ class AugmentedSamples:
         written(sheet, run_of(engine).directory.folder("plots") / FILE)
 
 
-def _drawn(item: dict[str, Any]) -> Image.Image:
+def _drawn(item: dict[str, Any], said: str) -> Image.Image:
     image, mask = item["image"].float().mean(0), class_indices(item["mask"])
     plane, truth = shown_plane([image, mask], [mask])
     sides = sides_of(str(item.get("image_path", "")), image.ndim)
-    return outlined(plane, truth=truth, caption=str(item.get("name", "")), sides=sides, side=SIDE)
+    caption = f"{item.get('name', '')}\n{said}".strip()
+    return outlined(plane, truth=truth, caption=caption, sides=sides, side=SIDE)

@@ -21,10 +21,11 @@ from medbundles.transforms.load_inference import LoadInferenceSlice
 from medbundles.transforms.load_labelled import LoadLabelled
 from medbundles.transforms.load_volume import LoadVolume
 from medbundles.transforms.loading import LoadSlice
+from medbundles.transforms.masks_of_regions import MasksOfRegions
 from medbundles.transforms.modality_intensities import ModalityIntensities
 from medbundles.transforms.normalise import BACKGROUND, VOLUME_BACKGROUND, HeadNormalise
 from medbundles.transforms.patch_sides import patch_sides
-from medbundles.transforms.predictions import Predictions
+from medbundles.transforms.predictions import Predictions, mask_rule
 from medbundles.transforms.random_patch import RandomPatch
 from medbundles.transforms.resize_volume import ResizeVolume
 from medbundles.transforms.volume_augmentation import VolumeAugmentation

@@ -43,7 +43,7 @@ def measured(item: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Range]:
     pixels = [volume.slices for volume in open_volumes(paths)] if item.get("slice", -1) >= 0 else scaled
     ends = [quantiles(values.reshape(-1)[:: values.size // PIXELS | 1], 0.01, 0.99) for values in pixels]
     found = {"size": image.shape[1:], "intensity": (min(low for low, _ in ends), max(high for _, high in ends))}
-    found |= {"spacing": read_header(paths[0])[1].spacing} if is_volume(paths[0]) else {}
+    found |= {"spacing": read_header(paths[0], None)[1].spacing} if is_volume(paths[0]) else {}
     return {name: (float(min(values)), float(max(values))) for name, values in found.items()}
 
 

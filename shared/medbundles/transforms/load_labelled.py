@@ -1,5 +1,7 @@
 """Reads an image and its map of classes."""
 
+from collections.abc import Sequence
+
 import torch
 from monai.transforms import Transform
 
@@ -26,6 +28,7 @@ class LoadLabelled(Transform):
         out_channels: classes, see `LabelRule`.
         label_threshold: likewise.
         ignore_label: likewise.
+        regions: likewise; the mask holds their labels, see `MasksOfRegions`.
         colour_channel: see `read_image`.
 
     Raises:
@@ -40,10 +43,11 @@ class LoadLabelled(Transform):
         out_channels: int = 2,
         label_threshold: float | bool | None = None,
         ignore_label: int | bool | None = None,
+        regions: Sequence[Sequence[int]] | None = None,
         colour_channel: Colour = AUTO,
     ):
         self.spatial_dims, self.channels, self.colour_channel = spatial_dims, channels, colour_channel
-        self.rule = LabelRule(out_channels, label_threshold or None, ignore_label or None)
+        self.rule = LabelRule(out_channels, label_threshold or None, ignore_label or None, regions=regions or ())
 
     def __call__(self, data: dict) -> dict:
         paths = paths_of(data["image"])

@@ -1,5 +1,6 @@
 """From logits to masks, probabilities and classes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,11 @@ from medbundles.errors import ConfigError, one_of
 from medbundles.metrics.log_odds import log_odds
 
 MASK_RULES = ("foreground", "classes", "regions")
+
+
+def mask_rule(regions: Sequence[Sequence[int]] | str | bool | None) -> str:
+    """The rule of `Predictions` and of the losses for the channels: "regions" where there are any, else "classes"."""
+    return "regions" if regions else "classes"
 
 
 class Predictions(Transform):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from ignite.engine import Engine
 from monai.bundle import ConfigWorkflow
 from torch import nn
 
@@ -92,6 +93,27 @@ def out_channels(bench: Any, **turned: Any) -> dict[str, Any]:
     }
 
 
+def regions(bench: Any, **turned: Any) -> dict[str, Any]:
+    """What lists, masks, loss, predictions and tables make of labels."""
+
+    def look(workflow: ConfigWorkflow) -> list[list[int]]:
+        return list(loader(workflow).rule.regions)
+
+    parse = bench.workflow(**turned).parser.get_parsed_content
+    new = bench.workflow("inference", **turned)
+    return {
+        **common.everywhere(bench, look, "regions", **turned),
+        "list": parse("data").labels.rule.class_names,
+        "train": len(parse("train::dataset")[0]["mask"]),
+        "validate": len(parse("validate::dataset")[0]["mask"]),
+        "loss": parse("loss").regions,
+        "distances": parse("distances").classes,
+        "predictions": parse("postprocessing").mask_rule,
+        "predictions of inference": new.parser.get_parsed_content("postprocessing").mask_rule,
+        "table": handler(new, bench.writer, "handlers").labels,
+    }
+
+
 def label_names(bench: Any, **turned: Any) -> dict[str, Any]:
     """What all that tell the classes' names tell."""
     loader = handler(bench.workflow("evaluate", **turned), "WeightsCheckpointLoader", "validate#handlers")
@@ -135,12 +157,13 @@ def losses(bench: Bench, **turned: Any) -> dict[str, float]:
     }
 
 
-def ramp(bench: Bench, **turned: Any) -> dict[str, Any]:
-    """The weight of the boundary loss in the second epoch, and what the run's handler was told."""
-    workflow = bench.workflow(**turned)
-    loss = workflow.parser.get_parsed_content("loss")
-    loss.set_epoch(2)
-    return {"weight": round(loss.lambda_boundary, 3), "handler": handler(workflow, "EpochOfLoss").value}
+def ramp(bench: Bench, **turned: Any) -> float:
+    """The weight of the boundary loss in the second epoch."""
+    workflow, trainer = bench.workflow(**turned), Engine(lambda *_: None)
+    trainer.loss_function = loss = workflow.parser.get_parsed_content("train::trainer").loss_function
+    trainer.state.epoch = 2
+    handler(workflow, "EpochOfLoss")(trainer)
+    return round(loss.lambda_boundary, 3)
 
 
 def distances(bench: Bench, **turned: Any) -> dict[str, Any]:
@@ -218,6 +241,16 @@ MODEL = {
         given={"ignore_label": 3},
         along={"ignore_label": False},
     ),
+    "regions": Check(
+        regions,
+        [[1, 2], [2]],
+        {
+            **common.all_five([[1, 2], [2]]),
+            **{"list": ["organ+lesion", "lesion"], "train": 2, "validate": 2, "loss": True, "distances": []},
+            **{"predictions": "regions", "predictions of inference": "regions", "table": {1: "1+2", 2: "2"}},
+        },
+        along={"out_channels": 2},
+    ),
     "label_names": Check(
         label_names,
         ["none", "a", "b"],
@@ -269,7 +302,7 @@ MODEL = {
     "loss#ce_weight": Check(losses, 0.4),
     "loss#focal_weight": Check(losses, 0.5),
     "loss#boundary_weight": Check(distances, 0.2),
-    "loss#boundary_ramp": Check(ramp, 8, {"weight": 0.05, "handler": 8}, given={"loss#boundary_weight": 0.2}),
+    "loss#boundary_ramp": Check(ramp, 8, 0.05, given={"loss#boundary_weight": 0.2}),
     "lr": Check(rates, 3e-3, [3e-3]),
     **common.optimizer_checks("lr"),
     **common.SCHEDULE,

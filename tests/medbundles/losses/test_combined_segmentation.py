@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,10 @@ from monai.losses import DiceCELoss, FocalLoss
 
 from medbundles.errors import ConfigError
 from medbundles.losses import CombinedSegmentationLoss, needs_distances
+from medbundles.losses.combined_segmentation import DEFAULTS
 from medbundles.metrics import Cases, Losses, Score
+from medbundles.preflight.rules import broken_rules
+from medbundles.rules import GIVEN
 
 IGNORED = 9
 CASES = [(1, "classes"), (2, "classes"), (4, "classes"), (3, "regions"), (1, "regions")]
@@ -301,3 +306,37 @@ def test_what_does_not_fit_is_refused_when_it_is_called():
         CombinedSegmentationLoss(2)(logits, target)
     with pytest.raises(ConfigError, match=r"the data hold no distances; put medbundles\.transforms\.BoundaryDistance"):
         CombinedSegmentationLoss(3, boundary_weight=0.1)(logits, target["mask"])
+
+
+def said(by_user: Sequence[str] = (), regions: Any = None, **settings: Any) -> str:
+    """What the preflight says of these settings of a bundle."""
+    config = {"loss": {"_target_": "medbundles.losses.CombinedSegmentationLoss"}}
+    values = {f"loss#{name}": settings.get(name, default) for name, default in DEFAULTS.items()}
+    more = {"loss#name": settings.get("name", "combined"), "ignore_label": settings.get("ignore_label")}
+    values |= {**more, "out_channels": settings.get("out_channels", 3), "regions": regions, GIVEN: by_user}
+    return "\n".join(broken_rules(config, values, "train"))
+
+
+def test_the_preflight_counts_weights_before_any_data_is_read():
+    assert not said(class_weights=[1, 2, 3])
+    assert "are 2 numbers; with out_channels 3 it must be 3, one for each of the classes" in said(class_weights=[1, 2])
+    assert "it must be 2, one for each of the classes, the background" in said(class_weights=[1], out_channels=1)
+    assert "with out_channels 1 it must be 1, one for each of the regions" in said(
+        class_weights=[1, 2], regions=[[1]], out_channels=1
+    )
+    assert not said(class_weights=[2], regions=[[1]], out_channels=1)
+    focal = {"focal_weight": 0.5, "out_channels": 2}
+    assert "loss#alpha: [1, 2, 3] are 3 numbers" in said(alpha=[1, 2, 3], **focal)
+    assert "it must be 2, one for each of the regions" in said(alpha=[1, 2, 3], regions="auto", **focal)
+
+
+def test_the_ignore_label_is_in_no_region():
+    assert said(ignore_label=4, regions=[[1, 2, 4], [4]]) == "ignore_label: 4 is a label of a region; take 5."
+    assert not said(ignore_label=3, regions=[[1, 2, 4], [4]])
+
+
+def test_what_the_user_gave_counts_with_its_default_too():
+    assert said(["loss#gamma"]) == (
+        "loss#gamma: 2.0 does nothing with loss#name combined and loss#focal_weight 0; leave it out."
+    )
+    assert not said(["loss#smooth", "loss#boundary_weight", "loss#class_weights"])

@@ -11,6 +11,7 @@ from medbundles.networks.quick_layers import QUICK
 from medbundles.networks.segmentation_network import CHOSEN, NETWORKS, OF_DATA, SETTINGS
 from medbundles.networks.small_inputs import CAREFUL
 from medbundles.preflight.rules import broken_rules
+from medbundles.rules import GIVEN
 from tests.medbundles.networks.small_networks import NARROW, VOLUMETRIC, small
 
 CONFIG = {"network_def": {"_target_": "medbundles.networks.SegmentationNetwork"}}
@@ -19,9 +20,9 @@ OWN = SegmentationNetwork.__init__.__kwdefaults__ or dict(
 )
 
 
-def said(workflow="train", **given):
+def said(workflow="train", by_user=(), **given):
     """What the preflight says of these settings of a bundle."""
-    values = {s: OWN.get(s.removeprefix("network_def#")) for s in SETTINGS} | {"batch_size": 8}
+    values = {s: OWN.get(s.removeprefix("network_def#")) for s in SETTINGS} | {"batch_size": 8, GIVEN: by_user}
     for key, value in given.items():
         values[key if key in values else f"network_def#{key}"] = value
     return "\n".join(broken_rules(CONFIG, values, workflow))
@@ -174,3 +175,10 @@ def test_quick_layers_apply_and_bfloat16_trains(name):
     logits.float().square().mean().backward()
     gradients = [p.grad for p in network.parameters() if p.requires_grad]
     assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+
+
+def test_a_setting_that_the_user_gave_counts_with_its_default_too():
+    line = "network_def#embed_dim: unet has none; it is a setting of swin_unetr. Leave it out."
+    assert said(embed_dim=48, by_user=["network_def#embed_dim"]) == line
+    assert not said(embed_dim=48, by_user=["network_def#base_channels"])
+    assert not said(embed_dim=None, by_user=["network_def#embed_dim"])

@@ -35,20 +35,29 @@ class ByLevel(torch.nn.Module):
     """Classes by the gray level: black, gray, white."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.cat([-((x - level) ** 2) for level in (0.0, 0.5, 1.0)], dim=1)
+        return torch.cat([-((x[:, :1] - level) ** 2) for level in (0.0, 0.5, 1.0)], dim=1)
+
+
+class AboveLevel(torch.nn.Module):
+    """Two regions by the gray level: all that is gray or white, and what is white."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x - 0.25, x - 0.75], dim=1)
 
 
 def infer(inputs: Path, output: Path, dims: int = 2, **options: Any) -> None:
-    existing = options.pop("existing", "overwrite")
-    items = segmentation_inputs(inputs, dims, output=output, existing=existing)
+    existing, channels = options.pop("existing", "overwrite"), options.pop("channels", 1)
+    items = segmentation_inputs(inputs, dims, channels, output=output, existing=existing)
     grid = ToGrid(size=48) if dims == 2 else ToGrid(spacing=[2.0, 2.0, 2.0])
-    steps = [MarkOutside(LoadLabelled(dims), options.pop("ranges", [])), ModalityIntensities("xray"), grid]
-    predictions = Predictions(mask_rule="classes")
-    writer = LabelMapWriter(output, predictions, NAMES, 3, existing=existing, checkpoint="models/model.pt", **options)
+    steps = [MarkOutside(LoadLabelled(dims, channels), options.pop("ranges", [])), ModalityIntensities("xray"), grid]
+    regions = options.get("regions")
+    predictions = Predictions(mask_rule="regions" if regions else "classes")
+    about = {"label_names": NAMES, "out_channels": 3} if not regions else {"label_names": ["all", "core"]}
+    writer = LabelMapWriter(output, predictions, existing=existing, checkpoint="models/model.pt", **about, **options)
     SupervisedEvaluator(
         device=torch.device("cpu"),
         val_data_loader=SeededLoader(InputDataset(items, Compose(steps)), InputBatches(items, 1), num_workers=0),
-        network=ByLevel(),
+        network=AboveLevel() if regions else ByLevel(),
         inferer=WindowInferer("fp32"),
         prepare_batch=PrepareSegmentationBatch(),
         iteration_update=ReadableInputs(),
@@ -169,3 +178,42 @@ def test_what_the_engine_made_on_the_input_s_own_voxels_is_not_made_again(mm, ti
     if times == 1:
         found = np.asarray(nibabel.load(tmp_path / "out/masks/a_mask.nii.gz").dataobj)
         assert np.array_equal(found, expected(image))
+
+
+def test_regions_become_one_label_map_in_the_order_of_their_labels(tmp_path):
+    image = levels(48, 48)
+    (tmp_path / "in").mkdir()
+    Image.fromarray(image).save(tmp_path / "in/a.png")
+    infer(tmp_path / "in", tmp_path / "out", regions=[[3, 1], [1]], probabilities=True)
+    made = np.asarray(Image.open(tmp_path / "out/masks/a_mask.png"))
+    assert (made == np.array([0, 3, 1])[expected(image)]).all()
+    (row,) = table(tmp_path / "out")
+    pixels = [int((expected(image) >= level).sum()) for level in (1, 2)]
+    assert [float(row["area_all"]), float(row["area_core"])] == pixels  # of the regions, which overlap
+    about = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert about["labels"] == {"3": "all", "1": "core"}
+    assert np.load(tmp_path / "out/probabilities/a.npy").shape == (2, 48, 48)
+
+
+def test_regions_that_no_label_map_can_hold_are_a_file_each(tmp_path):
+    image = levels(16, 16, 8)
+    (tmp_path / "in").mkdir()
+    nibabel.save(nibabel.Nifti1Image(image, np.diag([2, 2, 2, 1])), tmp_path / "in/a.nii.gz")
+    infer(tmp_path / "in", tmp_path / "out", 3, regions=[[1], [1, 2]])
+    for number, level in ((1, 1), (2, 2)):
+        made = np.asarray(nibabel.load(tmp_path / f"out/masks/a_mask_{number}.nii.gz").dataobj)
+        assert made.dtype == np.uint8
+        assert (made == (expected(image) >= level)).all()
+    about = json.loads((tmp_path / "out/predictions.json").read_text())
+    assert about["labels"] == {"1": "all", "2": "core"}
+    assert about["results"][0]["mask"] == ["masks/a_mask_1.nii.gz", "masks/a_mask_2.nii.gz"]
+
+
+def test_a_4d_volume_gets_a_3d_label_map(tmp_path):
+    image = levels(16, 16, 8)
+    (tmp_path / "in").mkdir()
+    nibabel.save(nibabel.Nifti1Image(np.stack([image, image], axis=3), np.diag([2, 2, 2, 1])), tmp_path / "in/a.nii.gz")
+    infer(tmp_path / "in", tmp_path / "out", 3, channels=2)
+    made = nibabel.load(tmp_path / "out/masks/a_mask.nii.gz")
+    assert (np.asarray(made.dataobj) == expected(image)).all()
+    assert (tmp_path / "out/overlays/a.jpg").is_file()

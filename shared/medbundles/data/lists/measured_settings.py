@@ -12,7 +12,6 @@ from medbundles.data.reading.files import paths_of
 from medbundles.data.reading.images import LUMINANCE
 from medbundles.data.reading.label_maps import read_label_map
 from medbundles.data.reading.nifti import by, read_header
-from medbundles.data.reading.volumes import read_volume
 from medbundles.errors import ConfigError
 from medbundles.rules import AUTO
 
@@ -34,7 +33,10 @@ def measured_settings(
       whether volumes hold air and pictures three channels.
     - ct_values: [lowest, highest, mean, standard deviation] of the foreground's voxels, the first two of them
       percentiles; None where the modality is another.
-    - label_names: of all classes, background first, as the dataset.json has them, else their numbers.
+    - label_names: of all classes, background first, as the dataset.json has them, else their numbers; of regions, if
+      there are any, which have no background.
+    - regions: the labels of each, as the dataset.json has them; None: there are none.
+    - channel_names: of these those that have a mask: all but the background.
 
     Of volumes the log says how many voxels they have then, and warns of patches that are mostly larger than they are.
 
@@ -57,19 +59,19 @@ def measured_settings(
     if settings["ct_values"] == AUTO:
         found["ct_values"] = _ct_values(some, spatial_dims, channels) if found["modality"] == "ct" else None
     rule = data.labels.rule
-    numbers = [rule.names.get(label, str(label)) for label in range(rule.highest + 1)]
-    found["label_names"] = numbers if settings["label_names"] == AUTO else list(settings["label_names"])
-    if len(found["label_names"]) != len(numbers):
-        raise ConfigError(
-            f"label_names: {found['label_names']} must be {len(numbers)} names, one for each class, background first."
-        )
+    found["regions"], names = [list(region) for region in rule.regions] or None, rule.class_names
+    found["label_names"] = names if settings["label_names"] == AUTO else list(settings["label_names"])
+    if len(found["label_names"]) != len(names):
+        each = "region" if rule.regions else "class, background first"
+        raise ConfigError(f"label_names: {found['label_names']} must be {len(names)} names, one for each {each}.")
+    found["channel_names"] = found["label_names"][0 if rule.regions else 1 :]
     if spatial_dims == 3:
         _say_sizes(items, found["spacing"] or None, window)
     return found
 
 
 def _spacing(items: Sequence[Mapping[str, Any]]) -> list[float]:
-    every = [read_header(paths_of(item["image"])[0])[1].spacing for item in items]
+    every = [read_header(paths_of(item["image"])[0], None)[1].spacing for item in items]
     return [round(float(side), 4) for side in np.median(every, axis=0)]
 
 
@@ -97,7 +99,8 @@ def _modality(items: Sequence[Mapping[str, Any]], named: Sequence[str], dims: in
         return "rgb" if channels == 3 else "xray"
     if named:
         return "mri"
-    return "ct" if any(read_volume(paths_of(item["image"])[0])[0].min() < AIR for item in items[:4]) else "mri"
+    images = (read_channels(paths_of(item["image"]), dims, channels)[0] for item in items[:4])
+    return "ct" if any(image.min() < AIR for image in images) else "mri"
 
 
 def _ct_values(items: Sequence[Mapping[str, Any]], dims: int, channels: int) -> list[float]:

@@ -15,6 +15,7 @@ from medbundles.data.lists.near_identical import same_pictures
 from medbundles.data.lists.pairs import find_pairs
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
+from medbundles.data.lists.regions import Regions, contradiction, one_channel_each, other_channels, regions_of
 from medbundles.data.lists.shares import empty_part, share_of_fold, shared_out
 from medbundles.data.lists.split_file import read_split
 from medbundles.data.problems import ADVICE, Problems
@@ -35,7 +36,11 @@ def _is_tested(share: float, folds: int) -> str | None:
     return None if share or folds else "test_split: nothing is tested; give the --test_split of the training."
 
 
-def _one_threshold(threshold: float | None, out_channels: int, ignore_label: int | bool | None) -> str | None:
+def _one_threshold(
+    threshold: float | None, out_channels: int, ignore_label: int | bool | None, regions: Regions
+) -> str | None:
+    if threshold and regions:
+        return f"label_threshold: {threshold:g} makes one class of a mask, and no regions; leave it out."
     if threshold and ignore_label:
         return (
             f"label_threshold: {threshold:g} makes a class of all that is bright, also of ignore_label {ignore_label}."
@@ -72,7 +77,8 @@ class SegmentationParts(ImageParts):
     Rule(("test_split", "folds"), _is_tested, ("evaluate",)),
     Rule(("fold", "folds"), fold_exists, (*TRAINING, "evaluate")),
     Rule(("selection", "folds"), enough_folds, (*TRAINING, "evaluate")),
-    Rule(("label_threshold", "out_channels", "ignore_label"), _one_threshold, (*TRAINING, "evaluate")),
+    Rule(("regions", "out_channels"), one_channel_each, EVERYWHERE),
+    Rule(("label_threshold", "out_channels", "ignore_label", "regions"), _one_threshold, (*TRAINING, "evaluate")),
 )
 def segmentation_parts(
     dataset_dir: str | Path,
@@ -81,6 +87,7 @@ def segmentation_parts(
     out_channels: int = 2,
     label_threshold: float | bool | None = None,
     ignore_label: int | bool | None = None,
+    regions: Regions = None,
     train_split: float = 0.8,
     test_split: float = 0.2,
     folds: int = 0,
@@ -105,10 +112,11 @@ def segmentation_parts(
     Args:
         dataset_dir: holds the images and masks.
         spatial_dims: 2 (pictures) or 3 (NIfTI volumes).
-        channels: C of the image: of one file with so many channels, or of so many files.
-        out_channels: classes, background included; 1: one class with a sigmoid.
+        channels: C of the image: of one file with so many channels (of volumes the fourth axis), or of so many files.
+        out_channels: classes, background included; 1: one class with a sigmoid. Or the number of regions.
         label_threshold: see `LabelRule`; None or False: masks hold labels.
         ignore_label: value of pixels that are not labelled; None or False: there is none.
+        regions: labels of each region, which may overlap; "auto": those of the dataset.json; None or False: classes.
         train_split: share of the images that are left by the test set; the others validate.
         test_split: share of all images that no training sees; 0: none.
         folds: number of folds of a cross-validation, which take the place of the shares; 0: none.
@@ -129,7 +137,8 @@ def segmentation_parts(
         (path), foreground (whether the mask holds a class), patient, source "images", name.
 
     Raises:
-        ConfigError: a share outside 0 to 1, an unusable pattern, or out_channels that contradict the dataset.json.
+        ConfigError: a share outside 0 to 1, an unusable pattern, or channels or regions that contradict the
+            dataset.json.
         DataError: the folder is missing or holds no pairs, bad files or masks (all listed), a class that no training
             mask has, or a patient or picture in two sets.
     """
@@ -138,11 +147,13 @@ def segmentation_parts(
     threshold = label_threshold or None
     one_of("selection", selection, SELECTIONS)
     refuse([fold_exists(fold, folds), enough_folds(selection, folds)])
-    refuse([usable_pattern(patient_pattern), _one_threshold(threshold, out_channels, ignore_label)])
+    refuse([usable_pattern(patient_pattern), _one_threshold(threshold, out_channels, ignore_label, regions)])
     existing_folder(dataset_dir, "Give the folder with images/ and labels/ (or a dataset.json) as --dataset_dir DIR.")
     about = read_dataset_json(dataset_dir)
-    refuse([_contradicts(about.labels, out_channels, ignore_label or None)])
-    labels = KnownLabels(cache_dir, LabelRule(out_channels, threshold, ignore_label or None, about.labels))
+    refuse([other_channels(about, spatial_dims, channels)])
+    refuse([contradiction(about, out_channels, ignore_label or None, regions or None)])
+    rule = LabelRule(out_channels, threshold, ignore_label or None, about.labels, *regions_of(about, regions))
+    labels = KnownLabels(cache_dir, rule)
     known, thumbnails = KnownPictures(cache_dir, channels), dict[str, str]()
     items, problems = _found(dataset_dir, spatial_dims, channels)
     if spatial_dims == 2:
@@ -154,7 +165,7 @@ def segmentation_parts(
     if not skip_bad_files:
         problems.settle(dataset_dir, advice=f"{GRAY}\n{ADVICE}" if len(problems) > before else ADVICE)
     items = [
-        item | {"foreground": any(map(labels.rule.class_of, counts[item["mask"]]))}
+        item | {"foreground": any(map(rule.is_foreground, counts[item["mask"]]))}
         for item in items
         if item["mask"] in counts
     ]
@@ -170,7 +181,7 @@ def segmentation_parts(
         parts = shared_out(items, ours, test_split, 1 - train_split, seed, _holds_something)
     if wrong := empty_part(parts, ("train", "val", *["test"] * (test_split > 0 or folds > 0))):
         raise DataError(f"{dataset_dir}: {wrong}")
-    _check_classes(parts["train"], counts, labels.rule)
+    _check_classes(parts["train"], counts, rule)
     if earlier_split:
         check_untrained({"test": parts["test"]}, split, str(earlier_split), pairs)
     joined = with_joined_patients(parts, ours)
@@ -179,19 +190,6 @@ def segmentation_parts(
 
 def _holds_something(group: Sequence[dict]) -> bool:
     return any(item["foreground"] for item in group)
-
-
-def _contradicts(names: Mapping[int, str], out_channels: int, ignored: int | None) -> str | None:
-    """What is wrong with out_channels beside the labels of a dataset.json."""
-    marked = next((value for value, name in names.items() if name == "ignore"), None)
-    if marked is not None and marked != ignored:
-        return f"ignore_label: the dataset.json says that {marked} is not labelled; use --ignore_label {marked}."
-    names = {value: name for value, name in names.items() if value != ignored}
-    classes = max(names, default=out_channels - 1) + 1
-    if out_channels == classes or (out_channels, classes) == (1, 2):
-        return None
-    named = ", ".join(f"{value} {name}" for value, name in sorted(names.items()))
-    return f"out_channels: {out_channels}, but the dataset.json names {named}; use --out_channels {classes}."
 
 
 def _found(folder: str | Path, dims: int, channels: int) -> tuple[list[dict], Problems]:
@@ -219,8 +217,8 @@ def _counts(items: Sequence[dict], labels: KnownLabels, problems: Problems) -> d
     found = labels.counts([item["mask"] for item in items], problems)
     wrong = {path: line for path, counts in found.items() if (line := labels.rule.problem(counts))}
     fine = {path: counts for path, counts in found.items() if path not in wrong}
-    if labels.rule.highest == 1:  # one other value than 0, the same one in all masks
-        held = {path: [value for value in counts if labels.rule.class_of(value)] for path, counts in fine.items()}
+    if labels.rule.is_binary:  # one other value than 0, the same one in all masks
+        held = {path: [*filter(labels.rule.is_foreground, counts)] for path, counts in fine.items()}
         usual = Counter(value for values in held.values() for value in values).most_common(1)
         for path, values in held.items():
             others = [value for value in values if value != usual[0][0]]
@@ -232,18 +230,21 @@ def _counts(items: Sequence[dict], labels: KnownLabels, problems: Problems) -> d
 
 
 def _check_classes(items: Sequence[dict], counts: Mapping[str, Counts], rule: LabelRule) -> None:
-    """Refuse a class that no training mask has; the share of each is logged."""
-    pixels = Counter[int](dict.fromkeys(range(rule.highest + 1), 0))
+    """Refuse a class or region that no training mask has; the share of each is logged."""
+    names, every = rule.class_names, 0
+    pixels = Counter[int](dict.fromkeys(range(len(names)), 0))
     for item in items:
         for value, count in counts[item["mask"]].items():
-            label = rule.class_of(value)
-            pixels.update({} if label is None else {label: count})
-    missing = [label for label in range(1, rule.highest + 1) if not pixels[label]]
+            pixels.update(dict.fromkeys(rule.classes_of(value), count))
+            every += count if value != rule.ignored else 0
+    shown = [name if rule.regions else rule.called(label) for label, name in enumerate(names)]
+    missing = [shown[label] for label in range(0 if rule.regions else 1, len(names)) if not pixels[label]]
     if missing:
+        what = "region(s)" if rule.regions else "class(es)"
         raise DataError(
-            f"no training mask (of {len(items)}) holds the class(es) {first_few(map(rule.called, missing))}, so that "
-            f"nothing could be learnt of them; is out_channels {rule.channels} right? Another --seed or --train_split "
-            "shares the images out otherwise."
+            f"no training mask (of {len(items)}) holds the {what} {first_few(missing)}, so that nothing could be "
+            f"learnt of them; is out_channels {rule.channels} right? Another --seed or --train_split shares the images "
+            "out otherwise."
         )
-    each = ", ".join(f"{rule.called(label)}: {100 * n / sum(pixels.values()):.3g} %" for label, n in pixels.items())
-    logger.info("classes in the %d training masks: %s", len(items), each)
+    each = ", ".join(f"{name}: {100 * pixels[label] / every:.3g} %" for label, name in enumerate(shown))
+    logger.info("%s in the %d training masks: %s", "regions" if rule.regions else "classes", len(items), each)

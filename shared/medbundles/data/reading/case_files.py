@@ -48,16 +48,21 @@ def check_same_grid(first: VolumeInfo, other: VolumeInfo) -> None:
         )
 
 
-def check_case_files(files: Sequence[str | Path], problems: Problems) -> bool:
+def check_case_files(files: Sequence[str | Path], problems: Problems, channels: int = 1) -> bool:
     """Check the headers of a case's files and note what is wrong, and what is doubtful.
+
+    Args:
+        files: of the case.
+        problems: hears what is wrong.
+        channels: of the first one.
 
     Returns:
         Whether all is well.
     """
     before, infos = len(problems), []
-    for path in files:
+    for number, path in enumerate(files):
         with problems.noted(path):
-            infos.append(_plausible(path))
+            infos.append(_plausible(path, 1 if number else channels))
     for other in infos[1:] if len(problems) == before else []:
         with problems.noted(other.path):
             check_same_grid(infos[0], other)
@@ -66,8 +71,8 @@ def check_case_files(files: Sequence[str | Path], problems: Problems) -> bool:
     return len(problems) == before
 
 
-def _plausible(path: str | Path) -> VolumeInfo:
-    image, info = read_header(path)
+def _plausible(path: str | Path, channels: int) -> VolumeInfo:
+    image, info = read_header(path, channels)
     if image.header["sform_code"] == 0:
         # the voxel size as it stands in the file: nibabel makes a 0 of it 1 without a word
         with image.file_map["image"].get_prepare_fileobj("rb") as file:
@@ -97,6 +102,8 @@ def check_channel_files(
 ) -> bool:
     """Check the headers of an image's file, or files of one channel each, and of its mask, and note what is wrong.
 
+    Volumes of several channels are one file each, or the volumes of one 4D file.
+
     Args:
         files: pictures (`dims` 2) or volumes (3).
         dims: 2 or 3.
@@ -107,12 +114,11 @@ def check_channel_files(
     Returns:
         Whether all is well.
     """
-    count, each = len(problems), channels if len(files) == 1 and dims == 2 else 1
+    count, each = len(problems), channels if len(files) == 1 else 1
     if len(files) * each != channels:
-        what = "one volume, which is one channel" if len(files) == 1 else f"{len(files)} files of one channel each"
-        problems.add(files[0], f"is {what}; in_channels is {channels}")
+        problems.add(files[0], f"is {len(files)} files of one channel each; in_channels is {channels}")
     elif dims == 3:
-        check_case_files([*files, *([mask] if mask else [])], problems)
+        check_case_files([*files, *([mask] if mask else [])], problems, each)
     else:
         sizes = []
         for path in files:

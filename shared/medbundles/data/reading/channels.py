@@ -7,7 +7,7 @@ import numpy as np
 
 from medbundles.data.reading.images import Colour, read_image
 from medbundles.data.reading.nifti import VolumeInfo
-from medbundles.data.reading.volumes import read_volume
+from medbundles.data.reading.volumes import read_series, read_volume
 from medbundles.rules import AUTO
 
 
@@ -19,15 +19,17 @@ def read_channels(
     Args:
         paths: one file, or one for each channel.
         dims: 2 or 3.
-        channels: C of a picture in one file.
+        channels: C of one file: of a picture, or of a 4D NIfTI.
         colour: see `read_image`.
 
     Returns:
         float32 (C, H, W) or (C, X, Y, Z), and the geometry of a volume's first file.
 
     Raises:
-        DataError: as `read_image` and `read_volume`.
+        DataError: as `read_image` and `read_series`.
     """
+    if dims == 3 and len(paths) == 1:
+        return read_series(paths[0], channels)
     if dims == 3:
         volumes, infos = zip(*(read_volume(path) for path in paths), strict=True)
         return np.stack(volumes), infos[0]

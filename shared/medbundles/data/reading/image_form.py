@@ -43,7 +43,7 @@ class ImageForm:
         """
         name = Path(path).name.lower()
         if is_volume(path):
-            image, info = read_header(path)
+            image, info = read_header(path, None)
             scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)
             dtype = "float32" if scaled else image.get_data_dtype().name
             return cls(".nii.gz" if name.endswith(".gz") else ".nii", dtype, info.shape, info)

@@ -1,6 +1,6 @@
 """Masks as maps of classes: what a mask may hold, and what is wrong with one that does not fit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,35 +29,60 @@ def is_gray(values: np.ndarray) -> bool:
     return len(values) > MOST or bool((values != np.rint(values)).any())
 
 
+def regions_order(regions: Sequence[Sequence[int]]) -> list[int] | None:
+    """The label of each region by which they become one map again, each painted over those before it: the first of its
+    labels that no later region has (nnU-Net's regions_class_order). None where a region has no such label."""
+    later = [{label for region in regions[number + 1 :] for label in region} for number in range(len(regions))]
+    found = [next((n for n in region if n not in rest), 0) for region, rest in zip(regions, later, strict=True)]
+    return found if all(found) else None
+
+
 @dataclass(frozen=True)
 class LabelRule:
     """How the values of masks become classes, 0 being the background.
 
     With one class beside the background (2 channels, or 1 with a sigmoid) a mask holds 0 and one other value; with
-    more it holds 0 to channels - 1.
+    more it holds 0 to channels - 1. With regions, which may overlap, it holds 0 and the labels that they consist of.
 
     Args:
         channels: of the network.
         threshold: the class is where the mask is at least this; None: masks hold labels.
         ignored: value of the pixels that are not labelled, which stays as it is; None: there is none.
         names: value -> what it means, for messages.
+        regions: the labels of each region, one for each channel; empty: there are classes.
+        region_names: of each; empty: their labels, as 1+2+4.
     """
 
     channels: int
     threshold: float | None = None
     ignored: int | None = None
     names: Mapping[int, str] = field(default_factory=dict)
+    regions: Sequence[Sequence[int]] = ()
+    region_names: Sequence[str] = ()
 
     @property
-    def highest(self) -> int:
-        """The highest class."""
-        return max(self.channels - 1, 1)
+    def is_binary(self) -> bool:
+        """Whether there is one class, which any value may stand for."""
+        return self.channels <= 2 and not self.regions
+
+    @property
+    def labels(self) -> list[int]:
+        """What masks hold, 0 first."""
+        found = {label for region in self.regions for label in region} or range(1, max(self.channels, 2))
+        return [0, *sorted(found)]
+
+    @property
+    def class_names(self) -> list[str]:
+        """Of all classes, the background first; of regions, which have no background, those of each."""
+        if not self.regions:
+            return [self.names.get(label, str(label)) for label in self.labels]
+        return list(self.region_names) or ["+".join(map(str, region)) for region in self.regions]
 
     def classes(self, held: np.ndarray) -> np.ndarray:
-        """What a mask holds -> uint8 of the same shape."""
+        """What a mask holds -> uint8 of the same shape: classes, or the labels that regions consist of."""
         if self.threshold:
             return (held >= self.threshold).astype(np.uint8)
-        found = (held > 0 if self.highest == 1 else held).astype(np.uint8)
+        found = (held > 0 if self.is_binary else held).astype(np.uint8)
         return found if self.ignored is None else np.where(held == self.ignored, np.uint8(self.ignored), found)
 
     def counted(self, held: np.ndarray) -> Counts:
@@ -73,21 +98,31 @@ class LabelRule:
             return "is not labelled anywhere"
         if is_gray(values):
             said = f"is gray: {len(values)} values from {values[0]:g} to {values[-1]:g}"
-            return said + ("" if self.highest == 1 else "; several classes need a mask that is not interpolated")
-        if self.highest == 1:
+            return said + ("" if self.is_binary else "; several classes need a mask that is not interpolated")
+        if self.is_binary:
             wrong = values[values > 0] if np.count_nonzero(values > 0) > 1 else values[values < 0]
         else:
-            wrong = values[(values < 0) | (values > self.highest)]
+            wrong = values[~np.isin(values, self.labels)]
         if not len(wrong):
             return None
-        meant = "0 and one other value are wanted" if self.highest == 1 else f"0 to {self.highest} are wanted"
-        return f"holds {first_few(map(self.called, wrong))}; {meant} for out_channels {self.channels}"
+        held = f"holds {first_few(map(self.called, wrong))}"
+        if self.regions:
+            regions = [list(region) for region in self.regions]
+            return f"{held}; the labels of the regions {regions} are wanted, and 0 for what is in none"
+        meant = "0 and one other value are wanted" if self.is_binary else f"0 to {self.labels[-1]} are wanted"
+        return f"{held}; {meant} for out_channels {self.channels}"
 
-    def class_of(self, value: float) -> int | None:
-        """The class of a value that `counted` gives; None of pixels that are not labelled."""
+    def is_foreground(self, value: float) -> bool:
+        """Whether a value that `counted` gives is neither background nor "not labelled"."""
+        return value not in (0, self.ignored)
+
+    def classes_of(self, value: float) -> list[int]:
+        """The places in `class_names` of what such a value stands for; none of pixels that are not labelled."""
         if value == self.ignored:
-            return None
-        return int(value > 0) if self.highest == 1 else int(value)
+            return []
+        if self.regions:
+            return [number for number, region in enumerate(self.regions) if value in region]
+        return [int(value > 0) if self.is_binary else int(value)]
 
     def called(self, value: float) -> str:
         """A value in a message, with its name where it has one."""

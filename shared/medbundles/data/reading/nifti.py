@@ -27,6 +27,7 @@ class VolumeInfo:
         affine: (4, 4) voxel to mm (RAS+) as stored.
         orientation: nibabel's orientation array (3, 2), from stored to canonical axes.
         header: the file's header (units, codes), for writing.
+        channels: how many volumes the file holds, along its fourth axis.
     """
 
     path: str
@@ -34,6 +35,7 @@ class VolumeInfo:
     affine: np.ndarray
     orientation: np.ndarray
     header: Any = field(repr=False, compare=False)
+    channels: int = 1
 
     @property
     def canonical_shape(self) -> tuple[int, int, int]:
@@ -101,12 +103,16 @@ def by(numbers: Iterable[float]) -> str:
     return " x ".join(f"{number:.3g}" for number in numbers)
 
 
-def read_header(path: str | Path) -> tuple[Any, VolumeInfo]:
+def read_header(path: str | Path, channels: int | None = 1) -> tuple[Any, VolumeInfo]:
     """The nibabel image (no voxels read yet) and what its header says; trailing axes of length 1 are left out.
 
+    Args:
+        path: .nii or .nii.gz.
+        channels: volumes that the file must hold, as the Decathlon's of several modalities; None: any number.
+
     Raises:
-        DataError: not a NIfTI file, a broken header, voxels that are not numbers, 4D, a file that is too short, or an
-            affine that is not finite or gives no orientation.
+        DataError: not a NIfTI file, a broken header, voxels that are not numbers, another number of volumes (4D), a
+            file that is too short, or an affine that is not finite or gives no orientation.
     """
     import nibabel
     from nibabel.orientations import io_orientation
@@ -121,8 +127,11 @@ def read_header(path: str | Path) -> tuple[Any, VolumeInfo]:
         raise DataError(f"{path}: not a readable NIfTI file ({reason(error)})") from error
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
-    if len(shape) > 3:
-        raise DataError(f"{path}: is {len(shape)}D {shape}; one 3D volume is wanted, so split the series first")
+    held = shape[3] if len(shape) == 4 else 1
+    if len(shape) > 4 or held != (channels or held):
+        if channels == 1:
+            raise DataError(f"{path}: is {len(shape)}D {shape}; one 3D volume is wanted, so split the series first")
+        raise DataError(f"{path}: is {len(shape)}D {shape}, {held} channel(s); in_channels is {channels}")
     if len(shape) < 2 or 0 in shape:
         raise DataError(f"{path}: has no voxels (shape {shape})")
     if dtype.kind not in "biuf":
@@ -137,8 +146,8 @@ def read_header(path: str | Path) -> tuple[Any, VolumeInfo]:
     orientation = io_orientation(affine) if np.isfinite(affine).all() else np.full((3, 2), np.nan)
     if np.isnan(orientation).any():
         raise DataError(f"{path}: its affine gives no orientation of the axes:\n{affine}")
-    shape = (shape[0], shape[1], shape[2] if len(shape) == 3 else 1)
-    return image, VolumeInfo(str(path), shape, affine, orientation, image.header)
+    shape = (shape[0], shape[1], shape[2] if len(shape) > 2 else 1)
+    return image, VolumeInfo(str(path), shape, affine, orientation, image.header, held)
 
 
 def _holds(path: Path, wanted: int) -> bool:

@@ -25,17 +25,39 @@ def read_volume(path: str | Path, allow_constant: bool = False) -> tuple[np.ndar
     Raises:
         DataError: missing, git-lfs pointer, truncated, broken, 4D, NaN or Inf, constant, an affine without orientation.
     """
+    volumes, info = read_series(path, 1, allow_constant)
+    return volumes[0], info
+
+
+def read_series(
+    path: str | Path, channels: int | None = None, allow_constant: bool = False
+) -> tuple[np.ndarray, VolumeInfo]:
+    """Voxels of a NIfTI of several volumes, which are the channels of one image; otherwise as `read_volume`.
+
+    Args:
+        path: .nii or .nii.gz, (X, Y, Z, C), or (X, Y, Z) for one channel.
+        channels: C; None: any number.
+        allow_constant: accept a volume with one value only.
+
+    Returns:
+        float32 (C, X, Y, Z), and the geometry of each of them.
+
+    Raises:
+        DataError: as `read_volume`, or another number of volumes.
+    """
     from nibabel.orientations import apply_orientation
 
-    image, info = read_header(path)
+    image, info = read_header(path, channels)
     try:
-        stored = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(info.shape)
+        stored = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(*info.shape, info.channels)
     except Exception as error:
         raise DataError(f"{path}: truncated or broken, the voxels cannot be read ({reason(error)})") from error
-    volume = finite(path, apply_orientation(stored, info.orientation))
-    if not allow_constant and volume.min() == volume.max():
-        raise DataError(f"{path}: the volume is constant (every voxel is {volume.flat[0]:g})")
-    return volume, info
+    volumes = finite(path, np.moveaxis(apply_orientation(stored, info.orientation), -1, 0))
+    for number, volume in enumerate(volumes) if not allow_constant else ():
+        if volume.min() == volume.max():
+            which = f"volume {number} of {info.channels}, counted from 0," if info.channels > 1 else "the volume"
+            raise DataError(f"{path}: {which} is constant (every voxel is {volume.flat[0]:g})")
+    return volumes, info
 
 
 def finite(path: str | Path, array: np.ndarray) -> np.ndarray:

@@ -51,6 +51,8 @@ def test_settings_that_are_auto_are_those_of_the_training_part(scans, volumes):
         "modality": "xray",
         "ct_values": None,
         "label_names": ["background", "organ", "lesion"],
+        "channel_names": ["organ", "lesion"],
+        "regions": None,
     }
     parts = of(volumes, spatial_dims=3)
     for item in (*parts["val"], *parts["test"]):  # has no say
