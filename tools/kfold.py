@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,8 +111,8 @@ def write_ensemble_settings(experiment: Path) -> None:
         return
     overlay = experiment / REPORT / TRAINED
     write_json_atomic(overlay, settings)
-    command = bundle_command(["inference", overlay], {"checkpoint": str(experiment), "input": "DIR"})
-    print(f"all folds as one ensemble: {shlex.join(['python', *command[1:]])}")
+    files = f"\"['configs/inference.json','{overlay}']\""
+    print(f"all folds together: python -m monai.bundle run --config_file {files} --checkpoint {experiment} --input DIR")
 
 
 def check(folder: Path, files: list[str], settings: Mapping[str, Any]) -> tuple[int, Path]:

@@ -43,16 +43,19 @@ class EnsembleInferer(Inferer):
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Image (B, C, ...) -> what one network returns: logits (B, N) or (B, C, ...), or a dict of them."""
-        each = (self._of(member, inputs, *args, **kwargs) for member in self.members)
+        with_grad = torch.is_grad_enabled()
+        each = (self._of(member, with_grad, inputs, *args, **kwargs) for member in self.members)
         with torch.enable_grad():  # Grad-CAM records gradients where it watches; elsewhere there are none
             total = reduce(lambda one, other: {n: torch.logaddexp(one[n], other[n]) for n in one}, each)
             found = {name: _logits(summed - log(len(self.members))).float() for name, summed in total.items()}
         return found.get("", found)
 
-    def _of(self, member: nn.Module, inputs: torch.Tensor, *args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
+    def _of(
+        self, member: nn.Module, with_grad: bool, inputs: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> dict[str, torch.Tensor]:
         """Log-probabilities that a network gives: (B, 1, C, ...) of C channels that exclude each other, (B, 2, C, ...)
         of others: of no and of yes."""
-        with torch.set_grad_enabled(torch.is_grad_enabled()):  # what Grad-CAM switches on ends with this network
+        with torch.set_grad_enabled(with_grad):  # what Grad-CAM switches on ends with this network
             found = self.single(inputs, member, *args, **kwargs)
             parts = found if isinstance(found, Mapping) else {"": found}
             return {name: self._log_probabilities(logits) for name, logits in parts.items()}
