@@ -59,6 +59,8 @@ def absolute_paths(folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _absolute(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_absolute(entry) for entry in value]
     is_path = isinstance(value, str) and not value.startswith(("$", "@", "%"))
     return str(Path(value).resolve()) if is_path else value
 

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from medbundles.atomic_files import write_json_atomic
-from medbundles.errors import ConfigError
+from medbundles.data.reading.checkpoint_files import FOLDS as RECORD
+from medbundles.data.reading.checkpoint_files import REPORT, checkpoint_files
+from medbundles.data.reading.trained_file import TRAINED
+from medbundles.errors import CheckpointError, ConfigError
 from medbundles.runs.checkpoints import with_settings
+from medbundles.runs.common_settings import common_settings
 from medbundles.runs.directory import RunDirectory
 from medbundles.runs.lock import alone_in
+from medbundles.runs.trained import trained_with
 from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
 from tools.child import Command, bundle_command
 from tools.kfold_report import write_report
@@ -29,7 +34,6 @@ MAY_CHANGE = {  # on resuming: they decide how fast a fold is trained and what i
     "device", "num_workers", "prefetch_factor", "persistent_workers", "pin_memory", "cache", "cache_dir", "tensorboard",
     "plot_interval",
 }  # fmt: skip
-RECORD = "kfold_run.json"
 
 
 def kfold(
@@ -45,7 +49,8 @@ def kfold(
 ) -> dict[str, Any]:
     """Train every fold of a bundle, test each on its held-out cases, and report the out-of-fold predictions.
 
-    Writes kfold/ into <output_dir>/<experiment>: kfold.md, kfold.json, oof_predictions.csv and pictures. With the
+    Writes kfold/ into <output_dir>/<experiment>: kfold.md, kfold.json, oof_predictions.csv, pictures, and trained.json,
+    the settings with which the folds' weights work together (--checkpoint <output_dir>/<experiment>). With the
     selection inner, another fold than the tested one chooses the epoch and the threshold, so that the figures are
     those of cases no choice has seen.
 
@@ -91,7 +96,23 @@ def kfold(
         places = Places.of_this_machine(processes, settings)
         jobs = {f"fold {k}": one_fold(folder, files, settings, experiment, k, record, places) for k in left}
         run_jobs("kfold", jobs, processes)
-        return write_report(record.evaluations(), experiment / "kfold", record.about)
+        report = write_report(record.evaluations(), experiment / REPORT, record.about)
+        write_ensemble_settings(experiment)
+        return report
+
+
+def write_ensemble_settings(experiment: Path) -> None:
+    """Write kfold/trained.json, the settings with which the folds' weights work together, and say how; where the folds
+    have measured too different ones, say that."""
+    try:
+        settings = common_settings({file: trained_with(file)[0] for file in checkpoint_files(experiment)})
+    except CheckpointError as error:
+        print(f"the folds together: {error}")
+        return
+    overlay = experiment / REPORT / TRAINED
+    write_json_atomic(overlay, settings)
+    files = f"\"['configs/inference.json','{overlay}']\""
+    print(f"all folds together: python -m monai.bundle run --config_file {files} --checkpoint {experiment} --input DIR")
 
 
 def check(folder: Path, files: list[str], settings: Mapping[str, Any]) -> tuple[int, Path]:

@@ -6,12 +6,13 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medbundles.data.reading.checkpoint_files import BEST
 from medbundles.errors import MedbundlesError
 from medbundles.runs.directory import RunDirectory
 from tools.child import Command, bundle_command, run_children
 from tools.staging import SYNTHETIC
 
-LAST, BEST, OVERLAY = "checkpoints/last.pt", "checkpoints/best.pt", "checkpoints/trained.json"
+LAST, OVERLAY = "checkpoints/last.pt", "checkpoints/trained.json"
 TESTED = "metrics/test_metrics.json"
 
 

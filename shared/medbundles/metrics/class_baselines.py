@@ -1,6 +1,7 @@
 """What costs nothing beside every class: the larger class, and a logistic regression on mean, spread and size."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ class ClassBaselines:
             what it augments does not count. Read when first needed.
         run_dir: the run directory, in whose config/class_baselines.json they are kept (`records` of
             `medbundles.handlers.Run`).
-        file: that of an earlier run, in place of a training part.
+        file: that of an earlier run, in place of a training part; of several, as of an ensemble, the most frequent of
+            their constants and the mean of their probabilities count.
         most: of how many training images at most, evenly spread.
 
     Example::
@@ -54,7 +56,9 @@ class ClassBaselines:
         {"_target_": "medbundles.metrics.ClassBaselines", "dataset": "@train#dataset", "run_dir": "@run_dir"}
     """
 
-    def __init__(self, dataset: Any = None, run_dir: Any = None, file: str | None = None, most: int = 1000):
+    def __init__(
+        self, dataset: Any = None, run_dir: Any = None, file: str | Sequence[str] | None = None, most: int = 1000
+    ):
         self.dataset, self.run_dir, self.file, self.most = dataset, run_dir, file, most
 
     def record(self) -> tuple[Path, dict[str, Any]] | None:
@@ -62,14 +66,19 @@ class ClassBaselines:
         return None if self.run_dir is None else (self.run_dir.folder("config") / FILE, self.fitted)
 
     @cached_property
-    def fitted(self) -> dict[str, Any]:
-        """constant (class), images (number), classes, mean, std (F,), weights (N, F) and bias (N,); {} without data.
+    def every(self) -> list[dict[str, Any]]:
+        """What `fitted` gives, or of each file what is in it.
 
         Raises:
-            DataError: the file is none of these.
+            DataError: a file is none of these.
         """
-        if self.file:
-            return read_json(Path(self.file), DataError, ("constant", "classes", *FITTED), ADVICE)
+        files = [self.file] if isinstance(self.file, str) else self.file
+        return [read_json(f, DataError, ("constant", "classes", *FITTED), ADVICE) for f in files or ()] or [self.fitted]
+
+    @cached_property
+    def fitted(self) -> dict[str, Any]:
+        """constant (class), images (number), classes, mean, std (F,), weights (N, F) and bias (N,) of the training
+        part; {} without one."""
         if self.dataset is None or not len(self.dataset):
             return {}
         if hasattr(self.dataset, "prepare"):  # fills its cache, which the training then finds
@@ -96,18 +105,22 @@ class ClassBaselines:
         if "cls" in output.get(UNTRAINED, ()):
             return {}  # there is no class to compare with
         prob = output["pred"]["prob"]
-        found = self.fitted
-        constant = torch.full((len(prob),), found.get("constant", torch.nan), dtype=torch.float64, device=prob.device)
-        logistic = torch.full_like(prob, torch.nan, dtype=torch.float64)
-        if len(found.get("classes", ())) > 1:
-            mean, std, weights, bias = (
-                torch.tensor(found[key], dtype=torch.float64, device=prob.device) for key in FITTED
-            )
-            logits = ((simple_features(output["image"]) - mean) / std) @ weights.T + bias
-            logistic = torch.zeros_like(logistic).index_copy(
-                1, torch.tensor(found["classes"], device=prob.device), logits.softmax(1)
-            )
-        return {"constant": constant, "logistic": logistic}
+        each = [_of_fitted(found, output["image"], prob) for found in self.every]
+        constant, logistic = (torch.stack(columns) for columns in zip(*each, strict=True))
+        return {"constant": constant.mode(dim=0).values, "logistic": logistic.mean(dim=0)}
+
+
+def _of_fitted(found: Mapping[str, Any], images: torch.Tensor, prob: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Constant (B,) and logistic (B, N) of images (B, C, ...) and their probabilities (B, N)."""
+    constant = torch.full((len(prob),), found.get("constant", torch.nan), dtype=torch.float64, device=prob.device)
+    logistic = torch.full_like(prob, torch.nan, dtype=torch.float64)
+    if len(found.get("classes", ())) > 1:
+        mean, std, weights, bias = (torch.tensor(found[key], dtype=torch.float64, device=prob.device) for key in FITTED)
+        logits = ((simple_features(images) - mean) / std) @ weights.T + bias
+        logistic = torch.zeros_like(logistic).index_copy(
+            1, torch.tensor(found["classes"], device=prob.device), logits.softmax(1)
+        )
+    return constant, logistic
 
 
 def _fit(features: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from ignite.engine import Engine, Events
 
+from medbundles.data.reading.checkpoint_files import named_weights
 from medbundles.errors import ConfigError
 from medbundles.handlers.run import run_of
 from medbundles.metrics.cases import Cases
@@ -45,7 +46,7 @@ class EvaluationReport:
         bootstrap: how often patients are drawn for the intervals.
         seed: seed of the drawing.
         on_completed: write when the evaluator is done; False: only when `write` is called (by all ranks).
-        about: further entries for the metrics file, such as the checkpoint.
+        about: further entries for the metrics file; of the checkpoint (see `checkpoint_files`) also its hash.
         scores: see `medbundles.metrics.scores.SCORES`; None: the usual ones of what is measured.
         channel_names: names of the K channels of the masks.
 
@@ -82,6 +83,8 @@ class EvaluationReport:
         self.predictions, self.channel_names = predictions, list(channel_names)
         self.bootstrap, self.seed, self.on_completed = bootstrap, seed, on_completed
         self.about, self.scores = about or {}, None if scores is None else check_scores(scores)
+        if "checkpoint" in self.about:
+            self.about = self.about | named_weights(self.about["checkpoint"])
         self.worst = WorstCases(worst)
 
     def attach(self, engine: Engine) -> None:

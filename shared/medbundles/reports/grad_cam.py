@@ -60,7 +60,7 @@ class GradCam:
             if layer not in names:
                 near = get_close_matches(layer, names, n=3, cutoff=0.3)
                 raise ConfigError(f"grad_cam target_layer {layer!r} is not in the network; near are: {', '.join(near)}")
-        self.network, self.layers, self.method = network, [names[layer] for layer in layers], method
+        self.network, self.layers, self.method = network, layers, method
         self.kept: dict[nn.Module, torch.Tensor] = {}
         self.hooks: list[Any] = []
         self.size: torch.Size | None = None
@@ -70,11 +70,14 @@ class GradCam:
         """Whether a forward pass since `watch` has left what `maps` needs."""
         return bool(self.kept)
 
-    def watch(self) -> None:
+    def watch(self, *networks: nn.Module) -> None:
         """Let the next forward pass, whoever runs it, keep the features of the layers and what follows from them; of
         several passes, as of flips, the first.
 
         Gradients are recorded from the first of the layers on, also within `torch.no_grad`, to whose end they are on.
+
+        Args:
+            networks: those of an ensemble, whose maps are averaged, in the place of the one network.
         """
 
         def note_size(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -89,8 +92,9 @@ class GradCam:
             return self.kept[layer].clone()  # what comes next may change its input in place
 
         self.forget()
-        self.hooks = [self.network.register_forward_pre_hook(note_size)]
-        self.hooks += [layer.register_forward_hook(keep) for layer in self.layers]
+        for network in networks or (self.network,):
+            self.hooks.append(network.register_forward_pre_hook(note_size))
+            self.hooks += [network.get_submodule(name).register_forward_hook(keep) for name in self.layers]
 
     def forget(self) -> None:
         """Leave the network as it was, and drop the features."""

@@ -13,7 +13,7 @@ from ignite.engine import Engine, Events
 
 import medbundles
 from medbundles.atomic_files import remove_leftovers, write_text_atomic
-from medbundles.data.reading.files import content_id
+from medbundles.data.reading.checkpoint_files import Checkpoint, named_weights
 from medbundles.data.reading.inference_record import FAILED, InferenceRecord
 from medbundles.errors import ConfigError, DataError, first_few
 from medbundles.inferers.autocast import precision_of
@@ -47,7 +47,8 @@ class ResultWriter:
         output: folder to write to, made when the first result is there.
         predictions: the engine's postprocessing (`medbundles.transforms.Predictions`): its thresholds count.
         class_names: names of the N classes.
-        checkpoint: file whose weights are used, named in the tables and known again by a hash of its content.
+        checkpoint: file whose weights are used, named in the tables and known again by a hash of its content; several
+            of an ensemble, see `checkpoint_files`.
         grad_cam: a `GradCam`, or None for no heat maps.
         existing: what the datalist does with inputs that have results; "skip" keeps their rows.
         max_pictures: how many inputs, the first ones, get pictures; drawing takes longer than a small network.
@@ -72,7 +73,7 @@ class ResultWriter:
         output: str | Path,
         predictions: Any,
         class_names: Sequence[str],
-        checkpoint: str | Path = "",
+        checkpoint: Checkpoint = "",
         grad_cam: Any = None,
         existing: str = "overwrite",
         max_pictures: int = 100,
@@ -81,7 +82,7 @@ class ResultWriter:
         skip_bad_files: bool = False,
     ):
         self.output, self.predictions, self.class_names = Path(output), predictions, list(class_names)
-        self.checkpoint, self.grad_cam, self.existing = str(checkpoint), grad_cam, existing
+        self.checkpoint, self.grad_cam, self.existing = checkpoint, grad_cam, existing
         self.max_pictures, self.skip_bad_files = max_pictures, skip_bad_files
         self.settings = by_id(trained or {}) | by_id(settings or {})
         self.thresholds: dict[str, Any] = {}
@@ -101,12 +102,8 @@ class ResultWriter:
 
     def about(self) -> dict[str, Any]:
         """What predictions.json says of all inputs: version, weights, classes, the thresholds that decide, settings."""
-        identity = content_id(self.checkpoint) if self.checkpoint and Path(self.checkpoint).is_file() else ""
-        head: dict[str, Any] = {
-            "version": f"medbundles {medbundles.__version__}",
-            "checkpoint": self.checkpoint,
-            "checkpoint_id": identity,
-        }
+        version = f"medbundles {medbundles.__version__}"
+        head: dict[str, Any] = {"version": version, **named_weights(self.checkpoint)}
         if self.predictions is not None:
             self.thresholds = self.predictions.thresholds()
             head |= {"class_names": self.class_names} | {n: self.thresholds[n] for n in self.threshold_names}
@@ -118,7 +115,8 @@ class ResultWriter:
 
     def note(self) -> str:
         """What a file's own note says, where its format has one: at most 80 characters, as NIfTI allows."""
-        return f"{self.head['version']}, weights {self.head['checkpoint_id'] or 'unknown'}"
+        first, *others = [identity] if isinstance(identity := self.head["checkpoint_id"], str) else identity
+        return f"{self.head['version']}, weights {first or 'unknown'}{f' and {len(others)} more' if others else ''}"
 
     def _earlier_rows(self, keys: Iterable[str]) -> list[dict[str, Any]]:
         """The rows of an earlier run in the same folder, which agrees with this one in `keys`.
@@ -166,7 +164,7 @@ class ResultWriter:
         """For the heat maps of the first inputs the network's features are kept."""
         batch: Any = engine.state.batch
         if self.grad_cam and any(self.is_shown(batch, i) for i in range(len(batch.get("place", [])))):
-            self.grad_cam.watch()
+            self.grad_cam.watch(*getattr(getattr(engine, "inferer", None), "members", ()))
 
     def is_shown(self, batch: Any, i: int) -> bool:
         """Whether the input of an item gets pictures, as one of the first."""

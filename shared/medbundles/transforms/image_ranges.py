@@ -3,12 +3,12 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from monai.transforms import Compose, Transform
 
+from medbundles.data.reading.checkpoint_files import Checkpoint, checkpoint_files
 from medbundles.data.reading.files import is_volume, paths_of
 from medbundles.data.reading.nifti import read_header
 from medbundles.data.reading.trained_file import read_trained
@@ -71,6 +71,14 @@ def _measured_file(load: Callable[[dict], dict], item: Mapping[str, Any]) -> dic
     return measured(loaded, paths_of(item["image"])) if hasattr(loaded["image"], "shape") else {}
 
 
+def union_of(every: Sequence[Ranges]) -> Ranges:
+    """What the images of several trainings were like together."""
+    lowest, highest = dict[str, Any](), dict[str, Any]()
+    for name, low, high in (one for ranges in every for one in ranges):
+        lowest[name], highest[name] = min(low, lowest.get(name, low)), max(high, highest.get(name, high))
+    return [[name, lowest[name], highest[name]] for name in lowest]
+
+
 def outside_of(found: Mapping[str, Range], ranges: Ranges) -> str:
     """In which way an image is unlike those of the training; empty where it is not.
 
@@ -96,21 +104,22 @@ class MarkOutside(Transform):
     Args:
         load: the step that loads.
         training_images: what `ranges_of` gave; "auto": what trained.json beside the weights says, if it is there; an
-            empty list: nothing is marked.
-        checkpoint: the weights.
+            empty list: nothing is marked. Of an ensemble an image is like the training's where it is like one's.
+        checkpoint: the weights, see `checkpoint_files`.
 
     Raises:
         CheckpointError: trained.json is broken.
     """
 
     def __init__(
-        self, load: Callable[[dict], dict], training_images: Ranges | str = AUTO, checkpoint: str | Path | None = None
+        self, load: Callable[[dict], dict], training_images: Ranges | str = AUTO, checkpoint: Checkpoint | None = None
     ):
         self.load, self.ranges = load, training_images
         if training_images == AUTO:
-            stored = read_trained(Path(checkpoint)).get(NAME, AUTO) if checkpoint else AUTO
-            self.ranges = [] if stored == AUTO else stored
-            if not self.ranges and Path(checkpoint or "").is_file():  # else that there are no weights is what is said
+            files = checkpoint_files(checkpoint) if checkpoint else []
+            stored = [read_trained(file).get(NAME, AUTO) for file in files]
+            self.ranges = union_of([ranges for ranges in stored if ranges != AUTO])
+            if not self.ranges and any(file.is_file() for file in files):  # else that there are no weights is said
                 logger.info("the weights do not say what their training's images were like: no input is marked")
         self.last: tuple[Any, str] = (None, "")  # the slices of a volume share what is said of it
 

@@ -7,11 +7,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from ignite.engine import Engine
+from monai.inferers import SimpleInferer
 from torch import nn
 
-from medbundles.errors import CheckpointError
+from medbundles.errors import CheckpointError, ConfigError
 from medbundles.handlers import WeightsCheckpointLoader, weights_checkpoint_loader
 from medbundles.handlers.weights_checkpoint_loader import trained_with
+from medbundles.inferers import EnsembleInferer
 from medbundles.runs.checkpoints import save_checkpoint
 
 SETTINGS = {"image_size": 8, "class_names": ["no", "yes"], "mask_threshold": 0.4, "class_threshold": "auto"}
@@ -158,3 +160,80 @@ def test_what_the_run_has_not_trained_is_told_to_the_postprocessing(best, model,
             start(path, postprocessing=postprocessing)
         assert postprocessing.untrained == untrained
         assert ("the network's classes are not trained" in caplog.text) == bool(untrained)
+
+
+def ensemble(files, trained=SETTINGS, postprocessing=None):
+    """The engine after its start with several files."""
+    engine = Engine(lambda *_: None)
+    engine.network, engine.inferer = nn.Linear(1, 1), SimpleInferer()
+    predictions = postprocessing or SimpleNamespace(mask_rule="foreground")
+    WeightsCheckpointLoader([str(file) for file in files], trained, predictions).attach(engine)
+    engine.run([0])
+    return engine
+
+
+def two_files(tmp_path, weights, **other):
+    for number, more in enumerate(({}, other)):
+        changed = {name: value + number for name, value in weights.items()}
+        content = {"run": f"run_{number}", "epoch": 7, "trained": {**SETTINGS, **more}, "network": changed}
+        save_checkpoint(tmp_path / f"{number}.pt", content)
+    return [tmp_path / "0.pt", tmp_path / "1.pt"]
+
+
+def test_several_files_are_loaded_into_a_network_each(tmp_path, weights, caplog):
+    files = two_files(tmp_path, weights, mask_threshold=0.6)
+    predictions = SimpleNamespace(mask_rule="foreground", mask_threshold="auto")
+    with caplog.at_level(logging.INFO, "medbundles"):
+        engine = ensemble(files, {**SETTINGS, "mask_threshold": "auto"}, predictions)
+    assert isinstance(engine.inferer, EnsembleInferer)
+    assert [member.weight.item() for member in engine.inferer.members] == [5.0, 6.0]
+    assert engine.inferer.members[0] is engine.network
+    assert predictions.mask_threshold == 0.5
+    assert f"weights: {files[1]}, from run run_1, epoch 7" in caplog.text
+    first = engine.inferer.single
+    engine.run([0], max_epochs=2)  # a host may start it again
+    assert engine.inferer.single is first
+
+
+def test_a_list_of_one_file_is_that_file(tmp_path, weights):
+    files = two_files(tmp_path, weights)
+    engine = ensemble(files[:1])
+    assert isinstance(engine.inferer, SimpleInferer)
+    assert engine.network.weight.item() == 5.0
+
+
+def test_each_file_is_checked_as_a_single_one_is(tmp_path, weights):
+    files = two_files(tmp_path, weights, image_size=16)
+    with pytest.raises(CheckpointError, match=rf"no ensemble.*image_size is 8 in {files[0]}, 16 in {files[1]}"):
+        ensemble(files)
+    files = two_files(tmp_path, weights)
+    with pytest.raises(CheckpointError, match=rf"{files[0]} and 1 more were trained with other settings: image_size"):
+        ensemble(files, {**SETTINGS, "image_size": 16})
+    with pytest.raises(ConfigError, match="no probabilities to average"):
+        ensemble(files, postprocessing=SimpleNamespace())
+    files[1].write_bytes(files[1].read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=rf"{files[1]}: is cut off or broken"):
+        ensemble(files)
+    files[1].unlink()
+    with pytest.raises(CheckpointError, match=rf"{files[1]} does not exist"):
+        ensemble(files)
+
+
+def test_a_spacing_near_the_mean_of_all_may_be_given(tmp_path, weights, caplog):
+    for number, spacing in enumerate(([1.0, 2.0], [1.02, 2.0])):
+        content = {"run": "run_1", "epoch": 7, "trained": {"spacing": spacing}, "network": weights}
+        save_checkpoint(tmp_path / f"{number}.pt", content)
+    files = [tmp_path / "0.pt", tmp_path / "1.pt"]
+    ensemble(files, {"spacing": [1.0, 2.0]})
+    assert "spacing is [1.0, 2.0] here; the checkpoints together have [1.01, 2.0]" in caplog.text
+    with pytest.raises(CheckpointError, match="spacing is"):
+        ensemble(files, {"spacing": [1.2, 2.0]})
+
+
+def test_outputs_that_only_one_has_trained_are_refused(tmp_path, weights, monkeypatch):
+    files = two_files(tmp_path, weights)
+    monkeypatch.setattr(
+        weights_checkpoint_loader, "trained_with", lambda path: (SETTINGS, "a run", ["seg"] * (path == files[1]))
+    )
+    with pytest.raises(CheckpointError, match=rf"not trained are no outputs in {files[0]}, \['seg'\] in {files[1]}"):
+        ensemble(files)

@@ -9,7 +9,7 @@ from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import DIFFERENT_ADVICE, Pair, same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
-from medbundles.data.lists.split_file import read_split
+from medbundles.data.lists.split_file import SplitFiles, named_splits, read_splits
 from medbundles.data.lists.splits import check_no_leak, leaks
 from medbundles.data.problems import Problems
 from medbundles.errors import DataError, refuse
@@ -24,7 +24,7 @@ def checked_parts(
     channels: int = 1,
     patient_pattern: str | None = None,
     different_pictures: Sequence[Sequence[str]] | str | None = None,
-    earlier_split: str | Path | None = None,
+    earlier_split: SplitFiles | None = None,
     run_dir: Any = None,
     cache_dir: str | Path | None = None,
     later: Mapping[str, Callable[[], list[dict]]] | None = None,
@@ -41,8 +41,8 @@ def checked_parts(
             not known; None: such a file is a patient of its own.
         different_pictures: pairs of names that are different pictures although they look alike, or a CSV file of them
             with the columns first and second.
-        earlier_split: split.json of a training: what it trained on must not be in these sets, and what it was
-            validated on is said.
+        earlier_split: split.json of a training, or of several: what one trained on must not be in these sets, and what
+            one was validated on is said.
         run_dir: the run directory, in which the split is kept (`records` of `medbundles.handlers.Run`).
         cache_dir: where what is found out about pictures is kept for the next start; None: nowhere.
         later: sets that are neither read nor compared unless someone asks for them: a host that looks at the training
@@ -57,15 +57,15 @@ def checked_parts(
     parts = {part: with_patients(items, patient_pattern) for part, items in parts.items()}
     present = [item for items in parts.values() for item in items]
     warn_of_patients(present, PATTERN_ADVICE)
-    earlier, before = read_split(earlier_split) if earlier_split else ({}, {})
+    earlier, before = read_splits(earlier_split) if earlier_split else ({}, {})
     gone = [item for items in earlier.values() for item in items]
     known = KnownPictures(cache_dir, channels)
     thumbnails = known.thumbnails(sorted({item["image"] for item in present}), Problems())
     ours, pairs = same_pictures(present, {**before, **thumbnails}, different_pictures, gone, known.alike)
     check_no_leak(parts, ours)
     _check_labels(ours)
-    if earlier:
-        check_untrained(parts, earlier, str(earlier_split), pairs)
+    if earlier_split:
+        check_untrained(parts, earlier, named_splits(earlier_split), pairs)
     return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir, later, known)
 
 
@@ -96,7 +96,7 @@ def check_untrained(
     Raises:
         DataError: a patient or a picture of the training is tested; all listed.
     """
-    advice = f"Test images that {file} does not hold; of a cross-validation, the fold that its training held out."
+    advice = f"Test images that are not in {file}; of a cross-validation, the fold that the weights' training held out."
     check_no_leak({"the training": earlier["train"], **parts}, pairs, advice)
     found = leaks({"validation": earlier["val"], **parts}, pairs)
     if found:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from medbundles.data.lists.checked_parts import check_untrained
 from medbundles.data.lists.copies import copies
 from medbundles.data.lists.graded_cases import graded_cases
-from medbundles.data.lists.split_file import read_split
+from medbundles.data.lists.split_file import SplitFiles, named_splits, read_splits
 from medbundles.data.problems import Problems
 from medbundles.errors import ConfigError, DataError, first_few, in_range, one_of, refuse
 from medbundles.rules import EVERYWHERE, Rule, has_rules
@@ -67,8 +67,8 @@ class GradedFolds:
         selection: "held_out": the held-out fold also validates. "inner": the next fold validates and is left out of
             training, so that the held-out fold has no part in choosing the epoch.
         part: what ["test"] is: "test" (the held-out fold), "val", "train", or "all" cases, which needs no folds.
-        earlier_split: split.json of the training whose weights are tested: they must not have been trained on ["test"],
-            unless `part` asks for just that; what chose their epoch is said.
+        earlier_split: split.json of the training whose weights are tested, or of several: they must not have been
+            trained on ["test"], unless `part` asks for just that; what chose their epoch is said.
         skip_bad_files: leave out bad cases and log them, instead of an error.
 
     Raises:
@@ -90,7 +90,7 @@ class GradedFolds:
     file: Any = None
     selection: str = "held_out"
     part: str = "test"
-    earlier_split: str | Path | None = None
+    earlier_split: SplitFiles | None = None
     skip_bad_files: bool = False
 
     def __post_init__(self) -> None:
@@ -115,12 +115,12 @@ class GradedFolds:
         wanted = self.part if part == "test" else part
         chosen = self._cases_of(wanted)
         if part == "test" and self.earlier_split and wanted != "train":
-            self._against(read_split(self.earlier_split)[0], {wanted: chosen})
+            self._against(read_splits(self.earlier_split)[0], {wanted: chosen})
         return chosen
 
     def _against(self, earlier: dict[str, list[dict]], parts: dict[str, list[dict]]) -> None:
         """Refuse to test cases of a training; that others have its names, as after another compression, is said."""
-        check_untrained(parts, earlier, str(self.earlier_split))
+        check_untrained(parts, earlier, named_splits(cast(SplitFiles, self.earlier_split)))
         known = {item["name"] for item in earlier["train"]}
         same = [item["name"] for items in parts.values() for item in items if item["name"] in known]
         if same:

@@ -17,7 +17,7 @@ from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
 from medbundles.data.lists.regions import Regions, contradiction, one_channel_each, other_channels, regions_of
 from medbundles.data.lists.shares import empty_part, share_of_fold, shared_out
-from medbundles.data.lists.split_file import read_split
+from medbundles.data.lists.split_file import SplitFiles, named_splits, read_splits
 from medbundles.data.problems import ADVICE, Problems
 from medbundles.data.reading.case_files import check_channel_files
 from medbundles.data.reading.files import existing_folder, is_volume
@@ -96,7 +96,7 @@ def segmentation_parts(
     selection: str = "inner",
     patient_pattern: str | None = None,
     different_pictures: Sequence[Sequence[str]] | str | None = None,
-    earlier_split: str | Path | None = None,
+    earlier_split: SplitFiles | None = None,
     seed: int = 42,
     skip_bad_files: bool = False,
     run_dir: Any = None,
@@ -126,7 +126,7 @@ def segmentation_parts(
         patient_pattern: regular expression with one group, the patient, found in the name of a file whose patient is
             not known; None: such a file is a patient of its own.
         different_pictures: pairs of names that are different pictures although they look alike.
-        earlier_split: split.json of a training: its images must not be among the test set.
+        earlier_split: split.json of a training, or of several: their images must not be among the test set.
         seed: seed of the split.
         skip_bad_files: leave out what is bad and log it, instead of an error.
         run_dir: the run directory, in which the split is kept (`records` of `medbundles.handlers.Run`).
@@ -171,7 +171,7 @@ def segmentation_parts(
     ]
     items = with_patients(problems.good(items, dataset_dir, skip_bad_files, GRAY), patient_pattern)
     warn_of_patients(items, PATTERN_ADVICE)
-    split, seen = read_split(earlier_split) if earlier_split else ({}, {})
+    split, seen = read_splits(earlier_split) if earlier_split else ({}, {})
     earlier = [item for part in split.values() for item in part]
     ours, pairs = same_pictures(items, {**seen, **thumbnails}, different_pictures, earlier, known.alike)
     if folds:
@@ -183,7 +183,7 @@ def segmentation_parts(
         raise DataError(f"{dataset_dir}: {wrong}")
     _check_classes(parts["train"], counts, rule)
     if earlier_split:
-        check_untrained({"test": parts["test"]}, split, str(earlier_split), pairs)
+        check_untrained({"test": parts["test"]}, split, named_splits(earlier_split), pairs)
     joined = with_joined_patients(parts, ours)
     return SegmentationParts(joined, ours, thumbnails, run_dir, known=known, labels=labels, modalities=about.modalities)
 

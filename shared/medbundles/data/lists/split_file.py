@@ -9,15 +9,18 @@ from types import MappingProxyType
 from typing import Any
 
 from medbundles.data.lists.near_identical import Pair, table_of
+from medbundles.data.reading.checkpoint_files import Checkpoint, checkpoint_files
 from medbundles.data.reading.files import content_id, paths_of
 from medbundles.data.reading.thumbnails import unpacked
-from medbundles.errors import CheckpointError, DataError
+from medbundles.errors import CheckpointError, DataError, first_few
 from medbundles.json_files import read_json
 
 logger = logging.getLogger("medbundles")
 ROW = ("name", "patient", "source", "image")
 TRAINED = ("train", "val")
 FILE = "split.json"
+
+SplitFiles = str | Path | Sequence[str | Path]  # several of an ensemble
 
 
 def split_record(
@@ -61,8 +64,9 @@ class SplitRecord:
         return self.run_dir.folder("config") / FILE, split_record({part: self.data[part] for part in TRAINED})
 
 
-def split_of(checkpoint: str | Path, given: str | Path | bool | None = None) -> str | None:
-    """The split's file of the training that weights come from, so that no picture of it is tested.
+def split_of(checkpoint: Checkpoint, given: str | Path | bool | None = None) -> str | list[str] | None:
+    """The split's file of the training that weights come from, so that no picture of it is tested; those of all members
+    of an ensemble.
 
     Args:
         checkpoint: see `config_of`.
@@ -71,31 +75,63 @@ def split_of(checkpoint: str | Path, given: str | Path | bool | None = None) -> 
     Returns:
         None where there is no such file (any more), which is said.
     """
-    found = str(given) if given else config_of(checkpoint, FILE)
-    if found is None and Path(checkpoint).is_file():
-        logger.warning(
-            "What %s was trained on is not known (its run's config/split.json is not there), so nothing keeps images "
-            "of its training out of the test; --earlier_split FILE names it.", checkpoint,
-        )  # fmt: skip
-    return found
+    if given:
+        return str(given)
+    found = {file: _config_of(file, FILE) for file in checkpoint_files(checkpoint)}
+    for file, split in found.items():
+        if split is None and file.is_file():
+            logger.warning(
+                "What %s was trained on is not known (its run's config/split.json is not there), so nothing keeps "
+                "images of its training out of the test; --earlier_split FILE names it.", file,
+            )  # fmt: skip
+    return _one_or_several(found)
 
 
-def config_of(checkpoint: str | Path, name: str) -> str | None:
-    """A file in the config folder of the training that weights come from; None where there is none (any more).
+def config_of(checkpoint: Checkpoint, name: str) -> str | list[str] | None:
+    """A file in the config folder of the training that weights come from; None where there is none (any more). Of an
+    ensemble those that there are.
 
     Args:
-        checkpoint: best.pt and the like in a run directory, or a published model.pt with model.json beside it.
+        checkpoint: best.pt and the like in a run directory, or a published model.pt with model.json beside it; see
+            `checkpoint_files`.
         name: of the file, such as "split.json".
 
     Raises:
         CheckpointError: a broken model.json.
     """
-    runs, about = [Path(checkpoint).resolve().parent.parent], Path(checkpoint).with_name("model.json")
+    return _one_or_several({file: _config_of(file, name) for file in checkpoint_files(checkpoint)})
+
+
+def _one_or_several(found: Mapping[Path, str | None]) -> str | list[str] | None:
+    there = list(dict.fromkeys(file for file in found.values() if file))
+    return there if len(there) > 1 else next(iter(there), None)
+
+
+def _config_of(checkpoint: Path, name: str) -> str | None:
+    runs, about = [checkpoint.resolve().parent.parent], checkpoint.with_name("model.json")
     if about.is_file():
         advice = "It says which run the weights come from; publish again, or give --earlier_split FILE."
         run = read_json(about, CheckpointError, (), advice).get("run_directory")
         runs += [Path(run)] if run else []  # those of 0.1.0 have none
     return next((str(run / "config" / name) for run in runs if (run / "config" / name).is_file()), None)
+
+
+def read_splits(files: SplitFiles) -> tuple[dict[str, list[dict]], dict[str, str]]:
+    """What `read_split` gives of a file, or of several together: what any of them trains on is in "train", what chose
+    the epoch of any in "val"."""
+    parts: dict[str, dict[str, dict]] = {part: {} for part in TRAINED}
+    thumbnails: dict[str, str] = {}
+    for file in [files] if isinstance(files, (str, Path)) else files:
+        rows, small = read_split(file)
+        thumbnails |= small
+        for part in TRAINED:
+            parts[part] |= {str(row["image"]): row for row in rows[part]}
+    return {part: list(rows.values()) for part, rows in parts.items()}, thumbnails
+
+
+def named_splits(files: SplitFiles) -> str:
+    """Their paths, for messages."""
+    return str(files) if isinstance(files, (str, Path)) else first_few(map(str, files), 3)
 
 
 def read_split(file: str | Path) -> tuple[dict[str, list[dict]], dict[str, str]]:
