@@ -12,6 +12,7 @@ from medbundles.handlers import Hints, History
 from medbundles.handlers.hints import NEVER, never_predicted
 from medbundles.handlers.stateful import stateful
 from medbundles.runs import RunDirectory
+from tests.bundles.setting_bench import BUNDLES
 from tests.medbundles.handlers.sharing import share
 
 SETTINGS = {"lr": 0.5, "grad_clip": None, "sampling": "shuffle", "epochs": 30}
@@ -148,3 +149,10 @@ def test_in_a_training_layers_without_gradients_are_named_once(tiny_training, sa
     assert line.startswith(
         "hint (epoch 1): 1 of 2 layers had no gradient in any step of an epoch, so they learn nothing: cls."
     )
+
+
+@pytest.mark.parametrize("train", sorted(BUNDLES.glob("*/configs/train.json")), ids=lambda path: path.parents[1].name)
+def test_every_bundle_has_it_before_what_may_end_the_run(train):
+    handlers = json.loads(train.read_text())["train"]["handlers"]
+    place = [handler["_target_"] for handler in handlers].index("medbundles.handlers.Hints")
+    assert handlers[place + 1].get("handler") == "@early_stopping"
