@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from medbundles.data import SeededDataset, read_image, read_volume
+from medbundles.data.lists.splits import PARTS
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import (
     check_file,
@@ -115,7 +116,7 @@ def _as_trained(found: Layout, problems: Problems) -> list[Path]:
             parser = build(folder, found.files, None, found.settings)
             if not problems:
                 data = parser.get_parsed_content("data")
-                found.parts = {"train": data["train"], "val": data["val"], **found.parts}
+                found.parts = {part: data[part] for part in PARTS if part != "test" or "test" in data} | found.parts
             transform = parser.get_parsed_content("validate#preprocessing")
     except MedbundlesError as error:
         other = "\n".join(line for line in refused.splitlines() if PACKAGE not in line)
