@@ -100,7 +100,7 @@ def _stays_inside(path: Path, root: Path) -> bool:
 
 
 def listed_pairs(folder: str | Path, training: list[tuple[str, str]]) -> tuple[list[Pair], Problems]:
-    """The images and masks that a dataset.json lists, sorted by name; files that are missing, or elsewhere, are noted."""
+    """The images and masks that a dataset.json lists, sorted by name; missing or foreign files are noted."""
     root, problems, found = Path(folder), Problems(), dict[str, Pair]()
     for image, mask in ((root / image, root / mask) for image, mask in training):
         if outside := [path for path in (image, mask) if not _stays_inside(path, root)]:
