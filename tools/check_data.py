@@ -115,7 +115,8 @@ def _as_trained(found: Layout, problems: Problems) -> list[Path]:
             parser = build(folder, found.files, None, found.settings)
             if not problems:
                 data = parser.get_parsed_content("data")
-                found.parts = {"train": data["train"], "val": data["val"], **found.parts}
+                all_parts = data if isinstance(data, dict) else {part: data[part] for part in ("train", "val")}
+                found.parts = {**all_parts, **found.parts}
             transform = parser.get_parsed_content("validate#preprocessing")
     except MedbundlesError as error:
         other = "\n".join(line for line in refused.splitlines() if PACKAGE not in line)

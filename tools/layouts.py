@@ -9,6 +9,7 @@ from typing import Any
 from medbundles.data import checked_parts
 from medbundles.data.lists.brats import brats_cases, check_cases
 from medbundles.data.lists.class_folders import find_class_images
+from medbundles.data.lists.dataset_json import FILE, read_dataset_json
 from medbundles.data.lists.mask_names import masks_among
 from medbundles.data.lists.pairs import find_pairs
 from medbundles.data.lists.slices import find_slices
@@ -26,7 +27,7 @@ KAGGLE = "kaggle_3m"
 WANTED = {
     BRAIN: "{train,val}/images and {train,val}/masks and, unless --kaggle_dir False, kaggle/{train,val}/{no,yes}",
     GRADING: "a folder for each class (LGG, HGG) with folders of cases, or cases.csv with path,label[,patient]",
-    SEGMENTATION: "images/ and labels/ (or masks/), x.png beside x_mask.png, or a dataset.json; with --bundle",
+    SEGMENTATION: "images/ and labels/, or a dataset.json; with --bundle also masks/, or x.png beside x_mask.png",
     AUTOENCODER: "folders of images without masks, such as edente/ and dente/",
     "": "what 'python -m tools prepare --help' lists: BraTS, kaggle_3m, no/ and yes/, images/ and masks/, nnU-Net",
 }
@@ -92,10 +93,12 @@ def layout_of(place: Path, bundle: str, settings: Mapping[str, Any], problems: P
         counts = {name: sum(item["name"].startswith(f"{name}/") for item in pictures) for name in names}
         found = Layout("class folders", verb="prepare yesno", counts=counts, parts={"all": pictures})
         return _with_copies(found, place, settings, problems)
+    if (place / FILE).is_file() or {"images", "labels"} <= folders.keys():
+        return _segmented(place, settings, problems)
     with suppress(DataError):  # another layout
         pairs, unpaired, _ = find_pairs(place)
         problems.found += unpaired.found
-        asis = f"{SEGMENTATION} trains on them as they are: give --bundle {SEGMENTATION}"
+        asis = f"{SEGMENTATION} trains on them as they are; check that with --bundle {SEGMENTATION}"
         return Layout("pairs", verb="prepare pairs", counts={"images with a mask": len(pairs)}, notes=[asis])
     if not labels_among(list_images(place), place):
         return _plain(place, settings, problems)
@@ -165,6 +168,23 @@ def _plain(root: Path, settings: Mapping[str, Any], problems: Problems) -> Layou
     return Layout("plain images", AUTOENCODER, needed, ("train", "volumes") if is_volumes else ("train",))
 
 
+def _segmented(root: Path, settings: Mapping[str, Any], problems: Problems) -> Layout:
+    """Images with maps of classes, and what they and their dataset.json say of the training."""
+    found = Layout("images with labels", SEGMENTATION, {"dataset_dir": str(root)})
+    with problems.noted(root):
+        about = read_dataset_json(root)
+        images = [root / image for image, _ in about.training] or list_images(root)
+        if images and all(map(is_volume, images)):
+            found.files = ("train", "volumes")
+        ignored = next((value for value, name in about.labels.items() if name == "ignore"), None)
+        found.settings |= {} if ignored is None else {"ignore_label": ignored}
+        if (highest := max((value for value in about.labels if value != ignored), default=0)) > 0:
+            found.settings["out_channels"] = highest + 1
+        if not about.labels:
+            found.notes.append(f"'python -m tools prepare pairs' makes slices of them that {BRAIN} trains on")
+    return found
+
+
 def _any(root: Path, bundle: str) -> Layout:
     """Of a bundle that this file does not know."""
     return Layout("of the bundle", bundle, {"dataset_dir": str(root)})
@@ -180,4 +200,4 @@ def _listed(find: Callable[..., tuple[list[dict], Problems]], problems: Problems
     return []
 
 
-_OF_BUNDLES = {BRAIN: _prepared, GRADING: _graded, AUTOENCODER: _plain}
+_OF_BUNDLES = {BRAIN: _prepared, GRADING: _graded, AUTOENCODER: _plain, SEGMENTATION: _segmented}

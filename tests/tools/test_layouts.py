@@ -14,14 +14,17 @@ import pytest
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
+from medbundles.data import segmentation_parts
 from medbundles.errors import DataError, MedbundlesError
 from tests.bundles.brain_tumor_ladder import BRAIN
 from tests.bundles.dental_ladder import DENTAL, VOLUMES
 from tests.bundles.glioma_ladder import GLIOMA
 from tests.bundles.ladder import Bundle
+from tests.bundles.medical_ladder import MEDICAL
 from tools.check_data import check_data
 from tools.phantoms.graded import make_graded_phantoms
 from tools.phantoms.jaws import make_jaws
+from tools.phantoms.organs import make_organs
 from tools.phantoms.slices import make_phantoms
 
 TAKEN, RAW, REFUSED = "taken", "raw", "refused"
@@ -95,11 +98,30 @@ def volume(path: Path, labels: bool = False, channels: int = 1) -> None:
     nibabel.save(nibabel.Nifti1Image(rng.integers(0, 2 if labels else 99, shape).astype(np.int16), np.eye(4)), path)
 
 
+def organs(folder: Path) -> None:
+    make_organs(folder, scans=10, size=32)
+
+
+def thick_organs(folder: Path) -> None:
+    make_organs(folder, scans=8, size=16, dims=3)
+
+
+def nan_in_the_test_part(folder: Path) -> None:
+    """Of the volumes that no training reads."""
+    thick_organs(folder)
+    for path in segmentation_parts(folder, 3, out_channels=3, **MEDICAL.split)["test"]:
+        image = nibabel.load(path["image"])
+        voxels = np.asarray(image.dataobj, dtype=np.float32)
+        voxels[0, 0, 0] = np.nan
+        nibabel.save(nibabel.Nifti1Image(voxels, image.affine), path["image"])
+
+
 def nnunet(folder: Path) -> None:
-    for number in range(3):
-        volume(folder / f"imagesTr/c_{number:03d}_0000.nii.gz")
-        volume(folder / f"labelsTr/c_{number:03d}.nii.gz", labels=True)
-    (folder / "dataset.json").write_text('{"labels": {"background": 0, "x": 1}}')
+    thick_organs(folder)
+    (folder / "labels").rename(folder / "labelsTr")
+    (folder / "imagesTr").mkdir()
+    for path in (folder / "images").iterdir():
+        path.rename(folder / "imagesTr" / path.name.replace(".nii.gz", "_0000.nii.gz"))
 
 
 def decathlon(folder: Path) -> None:
@@ -222,7 +244,9 @@ SHAPES = {
     "other classes of masks": Shape(slices, BRAIN, REFUSED, {"seg_out_channels": 3}),
     "images and masks": Shape(pairs, BRAIN, RAW),
     "only masks": Shape(only_masks, BRAIN, REFUSED),
-    "nnU-Net": Shape(nnunet, BRAIN, RAW),
+    "images and labels": Shape(organs, MEDICAL, TAKEN),
+    "volumes and labels": Shape(thick_organs, MEDICAL, TAKEN, {"image_size": 32}),
+    "nnU-Net": Shape(nnunet, MEDICAL, TAKEN, {"batch_size": 1, "image_size": 32}),
     "Decathlon": Shape(decathlon, BRAIN, RAW),
     "BraTS 2020": Shape(brats, GLIOMA, RAW),
     "kaggle_3m": Shape(kaggle_3m, BRAIN, RAW),
@@ -287,3 +311,9 @@ def test_what_would_be_right_is_said(tmp_path):
         check_data(str(tmp_path / "data"))
     assert "no bundle trains on a folder that is laid out so, and no verb prepares it; wanted:" in str(told.value)
     assert "brain_tumor_multitask_unet: {train,val}/images and {train,val}/masks" in str(told.value)
+
+
+def test_the_test_part_is_read_too_which_no_training_does(tmp_path):
+    nan_in_the_test_part(tmp_path / "data")
+    with pytest.raises(DataError, match="pixels are NaN or Inf"):
+        check_data(str(tmp_path / "data"), **MEDICAL.split)

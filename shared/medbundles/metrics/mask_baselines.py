@@ -1,7 +1,7 @@
 """What costs nothing beside every mask: one mask for all images, and a logistic regression on each pixel."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -59,16 +59,24 @@ class MaskBaselines:
     Args:
         dataset: the training part (`medbundles.data.SeededDataset`), whose items have "image" (C, ...) and "mask"
             (1, ...) or (K, ...), perhaps on a grid of its own; what it augments does not count. Read when first needed.
+        masks: makes an item's "mask" what the labels are (`medbundles.transforms.MasksOfRegions`); None: it is that.
         ignore_label: see `Masks`.
         most: how many training images at most, evenly spread.
 
     Example::
 
-        {"_target_": "medbundles.metrics.MaskBaselines", "dataset": "@train#dataset", "ignore_label": "@ignore_label"}
+        {"_target_": "medbundles.metrics.MaskBaselines", "dataset": "@train#dataset", "masks": "@masks",
+         "ignore_label": "@ignore_label"}
     """
 
-    def __init__(self, dataset: Any, ignore_label: int | bool | None = None, most: int = 50):
-        self.dataset, self.ignore_label, self.most = dataset, ignore_label, most
+    def __init__(
+        self,
+        dataset: Any,
+        masks: Callable[[dict], dict] | None = None,
+        ignore_label: int | bool | None = None,
+        most: int = 50,
+    ):
+        self.dataset, self.to_labels, self.ignore_label, self.most = dataset, masks, ignore_label, most
         self.masks, self.at_thresholds = Masks(ignore_label), MaskThresholds(ignore_label)
         self.channels = 1
 
@@ -88,7 +96,7 @@ class MaskBaselines:
     def _items(self) -> Iterator[tuple[torch.Tensor, dict[str, Any]]]:
         """Image (C, ...) on the grid of its mask, and the label as an engine's output of one image has it."""
         for item in PlainItems(self.dataset, self.most):
-            mask = torch.as_tensor(item["mask"])
+            mask = torch.as_tensor((self.to_labels(item) if self.to_labels else item)["mask"])
             yield to_input_grid(torch.as_tensor(item["image"]), mask.shape[1:]), {"mask": mask[None]}
 
     @cached_property

@@ -36,8 +36,8 @@ NO_EMPTY, ALL_EMPTY = "no image with a mask has an empty one", "no image has any
 MASK_COUNTS = ("overlap", "predicted_pixels", "true_pixels")
 CLASS_COLUMNS = ("label", "predicted", "prob")
 OF_BASELINES = {
-    "constant": "one mask for all images: where the class lies often enough in the training part",
-    "logistic": "a logistic regression on each pixel's values, their means around it, and its place",
+    "constant": "one mask for all images, of where the class often lies in the training part",
+    "logistic": "a logistic regression on each pixel's values, their means around it and its place",
 }
 
 
@@ -75,7 +75,7 @@ def _dice_over(baseline: str, what: str) -> Definition:
     def mean(columns: Columns) -> ScoreOf:
         return WeightedMean(columns["dice"] - columns[f"dice_{baseline}"], ALL_EMPTY)
 
-    needs, meaning = ("dice", f"dice_{baseline}"), f"Dice minus that of {what} per image (above 0: better than it)"
+    needs, meaning = ("dice", f"dice_{baseline}"), f"Dice per image minus that of {what} (above 0: better than it)"
     return Definition(needs, mean, meaning, True, (-1.0, 1.0), LEAST_OF_MEANS)
 
 

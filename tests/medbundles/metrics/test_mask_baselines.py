@@ -13,6 +13,7 @@ from medbundles.data import SeededDataset
 from medbundles.metrics import MaskBaselines, Masks
 from medbundles.metrics.mask_baselines import pixel_features
 from medbundles.reports.evaluation import Evaluation
+from medbundles.transforms import MasksOfRegions
 
 SIZE = (24, 20)
 
@@ -103,6 +104,9 @@ def test_overlapping_regions_and_one_channel_have_masks_of_their_own():
     whole, core = masks > 0, masks == 2
     regions = torch.cat([whole, core], dim=1)
     columns = measured(MaskBaselines(dataset(images, regions)), images, regions)
+    labels = MaskBaselines(dataset(images, masks), MasksOfRegions([[1, 2], [2]]))
+    same = measured(labels, images, regions)
+    assert all(torch.equal(same[name], values) for name, values in columns.items())
     assert (columns["predicted_pixels_logistic"][:, 0] > columns["predicted_pixels_logistic"][:, 1]).all()
     one = measured(MaskBaselines(dataset(images, whole.long())), images, whole.long(), channels=1)
     assert one["overlap_logistic"].shape == (8,)

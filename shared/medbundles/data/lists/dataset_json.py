@@ -1,6 +1,7 @@
 """What the dataset.json of nnU-Net or of the Medical Segmentation Decathlon says of the files beside it."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,32 @@ from medbundles.data.reading.files import name_below
 from medbundles.errors import DataError
 
 FILE, IGNORED = "dataset.json", "ignore"
+_NUMBER = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": r"^\d+$"}]}
+_NAMES = {"type": "object", "propertyNames": {"pattern": r"^\d+$"}, "additionalProperties": {"type": "string"}}
+_PAIR = {
+    "type": "object",
+    "required": ["image", "label"],
+    "properties": {"image": {"type": "string"}, "label": {"type": "string"}},
+}
+WANTED = {  # entry -> what it may be, and an example
+    "labels": (
+        {
+            "type": "object",
+            "patternProperties": {
+                r"^\d+$": {"type": "string"},
+                r"\D": {"anyOf": [_NUMBER, {"type": "array", "items": _NUMBER, "minItems": 1}]},
+            },
+        },
+        '{"0": "background", "1": "liver"} or {"background": 0, "liver": 1}',
+    ),
+    "regions_class_order": ({"type": "array", "items": _NUMBER}, "[1, 2, 3]"),
+    "modality": (_NAMES, '{"0": "MRI"}'),
+    "channel_names": (_NAMES, '{"0": "MRI"}'),
+    "training": (
+        {"type": "array", "items": _PAIR},
+        '[{"image": "./imagesTr/a.nii.gz", "label": "./labelsTr/a.nii.gz"}]',
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +71,7 @@ def read_dataset_json(folder: str | Path) -> DatasetJson:
     if not file.is_file():
         return DatasetJson()
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = _checked(json.loads(file.read_text(encoding="utf-8")), file)
         pairs = [(key, value) if str(key).isdigit() else (value, key) for key, value in content["labels"].items()]
         labels, regions = _classes_and_regions(pairs, content.get("regions_class_order"))
         channels: dict[str, Any] = content.get("channel_names", content.get("modality", {}))
@@ -65,17 +92,45 @@ def _classes_and_regions(
         return {int(values[0]): name for name, values in each.items()}, {}
     plain = {name: values for name, values in each.items() if values == [0] or name == IGNORED}
     regions = {name: values for name, values in each.items() if name not in plain}
-    for name, first in zip(regions, order or [values[0] for values in regions.values()], strict=True):
+    for name, first in zip(regions, map(int, order or [values[0] for values in regions.values()]), strict=True):
         if first not in regions[name]:
             raise ValueError(f"regions_class_order: {first} is no label of {name}")
         regions[name] = [first, *(value for value in regions[name] if value != first)]
     return {values[0]: name for name, values in plain.items()}, regions
 
 
+def _checked(content: Any, file: Path) -> dict[str, Any]:
+    """The content of a file, if its entries are what they may be.
+
+    Raises:
+        DataError: they are not; all of them are named.
+    """
+    from jsonschema import Draft202012Validator
+
+    if not isinstance(content, dict) or "labels" not in content:
+        raise DataError(f'{file}: has no "labels"; wanted: "labels": {WANTED["labels"][1]}')
+    wrong = []
+    for name, (schema, example) in WANTED.items():
+        for error in Draft202012Validator(schema).iter_errors(content[name]) if name in content else ():
+            wrong.append(f"  {'/'.join(map(str, (name, *error.path)))}: {error.message[:200]}; wanted: {example}")
+    if wrong:
+        raise DataError("\n".join([f"{file}: cannot be read as a dataset.json:", *wrong[:10]]))
+    return content
+
+
+def _stays_inside(path: Path, root: Path) -> bool:
+    """Whether a path, as it is written, does not leave a folder."""
+    return Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
+
+
 def listed_pairs(folder: str | Path, training: list[tuple[str, str]]) -> tuple[list[Pair], Problems]:
-    """The images and masks that a dataset.json lists, sorted by name; files that are not there are noted."""
+    """The images and masks that a dataset.json lists, sorted by name; missing or foreign files are noted."""
     root, problems, found = Path(folder), Problems(), dict[str, Pair]()
     for image, mask in ((root / image, root / mask) for image, mask in training):
+        if outside := [path for path in (image, mask) if not _stays_inside(path, root)]:
+            for path in outside:
+                problems.add(path, f"is named in {root / FILE}, and is not below its folder; files must lie there")
+            continue
         gone = [path for path in (image, mask) if not path.is_file()]
         name = name_below(image, root)
         name = name.partition("/")[2] or name

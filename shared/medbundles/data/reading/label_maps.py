@@ -12,16 +12,21 @@ from medbundles.data.reading.volumes import read_volume
 from medbundles.errors import first_few
 
 MOST = 32  # values of a mask; what holds more is gray, and so is what holds fractions
+ROUNDING = 1e-3  # by which a label may miss its whole number: a file's scale slope, or real numbers, leave 1.0000001
 Counts = dict[float, int]  # value -> pixels
 
 
 def read_label_map(path: str | Path) -> np.ndarray:
     """What a mask file holds: float32 (H, W) of a picture, (X, Y, Z) with canonical axes of a volume.
 
+    Where all values are whole numbers but for rounding, they become these.
+
     Raises:
         DataError: as `read_labels` and `read_volume`.
     """
-    return read_volume(path, allow_constant=True)[0] if is_volume(path) else read_labels(path)
+    held = read_volume(path, allow_constant=True)[0] if is_volume(path) else read_labels(path)
+    whole = np.rint(held)
+    return whole if np.abs(held - whole).max() <= ROUNDING else held
 
 
 def is_gray(values: np.ndarray) -> bool:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
+import nibabel
 import numpy as np
 import pytest
 
-from medbundles.data.reading.label_maps import LabelRule, regions_order
+from medbundles.data.reading.label_maps import LabelRule, is_gray, read_label_map, regions_order
 
 HELD = np.array([[0, 1, 2], [2, 0, 3]], dtype=np.float32)
 
@@ -67,3 +68,21 @@ def test_a_value_stands_for_its_class_or_for_its_regions():
 )
 def test_regions_become_a_label_map_in_the_order_that_loses_none(regions, order):
     assert regions_order(regions) == order
+
+
+@pytest.mark.parametrize(("stored", "slope"), [(np.float64, None), (np.int16, 1 / 254.99999)])
+def test_labels_that_are_whole_but_for_rounding_are_whole(stored, slope, tmp_path):
+    held = np.zeros((6, 5, 4))
+    held[2:4], held[4:] = 1, 2
+    image = nibabel.Nifti1Image((held * (255 if slope else 1.0000001)).astype(stored), np.eye(4))
+    image.header.set_slope_inter(slope or 1, 0)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    assert not np.array_equal(nibabel.load(tmp_path / "a.nii.gz").get_fdata(), held)
+    assert np.array_equal(read_label_map(tmp_path / "a.nii.gz"), held)
+
+
+def test_what_lies_between_labels_stays_gray(tmp_path):
+    held = np.zeros((6, 5, 4), dtype=np.float32)
+    held[2:4], held[3, 0] = 1, 0.98
+    nibabel.save(nibabel.Nifti1Image(held, np.eye(4)), tmp_path / "a.nii.gz")
+    assert is_gray(np.unique(read_label_map(tmp_path / "a.nii.gz")))
