@@ -71,8 +71,7 @@ class GradCam:
         return bool(self.kept)
 
     def watch(self, *networks: nn.Module) -> None:
-        """Let the next forward pass, whoever runs it, keep the features of the layers and what follows from them; of
-        several passes, as of flips, the first.
+        """Let the next forward pass, whoever runs it, keep the features of the layers and what follows from them.
 
         Gradients are recorded from the first of the layers on, also within `torch.no_grad`, to whose end they are on.
 
@@ -84,7 +83,7 @@ class GradCam:
             self.size = inputs[0].shape[2:]
 
         def keep(layer: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
-            if layer in self.kept:
+            if layer in self.kept:  # of several passes, as of flips, the first counts: that of the image as it is
                 return output
             first = not output.requires_grad
             self.kept[layer] = output.detach().requires_grad_() if first else output
