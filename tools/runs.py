@@ -1,5 +1,6 @@
 """Runs of a bundle that a tool starts: how it was asked for, what is trained and evaluated, and what a run left."""
 
+import json
 import shlex
 import sys
 from collections.abc import Collection, Generator, Mapping, Sequence
@@ -8,6 +9,8 @@ from typing import Any
 
 from medbundles.data.reading.checkpoint_files import BEST
 from medbundles.errors import MedbundlesError
+from medbundles.rules import AUTO
+from medbundles.runs.checkpoints import by_id
 from medbundles.runs.directory import RunDirectory
 from tools.child import Command, bundle_command, run_children
 from tools.staging import SYNTHETIC
@@ -77,8 +80,12 @@ def left_by(command: Command, runs: RunDirectory, file: str, earlier: Collection
 
 
 def with_weights(files: Sequence[str], settings: Mapping[str, Any], trained: Path) -> list[str]:
-    """The command line that runs a bundle with the best weights of a run, and with the settings they depend on."""
-    return bundle_command([*files, trained / OVERLAY], {**settings, "checkpoint": str(trained / BEST)})
+    """The command line that runs a bundle with the best weights of a run, and with the settings they depend on; of one
+    that was given as "auto" they know what the training measured."""
+    overlay = trained / OVERLAY
+    known = by_id(json.loads(overlay.read_text(encoding="utf-8"))) if overlay.is_file() else {}
+    own = {name: value for name, value in settings.items() if value != AUTO or name not in known}
+    return bundle_command([*files, overlay], {**own, "checkpoint": str(trained / BEST)})
 
 
 def ours(runs: RunDirectory, earlier: Collection[str]) -> list[Path]:
