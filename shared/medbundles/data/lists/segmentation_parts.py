@@ -141,8 +141,9 @@ def segmentation_parts(
     refuse([usable_pattern(patient_pattern), _one_threshold(threshold, out_channels, ignore_label)])
     existing_folder(dataset_dir, "Give the folder with images/ and labels/ (or a dataset.json) as --dataset_dir DIR.")
     about = read_dataset_json(dataset_dir)
-    refuse([_contradicts(about.labels, out_channels, ignore_label or None)])
-    labels = KnownLabels(cache_dir, LabelRule(out_channels, threshold, ignore_label or None, about.labels))
+    names = {} if threshold else about.labels  # a threshold makes one class of all, which has no name there
+    refuse([_contradicts(names, out_channels, ignore_label or None)])
+    labels = KnownLabels(cache_dir, LabelRule(out_channels, threshold, ignore_label or None, names))
     known, thumbnails = KnownPictures(cache_dir, channels), dict[str, str]()
     items, problems = _found(dataset_dir, spatial_dims, channels)
     if spatial_dims == 2:
