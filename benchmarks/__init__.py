@@ -33,7 +33,8 @@ def bench(
         slices_dir: a raw kaggle_3m folder for the cache of slices; empty: $MEDBUNDLES_DATA/lgg_kaggle3m, else
             ../shared/data. Volumes need none.
         only: which of trainer, stock, augmentation, amp, amp_score, cache, compiled, startup, for volumes layout,
-            channels_last, and for the autoencoder attention, channels_last; empty: all.
+            channels_last, for the autoencoder attention, channels_last, and for the seven networks that segment
+            networks (precision, channels-last and memory of each) and troubles (what advice changes); empty: all.
         pairs: how often each comparison is repeated.
         epoch_seconds: how long an epoch on phantoms should take; by default 3, for volumes 14 (some 60 batches on two
             cores, about as many as 228 cases make).
@@ -50,7 +51,7 @@ def bench(
     """
     import torch
 
-    from benchmarks import amp_score, startup, timing, trainer, variants
+    from benchmarks import amp_score, networks, startup, timing, trainer, troubles, variants
     from benchmarks.bundles import BUNDLES
     from medbundles.runs.environment import environment
 
@@ -59,6 +60,8 @@ def bench(
         "stock": trainer.stock,
         "amp_score": amp_score.measure,
         "startup": startup.measure,
+        "networks": networks.measure,
+        "troubles": troubles.measure,
     }
     measures |= {measure.__name__: measure for measure in variants.MEASUREMENTS}
     folder = bundle_folder(bundle)

@@ -15,6 +15,7 @@ from medbundles.errors import ConfigError
 from tools.bundle import build
 from tools.phantoms.graded import make_graded_phantoms
 from tools.phantoms.jaws import make_jaws
+from tools.phantoms.organs import make_organs
 from tools.phantoms.slices import make_phantoms
 from tools.prepare.lgg import prepare_lgg
 
@@ -39,10 +40,12 @@ class MeasuredBundle(ABC):
         slices_dir: raw kaggle_3m folder, or ""; for bundles of slices.
         pairs: repetitions.
         epoch_seconds: how long an epoch on phantoms should take.
+        files: the config files that are trained with.
 
     Attributes:
         measurements: which there are, in their order.
         size: id of the image's size.
+        augmented: id of the setting that switches augmentation on.
         score: the validator's metric that shows whether a short training has learnt something.
         learning_settings: of that short training.
         small_settings: of all measurements but startup: small, nothing random.
@@ -58,9 +61,11 @@ class MeasuredBundle(ABC):
     slices_dir: str
     pairs: int
     epoch_seconds: float
+    files: tuple[str, ...] = FILES
 
     measurements: ClassVar[tuple[str, ...]] = COMMON
     size: ClassVar[str]
+    augmented: ClassVar[str] = "augmentation#enabled"
     score: ClassVar[str]
     learning_settings: ClassVar[Mapping[str, Any]]
     small_settings: ClassVar[Mapping[str, Any]]
@@ -92,7 +97,7 @@ class MeasuredBundle(ABC):
             **self.small_settings,
             "num_workers": 0,
             "cache": "memory",
-            "augmentation#enabled": False,
+            self.augmented: False,
             "publish": False,
             "early_stopping#enabled": False,
             "output_dir": str(self.temporary / "runs"),
@@ -102,7 +107,7 @@ class MeasuredBundle(ABC):
 
     def training(self, varied: Mapping[str, Any]) -> Training:
         """What the bundle trains with; nothing is written. The settings are those of `all_settings`."""
-        return Training(build(self.folder, FILES, "train", self.all_settings(varied)))
+        return Training(build(self.folder, self.files, "train", self.all_settings(varied)))
 
     @cached_property
     def data(self) -> str:
@@ -202,8 +207,39 @@ class DentalAutoencoder(MeasuredBundle):
         return str(self.temporary / "cached"), ""
 
 
+class MedicalSegmentation(MeasuredBundle):
+    """Pictures or volumes of an organ with a lesion."""
+
+    measurements = (*COMMON, "networks", "troubles")
+    size, score, augmented = "image_size", "val_dice", "augmentation"
+    learning_settings: ClassVar = {"lr": 1e-3}
+    start_settings: ClassVar = {"out_channels": 3}
+    own_data_settings: ClassVar = {"out_channels": 2}
+    small_settings: ClassVar = {
+        "image_size": 128, "batch_size": 8, "test_split": 0.0, "augmentation_picture": False, **start_settings
+    }  # fmt: skip
+    write_sample = staticmethod(make_organs)
+    usual_epoch_seconds = 14.0
+
+    def write_phantoms(self, folder: Path, images: int) -> int:
+        """Four of five train."""
+        volumes = self.settings.get("spatial_dims", 2) == 3
+        make_organs(folder, scans=max(8, -(-images * 5 // 4)), size=64 if volumes else 128, dims=2 + volumes)
+        return images
+
+    def cache_data(self) -> tuple[str, str]:
+        """The user's images, or large phantoms."""
+        if self.dataset_dir:
+            return self.dataset_dir, ""
+        if self.slices_dir:
+            raise ConfigError("--slices_dir: this bundle reads images with labels; name them with --dataset_dir")
+        make_organs(self.temporary / "cached", scans=20, size=512)
+        return str(self.temporary / "cached"), ""
+
+
 BUNDLES: dict[str, type[MeasuredBundle]] = {
     "brain_tumor_multitask_unet": BrainTumor,
     "glioma_grading_resnet50_3d": GliomaGrading,
     "dental_vae_autoencoder": DentalAutoencoder,
+    "medical_segmentation": MedicalSegmentation,
 }

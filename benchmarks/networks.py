@@ -1,157 +1,117 @@
-"""Every network of the segmentation bundle trained for the same time on one split, and tested: one table."""
+"""Each network that segments: what bfloat16 and channels-last weights make of a step and of its memory."""
 
-import json
-import os
-import re
-import subprocess
-import time
-from collections.abc import Mapping
-from pathlib import Path
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from statistics import median
 from typing import Any
 
-from medbundles.atomic_files import write_json_atomic, write_text_atomic
-from medbundles.errors import MedbundlesError
-from medbundles.reports.tables import markdown_table, with_interval
-from tools.bundle import absolute_paths, bundle_folder, check_settings, read_config
-from tools.child import bundle_command, child_environment
+from benchmarks.bundles import MeasuredBundle
+from benchmarks.memory import peak_memory
+from benchmarks.timing import compare_in_turns
+from benchmarks.training import Training
+from medbundles.inferers import AutocastInferer
+from medbundles.networks.memory_format import is_channels_last
+from medbundles.networks.segmentation_network import NETWORKS, takes
+from tools.phantoms.organs import make_organs
 
-BUNDLE = "medical_segmentation"
-PROBED = 2  # epochs, the last of which says how many there is time for
-WARM_UP = 0.1  # of the epochs, for the networks whose overlay has a warm-up
-# narrow enough for some tens of epochs in ten minutes on two cores, with rates for so few steps
-NARROW: dict[str, dict[str, Any]] = {
-    "unet": {"network_def#base_channels": 16, "lr": 1e-3},
-    "vnet": {"network_def#base_channels": 8, "lr": 1e-3},
-    "segresnet": {"network_def#base_channels": 16, "lr": 1e-3},
-    "deeplabv3plus": {"network_def#encoder": "resnet18"},
-    "transunet": {"network_def#layers": 4, "network_def#hidden": 192, "network_def#heads": 6, "lr": 1e-3},
-    "unetr": {"network_def#layers": 6, "network_def#hidden": 192, "network_def#heads": 6, "lr": 1e-3},
-    "swin_unetr": {"network_def#embed_dim": 24, "lr": 1e-3},
+FORMATS = {"": False, " channels-last": True}
+PRECISIONS = {"float32": False, "bfloat16": True}
+BASELINE = "float32"
+# the sides are those that all networks take: swin_unetr needs one above 32, transunet and unetr multiples of 16
+SIZES: dict[int, dict[str, Any]] = {
+    2: {"image_size": 128, "batch_size": 4},
+    3: {"image_size": [64, 64, 32], "batch_size": 2},
 }
-PARAMETERS = re.compile(r"network: \w+ with ([\d,]+) parameters")
-HEADER = ("network", "parameters", "epochs", "s per epoch", "peak memory", "validation Dice", "test Dice",
-          "over one mask for all", "over a logistic regression")  # fmt: skip
+BATCHES = 2  # of an epoch
+COLUMNS = (
+    "network", "parameters", "float32, s", "float32 channels-last", "bfloat16", "bfloat16 channels-last",
+    "auto is", "auto / fastest", "peak of memory float32, MiB", "bfloat16",
+)  # fmt: skip
 
 
-def networks(
-    dataset_dir: str, output_dir: str, minutes: float = 10.0, only: tuple[str, ...] = (), **settings: Any
-) -> list[dict[str, Any]]:
-    """Train each network of medical_segmentation for the same time, test it, and write networks.md and networks.json.
+def measure(bundle: MeasuredBundle) -> dict[str, Any]:
+    """A step of each network as configs/net_<name>.json has it, in 2D and where it can in 3D.
 
-    The time is that of the whole training, its start included; how many epochs fit is estimated from a training of two.
-    Each network has its overlay (net_<name>.json) with a narrower width, a rate for few steps, and a warm-up of a tenth
-    of the epochs where the overlay has one. All see the same split with the same seed; the test part is only tested.
-
-    Args:
-        dataset_dir: the data.
-        output_dir: runs, logs and the table.
-        minutes: of each training.
-        only: names of networks; empty: all.
-        **settings: any setting of the bundle, for all networks, such as those that the data need.
+    Mixed precision and channels-last weights, on and off, are taken in turns on the same batches. `--spatial_dims` and
+    `--network_def#name` choose one; other settings go to each network that has them.
 
     Returns:
-        A dict for each network: its name, settings, parameters, epochs, seconds_per_epoch, minutes, peak_bytes,
-        val_dice, and the metrics of the test part.
-
-    Example:
-        python -m tools bench networks --dataset_dir /data/xrays --output_dir /tmp/networks --image_size 128
+        For each network what `compare_in_turns` found, its number of parameters, the choice of `auto`, how many times
+        as long as the fastest that takes, and the peak of memory with each precision. A table of it is printed.
     """
-    folder, target = bundle_folder(BUNDLE), Path(output_dir).resolve()
-    unknown = sorted(set(only) - set(NARROW))
-    if unknown or minutes <= 0:
-        raise MedbundlesError(f"bench networks: --only is of {', '.join(NARROW)}, and --minutes is above 0")
-    reserved = {"epochs": "follows from --minutes", "network_def#name": "use --only"}
-    check_settings(folder, settings, reserved)
-    common = {**absolute_paths(folder, {**settings, "dataset_dir": dataset_dir}), "publish": False}
-    rows = []
-    for name in only or NARROW:
-        rows.append(_trained_and_tested(name, folder, target, minutes, common))
-        write_json_atomic(target / "networks.json", rows)
-        write_text_atomic(target / "networks.md", _table(rows, minutes))
-    print((target / "networks.md").read_text())
-    return rows
+    found = {}
+    for name, dims in _chosen(bundle.settings):
+        print(f"\n{name}, {dims}D", flush=True)
+        found[f"{name} {dims}D"] = _network(bundle, name, dims)
+    print("\n" + "\n".join(table(found)))
+    return found
 
 
-def _trained_and_tested(
-    name: str, folder: Path, target: Path, minutes: float, common: Mapping[str, Any]
-) -> dict[str, Any]:
-    files, own = ["train", f"net_{name}"], {**NARROW[name], **common}
-    warm_up = "scheduler#warmup_epochs"
-    has_warm_up = read_config(folder, f"net_{name}").get(warm_up)
+def _chosen(settings: Any) -> Iterator[tuple[str, int]]:
+    for dims in SIZES:
+        for name in NETWORKS:
+            possible = dims == 2 or "spatial_dims" in takes(name)
+            asked = settings.get("network_def#name", name) == name and settings.get("spatial_dims", dims) == dims
+            if possible and asked:
+                yield name, dims
 
-    def train(what: str, epochs: int) -> tuple[Path, float, int]:
-        of_epochs = {"epochs": epochs, warm_up: int(epochs * WARM_UP) if has_warm_up else 0}
-        begin = time.monotonic()
-        run, peak = _run(folder, files, {**own, **of_epochs}, target / name / what)
-        return run, time.monotonic() - begin, peak
 
-    probe, seconds, _ = train("probe", PROBED)
-    history = _read(probe / "metrics" / "metrics.json")["epochs"]
-    each = history[-1]["epoch_seconds"]
-    start = seconds - sum(epoch["epoch_seconds"] for epoch in history)
-    epochs = max(1, int((60 * minutes - start) / each))
-    print(f"{name}: {each:.1f} s per epoch and {start:.0f} s around them, so {epochs} epochs", flush=True)
-    run, seconds, peak = train("training", epochs)
-    trained = [*files, "evaluate", run / "checkpoints" / "trained.json"]
-    checkpoint = {**common, "checkpoint": str(run / "checkpoints" / "best.pt")}
-    test, _ = _run(folder, trained, checkpoint, target / name / "test")
-    summary = _read(run / "metrics" / "metrics.json")["summary"]
-    tested = _read(test / "metrics" / "test_metrics.json")["metrics"]
-    found = PARAMETERS.search((target / name / "training" / "log.txt").read_text(encoding="utf-8"))
-    return {
-        "name": name,
-        "settings": own,
-        "parameters": int(found[1].replace(",", "")) if found else None,
-        "epochs": epochs,
-        "seconds_per_epoch": summary["seconds_per_epoch"],
-        "minutes": seconds / 60,
-        "peak_bytes": peak,
-        "val_dice": summary["best_value"],
-        "metrics": tested,
+def _network(bundle: MeasuredBundle, name: str, dims: int) -> dict[str, Any]:
+    own = takes(name)
+    given = {
+        key: value
+        for key, value in bundle.settings.items()
+        if not key.startswith("network_def#") or key == "network_def#name" or key.partition("#")[2] in own
     }
+    settings = {**SIZES[dims], **given, "spatial_dims": dims}
+    data = bundle.temporary / f"organs_{dims}d"
+    if not data.exists():
+        make_organs(data, scans=-(-BATCHES * settings["batch_size"] * 5 // 4), size=64 * (4 - dims), dims=dims)
+    files = ("train", f"net_{name}")
+    one = replace(bundle, files=files, settings=settings, dataset_dir=str(data))
+    trainings = {
+        f"{precision}{order}": _with_precision(training, mixed)
+        for order, last in FORMATS.items()
+        for training in [one.training({"channels_last": last, "amp": False})]
+        for precision, mixed in PRECISIONS.items()
+    }
+    batches = trainings[BASELINE].batches()
+    epochs = {variant: partial(training.epoch, batches) for variant, training in trainings.items()}
+    result = compare_in_turns("epoch of steps,", epochs, BASELINE, bundle.pairs)
+    result["batches"] = len(batches)
+    result["parameters"] = sum(p.numel() for p in trainings[BASELINE].network.parameters())
+    del trainings, epochs
+    chosen = one.training({"channels_last": "auto", "amp": "auto"})
+    precision = list(PRECISIONS)[chosen.inferer.amp]
+    result["auto"] = precision + list(FORMATS)[is_channels_last(chosen.network)]
+    medians = {variant: median(seconds) for variant, seconds in result["seconds"].items()}
+    result["auto_over_fastest"] = medians[result["auto"]] / min(medians.values())
+    del chosen
+    result["peak_memory"] = {
+        precision: peak_memory(partial(one.training, {"amp": mixed, "channels_last": "auto", "cache": "none"}))
+        for precision, mixed in PRECISIONS.items()
+    }
+    return result
 
 
-def _run(folder: Path, files: list[Any], settings: Mapping[str, Any], target: Path) -> tuple[Path, int]:
-    """The run directory of a bundle's run, and the most memory that it had, in bytes.
-
-    Raises:
-        MedbundlesError: it failed; names its log.
-    """
-    target.mkdir(parents=True, exist_ok=True)
-    log = target / "log.txt"
-    words = bundle_command(files, {**settings, "output_dir": str(target)})
-    with log.open("w", encoding="utf-8") as output:
-        child = subprocess.Popen(words, cwd=folder, env=child_environment(), stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        last = log.read_text(encoding="utf-8").rstrip().rpartition("\n")[2]
-        raise MedbundlesError(f"bench networks: a run ended with '{last}'; its output is in {log}")
-    return max(target.glob("**/metrics"), key=os.path.getmtime).parent, usage.ru_maxrss * 1024
+def _with_precision(training: Training, mixed: bool) -> Training:
+    """The same network and optimizer in another precision: so large networks are in memory once for each order."""
+    other = copy.copy(training)
+    other.inferer = AutocastInferer(mixed, training.device)
+    other.set_precision()
+    return other
 
 
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _table(rows: list[dict[str, Any]], minutes: float) -> str:
-    lines = [
-        [
-            f"`{row['name']}` ({_widths(row['settings'])})",
-            f"{row['parameters'] / 1e6:.2f} M",
-            row["epochs"],
-            f"{row['seconds_per_epoch']:.1f}",
-            f"{row['peak_bytes'] / 1e9:.1f} GB",
-            f"{row['val_dice']:.3f}",
-            *(
-                with_interval(row["metrics"][key], 3) if key in row["metrics"] else "-"
-                for key in ("dice", "dice_over_constant", "dice_over_logistic")
-            ),
-        ]
-        for row in rows
-    ]
-    title = f"Each network trained for {minutes:g} minutes on the same split, with one seed; tested on the test part.\n"
-    return "\n".join([title, *markdown_table(HEADER, lines), ""])
-
-
-def _widths(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key.partition('#')[2]} {settings[key]}" for key in settings if key.startswith("network_def#"))
+def table(found: dict[str, dict[str, Any]]) -> list[str]:
+    """The lines of the table in docs/time-and-memory.md; ratios are to float32 in the usual order of axes."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|" + " --- |" * len(COLUMNS)]
+    for name, of in found.items():
+        seconds = median(of["seconds"][BASELINE]) / of["batches"]
+        ratios = [f"{of[f'{variant}_over_{BASELINE}']['median']:.2f}" for variant in COLUMNS[3:6]]
+        peaks = ["not known" if peak is None else f"{peak / 2**20:.0f}" for peak in of["peak_memory"].values()]
+        auto = [of["auto"], f"{of['auto_over_fastest']:.2f}"]
+        cells = [name, f"{of['parameters'] / 1e6:.1f} M", f"{seconds:.2f}", *ratios, *auto, *peaks]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines

@@ -7,7 +7,7 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from benchmarks.bundles import FILES, MeasuredBundle
+from benchmarks.bundles import MeasuredBundle
 from benchmarks.memory import give_memory_back
 from benchmarks.timing import now, ratios, show
 from benchmarks.training import Batch, Training
@@ -107,7 +107,7 @@ def _measure(bundle: MeasuredBundle, other: Callable[[Any], Training], name: str
     own = read_config(bundle.folder, "train")["train"]["handlers"]
     handlers = [{"_target_": f"{__name__}.{Pairs.__name__}"}, *own]
     settings = bundle.all_settings({"epochs": bundle.pairs + 1, "train#handlers": handlers})
-    config = build(bundle.folder, FILES, "train", settings)
+    config = build(bundle.folder, bundle.files, "train", settings)
     with plain_errors():
         trainer = config.get_parsed_content("train#trainer")
         pairs = config.get_parsed_content("train#handlers#0")

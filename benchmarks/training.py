@@ -31,9 +31,13 @@ class Training:
         self.inferer, self.loader = get("train#inferer"), get("train#dataloader")
         self.device = torch.device(get("device"))
         self.prepare: Any = get("prepare_batch") if "prepare_batch" in config else default_prepare_batch
+        self.waiting: list[float] = []
+        self.set_precision()
+
+    def set_precision(self) -> None:
+        """Mixed precision on a GPU is that of the engine, as the inferer says."""
         self.mixed = bool(self.inferer.engine_amp)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed)
-        self.waiting: list[float] = []
 
     def batches(self) -> list[Batch]:
         """The batches of the first epoch, collated and on the device."""

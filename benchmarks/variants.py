@@ -14,7 +14,7 @@ LAYOUTS: Variants = {name: {"layout": name} for name in ("medicalnet", "strided"
 MEMORY_FORMATS: Variants = {"channels_last": {"channels_last": True}, "channels_first": {"channels_last": False}}
 COMPILED: Variants = {"compiled": {"compile_model": True}, "eager": {"compile_model": False}}
 ATTENTION: Variants = {name: {"network_def#use_flash_attention": name == "flash"} for name in ("flash", "plain")}
-AUGMENTATION: Variants = {"off": {"augmentation#enabled": False}, "on": {"augmentation#enabled": True}}
+AUGMENTATION = {"off": False, "on": True}
 WORKERS = (0, 2)
 CACHES = ("none", "disk", "memory")
 CACHE_ROUNDS = 5  # at most: an epoch over all images is long
@@ -51,7 +51,7 @@ def augmentation(bundle: MeasuredBundle) -> dict[str, Any]:
     """What augmentation costs an epoch, with and without worker processes."""
     result = {}
     for workers in WORKERS:
-        variants = {name: {**settings, "num_workers": workers} for name, settings in AUGMENTATION.items()}
+        variants = {name: {bundle.augmented: on, "num_workers": workers} for name, on in AUGMENTATION.items()}
         found = compare(bundle, f"{workers} workers, augmentation", variants, "off", loading=True)
         result[f"workers_{workers}"] = {**found.pop("seconds"), **found}
     return result

@@ -36,7 +36,7 @@ VERBS = {
     "stages": Verb("tools.stages:run", "train a bundle in stages and compare them"),
     "kfold": Verb("tools.kfold:kfold", "cross-validate a bundle: all folds, then the out-of-fold figures"),
     "find-lr": Verb("tools.find_lr:find_lr", "look for a learning rate"),
-    "bench networks": Verb("benchmarks.networks:networks", "train all networks that segment for the same time"),
+    "compare-networks": Verb("benchmarks.compare_networks:compare_networks", "train all networks for the same time"),
     "bench": Verb("benchmarks:bench", "measure training and inference speed"),
     "settings": Verb("tools.settings:settings", "write the table of settings into a bundle's docs"),
 }

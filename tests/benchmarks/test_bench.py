@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 
-from benchmarks import bench, memory
+from benchmarks import bench, memory, troubles
 from benchmarks.bundles import BUNDLES
 from benchmarks.timing import ratios, spread, take_turns
 from medbundles.errors import MedbundlesError
@@ -18,7 +18,7 @@ from tools.phantoms.graded import make_graded_phantoms
 from tools.phantoms.slices import make_phantoms
 
 TINY = {"image_size": 32, "base_filters": 4, "depth": 3, "batch_size": 4}
-BRAIN, GLIOMA, DENTAL = BUNDLES
+BRAIN, GLIOMA, DENTAL, MEDICAL = BUNDLES
 TINY_VOLUMES = {"spatial_size": [16, 16, 16], "batch_size": 2, "head": "linear"}
 
 
@@ -168,6 +168,40 @@ def test_what_cannot_be_measured_is_refused(arguments, message, tmp_path):
         bench(BRAIN, out=str(tmp_path / "b.json"), **arguments)
     assert message in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_networks_that_segment_give_ratios_memory_and_a_table(tmp_path, capsys):
+    tiny = {"image_size": 32, "batch_size": 2, "network_def#name": "unet", "network_def#base_channels": 8}
+    result = bench(MEDICAL, only=("networks",), pairs=1, out=str(tmp_path / "b.json"), **tiny, spatial_dims=2)
+    (found,) = result["networks"].values()
+    assert set(found["seconds"]) == {"float32", "bfloat16", "float32 channels-last", "bfloat16 channels-last"}
+    assert found["auto"] in found["seconds"]
+    assert found["auto_over_fastest"] >= 1
+    assert set(found["peak_memory"]) == {"float32", "bfloat16"}
+    assert "| unet 2D | " in capsys.readouterr().out
+
+
+def test_advice_is_tried_with_each_seed_beside_the_training_in_trouble(tmp_path, monkeypatch, capsys):
+    trouble = troubles.Trouble({"lr": 1e4, "optimizer#name": "sgd", "epochs": 4}, {"--lr 1e-2": {"lr": 1e-2}}, train=8)
+    monkeypatch.setattr(troubles, "TROUBLES", {"NaN": trouble})
+    monkeypatch.setattr(troubles, "SEEDS", (0, 1))
+    tiny = {"image_size": 32, "network_def#base_channels": 4}
+    found = bench(MEDICAL, only=("troubles",), out=str(tmp_path / "b.json"), **tiny)["troubles"]["NaN"]
+    assert all("the loss is" in run["stopped"] for run in found["in trouble"])
+    assert [len(run["val_dice"]) for run in found["--lr 1e-2"]] == [4, 4]
+    assert "| NaN | in trouble | 2 of 2 | - |" in capsys.readouterr().out
+
+
+def test_the_trainer_of_labelled_images_does_the_work_of_the_bare_loop(tmp_path):
+    settings = {"image_size": 32, "network_def#base_channels": 4, "network_def#depth": 2, "batch_size": 4}
+    measured = BUNDLES[MEDICAL](bundle_folder(MEDICAL), tmp_path, settings, "", "", 1, 1.0)
+    measured.write_phantoms(tmp_path / "organs", 8)
+    training = measured.training({"dataset_dir": str(tmp_path / "organs"), "amp": False, "epochs": 1})
+    bare = bare_copy(training)
+    bare.epoch(bare.batches())
+    training.config.get_parsed_content("train#trainer").run()
+    for mine, theirs in zip(bare.network.state_dict().values(), training.network.state_dict().values(), strict=True):
+        torch.testing.assert_close(mine, theirs)
 
 
 def test_the_autoencoder_trains_on_patches_of_jaws(tmp_path):

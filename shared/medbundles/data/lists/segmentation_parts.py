@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,8 @@ def segmentation_parts(
     refuse([usable_pattern(patient_pattern), _one_threshold(threshold, out_channels, ignore_label, regions)])
     existing_folder(dataset_dir, "Give the folder with images/ and labels/ (or a dataset.json) as --dataset_dir DIR.")
     about = read_dataset_json(dataset_dir)
+    if threshold:  # makes one class of all labels, which has no name there
+        about = replace(about, labels={}, regions={})
     refuse([other_channels(about, spatial_dims, channels)])
     refuse([contradiction(about, out_channels, ignore_label or None, regions or None)])
     rule = LabelRule(out_channels, threshold, ignore_label or None, about.labels, *regions_of(about, regions))

@@ -129,6 +129,12 @@ def test_gray_masks_name_the_threshold(scans):
         of(scans, label_threshold=128)
 
 
+def test_a_threshold_makes_one_class_of_all_that_a_dataset_json_names(scans):
+    found = of(scans, label_threshold=1, out_channels=2)
+    assert sum(len(part) for part in found.values()) == 12
+    assert found.labels.rule.names == {}
+
+
 def test_a_mask_of_two_classes_holds_0_and_one_other_value(scans):
     (scans / "dataset.json").unlink()
     relabel(scans, lambda labels: 255 * (labels > 0))

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from benchmarks import networks as table
-from benchmarks.networks import networks
+from benchmarks import compare_networks as table
+from benchmarks.compare_networks import compare_networks
 from medbundles.errors import MedbundlesError
 from tools.phantoms.organs import make_organs
 
@@ -39,7 +39,7 @@ def runs(monkeypatch, tmp_path) -> list:
 
 
 def test_as_many_epochs_as_fit_with_a_warm_up_where_the_overlay_has_one(runs, tmp_path):
-    unet, swin = networks("data", str(tmp_path), minutes=10, only=("unet", "swin_unetr"), image_size=128)
+    unet, swin = compare_networks("data", str(tmp_path), minutes=10, only=("unet", "swin_unetr"), image_size=128)
     assert unet["epochs"] == (600 - 20) // 10  # 20 s of the 80 are no epoch's
     training = runs[1][1]
     assert (training["epochs"], training["scheduler#warmup_epochs"], training["image_size"]) == (58, 0, 128)
@@ -53,15 +53,15 @@ def test_as_many_epochs_as_fit_with_a_warm_up_where_the_overlay_has_one(runs, tm
 @pytest.mark.parametrize("wrong", [{"only": ("resnet",)}, {"minutes": 0}, {"epochs": 3}, {"network_def#name": "vnet"}])
 def test_what_it_cannot_do_is_refused(wrong, tmp_path):
     with pytest.raises(MedbundlesError, match=r"--only|--minutes"):
-        networks("data", str(tmp_path), **wrong)
+        compare_networks("data", str(tmp_path), **wrong)
 
 
 @pytest.mark.slow
 def test_a_small_one_for_real(tmp_path):
     make_organs(tmp_path / "data")
     with pytest.raises(MedbundlesError, match="use --out_channels 3"):
-        networks(str(tmp_path / "data"), str(tmp_path / "wrong"), only=("vnet",))
-    (row,) = networks(
+        compare_networks(str(tmp_path / "data"), str(tmp_path / "wrong"), only=("vnet",))
+    (row,) = compare_networks(
         str(tmp_path / "data"), str(tmp_path / "out"), minutes=0.01, only=("vnet",), out_channels=3, image_size=32
     )
     assert row["epochs"] == 1
