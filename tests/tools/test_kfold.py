@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from medbundles.errors import ConfigError, MedbundlesError
+from medbundles.runs.checkpoints import save_checkpoint
 from tests.medbundles.runs.test_lock import another
 from tools import kfold, runs
 from tools.cli import main
@@ -282,6 +283,22 @@ def _two() -> int:
     return 2
 
 
+def test_the_settings_for_all_folds_together_are_written_or_it_is_said_why_not(children, data, tmp_path, capsys):
+    run(data, tmp_path, folds=2, selection="held_out")
+    experiment = tmp_path / "runs/glioma_grading"
+    best = sorted(experiment.glob("fold_*/run_*/checkpoints/best.pt"))
+    for threshold, path in enumerate(best):
+        trained = {"depth": 10, "class_threshold": 0.25 + threshold / 2}
+        save_checkpoint(path, {"run": path.parts[-3], "epoch": 1, "trained": trained, "network": {}})
+    kfold.write_ensemble_settings(experiment)
+    settings = json.loads((experiment / "kfold/trained.json").read_text())
+    assert settings == {"depth": 10, "class_threshold": 0.5}
+    assert f"--checkpoint {experiment} --input DIR" in capsys.readouterr().out
+    save_checkpoint(best[0], {"run": "run", "epoch": 1, "trained": {"depth": 18}, "network": {}})
+    kfold.write_ensemble_settings(experiment)
+    assert f"no ensemble, as they were trained with other settings: depth is 18 in {best[0]}" in capsys.readouterr().out
+
+
 def test_held_out_works_with_two_folds(children, data, tmp_path):
     run(data, tmp_path, folds=2, selection="held_out")
     assert list(children.told()) == ["train 0", "test 0", "train 1", "test 1"]
@@ -320,4 +337,9 @@ def test_three_folds_of_phantoms(data, tmp_path):
     assert report["out_of_fold"]["auc"]["n_images"] == 12
     folder = tmp_path / "runs/glioma_grading/kfold"
     pictures = {"confusion_matrix.png", "roc_curve.png", "pr_curve.png", "reliability.png"}
-    assert {path.name for path in folder.iterdir()} == pictures | {"kfold.json", "kfold.md", "oof_predictions.csv"}
+    assert {path.name for path in folder.iterdir()} == pictures | {
+        "kfold.json",
+        "kfold.md",
+        "oof_predictions.csv",
+        "trained.json",
+    }

@@ -97,6 +97,11 @@ def test_what_was_trained_on_is_not_tested_and_what_was_validated_is_said(folder
     assert "kaggle/val/no/val0.png: is in val and validation" in caplog.text
     with pytest.raises(DataError, match=r"leak\(s\) between the training, train"):
         parts(folder, "train", earlier_split=split)
+    nothing = tmp_path / "other.json"  # of another member of an ensemble
+    nothing.write_text('{"parts": {"train": [], "val": []}}')
+    for several in ([nothing, split], [split, nothing]):
+        with pytest.raises(DataError, match=r"leak\(s\) between the training, train(.*\n)*.*other\.json"):
+            parts(folder, "train", earlier_split=several)
     picture(folder / "kaggle/test/no/copy.jpg", 1001, size=(90, 60))
     for n in range(3):
         (folder / f"kaggle/train/no/train{n}.png").unlink()  # known by what the split's file holds

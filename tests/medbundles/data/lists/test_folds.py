@@ -243,6 +243,9 @@ def test_weights_are_not_tested_on_cases_of_their_training_wherever_these_lie(da
     assert another_fold["train"]  # nobody tests on these
     with pytest.raises(DataError, match="the training"):
         GradedFolds(dataset, "flair", CLASSES, part="all", earlier_split=earlier)["test"]
+    (nothing := tmp_path / "other.json").write_text('{"parts": {"train": [], "val": []}}')
+    with pytest.raises(DataError, match="the training"):  # of one member of an ensemble
+        GradedFolds(dataset, "flair", CLASSES, part="all", earlier_split=[earlier, nothing])["test"]
     assert not caplog.records
     own = GradedFolds(dataset, "flair", CLASSES, fold=1, earlier_split=earlier)
     assert len(own["test"]) == 5

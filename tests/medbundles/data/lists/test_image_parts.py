@@ -278,6 +278,9 @@ def test_weights_know_the_split_of_their_training(tmp_path):
     (tmp_path / "models/model.json").write_text(json.dumps({"run_directory": str(tmp_path / "run")}))
     assert split_of(model) == split
     assert split_of(model, "mine.json") == "mine.json"
+    (other := tmp_path / "run_2/config/split.json").parent.mkdir(parents=True)
+    other.touch()
+    assert split_of([model, tmp_path / "run_2/checkpoints/best.pt"]) == [split, str(other)]  # of an ensemble
 
 
 def test_pictures_of_the_training_cannot_be_tested(folder, tmp_path_factory):
