@@ -17,6 +17,7 @@ from medbundles.data.lists.splits import PARTS
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import is_volume, list_images, name_below, stem, subfolders
 from medbundles.errors import DataError
+from medbundles.rules import AUTO
 from tools.bundle import BUNDLES, bundle_folder, read_config
 from tools.graded_layout import check_graded, graded_place
 from tools.prepare.lgg_files import lgg_slices
@@ -176,9 +177,12 @@ def _segmented(root: Path, settings: Mapping[str, Any], problems: Problems) -> L
         images = [root / image for image, _ in about.training] or list_images(root)
         if images and all(map(is_volume, images)):
             found.files = ("train", "volumes")
+            found.settings |= {"in_channels": count} if (count := len(about.modalities)) > 1 else {}
         ignored = next((value for value, name in about.labels.items() if name == "ignore"), None)
         found.settings |= {} if ignored is None else {"ignore_label": ignored}
-        if (highest := max((value for value in about.labels if value != ignored), default=0)) > 0:
+        if about.regions:
+            found.settings |= {"regions": AUTO, "out_channels": len(about.regions)}
+        elif (highest := max((value for value in about.labels if value != ignored), default=0)) > 0:
             found.settings["out_channels"] = highest + 1
         if not about.labels:
             found.notes.append(f"'python -m tools prepare pairs' makes slices of them that {BRAIN} trains on")

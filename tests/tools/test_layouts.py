@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -122,6 +123,18 @@ def nnunet(folder: Path) -> None:
     (folder / "imagesTr").mkdir()
     for path in (folder / "images").iterdir():
         path.rename(folder / "imagesTr" / path.name.replace(".nii.gz", "_0000.nii.gz"))
+
+
+def channels_and_regions(folder: Path) -> None:
+    """4D images, and regions in the place of classes."""
+    thick_organs(folder)
+    for path in (folder / "images").iterdir():
+        image = nibabel.load(path)
+        both = np.stack([image.get_fdata(), 9 - image.get_fdata()], axis=3).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(both, image.affine), path)
+    about = json.loads((folder / "dataset.json").read_text())
+    about |= {"labels": {"background": 0, "organ": [1, 2], "lesion": 2}, "regions_class_order": [1, 2]}
+    (folder / "dataset.json").write_text(json.dumps(about | {"channel_names": {"0": "T1", "1": "T2"}}))
 
 
 def decathlon(folder: Path) -> None:
@@ -246,6 +259,7 @@ SHAPES = {
     "only masks": Shape(only_masks, BRAIN, REFUSED),
     "images and labels": Shape(organs, MEDICAL, TAKEN),
     "volumes and labels": Shape(thick_organs, MEDICAL, TAKEN, {"image_size": 32}),
+    "channels and regions": Shape(channels_and_regions, MEDICAL, TAKEN, {"image_size": 32}),
     "nnU-Net": Shape(nnunet, MEDICAL, TAKEN, {"batch_size": 1, "image_size": 32}),
     "Decathlon": Shape(decathlon, BRAIN, RAW),
     "BraTS 2020": Shape(brats, GLIOMA, RAW),

@@ -76,7 +76,7 @@ def _spacing(items: Sequence[Mapping[str, Any]]) -> list[float]:
 
 
 def _say_sizes(items: Sequence[Mapping[str, Any]], spacing: Sequence[float] | None, window: Sequence[int] | None):
-    infos = [read_header(paths_of(item["image"])[0])[1] for item in items]
+    infos = [read_header(paths_of(item["image"])[0], None)[1] for item in items]
     share = [np.divide(info.spacing, spacing or info.spacing) for info in infos]
     sizes = [np.maximum(np.rint(info.canonical_shape * ratio), 1) for info, ratio in zip(infos, share, strict=True)]
     median = np.median(sizes, axis=0).round().astype(int)

@@ -274,5 +274,5 @@ def test_an_evaluation_is_held_against_the_training_of_its_fold(scans, tmp_path,
     with caplog.at_level(logging.WARNING, "medbundles"):
         of(scans, folds=4, selection="held_out", earlier_split=earlier)
     assert "the figures flatter" in caplog.text  # the tested fold chose the epoch
-    with pytest.raises(DataError, match="the fold that its training held out"):
+    with pytest.raises(DataError, match="the fold that the weights' training held out"):
         of(scans, folds=4, fold=1, earlier_split=earlier)

@@ -97,7 +97,7 @@ def test_headers_that_are_doubtful(tmp_path, sform, qform, said, caplog, capsys)
         with caplog.at_level(logging.WARNING, "medbundles"):
             assert len(inference_datalist(path)) == 4  # and it is used
         assert f"1 doubtful header(s) in {path}:\n  {path}: {start}" in caplog.text
-        for name in ("images", "labels"):
+        for name in ("images", "masks"):
             (tmp_path / f"raw/{name}").mkdir(parents=True)
             nibabel.save(image if name == "images" else like(image), tmp_path / f"raw/{name}/scan.nii.gz")
         check_data(str(tmp_path / "raw"))
