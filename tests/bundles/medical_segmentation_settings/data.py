@@ -123,7 +123,7 @@ def label_threshold(bench: Any, **turned: Any) -> dict[str, Any]:
 def ignore_label(bench: Any, **turned: Any) -> dict[str, Any]:
     """What loss, measures and patches leave out of a mask with a value beyond the classes."""
     workflow = bench.workflow(**turned, dataset_dir=str(bench.partly))
-    test = bench.workflow("evaluate", **turned, dataset_dir=str(bench.partly))
+    test = bench.workflow("evaluate", **turned)
     parse = workflow.parser.get_parsed_content
     measures = [*parse("validate::cases").measures, *parse("train::cases").measures]
     measures += test.parser.get_parsed_content("validate::cases").measures
