@@ -105,7 +105,7 @@ REFUSED = [
     ({"mixing#sampling": 5}, "allowed: one of 'balanced', 'weighted'."),
     ({"frozen": ["stem"]}, "allowed: list of one of 'encoder', 'decoder', 'head'."),
     ({"experiment#name": 2024}, "2024 is a number, text is meant: write --experiment#name \"'2024'\"."),
-    ({"checkpoint": ""}, "checkpoint: a text is empty; allowed: text or list of text not empty. (weights for evaluation and inference"),
+    ({"checkpoint": ""}, "checkpoint: a text is empty; allowed: text or list of text not empty. (weights"),
     ({"init_from": " "}, "init_from: a text is empty; allowed: text or False"),
     ({"experiment#tags": ["a", ""]}, "experiment#tags: a text is empty"),
     ({"experiment#tags": ("a", "")}, "experiment#tags: a text is empty"),
