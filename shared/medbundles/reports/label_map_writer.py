@@ -35,8 +35,8 @@ class LabelMapWriter(ResultWriter):
         <output>/predictions.{json,csv}     size of each class (pixels, or mm3); see `ResultWriter`
 
     Regions become a label map as nnU-Net makes one, each painted over those before it with its own label, which is the
-    first that no later region has (`regions_order`); where a region has none, each has a file. The sizes in the table
-    are those of the regions before they are painted.
+    first that no later region has; where that would lose something (`regions_order`), each has a file. The sizes in the
+    table are those of the regions before they are painted.
 
     The label map of an input is written after its overlay: where it is, the input is done.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -36,10 +37,11 @@ def is_gray(values: np.ndarray) -> bool:
 
 def regions_order(regions: Sequence[Sequence[int]]) -> list[int] | None:
     """The label of each region by which they become one map again, each painted over those before it: the first of its
-    labels that no later region has (nnU-Net's regions_class_order). None where a region has no such label."""
-    later = [{label for region in regions[number + 1 :] for label in region} for number in range(len(regions))]
-    found = [next((n for n in region if n not in rest), 0) for region, rest in zip(regions, later, strict=True)]
-    return found if all(found) else None
+    labels that no later region has (nnU-Net's regions_class_order). None where a region has no such label, or where
+    painting takes a label out of a region: of [2, 3] and [1, 2] what is in both would be in the second alone."""
+    regions_of = {label: [n for n, region in enumerate(regions) if label in region] for label in chain(*regions)}
+    found = [next((n for n in region if regions_of[n][-1] == place), 0) for place, region in enumerate(regions)]
+    return found if all(found) and all(regions_of[found[each[-1]]] == each for each in regions_of.values()) else None
 
 
 @dataclass(frozen=True)

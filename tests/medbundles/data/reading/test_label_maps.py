@@ -64,6 +64,8 @@ def test_a_value_stands_for_its_class_or_for_its_regions():
         ([[2, 1, 3], [3]], [2, 3]),  # any label of its own would do
         ([[3], [1, 2, 3]], None),  # painted later, the larger one hides the smaller one
         ([[1, 2], [1, 2, 3]], None),
+        ([[2, 3], [1, 2]], None),  # each has a label of its own, and none stands for what is in both
+        ([[1, 3], [2, 3], [3]], [1, 2, 3]),  # here one does
     ],
 )
 def test_regions_become_a_label_map_in_the_order_that_loses_none(regions, order):
