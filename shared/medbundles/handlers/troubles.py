@@ -1,6 +1,6 @@
 """What the curves of a run show: whether it overfits, underfits or oscillates, in words with the figures.
 
-The thresholds were chosen on the histories of 59 runs of all bundles, on phantoms and on patients: see docs/hints.md.
+The thresholds were chosen on the histories of runs of all bundles, on phantoms and on patients: see docs/hints.md.
 """
 
 import math
