@@ -127,7 +127,7 @@ def _bind(name: str, function: Callable[..., Any], words: Sequence[str]) -> dict
         if text is None:
             raise UsageError(f"{name}: --{flag} needs a value")
         if flag in given:
-            raise UsageError(f"{name}: --{flag} is given twice")
+            raise UsageError(f"{name}: --{flag} is given twice: {given[flag]!r} and {text!r}")
         try:
             given[flag] = convert(text, parameter.annotation)
         except ValueError as error:

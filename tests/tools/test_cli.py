@@ -92,7 +92,7 @@ def test_dashes_words_and_families():
         (["job", "--out", "x", "--rate", "nan"], "--rate: 'nan' is not a number"),
         (["job", "--out", "x", "--deep=maybe"], "--deep: 'maybe' is not True or False"),
         (["job", "--out", "x", "--shares", "1,a"], "--shares: '1,a' is not a list of a number"),
-        (["job", "--out", "x", "--out", "y"], "--out is given twice"),
+        (["job", "--out", "x", "--out", "y"], "--out is given twice: 'x' and 'y'"),
         (["job", "x", "1", "1", "True", "1", "n", "seven"], "'seven' is one too many"),
         (["job", "-o", "x"], "'-o' is one too many; flags begin with --"),
         (["family", "three"], "unknown verb 'family three'"),

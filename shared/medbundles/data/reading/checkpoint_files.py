@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from medbundles.data.reading.files import content_id
+from medbundles.data.reading.files import content_id, identical_files
 from medbundles.data.reading.trained_file import TRAINED
 from medbundles.errors import CheckpointError
 from medbundles.json_files import read_json
@@ -24,13 +24,19 @@ def checkpoint_files(checkpoint: Checkpoint) -> list[Path]:
             the best.pt of each of its folds, wherever the folder has been moved.
 
     Raises:
-        CheckpointError: a folder that is none, or whose folds are not all trained; a file that is named twice.
+        CheckpointError: a folder that is none, or whose folds are not all trained; a file that is named twice, or two
+            of the same content.
     """
     given = [checkpoint] if isinstance(checkpoint, (str, Path)) else checkpoint
     files = [file for path in map(Path, given) for file in (_of_folds(path) if path.is_dir() else [path])]
     twice = [str(file) for file in dict.fromkeys(files) if files.count(file) > 1]
     if twice:
         raise CheckpointError(f"checkpoint: {', '.join(twice)} is named more than once; an ensemble has each once.")
+    for same in identical_files(file for file in files if file.is_file()):  # copies, links
+        raise CheckpointError(
+            f"checkpoint: {' and '.join(same)} hold the same weights, which would count {len(same)} times; an "
+            "ensemble has each once."
+        )
     return files
 
 

@@ -54,3 +54,13 @@ def test_a_folder_that_is_none_and_folds_without_weights_are_refused(folds, tmp_
         checkpoint_files(folds)
     with pytest.raises(CheckpointError, match=r"a\.pt is named more than once"):
         checkpoint_files(["a.pt", "b.pt", "a.pt"])
+
+
+def test_a_copy_and_a_link_of_a_member_are_no_other_member(folds, tmp_path, monkeypatch):
+    first, second = checkpoint_files(folds)
+    (tmp_path / "copy.pt").write_bytes(first.read_bytes())
+    (tmp_path / "link.pt").symlink_to(first)
+    monkeypatch.chdir(tmp_path)
+    for other in ("copy.pt", "link.pt", first.relative_to(tmp_path)):
+        with pytest.raises(CheckpointError, match=rf"({first} and {other}|{other} and {first}) hold the same"):
+            checkpoint_files([first, second, other])
