@@ -42,7 +42,7 @@ SURFACE_SCORES = {
     ),
     "volume_difference": _of(
         "volume_difference",
-        "predicted minus true volume in ml (of pictures area in cm2); without images where both are empty",
+        "predicted minus true volume in ml (of pictures in 100 pixels); without images where both are empty",
         None,
         None,
     ),

@@ -65,7 +65,7 @@ class Surfaces:
     - hd95: the larger of the 95th percentiles of the distances from one surface to the other and back, in mm
     - surface_dice: share of both surfaces that is at most `tolerance` from the other one (Nikolov et al. 2018, at the
       resolution of the pixels)
-    - volume_difference: predicted minus true volume in ml (cm3), of a picture area in cm2
+    - volume_difference: predicted minus true volume in ml (cm3), of a picture area in hundreds of pixels
 
     They are MONAI's compute_hausdorff_distance and compute_surface_dice, from one pass for both. MONAI's distances are
     NaN where one of the masks is empty, so that a missed lesion improves the mean. Here hd95 is the image's diagonal

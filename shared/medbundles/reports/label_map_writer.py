@@ -126,7 +126,9 @@ class LabelMapWriter(ResultWriter):
         image = read_series(path)[0][0] if labels.ndim == 3 else read_image(path, shown_channels(path)).mean(axis=0)
         plane, mask = shown_plane([torch.from_numpy(image), torch.from_numpy(labels)], [torch.from_numpy(labels)])
         sizes = zip(self.class_names, row["area"], strict=True)
-        caption = "\n".join([row["name"], ", ".join(f"{label} {size:.0f} {row['area_unit']}" for label, size in sizes)])
+        caption = "\n".join(
+            [row["name"], ", ".join(f"{label}: {size:.0f} {row['area_unit']}" for label, size in sizes)]
+        )
         sides = sides_of(path, labels.ndim)
         overlay(plane, self.output / row["overlay"], predicted=mask, caption=caption, sides=sides, side=SIDE)
 

@@ -131,6 +131,14 @@ def test_a_plane_in_a_nifti_file_is_a_picture(tmp_path):
     assert np.mean(labels[..., 0] == expected(levels(64, 48))) > 0.93
 
 
+def test_a_picture_says_the_size_of_each_class(tmp_path, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr("medbundles.reports.label_map_writer.overlay", lambda *args, caption, **_: said.append(caption))
+    Image.fromarray(levels(48, 48)).save(tmp_path / "a.png")
+    infer(tmp_path / "a.png", tmp_path / "out")
+    assert said == ["a\ngray: 324 pixels, white: 324 pixels"]
+
+
 def test_only_the_first_inputs_get_pictures_and_the_rest_goes_on_later(tmp_path):
     (tmp_path / "in").mkdir()
     for name in "abc":

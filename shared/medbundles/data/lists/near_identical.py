@@ -102,8 +102,8 @@ def same_pictures(
     Raises:
         ConfigError: an unusable entry in `different`.
     """
-    paths = {item["image"] for item in items if isinstance(item["image"], str)}
-    every = [*items, *(item for item in gone if item["image"] not in paths)]
+    paths = {str(item["image"]) for item in items}  # several files, one for each channel, are a list
+    every = [*items, *(item for item in gone if str(item["image"]) not in paths)]
     pairs = without_different(near_identical(every, thumbnails, compare), different, [item["name"] for item in every])
     ours = [pair for pair in pairs if {pair.first["image"], pair.second["image"]} <= paths] if gone else pairs
     if ours:

@@ -29,7 +29,7 @@ from medbundles.rules import EVERYWHERE, TRAINING, Rule, has_rules
 logger = logging.getLogger("medbundles")
 GRAY = (
     "Gray masks need the value from which a pixel counts, such as --label_threshold 128 (a half of the brightest); "
-    "values that are classes need --out_channels, the background included."
+    "values that are classes need --out_channels{}, the background included."
 )
 
 
@@ -164,15 +164,16 @@ def segmentation_parts(
         thumbnails = known.thumbnails(single, problems)
         items = [item for item in items if not isinstance(item["image"], str) or item["image"] in thumbnails]
     before = len(problems)
-    counts = _counts(items, labels, problems)
+    held = labels.counts([item["mask"] for item in items], problems)
+    counts, advice = _counts(held, rule, problems), _advice(held, rule)
     if not skip_bad_files:
-        problems.settle(dataset_dir, advice=f"{GRAY}\n{ADVICE}" if len(problems) > before else ADVICE)
+        problems.settle(dataset_dir, advice=f"{advice}\n{ADVICE}" if len(problems) > before else ADVICE)
     items = [
         item | {"foreground": any(map(rule.is_foreground, counts[item["mask"]]))}
         for item in items
         if item["mask"] in counts
     ]
-    items = with_patients(problems.good(items, dataset_dir, skip_bad_files, GRAY), patient_pattern)
+    items = with_patients(problems.good(items, dataset_dir, skip_bad_files, advice), patient_pattern)
     warn_of_patients(items, PATTERN_ADVICE)
     split, seen = read_splits(earlier_split) if earlier_split else ({}, {})
     earlier = [item for part in split.values() for item in part]
@@ -215,13 +216,18 @@ def _found(folder: str | Path, dims: int, channels: int) -> tuple[list[dict], Pr
     return items, problems
 
 
-def _counts(items: Sequence[dict], labels: KnownLabels, problems: Problems) -> dict[str, Counts]:
+def _advice(held: Mapping[str, Counts], rule: LabelRule) -> str:
+    """What to do with masks that do not fit; the number of classes stands in it where all masks hold 0, 1, 2 ..."""
+    values = sorted({value for counts in held.values() for value in counts if value != rule.ignored} | {0})
+    return GRAY.format(f" {len(values)}" if values == [*range(len(values))] and len(values) > 1 else "")
+
+
+def _counts(found: Mapping[str, Counts], rule: LabelRule, problems: Problems) -> dict[str, Counts]:
     """Mask -> what it holds, of those that fit the rule; the others are noted."""
-    found = labels.counts([item["mask"] for item in items], problems)
-    wrong = {path: line for path, counts in found.items() if (line := labels.rule.problem(counts))}
+    wrong = {path: line for path, counts in found.items() if (line := rule.problem(counts))}
     fine = {path: counts for path, counts in found.items() if path not in wrong}
-    if labels.rule.is_binary:  # one other value than 0, the same one in all masks
-        held = {path: [*filter(labels.rule.is_foreground, counts)] for path, counts in fine.items()}
+    if rule.is_binary:  # one other value than 0, the same one in all masks
+        held = {path: [*filter(rule.is_foreground, counts)] for path, counts in fine.items()}
         usual = Counter(value for values in held.values() for value in values).most_common(1)
         for path, values in held.items():
             others = [value for value in values if value != usual[0][0]]

@@ -37,6 +37,16 @@ def of(folder: Path, **options: Any) -> Any:
     return segmentation_parts(folder, **{"out_channels": 3, **options})
 
 
+def in_channel_files(volumes: Path) -> None:
+    """Each volume becomes two files, one for each channel."""
+    for path in sorted((volumes / "images").iterdir()):
+        number = path.name.removesuffix(".nii.gz")
+        for channel in (0, 1):
+            nibabel.save(nibabel.load(path), path.with_name(f"{number}_{channel:04d}.nii.gz"))
+        path.unlink()
+    (volumes / "dataset.json").unlink()
+
+
 def relabel(folder: Path, change: Callable[[np.ndarray], np.ndarray], *numbers: int) -> None:
     """Change pictures' label maps, those of all scans where no numbers are given."""
     for path in sorted((folder / "labels").iterdir()):
@@ -94,12 +104,7 @@ def test_layouts_are_all_read(scans, tmp_path):
 
 
 def test_files_of_channels_are_one_image(volumes):
-    for path in sorted((volumes / "images").iterdir()):
-        number = path.name.removesuffix(".nii.gz")
-        for channel in (0, 1):
-            nibabel.save(nibabel.load(path), path.with_name(f"{number}_{channel:04d}.nii.gz"))
-        path.unlink()
-    (volumes / "dataset.json").unlink()
+    in_channel_files(volumes)
     parts = of(volumes, spatial_dims=3, channels=2)
     assert all(len(item["image"]) == 2 for items in parts.values() for item in items)
     with pytest.raises(DataError, match="is 2 files of one channel each; in_channels is 1"):
@@ -113,6 +118,15 @@ def test_labels_beyond_out_channels_are_listed_by_file(scans):
     assert "2 bad files" in said(error)
     assert "scan_004.png: holds 7; 0 to 2 are wanted for out_channels 3" in said(error)
     assert len(names(of(scans, skip_bad_files=True))) == 10
+
+
+def test_the_number_of_classes_that_all_masks_hold_is_named(scans):
+    (scans / "dataset.json").unlink()
+    with pytest.raises(DataError, match=r"values that are classes need --out_channels 3, the background included"):
+        of(scans, out_channels=2)
+    relabel(scans, lambda labels: np.where(labels == 2, 7, labels))
+    with pytest.raises(DataError, match=r"values that are classes need --out_channels, the background included"):
+        of(scans, out_channels=2)
 
 
 def test_gray_masks_name_the_threshold(scans):
@@ -262,6 +276,17 @@ def test_folds_that_cannot_be_are_named(scans):
         of(scans, folds=2)
     with pytest.raises(DataError, match=r"12 patient\(s\) cannot fill 20 folds; use --folds 12 or less"):
         of(scans, folds=20)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_an_evaluation_knows_images_of_one_file_for_each_channel(volumes, tmp_path, again):
+    in_channel_files(volumes)
+    options: dict[str, Any] = {"spatial_dims": 3, "channels": 2}
+    path, record = of(volumes, run_dir=SimpleNamespace(folder=lambda name: tmp_path), **options).record()
+    path.write_text(json.dumps(record))
+    if not again:  # the files of the training are gone
+        path.write_text(json.dumps(record).replace("/images/", "/gone/"))
+    assert of(volumes, earlier_split=path, **options)["test"]
 
 
 def test_an_evaluation_is_held_against_the_training_of_its_fold(scans, tmp_path, caplog):
