@@ -17,6 +17,7 @@ KEPT = ("start", "load", "guard")  # phases of the handlers that make the traini
 FROM_THE_START = "a learning-rate test starts from the beginning"
 RESERVED = {
     "bundle_root": "give the folder as BUNDLE",
+    "config_file": "name the files that follow train.json with --overlays, such as quick_test",
     "output_dir": "--out says where the result goes",
     "epochs": "--iterations says how long the test is",
     "resume": FROM_THE_START,

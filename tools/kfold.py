@@ -29,6 +29,7 @@ RESERVED = {
     "checkpoint": "kfold tests the best.pt of each fold",
     "resume_from": "use --resume True",
     "bundle_root": "give the folder as BUNDLE",
+    "config_file": "name the files that follow train.json with --overlays, such as quick_test",
 }
 MAY_CHANGE = {  # on resuming: they decide how fast a fold is trained and what is drawn, not what comes out
     "device", "num_workers", "prefetch_factor", "persistent_workers", "pin_memory", "cache", "cache_dir", "tensorboard",

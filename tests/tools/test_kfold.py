@@ -309,6 +309,10 @@ def test_held_out_works_with_two_folds(children, data, tmp_path):
     [
         ({"batchsize": 4}, "unknown setting --batchsize; did you mean --batch_size?"),
         ({"fold": 1}, "--fold: kfold runs every fold"),
+        (
+            {"config_file": "configs/volumes.json"},
+            "--config_file: name the files that follow train.json with --overlays",
+        ),
         ({"part": "all"}, "--part: kfold tests each fold on its held-out cases"),
         ({"processes": 0}, "--processes: 0 must be at least 1"),
         ({"folds": 2}, "selection: inner takes one fold to test, one to choose and trains on the rest; folds is 2"),
