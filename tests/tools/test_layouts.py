@@ -231,7 +231,7 @@ class Shape(NamedTuple):
     settings: Mapping[str, Any] = MappingProxyType({})
 
 
-FOLDS = {"folds": 2}
+FOLDS = {"folds": 2, "depth": 10, "spatial_size": [32, 32, 32]}
 SHAPES = {
     "prepared": Shape(slices, BRAIN, TAKEN),
     "prepared without pictures": Shape(without("kaggle"), BRAIN, TAKEN),
