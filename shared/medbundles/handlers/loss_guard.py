@@ -79,7 +79,7 @@ class LossGuard:
         files: list = batch.get("image_path", []) if isinstance(batch, dict) else []
         names = ", ".join(map(str, files)) or "unknown"
         where = f"in epoch {engine.state.epoch}, iteration {engine.state.iteration}"
-        raise NoNumberError(f"the loss is {float(loss)} {where}. Its batch: {names}. {then_try(engine)}")
+        raise NoNumberError(f"the loss is {float(loss.detach())} {where}. Its batch: {names}. {then_try(engine)}")
 
     def check_weights(self, engine: SupervisedTrainer) -> None:
         """Stop before weights that are no numbers are validated, and saved in the place of good ones."""
