@@ -48,26 +48,38 @@ class LossGuard:
         pred, target = engine.state.output["pred"], engine.state.output["label"]
         try:
             with torch.no_grad(), torch.random.fork_rng():  # a loss may draw numbers: the training draws its own
-                engine.loss_function(pred, target).mean()
+                value = engine.loss_function(pred, target)
+                if isinstance(value, torch.Tensor):
+                    value.mean()  # as MONAI's trainer does
         except (MedbundlesError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # whatever a loss raises that does not take these
             *_, where = traceback.extract_tb(error.__traceback__)
-            loss = getattr(engine.loss_function, "loss", engine.loss_function)  # that of a `MaskLoss`
             raise ConfigError(
-                f"loss: {type(loss).__name__} does not take what the network gives, {shapes(pred)}, "
+                f"loss: {name_of(engine.loss_function)} does not take what the network gives, {shapes(pred)}, "
                 f"with the target {shapes(target)}: {type(error).__name__} in {where.filename}:{where.lineno}: {error}"
             ) from error
+        if not isinstance(value, torch.Tensor):
+            raise ConfigError(
+                f"loss: {name_of(engine.loss_function)} gives {shapes(value)}; a training needs one tensor, of several "
+                "parts their sum."
+            )
 
     def __call__(self, engine: SupervisedTrainer) -> None:
-        loss = engine.state.output["loss"].detach()
-        if torch.isfinite(loss):
+        loss = engine.state.output["loss"]
+        if torch.isfinite(loss.detach()):
+            if not loss.requires_grad:
+                raise ConfigError(
+                    f"loss: {name_of(engine.loss_function)} gives a number without a gradient, from which nothing is "
+                    "learned; compute it from what the network gives, without argmax, round, comparisons, .item(), "
+                    ".detach() or torch.no_grad()."
+                )
             return
         batch = engine.state.batch
         files: list = batch.get("image_path", []) if isinstance(batch, dict) else []
         names = ", ".join(map(str, files)) or "unknown"
         where = f"in epoch {engine.state.epoch}, iteration {engine.state.iteration}"
-        raise NoNumberError(f"the loss is {float(loss)} {where}. Its batch: {names}. {then_try(engine)}")
+        raise NoNumberError(f"the loss is {float(loss.detach())} {where}. Its batch: {names}. {then_try(engine)}")
 
     def check_weights(self, engine: SupervisedTrainer) -> None:
         """Stop before weights that are no numbers are validated, and saved in the place of good ones."""
@@ -79,6 +91,12 @@ class LossGuard:
                 f"weights are no numbers after epoch {engine.state.epoch}, iteration {engine.state.iteration}: "
                 f"{first_few(broken, 3)}. {then_try(engine)}"
             )
+
+
+def name_of(loss: Any) -> str:
+    """What a loss is called: a module by its class, a function by its own name."""
+    loss = getattr(loss, "loss", loss)  # that of a `MaskLoss`
+    return getattr(loss, "__name__", type(loss).__name__)
 
 
 def then_try(engine: Engine) -> str:

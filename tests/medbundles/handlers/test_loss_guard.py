@@ -106,3 +106,22 @@ def test_a_loss_that_does_not_take_what_the_network_gives_is_named_with_the_shap
         "AttributeError in "
     )
     assert "functional.py:" in message
+
+
+@pytest.mark.parametrize(
+    ("gives", "named"),
+    [
+        (lambda error: (error, error.detach()), r"gives a tuple of \(\) and \(\); a training needs one tensor"),
+        (lambda error: {"loss": error}, r"gives {loss: \(\)}; a training needs one tensor"),
+        (lambda error: error.item(), "gives float; a training needs one tensor"),
+        (lambda error: None, "gives NoneType; a training needs one tensor"),
+        (lambda error: error.round().detach(), "gives a number without a gradient"),
+    ],
+)
+def test_a_loss_that_gives_no_tensor_to_learn_from_is_named_with_what_it_gives(gives, named):
+    def of_someone(pred: torch.Tensor, label: torch.Tensor) -> Any:
+        return gives((pred - label).abs().mean())
+
+    batch = {"image": torch.zeros(2, 1), "label": torch.ones(2, 1)}
+    with pytest.raises(ConfigError, match=f"^loss: of_someone {named}"):
+        trained(nn.Linear(1, 1), [batch], of_someone)

@@ -71,7 +71,7 @@ def read_dataset_json(folder: str | Path) -> DatasetJson:
     if not file.is_file():
         return DatasetJson()
     try:
-        content = _checked(json.loads(file.read_text(encoding="utf-8")), file)
+        content = _checked(json.loads(file.read_text(encoding="utf-8-sig")), file)
         pairs = [(key, value) if str(key).isdigit() else (value, key) for key, value in content["labels"].items()]
         labels, regions = _classes_and_regions(pairs, content.get("regions_class_order"))
         channels: dict[str, Any] = content.get("channel_names", content.get("modality", {}))

@@ -165,6 +165,13 @@ def test_a_class_that_no_training_mask_holds_is_refused(scans):
         of(scans, out_channels=4)
 
 
+def test_a_dataset_json_of_an_editor_that_marks_its_utf_8_is_read(scans):
+    file = scans / "dataset.json"
+    file.write_text(file.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    with pytest.raises(ConfigError, match=r"names 0 background, 1 organ, 2 lesion; use --out_channels 3"):
+        of(scans, out_channels=2)
+
+
 def test_what_a_dataset_json_says_counts(scans):
     with pytest.raises(ConfigError, match=r"names 0 background, 1 organ, 2 lesion; use --out_channels 3"):
         of(scans, out_channels=2)
