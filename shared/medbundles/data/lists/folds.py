@@ -24,7 +24,9 @@ _OTHER = "Give another --folds_file, or another --experiment#name, which has its
 
 
 def fold_exists(fold: int, folds: int) -> str | None:
-    """What is wrong with a fold; nothing where there are none."""
+    """What is wrong with a fold; where there are none only the default, 0, may stand."""
+    if fold and not folds:
+        return f"fold: {fold}, but there are no folds; say how many with --folds, or leave it out."
     if fold >= folds > 0:
         return f"fold: {fold} is beyond the last one; with folds {folds} use 0 to {folds - 1}."
     return None

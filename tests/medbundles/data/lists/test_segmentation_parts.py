@@ -277,6 +277,8 @@ def test_folds_hold_everyone_once_and_patients_whole(scans):
 
 
 def test_folds_that_cannot_be_are_named(scans):
+    with pytest.raises(ConfigError, match="fold: 1, but there are no folds; say how many with --folds"):
+        of(scans, fold=1)
     with pytest.raises(ConfigError, match=r"fold: 4 is beyond the last one; with folds 4 use 0 to 3"):
         of(scans, folds=4, fold=4)
     with pytest.raises(ConfigError, match=r"Use 3 folds or more"):
