@@ -45,6 +45,7 @@ class MeasuredBundle(ABC):
     Attributes:
         measurements: which there are, in their order.
         size: id of the image's size.
+        reads: what its images are called.
         augmented: id of the setting that switches augmentation on.
         score: the validator's metric that shows whether a short training has learnt something.
         learning_settings: of that short training.
@@ -65,6 +66,7 @@ class MeasuredBundle(ABC):
 
     measurements: ClassVar[tuple[str, ...]] = COMMON
     size: ClassVar[str]
+    reads: ClassVar[str] = "images"
     augmented: ClassVar[str] = "augmentation#enabled"
     score: ClassVar[str]
     learning_settings: ClassVar[Mapping[str, Any]]
@@ -82,9 +84,18 @@ class MeasuredBundle(ABC):
     def write_phantoms(self, folder: Path, images: int) -> int:
         """Write a dataset with at least so many training images, and return how many they are."""
 
-    @abstractmethod
     def cache_data(self) -> tuple[str, str]:
-        """Data that take time to read, or "" and the reason why there are none."""
+        """Data that take time to read, the user's or large phantoms; or "" and the reason why there are none."""
+        if self.dataset_dir:
+            return self.dataset_dir, ""
+        if self.slices_dir:
+            raise ConfigError(f"--slices_dir: this bundle reads {self.reads}; name them with --dataset_dir")
+        self.write_large_phantoms(self.temporary / "cached")
+        return str(self.temporary / "cached"), ""
+
+    def write_large_phantoms(self, folder: Path) -> None:
+        """Write images that take time to read; a bundle that has `cache_data` of its own needs none."""
+        raise NotImplementedError(folder)
 
     def all_settings(self, varied: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of a training: small, nothing random, nothing published; then those asked for.
@@ -155,7 +166,7 @@ class GliomaGrading(MeasuredBundle):
     """Volumes of two grades."""
 
     measurements = (*COMMON, "layout", "channels_last")
-    size, score = "spatial_size", "val_auc"
+    size, score, reads = "spatial_size", "val_auc", "volumes"
     learning_settings: ClassVar = {"lr": 1e-3}
     # a run of few epochs would be refused because re-weighting begins after its end; a bare loop has no second pass
     # over the data for the statistics of batch normalisation
@@ -170,21 +181,16 @@ class GliomaGrading(MeasuredBundle):
         make_graded_phantoms(folder, cases=(cases, cases))
         return cases
 
-    def cache_data(self) -> tuple[str, str]:
-        """The user's volumes, or large phantoms."""
-        if self.dataset_dir:
-            return self.dataset_dir, ""
-        if self.slices_dir:
-            raise ConfigError("--slices_dir: this bundle reads volumes; name them with --dataset_dir")
-        make_graded_phantoms(self.temporary / "cached", cases=(VOLUMES // 2, VOLUMES // 2), size=SIDE)
-        return str(self.temporary / "cached"), ""
+    def write_large_phantoms(self, folder: Path) -> None:
+        """As large as those that the network is made for."""
+        make_graded_phantoms(folder, cases=(VOLUMES // 2, VOLUMES // 2), size=SIDE)
 
 
 class DentalAutoencoder(MeasuredBundle):
     """Pictures of jaws, of which patches are trained on."""
 
     measurements = (*COMMON, "attention", "channels_last")
-    size, score = "patch_size", "val_psnr"
+    size, score, reads = "patch_size", "val_psnr", "pictures"
     learning_settings: ClassVar = {"lr": 1e-3}
     start_settings: ClassVar = {"data_source": "both", "perceptual_weight": 0.0, "picture_interval": 0}
     small_settings: ClassVar = {"patch_size": [64, 64], "batch_size": 4, **start_settings}
@@ -197,14 +203,9 @@ class DentalAutoencoder(MeasuredBundle):
         make_jaws(folder, jaws=(jaws, jaws))
         return images
 
-    def cache_data(self) -> tuple[str, str]:
-        """The user's pictures, or large phantoms."""
-        if self.dataset_dir:
-            return self.dataset_dir, ""
-        if self.slices_dir:
-            raise ConfigError("--slices_dir: this bundle reads pictures; name them with --dataset_dir")
-        make_jaws(self.temporary / "cached", jaws=(8, 8), size=512)
-        return str(self.temporary / "cached"), ""
+    def write_large_phantoms(self, folder: Path) -> None:
+        """As large as those that the network is made for."""
+        make_jaws(folder, jaws=(8, 8), size=512)
 
 
 class MedicalSegmentation(MeasuredBundle):
@@ -212,6 +213,7 @@ class MedicalSegmentation(MeasuredBundle):
 
     measurements = (*COMMON, "networks", "troubles")
     size, score, augmented = "image_size", "val_dice", "augmentation"
+    reads = "images with labels"
     learning_settings: ClassVar = {"lr": 1e-3}
     start_settings: ClassVar = {"out_channels": 3}
     own_data_settings: ClassVar = {"out_channels": 2}
@@ -227,14 +229,9 @@ class MedicalSegmentation(MeasuredBundle):
         make_organs(folder, scans=max(8, -(-images * 5 // 4)), size=64 if volumes else 128, dims=2 + volumes)
         return images
 
-    def cache_data(self) -> tuple[str, str]:
-        """The user's images, or large phantoms."""
-        if self.dataset_dir:
-            return self.dataset_dir, ""
-        if self.slices_dir:
-            raise ConfigError("--slices_dir: this bundle reads images with labels; name them with --dataset_dir")
-        make_organs(self.temporary / "cached", scans=20, size=512)
-        return str(self.temporary / "cached"), ""
+    def write_large_phantoms(self, folder: Path) -> None:
+        """As large as those that the network is made for."""
+        make_organs(folder, scans=20, size=512)
 
 
 BUNDLES: dict[str, type[MeasuredBundle]] = {

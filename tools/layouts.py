@@ -9,7 +9,7 @@ from typing import Any
 from medbundles.data import checked_parts
 from medbundles.data.lists.brats import brats_cases, check_cases
 from medbundles.data.lists.class_folders import find_class_images
-from medbundles.data.lists.dataset_json import FILE, read_dataset_json
+from medbundles.data.lists.dataset_json import FILE, IGNORED, read_dataset_json
 from medbundles.data.lists.mask_names import masks_among
 from medbundles.data.lists.pairs import find_pairs
 from medbundles.data.lists.slices import find_slices
@@ -178,7 +178,7 @@ def _segmented(root: Path, settings: Mapping[str, Any], problems: Problems) -> L
         if images and all(map(is_volume, images)):
             found.files = ("train", "volumes")
             found.settings |= {"in_channels": count} if (count := len(about.modalities)) > 1 else {}
-        ignored = next((value for value, name in about.labels.items() if name == "ignore"), None)
+        ignored = next((value for value, name in about.labels.items() if name == IGNORED), None)
         found.settings |= {} if ignored is None else {"ignore_label": ignored}
         if about.regions:
             found.settings |= {"regions": AUTO, "out_channels": len(about.regions)}

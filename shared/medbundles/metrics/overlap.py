@@ -6,7 +6,10 @@ import numpy as np
 
 from medbundles.metrics.weighted import WeightedMean
 
-MASK_BASELINES = ("constant", "logistic")  # see `medbundles.metrics.mask_baselines`
+MASK_BASELINES = {  # see `medbundles.metrics.mask_baselines`
+    "constant": "one mask for all images, of where the class often lies in the training part",
+    "logistic": "a logistic regression on each pixel's values, their means around it and its place",
+}
 LEAST_ERROR = 1e-20  # of the squared range, so that a perfect reconstruction has a PSNR of 200 dB and not infinity
 
 
@@ -31,12 +34,10 @@ def with_case_scores(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]
         masked, pixels = (np.reshape(columns[name], shape) for name in ("has_mask", "pixels"))
         masked = masked.astype(bool) & (pixels > 0)
         there, empty = masked & (true > 0), masked & (true == 0)
-        both = np.maximum(predicted + true, 1)
-        found["dice"] = np.where(there, 2 * overlap / both, np.nan)
-        for of in (name for name in MASK_BASELINES if f"overlap_{name}" in columns):
-            of_both = np.maximum(columns[f"predicted_pixels_{of}"] + true, 1)
-            found[f"dice_{of}"] = np.where(there, 2 * columns[f"overlap_{of}"] / of_both, np.nan)
-        found["iou"] = np.where(there, overlap / np.maximum(both - overlap, 1), np.nan)
+        for of in ("", *(f"_{name}" for name in MASK_BASELINES if f"overlap_{name}" in columns)):
+            both = np.maximum(columns[f"predicted_pixels{of}"] + true, 1)
+            found[f"dice{of}"] = np.where(there, 2 * columns[f"overlap{of}"] / both, np.nan)
+        found["iou"] = np.where(there, overlap / np.maximum(predicted + true - overlap, 1), np.nan)
         found["mask_precision"] = np.where(there, overlap / np.maximum(predicted, 1), np.nan)
         found["mask_recall"] = np.where(there, overlap / np.maximum(true, 1), np.nan)
         found["fp_area"] = np.where(empty, predicted / np.maximum(pixels, 1), np.nan)

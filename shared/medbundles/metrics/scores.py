@@ -26,7 +26,7 @@ from medbundles.metrics.interval import (
     LEAST_OF_RARE,
 )
 from medbundles.metrics.measures import AT_THRESHOLDS
-from medbundles.metrics.overlap import PatientDice, with_case_scores
+from medbundles.metrics.overlap import MASK_BASELINES, PatientDice, with_case_scores
 from medbundles.metrics.reconstruction_scores import RECONSTRUCTION_SCORES
 from medbundles.metrics.surface_scores import SURFACE_SCORES
 from medbundles.metrics.thresholds import best_class_threshold, best_mask_threshold
@@ -35,10 +35,6 @@ from medbundles.metrics.weighted import MeanOfScores, ScoreOf, WeightedMean, val
 NO_EMPTY, ALL_EMPTY = "no image with a mask has an empty one", "no image has anything in its mask"
 MASK_COUNTS = ("overlap", "predicted_pixels", "true_pixels")
 CLASS_COLUMNS = ("label", "predicted", "prob")
-OF_BASELINES = {
-    "constant": "one mask for all images, of where the class often lies in the training part",
-    "logistic": "a logistic regression on each pixel's values, their means around it and its place",
-}
 
 
 def _of_masks(column: str, undefined: str, meaning: str, least: int | None = LEAST_OF_MEANS) -> Definition:
@@ -127,8 +123,8 @@ def _count(columns: Columns) -> int:
 
 
 MASK_BASELINE_SCORES = {
-    **{f"dice_{n}": _of_masks(f"dice_{n}", ALL_EMPTY, f"the Dice of {what}") for n, what in OF_BASELINES.items()},
-    **{f"dice_over_{name}": _dice_over(name, what) for name, what in OF_BASELINES.items()},
+    **{f"dice_{n}": _of_masks(f"dice_{n}", ALL_EMPTY, f"the Dice of {what}") for n, what in MASK_BASELINES.items()},
+    **{f"dice_over_{name}": _dice_over(name, what) for name, what in MASK_BASELINES.items()},
 }
 SCORES = {
     "dice": _of_masks("dice", ALL_EMPTY, "Dice per image, mean over images whose true mask is not empty"),

@@ -14,22 +14,9 @@ import pytest
 from medbundles.data import measured_settings, segmentation_parts
 from medbundles.data.lists.measured_settings import _modality
 from medbundles.errors import ConfigError
-from tools.phantoms.organs import SPACING, make_organs
+from tools.phantoms.organs import SPACING
 
 MEASURED = {"spacing": "auto", "modality": "auto", "ct_values": "auto", "label_names": "auto"}
-
-
-@pytest.fixture
-def scans(tmp_path: Path) -> Path:
-    """Twelve pictures with organs and lesions, and nnU-Net's dataset.json."""
-    make_organs(tmp_path / "scans", scans=12, size=32)
-    return tmp_path / "scans"
-
-
-@pytest.fixture
-def volumes(tmp_path: Path) -> Path:
-    make_organs(tmp_path / "volumes", scans=8, size=16, dims=3)
-    return tmp_path / "volumes"
 
 
 def of(folder: Path, **options: Any) -> Any:

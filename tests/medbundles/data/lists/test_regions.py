@@ -19,13 +19,6 @@ from tools.phantoms.organs import make_organs
 OF_NNUNET: dict[str, Any] = {"background": 0, "whole organ": [1, 2], "lesion": [2]}
 
 
-@pytest.fixture
-def scans(tmp_path: Path) -> Path:
-    """Twelve pictures with organs, and lesions in them."""
-    make_organs(tmp_path / "scans", scans=12, size=32)
-    return tmp_path / "scans"
-
-
 def labels(folder: Path, **entries: Any) -> None:
     about = json.loads((folder / "dataset.json").read_text())
     (folder / "dataset.json").write_text(json.dumps(about | entries))

@@ -17,20 +17,6 @@ from PIL import Image
 from medbundles.data import segmentation_parts
 from medbundles.data.lists import known_labels
 from medbundles.errors import ConfigError, DataError
-from tools.phantoms.organs import make_organs
-
-
-@pytest.fixture
-def scans(tmp_path: Path) -> Path:
-    """Twelve pictures with organs and lesions, and nnU-Net's dataset.json."""
-    make_organs(tmp_path / "scans", scans=12, size=32)
-    return tmp_path / "scans"
-
-
-@pytest.fixture
-def volumes(tmp_path: Path) -> Path:
-    make_organs(tmp_path / "volumes", scans=8, size=16, dims=3)
-    return tmp_path / "volumes"
 
 
 def of(folder: Path, **options: Any) -> Any:
