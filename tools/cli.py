@@ -38,6 +38,7 @@ VERBS = {
     "find-lr": Verb("tools.find_lr:find_lr", "look for a learning rate"),
     "compare-networks": Verb("benchmarks.compare_networks:compare_networks", "train all networks for the same time"),
     "bench": Verb("benchmarks:bench", "measure training and inference speed"),
+    "audit": Verb("tools.audit:audit", "look through a bundle for what would run code or leave its folder"),
     "settings": Verb("tools.settings:settings", "write the table of settings into a bundle's docs"),
 }
 HELP, EMPTY = {"--help", "-h"}, inspect.Parameter.empty

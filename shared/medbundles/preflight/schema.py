@@ -79,7 +79,7 @@ def read_settings(path: str | Path) -> list[Setting]:
     """All settings of a schema file, in its order, with what it refers to in settings.json.
 
     The file's `sources` say which parameters of a specification its settings are. Each row is [document, section,
-    settings ...]; a setting is the parameter of its own name, unless the row has {setting: parameter}. A group stands
+    settings ...]; a setting is the parameter of its own name, unless the row has [setting, parameter]. A group stands
     for all of its settings, {group: [settings ...]} for some of them.
 
     Raises:
@@ -134,11 +134,12 @@ def _resolved(schema: Any, resolver: Any) -> Any:
 def _parameters(entries: Sequence[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     """(setting or group, its parameter) of a row's entries."""
     for entry in entries:
-        for name, inner in ({entry: entry} if isinstance(entry, str) else entry).items():
-            if isinstance(inner, str):
-                yield prefix + name, inner
-            else:
-                yield from _parameters(inner, f"{prefix}{name}#")
+        if isinstance(entry, dict):
+            for group, inner in entry.items():
+                yield from _parameters(inner, f"{prefix}{group}#")
+        else:
+            setting, parameter = (entry, entry) if isinstance(entry, str) else entry
+            yield prefix + setting, parameter
 
 
 def _walk(properties: dict[str, Any], sources: dict[str, tuple[str, ...]], prefix: str = "") -> Iterator[Setting]:
