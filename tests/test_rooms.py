@@ -52,7 +52,7 @@ def imports(path: Path) -> set[str]:
             )
         elif isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
-    return {name for name in found if name.split(".")[0] in ("medbundles", "tools", "benchmarks", "tests")}
+    return {name for name in found if name.split(".")[0] in ("medbundles", "tools", "tests")}
 
 
 def modules() -> list[tuple[str, Path]]:

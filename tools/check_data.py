@@ -23,9 +23,9 @@ from medbundles.data.reading.nifti import read_header
 from medbundles.errors import ConfigError, DataError, MedbundlesError, one_of
 from medbundles.progress import progress
 from medbundles.rules import AUTO
-from tools.bundle import build, bundle_folder, check_settings, plain_errors
-from tools.layouts import KAGGLE, Layout, labels_among, layout_of
-from tools.prepare.pairs_masks import GRAY_MASKS
+from .bundle import build, bundle_folder, check_settings, plain_errors
+from .layouts import KAGGLE, Layout, labels_among, layout_of
+from .prepare.pairs_masks import GRAY_MASKS
 
 # Settings that raw data are checked by.
 RAW_SETTINGS = {"in_channels", "colour_channel", "patient_pattern", "different_pictures"}

@@ -13,35 +13,37 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from medbundles.errors import MedbundlesError, nearest
-from tools.values import convert, describe
+from .values import convert, describe
 
 
 class Verb(NamedTuple):
-    """Where a verb's function is (`module:function`, loaded only when used) and one line about it."""
+    """Where a verb's function is (`module:function` beside this file, loaded only when used) and one line about it."""
 
     target: str
     summary: str
 
 
 VERBS = {
-    "sample-data": Verb("tools.sample_data:sample_data", "write a small synthetic dataset (phantoms)"),
-    "prepare brats2d": Verb("tools.prepare.brats2d:prepare_brats2d", "BraTS volumes to 2D slices, split by patient"),
-    "prepare lgg": Verb("tools.prepare.lgg:prepare_lgg", "LGG MRI segmentation (kaggle_3m), split by patient"),
+    "sample-data": Verb("sample_data:sample_data", "write a small synthetic dataset (phantoms)"),
+    "prepare brats2d": Verb("prepare.brats2d:prepare_brats2d", "BraTS volumes to 2D slices, split by patient"),
+    "prepare lgg": Verb("prepare.lgg:prepare_lgg", "LGG MRI segmentation (kaggle_3m), split by patient"),
     "prepare lgg3d": Verb(
-        "tools.prepare.lgg3d:prepare_lgg3d", "LGG MRI segmentation (kaggle_3m), a volume per patient"
+        "prepare.lgg3d:prepare_lgg3d", "LGG MRI segmentation (kaggle_3m), a volume per patient"
     ),
-    "prepare yesno": Verb("tools.prepare.yesno:prepare_yesno", "yes/no picture folders, copies kept together"),
-    "prepare pairs": Verb("tools.prepare.pairs:prepare_pairs", "own images and masks, volumes too, split by patient"),
-    "check-data": Verb("tools.check_data:check_data", "read every file of a dataset and list what is wrong"),
-    "stages": Verb("tools.stages:run", "train a bundle in stages and compare them"),
-    "kfold": Verb("tools.kfold:kfold", "cross-validate a bundle: all folds, then the out-of-fold figures"),
-    "find-lr": Verb("tools.find_lr:find_lr", "look for a learning rate"),
+    "prepare yesno": Verb("prepare.yesno:prepare_yesno", "yes/no picture folders, copies kept together"),
+    "prepare pairs": Verb("prepare.pairs:prepare_pairs", "own images and masks, volumes too, split by patient"),
+    "check-data": Verb("check_data:check_data", "read every file of a dataset and list what is wrong"),
+    "stages": Verb("stages:run", "train a bundle in stages and compare them"),
+    "kfold": Verb("kfold:kfold", "cross-validate a bundle: all folds, then the out-of-fold figures"),
+    "find-lr": Verb("find_lr:find_lr", "look for a learning rate"),
     "compare-networks": Verb("benchmarks.compare_networks:compare_networks", "train all networks for the same time"),
     "bench": Verb("benchmarks:bench", "measure training and inference speed"),
-    "audit": Verb("tools.audit:audit", "look through a bundle for what would run code or leave its folder"),
-    "settings": Verb("tools.settings:settings", "write the table of settings into a bundle's docs"),
+    "audit": Verb("audit:audit", "look through a bundle for what would run code or leave its folder"),
+    "settings": Verb("settings:settings", "write the table of settings into a bundle's docs"),
 }
 HELP, EMPTY = {"--help", "-h"}, inspect.Parameter.empty
+IN_A_CLONE = "python -m tools"
+TYPED = IN_A_CLONE if __package__ == "tools" else "medbundles"  # the command of the wheel, where this is no `tools`
 
 
 class UsageError(MedbundlesError):
@@ -60,16 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         name, rest = _find_verb(list(sys.argv[1:] if argv is None else argv))
         if name not in VERBS:  # a family such as "prepare", or nothing
-            print(_overview(name))
+            print(_as_typed(_overview(name)))
             return 0 if rest else 1
         verb = _load(name)
         if HELP & set(rest):
-            print(_help(name, verb))
+            print(_as_typed(_help(name, verb)))
         else:
             _call(name, verb, rest)
         return 0
     except MedbundlesError as error:
-        print(error, file=sys.stderr)
+        print(_as_typed(str(error)), file=sys.stderr)
         return 1
     except OSError as error:
         if error.filename is None:
@@ -98,9 +100,14 @@ def _find_verb(words: list[str]) -> tuple[str, list[str]]:
     raise UsageError(f"unknown verb {name!r}{_did_you_mean(name, known)}; there are: {', '.join(known)}")
 
 
+def _as_typed(text: str) -> str:
+    """A text that names commands, with the command that this installation has."""
+    return text.replace(IN_A_CLONE, TYPED)
+
+
 def _load(name: str) -> Callable[..., Any]:
     module, _, function = VERBS[name].target.partition(":")
-    return getattr(importlib.import_module(module), function)
+    return getattr(importlib.import_module(f".{module}", __package__), function)
 
 
 def _call(name: str, function: Callable[..., Any], words: Sequence[str]) -> None:

@@ -17,10 +17,10 @@ from medbundles.runs.common_settings import common_settings
 from medbundles.runs.directory import RunDirectory
 from medbundles.runs.lock import alone_in
 from medbundles.runs.trained import trained_with
-from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
-from tools.child import Command, bundle_command
-from tools.kfold_report import write_report
-from tools.runs import BEST, TESTED, asked_for, going_on, left_by, ours, run_jobs, with_weights
+from .bundle import absolute_paths, build, bundle_folder, check_settings, read_config
+from .child import Command, bundle_command
+from .kfold_report import write_report
+from .runs import BEST, TESTED, asked_for, going_on, left_by, ours, run_jobs, with_weights
 
 RESERVED = {
     "fold": "kfold runs every fold; --folds says how many there are",

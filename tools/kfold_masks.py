@@ -11,8 +11,8 @@ from medbundles.metrics.scores import CASE_SCORES, MASK_BASELINE_SCORES, SCORES,
 from medbundles.reports.evaluation import Evaluation
 from medbundles.reports.predictions_table import ITEM, write_predictions
 from medbundles.reports.tables import markdown_table, number, with_interval
-from tools.kfold_over import over_folds
-from tools.staging import WARNING
+from .kfold_over import over_folds
+from .staging import WARNING
 
 CHOSEN = {
     "inner": "Each fold was tested by weights whose epoch another fold chose: no choice has seen what it is judged by.",

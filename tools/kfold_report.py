@@ -14,9 +14,9 @@ from medbundles.reports import figures
 from medbundles.reports.evaluation import Evaluation, area_text
 from medbundles.reports.predictions_table import read_predictions
 from medbundles.reports.tables import csv_text, markdown_table, number, with_interval
-from tools.kfold_masks import write_mask_report
-from tools.kfold_over import over_folds
-from tools.staging import WARNING
+from .kfold_masks import write_mask_report
+from .kfold_over import over_folds
+from .staging import WARNING
 
 FREE = {"acc_constant": "constant", "acc_logistic": "logistic", "auc_logistic": "logistic"}  # score -> its column
 SCORES = ("auc", "balanced_acc", "sensitivity", "specificity", "acc", "f1_macro", "brier", "ece", *FREE)

@@ -18,9 +18,9 @@ from medbundles.data.problems import Problems
 from medbundles.data.reading.files import is_volume, list_images, name_below, stem, subfolders
 from medbundles.errors import DataError
 from medbundles.rules import AUTO
-from tools.bundle import BUNDLES, bundle_folder, read_config
-from tools.graded_layout import check_graded, graded_place
-from tools.prepare.lgg_files import lgg_slices
+from .bundle import BUNDLES, bundle_folder, read_config
+from .graded_layout import check_graded, graded_place
+from .prepare.lgg_files import lgg_slices
 
 BRAIN, GRADING, AUTOENCODER = "brain_tumor_multitask_unet", "glioma_grading_resnet50_3d", "dental_vae_autoencoder"
 SEGMENTATION = "medical_segmentation"

@@ -12,8 +12,8 @@ from medbundles.errors import MedbundlesError
 from medbundles.rules import AUTO
 from medbundles.runs.checkpoints import by_id
 from medbundles.runs.directory import RunDirectory
-from tools.child import Command, bundle_command, run_children
-from tools.staging import SYNTHETIC
+from .child import Command, bundle_command, run_children
+from .staging import SYNTHETIC
 
 LAST, OVERLAY = "checkpoints/last.pt", "checkpoints/trained.json"
 TESTED = "metrics/test_metrics.json"

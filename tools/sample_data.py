@@ -7,12 +7,12 @@ from typing import Any
 from medbundles.data.lists.brats import MODALITIES
 from medbundles.data.lists.image_parts import BOTH
 from medbundles.errors import DataError, MedbundlesError, one_of
-from tools.phantoms.graded import GRADES, RECORD, make_graded_phantoms
-from tools.phantoms.jaws import make_jaws
-from tools.phantoms.organs import ENTRIES, make_organs
-from tools.phantoms.slices import make_phantoms
-from tools.prepare.prepared import PICTURES, SLICES, print_counts
-from tools.staging import SYNTHETIC, staged
+from .phantoms.graded import GRADES, RECORD, make_graded_phantoms
+from .phantoms.jaws import make_jaws
+from .phantoms.organs import ENTRIES, make_organs
+from .phantoms.slices import make_phantoms
+from .prepare.prepared import PICTURES, SLICES, print_counts
+from .staging import SYNTHETIC, staged
 
 # flag -> its default, for each kind
 _FLAGS: dict[str, dict[str, Any]] = {

@@ -10,10 +10,10 @@ from medbundles.data.reading.files import list_images
 from medbundles.errors import ConfigError
 from medbundles.runs.directory import RunDirectory, run_order
 from medbundles.runs.lock import alone_in
-from tools.bundle import absolute_paths, build, bundle_folder, check_settings, read_config
-from tools.child import Command, bundle_command
-from tools.runs import BEST, TESTED, asked_for, going_on, left_by, only, ours, run_jobs, with_weights
-from tools.stages_report import TITLES, compare, in_markdown, read_evaluation, to_look_at
+from .bundle import absolute_paths, build, bundle_folder, check_settings, read_config
+from .child import Command, bundle_command
+from .runs import BEST, TESTED, asked_for, going_on, left_by, only, ours, run_jobs, with_weights
+from .stages_report import TITLES, compare, in_markdown, read_evaluation, to_look_at
 
 RESERVED = {
     "init_from": "stages hands the weights on from stage to stage",

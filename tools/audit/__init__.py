@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 from medbundles.errors import MedbundlesError
-from tools.audit.contents import findings_in
-from tools.audit.finding import RULES, Finding
-from tools.audit.members import in_folder, in_zip
+from ..audit.contents import findings_in
+from ..audit.finding import RULES, Finding
+from ..audit.members import in_folder, in_zip
 
 FORMATS = ("text", "json")
 

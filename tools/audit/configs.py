@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from tools.audit.expressions import RELATIVE, problems, shown
-from tools.audit.names import BY_NAME, by_name_problem, target_problem, text_problem
-from tools.audit.paths import is_address, leaves
+from ..audit.expressions import RELATIVE, problems, shown
+from ..audit.names import BY_NAME, by_name_problem, target_problem, text_problem
+from ..audit.paths import is_address, leaves
 
 CONFIGS = (".json", ".yaml", ".yml")
 MACRO_FILE = re.compile(r"(.*\.(?:json|yaml|yml))(?=::|#|$)", re.IGNORECASE | re.DOTALL)

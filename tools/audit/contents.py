@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import medbundles
-from tools.audit.configs import CONFIGS, config_problems
-from tools.audit.finding import Finding
-from tools.audit.members import Member, Refused, in_memory, in_tar, in_zip
-from tools.audit.paths import leaves
-from tools.audit.pickles import looks_like_pickle, pickle_problems
+from ..audit.configs import CONFIGS, config_problems
+from ..audit.finding import Finding
+from ..audit.members import Member, Refused, in_memory, in_tar, in_zip
+from ..audit.paths import leaves
+from ..audit.pickles import looks_like_pickle, pickle_problems
 
 PACKAGE = Path(medbundles.__file__).parent
 PROGRAMS = {

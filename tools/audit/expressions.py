@@ -5,8 +5,8 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 
-from tools.audit.names import FUNCTIONS, text_problem
-from tools.audit.paths import is_address, leaves
+from ..audit.names import FUNCTIONS, text_problem
+from ..audit.paths import is_address, leaves
 
 REFERENCES = "__local_refs"  # MONAI puts this name in the place of each @id
 REFERENCE = re.compile(r"@(?:\w*)(?:::\w*)*")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from tools.audit.paths import leaves
+from ..audit.paths import leaves
 
 LARGEST_RATIO, LARGEST = 200, 50 * 2**30  # of an archive's content to its size, and in bytes
 RATIO_MATTERS = 100 * 2**20  # bytes of content from which a ratio tells a bomb from an empty picture

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medbundles.data.lists.modalities import wanted_modalities
-from tools.staging import new_folder
+from ..staging import new_folder
 
 GRADES = ("HGG", "LGG")
 FIELD_OF_VIEW = 200.0  # mm, side of the cube

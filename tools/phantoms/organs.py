@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tools.staging import new_folder
+from ..staging import new_folder
 
 RECORD = "split_synthetic.json"
 LABELS = {"background": 0, "organ": 1, "lesion": 2}

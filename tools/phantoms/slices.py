@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from medbundles.data.lists.splits import PARTS
-from tools.phantoms.heads import Head, draw_slice, random_head
-from tools.staging import new_folder
+from ..phantoms.heads import Head, draw_slice, random_head
+from ..staging import new_folder
 
 NOTE = """\
 SYNTHETIC DATA: drawn by python -m tools sample-data, not measured on anybody.

@@ -12,8 +12,8 @@ import numpy as np
 from medbundles.data import Problems, from_axial_slices, read_image, read_volume
 from medbundles.errors import DataError
 from medbundles.progress import progress
-from tools.prepare.lgg_files import CHANNELS, LggSlice, lgg_grades, lgg_slices
-from tools.prepare.prepared import prepared
+from ..prepare.lgg_files import CHANNELS, LggSlice, lgg_grades, lgg_slices
+from ..prepare.prepared import prepared
 
 GRADES = {"1": "G2", "2": "G3"}  # codes of neoplasm_histologic_grade -> WHO grade; TCGA-LGG holds no other
 TABLE, NOTE = "cases.csv", "NOTE.txt"

@@ -1,4 +1,4 @@
-"""What the datalists of a start cost with many images: `python -m benchmarks.many_images 1000 10000 100000`.
+"""What the datalists of a start cost with many images: `python -m tools.benchmarks.many_images 1000 10000 100000`.
 
 Each number is a dataset of that many made squares of noise with masks (synthetic; written to a temporary folder and
 removed): listed, checked for leaks, and written down as a run does it, at a first start and at a second one.

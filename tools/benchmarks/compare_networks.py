@@ -12,8 +12,8 @@ from typing import Any
 from medbundles.atomic_files import write_json_atomic, write_text_atomic
 from medbundles.errors import MedbundlesError
 from medbundles.reports.tables import markdown_table, with_interval
-from tools.bundle import absolute_paths, bundle_folder, check_settings, read_config
-from tools.child import bundle_command, child_environment
+from ..bundle import absolute_paths, bundle_folder, check_settings, read_config
+from ..child import bundle_command, child_environment
 
 BUNDLE = "medical_segmentation"
 PROBED = 2  # epochs, the last of which says how many there is time for

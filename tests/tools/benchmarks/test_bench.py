@@ -9,9 +9,9 @@ from functools import partial
 import pytest
 import torch
 
-from benchmarks import bench, memory, troubles
-from benchmarks.bundles import BUNDLES
-from benchmarks.timing import ratios, spread, take_turns
+from tools.benchmarks import bench, memory, troubles
+from tools.benchmarks.bundles import BUNDLES
+from tools.benchmarks.timing import ratios, spread, take_turns
 from medbundles.errors import MedbundlesError
 from tools.bundle import bundle_folder
 from tools.phantoms.graded import make_graded_phantoms
@@ -129,8 +129,8 @@ def test_cache_is_left_out_with_the_reason_where_there_are_no_slices(tmp_path, m
 
 @pytest.mark.slow
 def test_amp_cache_and_startup(data, real_data, tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.amp_score.SEEDS", (0,))
-    monkeypatch.setattr("benchmarks.startup.ROUNDS", 1)
+    monkeypatch.setattr("tools.benchmarks.amp_score.SEEDS", (0,))
+    monkeypatch.setattr("tools.benchmarks.startup.ROUNDS", 1)
     lgg = real_data / "lgg_kaggle3m"
     only = ("amp", "amp_score", "cache", "compiled", "startup")
     result = bench(BRAIN, data, str(lgg), only=only, pairs=1, out=str(tmp_path / "b.json"), **TINY)
@@ -143,10 +143,10 @@ def test_amp_cache_and_startup(data, real_data, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_all_benches_of_volumes(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmarks.amp_score.SEEDS", (0,))
-    monkeypatch.setattr("benchmarks.startup.ROUNDS", 1)
-    monkeypatch.setattr("benchmarks.bundles.VOLUMES", 8)
-    monkeypatch.setattr("benchmarks.bundles.SIDE", 32)
+    monkeypatch.setattr("tools.benchmarks.amp_score.SEEDS", (0,))
+    monkeypatch.setattr("tools.benchmarks.startup.ROUNDS", 1)
+    monkeypatch.setattr("tools.benchmarks.bundles.VOLUMES", 8)
+    monkeypatch.setattr("tools.benchmarks.bundles.SIDE", 32)
     result = bench(GLIOMA, pairs=1, epoch_seconds=0.1, out=str(tmp_path / "b.json"), **TINY_VOLUMES)
     assert set(BUNDLES[GLIOMA].measurements) < set(result)
     assert {len(auc) for auc in result["amp_score"]["auc"].values()} == {1}

@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from benchmarks.training import Training
+from ..benchmarks.training import Training
 from medbundles.errors import ConfigError
-from tools.bundle import build
-from tools.phantoms.graded import make_graded_phantoms
-from tools.phantoms.jaws import make_jaws
-from tools.phantoms.organs import make_organs
-from tools.phantoms.slices import make_phantoms
-from tools.prepare.lgg import prepare_lgg
+from ..bundle import build
+from ..phantoms.graded import make_graded_phantoms
+from ..phantoms.jaws import make_jaws
+from ..phantoms.organs import make_organs
+from ..phantoms.slices import make_phantoms
+from ..prepare.lgg import prepare_lgg
 
 FILES = ("train", "quick_test")
 COMMON = ("trainer", "stock", "augmentation", "amp", "amp_score", "cache", "compiled", "startup")

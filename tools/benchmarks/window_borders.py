@@ -1,6 +1,6 @@
 """Whether the windows of an autoencoder show: the error at their borders against that elsewhere.
 
-    python -m benchmarks.window_borders FOLDER_OF_PICTURES CHECKPOINT [--window 256] [--overlap 0.25]
+    python -m tools.benchmarks.window_borders FOLDER_OF_PICTURES CHECKPOINT [--window 256] [--overlap 0.25]
 
 The network's settings are those in the trained.json beside the checkpoint. What lies at the borders may be harder by
 chance, so each image is measured with its windows in several places: then every part of it is at a border at times,
@@ -18,7 +18,7 @@ import torch
 from monai.bundle import ConfigParser
 from monai.transforms import CenterSpatialCrop
 
-from benchmarks.memory import _reset_peak, _resident
+from ..benchmarks.memory import _reset_peak, _resident
 from medbundles.data.reading.files import list_images
 from medbundles.inferers import AutoencoderInferer
 from medbundles.networks import load_weights

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bundles import MeasuredBundle
+from ..benchmarks.bundles import MeasuredBundle
 from medbundles.errors import MedbundlesError
-from tools.bundle import build, plain_errors
-from tools.phantoms.organs import make_organs
+from ..bundle import build, plain_errors
+from ..phantoms.organs import make_organs
 
 Settings = Mapping[str, Any]
 SEEDS = (0, 1, 2)

@@ -7,7 +7,7 @@ from typing import Any
 
 from medbundles.atomic_files import write_json_atomic
 from medbundles.errors import MedbundlesError, one_of
-from tools.bundle import absolute_paths, bundle_folder, check_settings
+from ..bundle import absolute_paths, bundle_folder, check_settings
 
 
 def bench(
@@ -51,8 +51,8 @@ def bench(
     """
     import torch
 
-    from benchmarks import amp_score, networks, startup, timing, trainer, troubles, variants
-    from benchmarks.bundles import BUNDLES
+    from ..benchmarks import amp_score, networks, startup, timing, trainer, troubles, variants
+    from ..benchmarks.bundles import BUNDLES
     from medbundles.runs.environment import environment
 
     measures = {

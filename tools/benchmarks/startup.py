@@ -11,10 +11,10 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
-from benchmarks.bundles import FILES, MeasuredBundle
-from benchmarks.timing import compare_in_turns
+from ..benchmarks.bundles import FILES, MeasuredBundle
+from ..benchmarks.timing import compare_in_turns
 from medbundles.errors import MedbundlesError
-from tools.child import bundle_command, child_environment
+from ..child import bundle_command, child_environment
 
 ROUNDS = 5
 IMPORTS = [sys.executable, "-c", "import torch, monai.bundle"]

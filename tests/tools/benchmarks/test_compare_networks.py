@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from benchmarks import compare_networks as table
-from benchmarks.compare_networks import compare_networks
+from tools.benchmarks import compare_networks as table
+from tools.benchmarks.compare_networks import compare_networks
 from medbundles.errors import MedbundlesError
 from tools.phantoms.organs import make_organs
 
