@@ -4,6 +4,7 @@ import signal
 import sys
 
 from medbundles.signals import HANG_UP, end_on_signals
+
 from .cli import main
 
 

@@ -23,6 +23,7 @@ from medbundles.data.reading.nifti import read_header
 from medbundles.errors import ConfigError, DataError, MedbundlesError, one_of
 from medbundles.progress import progress
 from medbundles.rules import AUTO
+
 from .bundle import build, bundle_folder, check_settings, plain_errors
 from .layouts import KAGGLE, Layout, labels_among, layout_of
 from .prepare.pairs_masks import GRAY_MASKS

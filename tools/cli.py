@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from medbundles.errors import MedbundlesError, nearest
+
 from .values import convert, describe
 
 
@@ -27,9 +28,7 @@ VERBS = {
     "sample-data": Verb("sample_data:sample_data", "write a small synthetic dataset (phantoms)"),
     "prepare brats2d": Verb("prepare.brats2d:prepare_brats2d", "BraTS volumes to 2D slices, split by patient"),
     "prepare lgg": Verb("prepare.lgg:prepare_lgg", "LGG MRI segmentation (kaggle_3m), split by patient"),
-    "prepare lgg3d": Verb(
-        "prepare.lgg3d:prepare_lgg3d", "LGG MRI segmentation (kaggle_3m), a volume per patient"
-    ),
+    "prepare lgg3d": Verb("prepare.lgg3d:prepare_lgg3d", "LGG MRI segmentation (kaggle_3m), a volume per patient"),
     "prepare yesno": Verb("prepare.yesno:prepare_yesno", "yes/no picture folders, copies kept together"),
     "prepare pairs": Verb("prepare.pairs:prepare_pairs", "own images and masks, volumes too, split by patient"),
     "check-data": Verb("check_data:check_data", "read every file of a dataset and list what is wrong"),

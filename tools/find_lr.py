@@ -11,6 +11,7 @@ from medbundles.atomic_files import replace_atomic, write_json_atomic
 from medbundles.errors import MedbundlesError
 from medbundles.handlers.loss_guard import NoNumberError
 from medbundles.handlers.phases import phase_of
+
 from .bundle import absolute_paths, build, bundle_folder, check_settings, plain_errors, read_config
 
 KEPT = ("start", "load", "guard")  # phases of the handlers that make the training what it is; the others watch it

@@ -17,6 +17,7 @@ from medbundles.runs.common_settings import common_settings
 from medbundles.runs.directory import RunDirectory
 from medbundles.runs.lock import alone_in
 from medbundles.runs.trained import trained_with
+
 from .bundle import absolute_paths, build, bundle_folder, check_settings, read_config
 from .child import Command, bundle_command
 from .kfold_report import write_report

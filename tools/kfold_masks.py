@@ -11,6 +11,7 @@ from medbundles.metrics.scores import CASE_SCORES, MASK_BASELINE_SCORES, SCORES,
 from medbundles.reports.evaluation import Evaluation
 from medbundles.reports.predictions_table import ITEM, write_predictions
 from medbundles.reports.tables import markdown_table, number, with_interval
+
 from .kfold_over import over_folds
 from .staging import WARNING
 

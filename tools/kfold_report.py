@@ -14,6 +14,7 @@ from medbundles.reports import figures
 from medbundles.reports.evaluation import Evaluation, area_text
 from medbundles.reports.predictions_table import read_predictions
 from medbundles.reports.tables import csv_text, markdown_table, number, with_interval
+
 from .kfold_masks import write_mask_report
 from .kfold_over import over_folds
 from .staging import WARNING

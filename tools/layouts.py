@@ -18,6 +18,7 @@ from medbundles.data.problems import Problems
 from medbundles.data.reading.files import is_volume, list_images, name_below, stem, subfolders
 from medbundles.errors import DataError
 from medbundles.rules import AUTO
+
 from .bundle import BUNDLES, bundle_folder, read_config
 from .graded_layout import check_graded, graded_place
 from .prepare.lgg_files import lgg_slices

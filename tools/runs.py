@@ -12,6 +12,7 @@ from medbundles.errors import MedbundlesError
 from medbundles.rules import AUTO
 from medbundles.runs.checkpoints import by_id
 from medbundles.runs.directory import RunDirectory
+
 from .child import Command, bundle_command, run_children
 from .staging import SYNTHETIC
 

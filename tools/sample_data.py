@@ -7,6 +7,7 @@ from typing import Any
 from medbundles.data.lists.brats import MODALITIES
 from medbundles.data.lists.image_parts import BOTH
 from medbundles.errors import DataError, MedbundlesError, one_of
+
 from .phantoms.graded import GRADES, RECORD, make_graded_phantoms
 from .phantoms.jaws import make_jaws
 from .phantoms.organs import ENTRIES, make_organs

@@ -8,6 +8,7 @@ from medbundles.atomic_files import write_text_atomic
 from medbundles.errors import ConfigError, MedbundlesError
 from medbundles.preflight.schema import Setting, metric_names, read_settings
 from medbundles.reports.tables import markdown_table
+
 from .bundle import bundle_folder, read_config
 
 BEGIN, END = "<!-- settings -->", "<!-- /settings -->"

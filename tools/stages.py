@@ -10,6 +10,7 @@ from medbundles.data.reading.files import list_images
 from medbundles.errors import ConfigError
 from medbundles.runs.directory import RunDirectory, run_order
 from medbundles.runs.lock import alone_in
+
 from .bundle import absolute_paths, build, bundle_folder, check_settings, read_config
 from .child import Command, bundle_command
 from .runs import BEST, TESTED, asked_for, going_on, left_by, only, ours, run_jobs, with_weights

@@ -18,6 +18,7 @@ from medbundles.metrics.scores import score
 from medbundles.metrics.weighted import WeightedMean, mean_of_defined
 from medbundles.reports.predictions_table import read_predictions
 from medbundles.reports.tables import markdown_table, number, with_interval
+
 from .staging import WARNING
 
 SEG, CLS, JOINT = "2.1", "2.2", "2.3"  # the stages' keys in stages.json

@@ -51,7 +51,7 @@ def verbs(monkeypatch):
     calls.clear()
     module = ModuleType("fake_tool")
     module.job, module.more = job, more
-    monkeypatch.setitem(sys.modules, "fake_tool", module)
+    monkeypatch.setitem(sys.modules, "tools.fake_tool", module)
     monkeypatch.setattr(
         cli,
         "VERBS",
@@ -146,7 +146,7 @@ def test_union_prefers_the_narrow_type():
 def test_ctrl_c_while_a_verb_is_imported_is_one_line(monkeypatch, capsys):
     """The packages behind a verb take seconds to import."""
 
-    def stop(name):
+    def stop(name, package):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli.importlib, "import_module", stop)

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from medbundles.errors import MedbundlesError
+
 from ..audit.contents import findings_in
 from ..audit.finding import RULES, Finding
 from ..audit.members import in_folder, in_zip

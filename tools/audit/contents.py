@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import medbundles
+
 from ..audit.configs import CONFIGS, config_problems
 from ..audit.finding import Finding
 from ..audit.members import Member, Refused, in_memory, in_tar, in_zip

@@ -7,6 +7,7 @@ from typing import Any
 
 from medbundles.atomic_files import write_json_atomic
 from medbundles.errors import MedbundlesError, one_of
+
 from ..bundle import absolute_paths, bundle_folder, check_settings
 
 
@@ -51,9 +52,10 @@ def bench(
     """
     import torch
 
+    from medbundles.runs.environment import environment
+
     from ..benchmarks import amp_score, networks, startup, timing, trainer, troubles, variants
     from ..benchmarks.bundles import BUNDLES
-    from medbundles.runs.environment import environment
 
     measures = {
         "trainer": trainer.measure,

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..benchmarks.training import Training
 from medbundles.errors import ConfigError
+
+from ..benchmarks.training import Training
 from ..bundle import build
 from ..phantoms.graded import make_graded_phantoms
 from ..phantoms.jaws import make_jaws

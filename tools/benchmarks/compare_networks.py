@@ -12,6 +12,7 @@ from typing import Any
 from medbundles.atomic_files import write_json_atomic, write_text_atomic
 from medbundles.errors import MedbundlesError
 from medbundles.reports.tables import markdown_table, with_interval
+
 from ..bundle import absolute_paths, bundle_folder, check_settings, read_config
 from ..child import bundle_command, child_environment
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from ..benchmarks.training import Training
 from medbundles.networks.freed_memory import M_MMAP_MAX, M_TRIM_THRESHOLD
+
+from ..benchmarks.training import Training
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

@@ -7,13 +7,14 @@ from functools import partial
 from statistics import median
 from typing import Any
 
+from medbundles.inferers import AutocastInferer
+from medbundles.networks.memory_format import is_channels_last
+from medbundles.networks.segmentation_network import NETWORKS, takes
+
 from ..benchmarks.bundles import MeasuredBundle
 from ..benchmarks.memory import peak_memory
 from ..benchmarks.timing import compare_in_turns
 from ..benchmarks.training import Training
-from medbundles.inferers import AutocastInferer
-from medbundles.networks.memory_format import is_channels_last
-from medbundles.networks.segmentation_network import NETWORKS, takes
 from ..phantoms.organs import make_organs
 
 FORMATS = {"": False, " channels-last": True}

@@ -11,9 +11,10 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+from medbundles.errors import MedbundlesError
+
 from ..benchmarks.bundles import FILES, MeasuredBundle
 from ..benchmarks.timing import compare_in_turns
-from medbundles.errors import MedbundlesError
 from ..child import bundle_command, child_environment
 
 ROUNDS = 5

@@ -7,13 +7,14 @@ from typing import Any
 
 from ignite.engine import Engine, Events
 
+from medbundles.networks.freed_memory import keep_freed_memory
+from medbundles.networks.quick_layers import QUICK
+from medbundles.networks.small_inputs import CAREFUL
+
 from ..benchmarks.bundles import MeasuredBundle
 from ..benchmarks.memory import give_memory_back
 from ..benchmarks.timing import now, ratios, show
 from ..benchmarks.training import Batch, Training
-from medbundles.networks.freed_memory import keep_freed_memory
-from medbundles.networks.quick_layers import QUICK
-from medbundles.networks.small_inputs import CAREFUL
 from ..bundle import build, plain_errors, read_config
 
 

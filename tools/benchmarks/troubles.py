@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..benchmarks.bundles import MeasuredBundle
 from medbundles.errors import MedbundlesError
+
+from ..benchmarks.bundles import MeasuredBundle
 from ..bundle import build, plain_errors
 from ..phantoms.organs import make_organs
 

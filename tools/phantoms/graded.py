@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from medbundles.data.lists.modalities import wanted_modalities
+
 from ..staging import new_folder
 
 GRADES = ("HGG", "LGG")

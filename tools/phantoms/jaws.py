@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from medbundles.data.lists.image_parts import BOTH
+
 from ..staging import new_folder
 
 RECORD = "split_synthetic.json"

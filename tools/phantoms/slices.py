@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from medbundles.data.lists.splits import PARTS
+
 from ..phantoms.heads import Head, draw_slice, random_head
 from ..staging import new_folder
 

@@ -10,6 +10,7 @@ from medbundles.data.reading.files import stem
 from medbundles.errors import DataError, MedbundlesError, one_of
 from medbundles.progress import progress
 from medbundles.transforms.head import LEAST_HEAD
+
 from ..prepare.prepared import prepared, say_sequences
 from ..prepare.volume_slices import compact, labelled_slices, slices_with_content
 

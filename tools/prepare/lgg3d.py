@@ -12,6 +12,7 @@ import numpy as np
 from medbundles.data import Problems, from_axial_slices, read_image, read_volume
 from medbundles.errors import DataError
 from medbundles.progress import progress
+
 from ..prepare.lgg_files import CHANNELS, LggSlice, lgg_grades, lgg_slices
 from ..prepare.prepared import prepared
 

@@ -18,6 +18,7 @@ from medbundles.errors import ConfigError, DataError, in_range, one_of, refuse
 from medbundles.progress import progress
 from medbundles.rules import AUTO
 from medbundles.transforms.head import LEAST_HEAD, head_shares
+
 from ..prepare.pairs_masks import mask_labels, mask_values, meaning, size_of, values_advice
 from ..prepare.pairs_split import paired_items, same_pairs, split_of
 from ..prepare.prepared import PICTURES, Dataset, prepared

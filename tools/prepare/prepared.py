@@ -12,6 +12,7 @@ from PIL import Image
 
 from medbundles.data import Problems, check_no_leak, slice_datalist
 from medbundles.errors import ConfigError
+
 from ..staging import SPLIT_FILE, staged
 
 SLICES, PICTURES = ("train", "val", "test"), ("kaggle",)

@@ -12,6 +12,7 @@ from medbundles.data.lists.parts import with_joined_patients
 from medbundles.data.reading.files import existing_folder, subfolders
 from medbundles.data.reading.thumbnails import read_thumbnails
 from medbundles.progress import progress
+
 from ..prepare.prepared import PICTURES, SLICES, prepared
 
 

@@ -9,10 +9,10 @@ from functools import partial
 import pytest
 import torch
 
+from medbundles.errors import MedbundlesError
 from tools.benchmarks import bench, memory, troubles
 from tools.benchmarks.bundles import BUNDLES
 from tools.benchmarks.timing import ratios, spread, take_turns
-from medbundles.errors import MedbundlesError
 from tools.bundle import bundle_folder
 from tools.phantoms.graded import make_graded_phantoms
 from tools.phantoms.slices import make_phantoms

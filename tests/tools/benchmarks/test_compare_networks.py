@@ -6,9 +6,9 @@ import json
 
 import pytest
 
+from medbundles.errors import MedbundlesError
 from tools.benchmarks import compare_networks as table
 from tools.benchmarks.compare_networks import compare_networks
-from medbundles.errors import MedbundlesError
 from tools.phantoms.organs import make_organs
 
 
