@@ -10,8 +10,8 @@ from tools.phantoms.slices import make_phantoms
 PLOTS = ("learning_curves", "confusion_matrix", "roc_curve", "pr_curve")
 
 
-def make_data(folder: Path) -> None:
-    make_phantoms(folder, patients=(4, 3, 3), slices=2, size=64, pictures=(12, 8, 8))
+def make_data(folder: Path, seed: int = 0) -> None:
+    make_phantoms(folder, seed=seed, patients=(4, 3, 3), slices=2, size=64, pictures=(12, 8, 8))
     folder.with_name("new").symlink_to(folder / "test/images")
 
 

@@ -10,9 +10,9 @@ from tools.phantoms.graded import make_graded_phantoms
 from tools.phantoms.jaws import make_jaws
 
 
-def make_data(folder: Path) -> None:
-    make_jaws(folder, jaws=(10, 8), size=32)
-    make_jaws(folder.with_name("new"), seed=1, jaws=(1, 1), size=40)
+def make_data(folder: Path, seed: int = 0) -> None:
+    make_jaws(folder, seed=seed, jaws=(10, 8), size=32)
+    make_jaws(folder.with_name("new"), seed=seed + 1, jaws=(1, 1), size=40)
 
 
 def make_volumes(folder: Path) -> None:

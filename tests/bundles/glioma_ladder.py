@@ -11,10 +11,10 @@ from tools.phantoms.graded import make_graded_phantoms
 PLOTS = ("loss_curve", "learning_curves", "confusion_matrix", "roc_curve", "pr_curve")
 
 
-def make_data(folder: Path) -> None:
+def make_data(folder: Path, seed: int = 0) -> None:
     """Classes so unequal that the re-weighting changes something."""
-    make_graded_phantoms(folder, cases=(10, 4), size=32)
-    make_graded_phantoms(folder.with_name("new"), seed=1, cases=(1, 1), size=32)
+    make_graded_phantoms(folder, seed=seed, cases=(10, 4), size=32)
+    make_graded_phantoms(folder.with_name("new"), seed=seed + 1, cases=(1, 1), size=32)
 
 
 GLIOMA = Bundle(

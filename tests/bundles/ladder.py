@@ -27,7 +27,8 @@ class Bundle:
 
     Args:
         name: its folder's name, and perhaps a word in brackets that tells two of the same bundle apart.
-        make_data: writes tiny data to a folder, and to its neighbour "new" what inference is tried on.
+        make_data: writes tiny data to a folder, other data with another seed, and to its neighbour "new" what inference
+            is tried on.
         tiny: settings of every training that make it small.
         hard: further settings of the trainings that are stopped.
         split: settings that an evaluation needs to find the same cases.
@@ -44,7 +45,7 @@ class Bundle:
     """
 
     name: str
-    make_data: Callable[[Path], None]
+    make_data: Callable[..., None]
     tiny: Settings
     hard: Settings
     split: Settings

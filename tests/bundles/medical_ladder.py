@@ -9,9 +9,9 @@ from tests.bundles.ladder import Bundle
 from tools.phantoms.organs import make_organs
 
 
-def make_data(folder: Path) -> None:
-    make_organs(folder, scans=16, size=32)
-    make_organs(folder.with_name("other"), seed=1, scans=2, size=40)
+def make_data(folder: Path, seed: int = 0) -> None:
+    make_organs(folder, seed=seed, scans=16, size=32)
+    make_organs(folder.with_name("other"), seed=seed + 1, scans=2, size=40)
     (folder.with_name("other") / "images").rename(folder.with_name("new"))
 
 

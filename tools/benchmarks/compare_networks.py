@@ -41,7 +41,8 @@ def compare_networks(
 
     The time is that of the whole training, its start included; how many epochs fit is estimated from a training of two.
     Each network has its overlay (net_<name>.json) with a narrower width, a rate for few steps, and a warm-up of a tenth
-    of the epochs where the overlay has one. All see the same split with the same seed; the test part is only tested.
+    of the epochs where the overlay has one; none stops early. All see the same split with the same seed; the test part
+    is only tested.
 
     Args:
         dataset_dir: the data.
@@ -63,7 +64,8 @@ def compare_networks(
         raise MedbundlesError(f"compare-networks: --only is of {', '.join(NARROW)}, and --minutes is above 0")
     reserved = {"epochs": "follows from --minutes", "network_def#name": "use --only"}
     check_settings(folder, settings, reserved)
-    common = {**absolute_paths(folder, {**settings, "dataset_dir": dataset_dir}), "publish": False}
+    given = {"early_stopping#enabled": False, **settings, "dataset_dir": dataset_dir}  # the same time for all
+    common = {**absolute_paths(folder, given), "publish": False}
     rows = []
     for name in only or NARROW:
         rows.append(_trained_and_tested(name, folder, target, minutes, common))
