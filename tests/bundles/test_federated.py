@@ -70,7 +70,8 @@ def test_three_rounds_of_two_clients_make_the_global_model_better(bundle, tmp_pa
         sent = ExchangeObject(weights=weights, weight_type=WeightType.WEIGHTS)
         return [algo.evaluate(sent).metrics[BETTER[bundle.name][0]] for algo in clients]
 
-    before = scores(); print("METRICS", clients[0].evaluator.state.metrics)
+    before = scores()
+    print("METRICS", clients[0].evaluator.state.metrics)
     for number in range(ROUNDS):
         for algo in clients:
             algo.train(ExchangeObject(weights=weights, weight_type=WeightType.WEIGHTS))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from medbundles.errors import MedbundlesError
 
-from ..audit.contents import findings_in
-from ..audit.finding import RULES, Finding
-from ..audit.members import in_folder, in_zip
+from .contents import Auditor
+from .finding import RULES, Finding
+from .members import in_folder, in_zip
 
 FORMATS = ("text", "json")
 
@@ -24,8 +24,10 @@ def findings_of(path: str | Path) -> list[Finding]:
         MedbundlesError: it is neither.
     """
     path = Path(path)
+    if path.is_dir() and Path.cwd().resolve().is_relative_to(path.resolve()):
+        raise MedbundlesError(f"{path}: this is the current folder, whose files Python imports; audit it from another")
     if path.is_dir():
-        return sorted(set(findings_in(in_folder(path))))
+        return sorted(set(Auditor().findings(in_folder(path))))
     if not path.exists():
         raise MedbundlesError(f"{path}: there is no such folder or zip")
     if not path.is_file():
@@ -33,7 +35,7 @@ def findings_of(path: str | Path) -> list[Finding]:
     with path.open("rb") as stream:
         if not zipfile.is_zipfile(stream):
             raise MedbundlesError(f"{path}: is no folder and no zip")
-        return sorted(set(findings_in(in_zip(stream, path.stat().st_size))))
+        return sorted(set(Auditor().findings(in_zip(stream, path.stat().st_size))))
 
 
 def audit(bundle: str, format: str = "text") -> None:

@@ -1,6 +1,8 @@
 """The files of a folder or an archive, with what cannot be unpacked or followed safely. Nothing is written."""
 
 import io
+import os
+import re
 import stat
 import tarfile
 import zipfile
@@ -10,11 +12,14 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ..audit.paths import leaves
+from .paths import leaves
+from .zips import entry_problem, structure_problems
 
 LARGEST_RATIO, LARGEST = 200, 50 * 2**30  # of an archive's content to its size, and in bytes
 RATIO_MATTERS = 100 * 2**20  # bytes of content from which a ratio tells a bomb from an empty picture
+MOST = 100_000  # files
 ILLEGAL = set('<>:"|?*') | {chr(code) for code in range(32)}
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names of devices on Windows
 
 
 @dataclass(frozen=True)
@@ -37,16 +42,21 @@ class Refused:
 
 def in_folder(folder: Path) -> Iterator[Member | Refused]:
     """All below a folder; links are not followed."""
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        mode = path.lstat().st_mode
-        if stat.S_ISLNK(mode):
-            inside = path.resolve().is_relative_to(folder.resolve())
-            yield Refused(name, "link", f"a link to {path.readlink()}" + ("" if inside else ", outside the bundle"))
-        elif stat.S_ISREG(mode):
-            yield Member(name, path.stat().st_size, partial(_read, path))
-        elif not stat.S_ISDIR(mode):
-            yield Refused(name, "link", "is no plain file (a pipe, socket or device)")
+    failed: list[OSError] = []
+    for place, folders, files in os.walk(folder, onerror=failed.append):
+        folders.sort()
+        for name in sorted([*folders, *files]):
+            path = Path(place, name)
+            inside, mode = path.relative_to(folder).as_posix(), path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                outside = "" if path.resolve().is_relative_to(folder.resolve()) else ", outside the bundle"
+                yield Refused(inside, "link", f"a link to {path.readlink()}{outside}")
+            elif stat.S_ISREG(mode):
+                yield Member(inside, path.stat().st_size, partial(_read, path))
+            elif not stat.S_ISDIR(mode):
+                yield Refused(inside, "link", "is no plain file (a pipe, socket or device)")
+    for error in failed:
+        yield Refused(Path(error.filename).relative_to(folder).as_posix(), "unreadable", f"{error.strerror}")
 
 
 def in_zip(stream: BinaryIO, size: int) -> Iterator[Member | Refused]:
@@ -54,35 +64,35 @@ def in_zip(stream: BinaryIO, size: int) -> Iterator[Member | Refused]:
     try:
         archive = zipfile.ZipFile(stream)
         entries = archive.infolist()
+        problems = list(structure_problems(stream, size, entries))
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
         yield Refused("", "archive", f"is no zip that can be read: {error}")
         return
-    yield from _bomb(sum(entry.file_size for entry in entries), size)
+    yield from (Refused("", "archive", what) for what in problems)
+    bombs = list(_bomb(sum(entry.file_size for entry in entries), size, len(entries)))
+    yield from bombs
     seen: set[str] = set()
-    for entry in entries:
+    for entry in [] if bombs else entries:
         name, mode = entry.filename, entry.external_attr >> 16
         yield from _name(name, entry.orig_filename, seen)
         if stat.S_ISLNK(mode):
             yield Refused(name, "link", "is a link")
         elif mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
             yield Refused(name, "link", "is no plain file")
-        elif entry.flag_bits & 1:
-            yield Refused(name, "archive", "is encrypted")
+        elif problem := entry_problem(entry):
+            yield Refused(name, "archive", problem)
         elif not entry.is_dir():
             yield Member(name, entry.file_size, partial(_unpacked, archive, entry))
 
 
-def in_tar(stream: BinaryIO, size: int) -> Iterator[Member | Refused]:
-    """All in a tar, compressed or not."""
+def in_tar(content: bytes) -> Iterator[Member | Refused]:
+    """All in a tar that is not compressed."""
     seen: set[str] = set()
-    total = 0
     try:
-        archive = tarfile.open(fileobj=stream)  # noqa: SIM115 - stays open for its members
-        for entry in archive:
-            total += entry.size
-            bombs = list(_bomb(total, size))
-            yield from bombs
-            if bombs:
+        archive = tarfile.open(fileobj=io.BytesIO(content), mode="r:")  # noqa: SIM115 - stays open for its members
+        for number, entry in enumerate(archive):
+            if number >= MOST:
+                yield Refused("", "archive", f"holds more than {MOST:,} files")
                 return
             yield from _name(entry.name, entry.name, seen)
             if entry.isfile():
@@ -109,18 +119,16 @@ def _opened(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> BinaryIO:
 
 def _name(name: str, written: str, seen: set[str]) -> Iterator[Refused]:
     plain = name.rstrip("/")
-    if leaves(name) or "\\" in written or ILLEGAL & set(written) or not plain:
+    odd = any(part != part.rstrip(". ") or RESERVED.fullmatch(part) for part in plain.split("/"))
+    if leaves(name) or odd or "\\" in written or ILLEGAL & set(written) or not plain:
         yield Refused(name, "path", f"the name {written!r} leaves the folder, or cannot stand on every machine")
     if plain.casefold() in seen:
         yield Refused(name, "archive", "stands twice (small and capital letters are the same on some machines)")
     seen.add(plain.casefold())
 
 
-def _bomb(content: int, size: int) -> Iterator[Refused]:
+def _bomb(content: int, size: int, files: int) -> Iterator[Refused]:
+    if files > MOST:
+        yield Refused("", "archive", f"holds {files:,} files")
     if content > LARGEST or (content > RATIO_MATTERS and content > LARGEST_RATIO * max(size, 1)):
         yield Refused("", "archive", f"unpacks from {size:,} to {content:,} bytes")
-
-
-def in_memory(content: bytes) -> BinaryIO:
-    """A file of bytes."""
-    return io.BytesIO(content)

@@ -15,11 +15,14 @@ CLASSES = (
     "monai.data", "monai.optimizers", "monai.visualize", "torch.nn", "torch.optim", "torch.utils.data", "torch.amp",
     "torch.utils.tensorboard", "ignite.metrics", "ignite.handlers", "ignite.engine",
 )  # fmt: skip
-# classes of these packages that read pickles, run programs, fetch something, or take the name of code
+# what of them reads pickles, runs programs, fetches or sends something, or takes the name of code
 REFUSED_CLASSES = {
-    "LMDBDataset", "NPZDictItemDataset", "TorchVisionFCModel", "TrtHandler", "ClearMLHandler", "ClearMLStatsHandler",
-    "ClearMLImageHandler",
+    "LMDBDataset", "NPZDictItemDataset", "TorchVisionFCModel", "TorchVision", "TorchVisiond", "RandTorchVisiond",
+    "TorchIO", "TorchIOd", "RandTorchIO", "RandTorchIOd", "TrtHandler", "MLFlowHandler", "PerceptualLoss",
+    "RadImageNetPerceptualSimilarity", "MedicalNetPerceptualSimilarity", "MILModel", "Transchex", "FID", "Engine",
 }  # fmt: skip
+REFUSED_MODULES = re.compile(r"torch\.utils\.data\.datapipes|ignite\.metrics\.gan|monai\.handlers\.clearml|"
+                             r"ignite\.handlers\.(?!tensorboard|tqdm)\w*_logger")  # fmt: skip
 ROOMS = {
     "networks", "losses", "metrics", "data", "transforms", "handlers", "inferers", "optimizers", "runs", "preflight",
     "reports", "ranks",
@@ -34,15 +37,11 @@ FUNCTIONS = {
     "torch.nn.functional.sigmoid", "torch.nn.functional.interpolate", "numpy.array", "numpy.asarray",
     "numpy.linspace", "numpy.arange",
 }  # fmt: skip
-# what no text in a config has a reason to name
-MODULES_OF_HARM = {
-    "os", "posix", "nt", "subprocess", "sys", "builtins", "importlib", "runpy", "pickle", "cPickle", "_pickle",
-    "marshal", "shelve", "shutil", "socket", "socketserver", "urllib", "urllib2", "http", "requests", "ftplib",
-    "smtplib", "ctypes", "pty", "code", "codeop", "multiprocessing", "asyncio", "webbrowser", "tempfile", "functools",
-    "operator", "types", "pkgutil", "zipimport", "site", "dill", "joblib", "cloudpickle", "pydoc", "timeit", "trace",
-    "pdb", "cProfile", "profile", "doctest", "ensurepip", "pip", "venv", "setuptools", "distutils", "signal", "io",
-    "_io", "nturl2path",
-}  # fmt: skip
+PACKAGES = sys.stdlib_module_names | {"torch", "monai", "ignite", "medbundles", "numpy", "scipy", "torchvision", "pip",
+                                      "setuptools", "dill", "joblib", "cloudpickle", "requests"}  # fmt: skip
+ENDS_A_FILE = re.compile(
+    r"\.(json|ya?ml|txt|md|csv|tsv|png|jpe?g|tiff?|bmp|nii|gz|zip|npy|npz|pt|pth|ts|onnx|db|log|dcm)$"
+)
 # arguments for which MONAI looks up the name of a class, anywhere
 BY_NAME = {"reader", "writer", "merger_cls", "backbone", "pickle_module", "workflow_name", "workflow_type"}
 NAMES_OF_MONAI = re.compile(
@@ -69,21 +68,22 @@ def target_problem(target: str) -> str | None:
     package, _, name = target.rpartition(".")
     if any(part.startswith("_") for part in target.split(".")):
         return f"'{target}' is private"
-    if package.startswith("medbundles."):
+    is_ours = package.startswith("medbundles.")
+    if is_ours:
         allowed = package.removeprefix("medbundles.") in ROOMS
     else:
-        allowed = any(f"{package}.".startswith(f"{known}.") for known in CLASSES) and name not in REFUSED_CLASSES
+        allowed = any(f"{package}.".startswith(f"{known}.") for known in CLASSES)
+    unknown = f"'{target}' is not among the components that are known to be harmless"
     if not allowed:
-        return f"'{target}' is not among the components that are known to be harmless"
+        return unknown
     found = _found(package, name)
     if found is None:
         return f"'{target}' is not in the installed packages, so that nothing is known of it"
-    is_ours = package.startswith("medbundles.")
-    kinds_allowed = inspect.isclass(found) or (is_ours and inspect.isfunction(found))
-    if not kinds_allowed or found.__module__.split(".")[0] != target.split(".")[0]:
+    is_component = inspect.isclass(found) or (is_ours and inspect.isfunction(found))
+    if not is_component or found.__module__.split(".")[0] != target.split(".")[0]:
         return f"'{target}' is no class of {target.split('.')[0]}"
-    if found.__name__ in REFUSED_CLASSES:
-        return f"'{target}' is not among the components that are known to be harmless"
+    if not is_ours and ({name, found.__name__} & REFUSED_CLASSES or REFUSED_MODULES.match(found.__module__)):
+        return unknown
     return None
 
 
@@ -97,11 +97,10 @@ def by_name_problem(value: str) -> str | None:
 
 
 def text_problem(text: str) -> str | None:
-    """Why a text looks like the name of code that does harm; None where it does not."""
-    name = DOTTED.fullmatch(text)
-    if (name and text.split(".")[0] in MODULES_OF_HARM) or text in ("torch.load", "torch.hub.load", "numpy.load"):
-        return f"'{text}' names code that reaches the machine"
-    return None
+    """Why a text looks like the name of code that is not known to be harmless; None where it does not."""
+    if not DOTTED.fullmatch(text) or text.split(".")[0] not in PACKAGES or ENDS_A_FILE.search(text):
+        return None
+    return target_problem(text) and f"'{text}' names code that is not known to be harmless"
 
 
 @cache

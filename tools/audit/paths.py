@@ -2,8 +2,9 @@
 
 import re
 
-SCHEME = re.compile(r"\b(https?|ftps?|s3|gs|az|ssh|git|file|data|smb|nfs|hdfs|jar)(\+\w+)?:/?/?[^\s]", re.IGNORECASE)
-DRIVE = re.compile(r"^[a-zA-Z]:([\\/]|$)")
+ADDRESS = re.compile(r"[\w.+-]+:/|[\w.-]+@[\w.-]+:|file:", re.ASCII)  # any scheme, and host:path as scp has it
+HARMLESS = re.compile(r"env://|sqlite:///(?![/\\]|\w:)(?!.*\.\.)", re.DOTALL)
+DRIVE = re.compile(r"[a-zA-Z]:([\\/]|$)")
 
 
 def leaves(path: str) -> bool:
@@ -13,5 +14,7 @@ def leaves(path: str) -> bool:
 
 
 def is_address(text: str) -> bool:
-    """Whether a text names something on the network, or a file by an address."""
-    return bool(SCHEME.search(text)) and "://" in text
+    """Whether a text, as a whole, names something on the network, or a file by an address; prose may name one."""
+    if " " in text.strip() and not ADDRESS.match(text.strip()):
+        return False
+    return bool(ADDRESS.search(text)) and not HARMLESS.match(text) and not DRIVE.match(text)

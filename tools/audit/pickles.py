@@ -15,29 +15,29 @@ PLAIN = re.compile(
     r"meta_tensor_no_storage|device_tensor_from_numpy|device_tensor_from_cpu_tensor)|"
     r"torch\._tensor\._rebuild_from_type_v2|torch\.serialization\._get_layout|_codecs\.encode|"
     r"numpy(\._?core)?\.(multiarray\.(_reconstruct|scalar)|dtype|ndarray|numeric\._frombuffer)|"
-    r"(builtins|__builtin__)\.(set|frozenset|complex|bytearray)"
+    r"(builtins|__builtin__)\.(set|frozenset|complex)"
 )
 OF_TORCHSCRIPT = re.compile(
     r"__torch__(\.\w+)+|torch\.jit\._pickle\.(build_(int|double|bool|tensor)list|build_tensor_from_id|restore_type_tag)"
 )
-EVERY_EXTENSION = {"EXT1", "EXT2", "EXT4"}
+LOOK_UP = {"GLOBAL", "INST", "STACK_GLOBAL", "EXT1", "EXT2", "EXT4"}
+CALL = {"REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"}
 MARK, THING = object(), object()
 OF_LEGACY = 5  # pickles in a file of torch before its zip files; raw numbers follow
+MOST_OPCODES = 5_000_000
 ERRORS = (ValueError, IndexError, KeyError, UnicodeDecodeError, OverflowError, MemoryError)
 
 
-def looks_like_pickle(head: bytes) -> bool:
-    """Whether a file's first bytes are those of a pickle of protocol 2 or later."""
-    return head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+class Global(str):
+    """A name that was looked up."""
 
 
-def pickle_problems(content: bytes, is_torchscript: bool = False, is_surely_one: bool = True) -> Iterator[str]:
+def pickle_problems(content: bytes, is_torchscript: bool = False) -> Iterator[str]:
     """What is called on loading that only weights have no need of, in all pickles that stand one behind the other.
 
     Args:
         content: of the file.
         is_torchscript: the classes of a scripted network may be named.
-        is_surely_one: a file that cannot be read as a pickle is told; otherwise it is something else.
     """
     stream, names, count = io.BytesIO(content), dict[str, None](), 0
     while stream.tell() < len(content):
@@ -46,9 +46,9 @@ def pickle_problems(content: bytes, is_torchscript: bool = False, is_surely_one:
             for name in _globals(stream):
                 some.append(name)
         except ERRORS as error:
-            if count == 0 and is_surely_one:
+            if count == 0:
                 yield f"its opcodes cannot be read to the end ({error})"
-            if count < OF_LEGACY and (count or is_surely_one):
+            if count <= OF_LEGACY or any(not PLAIN.fullmatch(name) and "." in name for name in some):
                 names |= dict.fromkeys(some)  # they are called before the end is missed
             break
         names |= dict.fromkeys(some)
@@ -56,6 +56,18 @@ def pickle_problems(content: bytes, is_torchscript: bool = False, is_surely_one:
     for name in names:
         if not (PLAIN.fullmatch(name) or (is_torchscript and OF_TORCHSCRIPT.fullmatch(name))):
             yield f"names '{name}', which loading it calls or makes"
+
+
+def is_pickle_in_text(content: bytes) -> bool:
+    """Whether a text can be loaded as a pickle that calls something."""
+    names, called = 0, False
+    try:
+        for opcode, _, _ in pickletools.genops(io.BytesIO(content)):
+            names += opcode.name in LOOK_UP
+            called = called or (names > 0 and opcode.name in CALL)
+    except ERRORS:
+        return called
+    return names > 0
 
 
 def _globals(stream: io.BytesIO) -> Iterator[str]:
@@ -66,16 +78,15 @@ def _globals(stream: io.BytesIO) -> Iterator[str]:
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
-    for opcode, arg, _ in pickletools.genops(stream):
+    for number, (opcode, arg, _) in enumerate(pickletools.genops(stream)):
+        if number == MOST_OPCODES:
+            raise ValueError(f"more than {MOST_OPCODES:,} opcodes")
         name, before = opcode.name, opcode.stack_before
-        if name in ("GLOBAL", "INST"):
-            yield str(arg).replace(" ", ".", 1)
-        elif name == "STACK_GLOBAL":
-            parts = stack[-2:]
-            known = len(parts) == 2 and all(isinstance(part, str) for part in parts)
-            yield ".".join(parts) if known else "?"
-        elif name in EVERY_EXTENSION:
-            yield f"copyreg.extension_{arg}"
+        found = _looked_up(name, arg, stack)
+        if found is not None:
+            yield found
+        if name == "BUILD" and len(stack) > 1 and isinstance(stack[-2], Global):
+            yield f"{stack[-2]} with another state"
         if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
             memo[len(memo) if name == "MEMOIZE" else int(arg or 0)] = stack[-1]
             continue
@@ -94,7 +105,17 @@ def _globals(stream: io.BytesIO) -> Iterator[str]:
                 raise ValueError("it takes more from the stack than lies there")
             del stack[-len(before) :]
         for after in opcode.stack_after:
-            if after is pickletools.markobject:
-                stack.append(MARK)
-            else:
-                stack.append(arg if isinstance(arg, str) and name not in ("GLOBAL", "INST", "PERSID") else THING)
+            is_text = isinstance(arg, str) and name not in ("INST", "PERSID")
+            value = Global(found) if found is not None and name != "INST" else arg if is_text else THING
+            stack.append(MARK if after is pickletools.markobject else value)
+
+
+def _looked_up(name: str, arg: Any, stack: list[Any]) -> str | None:
+    """What an opcode looks up; None: nothing."""
+    if name in ("GLOBAL", "INST"):
+        return str(arg).replace(" ", ".", 1)
+    if name == "STACK_GLOBAL":
+        parts = stack[-2:]
+        known = len(parts) == 2 and all(isinstance(part, str) and not isinstance(part, Global) for part in parts)
+        return ".".join(parts) if known else "?"
+    return f"copyreg.extension_{arg}" if name in LOOK_UP else None

@@ -54,8 +54,8 @@ def bench(
 
     from medbundles.runs.environment import environment
 
-    from ..benchmarks import amp_score, networks, startup, timing, trainer, troubles, variants
-    from ..benchmarks.bundles import BUNDLES
+    from . import amp_score, networks, startup, timing, trainer, troubles, variants
+    from .bundles import BUNDLES
 
     measures = {
         "trainer": trainer.measure,

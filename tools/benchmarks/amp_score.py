@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ..benchmarks.bundles import MeasuredBundle
-from ..benchmarks.variants import AMP
+from .bundles import MeasuredBundle
+from .variants import AMP
 
 SEEDS = (0, 1, 2)
 EPOCHS = 5  # of the short training behind each score

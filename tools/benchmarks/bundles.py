@@ -12,13 +12,13 @@ import numpy as np
 
 from medbundles.errors import ConfigError
 
-from ..benchmarks.training import Training
 from ..bundle import build
 from ..phantoms.graded import make_graded_phantoms
 from ..phantoms.jaws import make_jaws
 from ..phantoms.organs import make_organs
 from ..phantoms.slices import make_phantoms
 from ..prepare.lgg import prepare_lgg
+from .training import Training
 
 FILES = ("train", "quick_test")
 COMMON = ("trainer", "stock", "augmentation", "amp", "amp_score", "cache", "compiled", "startup")

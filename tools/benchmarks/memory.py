@@ -10,7 +10,7 @@ import torch
 
 from medbundles.networks.freed_memory import M_MMAP_MAX, M_TRIM_THRESHOLD
 
-from ..benchmarks.training import Training
+from .training import Training
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

@@ -11,11 +11,11 @@ from medbundles.inferers import AutocastInferer
 from medbundles.networks.memory_format import is_channels_last
 from medbundles.networks.segmentation_network import NETWORKS, takes
 
-from ..benchmarks.bundles import MeasuredBundle
-from ..benchmarks.memory import peak_memory
-from ..benchmarks.timing import compare_in_turns
-from ..benchmarks.training import Training
 from ..phantoms.organs import make_organs
+from .bundles import MeasuredBundle
+from .memory import peak_memory
+from .timing import compare_in_turns
+from .training import Training
 
 FORMATS = {"": False, " channels-last": True}
 PRECISIONS = {"float32": False, "bfloat16": True}

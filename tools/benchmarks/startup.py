@@ -13,9 +13,9 @@ from ignite.engine import Engine, Events
 
 from medbundles.errors import MedbundlesError
 
-from ..benchmarks.bundles import FILES, MeasuredBundle
-from ..benchmarks.timing import compare_in_turns
 from ..child import bundle_command, child_environment
+from .bundles import FILES, MeasuredBundle
+from .timing import compare_in_turns
 
 ROUNDS = 5
 IMPORTS = [sys.executable, "-c", "import torch, monai.bundle"]

@@ -11,11 +11,11 @@ from medbundles.networks.freed_memory import keep_freed_memory
 from medbundles.networks.quick_layers import QUICK
 from medbundles.networks.small_inputs import CAREFUL
 
-from ..benchmarks.bundles import MeasuredBundle
-from ..benchmarks.memory import give_memory_back
-from ..benchmarks.timing import now, ratios, show
-from ..benchmarks.training import Batch, Training
 from ..bundle import build, plain_errors, read_config
+from .bundles import MeasuredBundle
+from .memory import give_memory_back
+from .timing import now, ratios, show
+from .training import Batch, Training
 
 
 class Pairs:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from monai.engines import default_prepare_batch
 
-from ..benchmarks.timing import now
+from .timing import now
 
 Batch = tuple[torch.Tensor, Any]
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from medbundles.errors import MedbundlesError
 
-from ..benchmarks.bundles import MeasuredBundle
 from ..bundle import build, plain_errors
 from ..phantoms.organs import make_organs
+from .bundles import MeasuredBundle
 
 Settings = Mapping[str, Any]
 SEEDS = (0, 1, 2)

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from ..benchmarks.bundles import MeasuredBundle
-from ..benchmarks.memory import peak_memory
-from ..benchmarks.timing import compare_in_turns, show
+from .bundles import MeasuredBundle
+from .memory import peak_memory
+from .timing import compare_in_turns, show
 
 Variants = Mapping[str, Mapping[str, Any]]
 AMP: Variants = {"auto": {"amp": "auto"}, "float32": {"amp": False}}

@@ -23,7 +23,7 @@ from medbundles.inferers import AutoencoderInferer
 from medbundles.networks import load_weights
 from medbundles.transforms import LoadWholeImage
 
-from ..benchmarks.memory import _reset_peak, _resident
+from .memory import _reset_peak, _resident
 
 INFERENCE = Path(__file__).parents[1] / "bundles/dental_vae_autoencoder/configs/inference.json"
 NEAR = 8  # pixels

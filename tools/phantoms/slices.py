@@ -9,8 +9,8 @@ from PIL import Image
 
 from medbundles.data.lists.splits import PARTS
 
-from ..phantoms.heads import Head, draw_slice, random_head
 from ..staging import new_folder
+from .heads import Head, draw_slice, random_head
 
 NOTE = """\
 SYNTHETIC DATA: drawn by python -m tools sample-data, not measured on anybody.

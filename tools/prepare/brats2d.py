@@ -11,8 +11,8 @@ from medbundles.errors import DataError, MedbundlesError, one_of
 from medbundles.progress import progress
 from medbundles.transforms.head import LEAST_HEAD
 
-from ..prepare.prepared import prepared, say_sequences
-from ..prepare.volume_slices import compact, labelled_slices, slices_with_content
+from .prepared import prepared, say_sequences
+from .volume_slices import compact, labelled_slices, slices_with_content
 
 
 def prepare_brats2d(

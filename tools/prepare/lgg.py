@@ -6,8 +6,8 @@ from medbundles.data import read_image, read_mask, split_by_patient
 from medbundles.errors import DataError, one_of
 from medbundles.progress import progress
 
-from ..prepare.lgg_files import CHANNELS, lgg_grades, lgg_slices
-from ..prepare.prepared import prepared, say_sequences
+from .lgg_files import CHANNELS, lgg_grades, lgg_slices
+from .prepared import prepared, say_sequences
 
 
 def prepare_lgg(

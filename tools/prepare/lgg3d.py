@@ -13,8 +13,8 @@ from medbundles.data import Problems, from_axial_slices, read_image, read_volume
 from medbundles.errors import DataError
 from medbundles.progress import progress
 
-from ..prepare.lgg_files import CHANNELS, LggSlice, lgg_grades, lgg_slices
-from ..prepare.prepared import prepared
+from .lgg_files import CHANNELS, LggSlice, lgg_grades, lgg_slices
+from .prepared import prepared
 
 GRADES = {"1": "G2", "2": "G3"}  # codes of neoplasm_histologic_grade -> WHO grade; TCGA-LGG holds no other
 TABLE, NOTE = "cases.csv", "NOTE.txt"

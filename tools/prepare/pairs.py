@@ -19,10 +19,10 @@ from medbundles.progress import progress
 from medbundles.rules import AUTO
 from medbundles.transforms.head import LEAST_HEAD, head_shares
 
-from ..prepare.pairs_masks import mask_labels, mask_values, meaning, size_of, values_advice
-from ..prepare.pairs_split import paired_items, same_pairs, split_of
-from ..prepare.prepared import PICTURES, Dataset, prepared
-from ..prepare.volume_slices import compact, labelled_slices, slices_with_content
+from .pairs_masks import mask_labels, mask_values, meaning, size_of, values_advice
+from .pairs_split import paired_items, same_pairs, split_of
+from .prepared import PICTURES, Dataset, prepared
+from .volume_slices import compact, labelled_slices, slices_with_content
 
 
 def prepare_pairs(

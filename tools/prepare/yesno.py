@@ -13,7 +13,7 @@ from medbundles.data.reading.files import existing_folder, subfolders
 from medbundles.data.reading.thumbnails import read_thumbnails
 from medbundles.progress import progress
 
-from ..prepare.prepared import PICTURES, SLICES, prepared
+from .prepared import PICTURES, SLICES, prepared
 
 
 def prepare_yesno(
