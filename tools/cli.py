@@ -38,6 +38,7 @@ VERBS = {
     "compare-networks": Verb("benchmarks.compare_networks:compare_networks", "train all networks for the same time"),
     "bench": Verb("benchmarks:bench", "measure training and inference speed"),
     "audit": Verb("audit:audit", "look through a bundle for what would run code or leave its folder"),
+    "verify": Verb("verify:verify", "check a bundle as the MONAI model zoo does, and more"),
     "settings": Verb("settings:settings", "write the table of settings into a bundle's docs"),
 }
 HELP, EMPTY = {"--help", "-h"}, inspect.Parameter.empty
