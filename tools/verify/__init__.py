@@ -7,18 +7,20 @@ from functools import partial
 
 from medbundles.errors import MedbundlesError, first_few
 
-from .directory import archive, directory, large_files, package
-from .documented import documented, used
-from .metadata import format_of_metadata, supported_apps, version
+from . import (
+    directory,
+    documented,
+    metadata,
+    overlays,
+    packages,
+    preprocessing,
+    properties,
+    shapes,
+    torchscript,
+    weights,
+)
 from .opened import Opened, opened
 from .outcome import FAILED, SKIPPED, Outcome, outcome
-from .overlays import overlays
-from .packages import imported, pinned
-from .preprocessing import preprocessing
-from .properties import KINDS, properties
-from .shapes import shapes
-from .torchscript import torchscript
-from .weights import checksum, weights
 
 FORMATS = ("text", "json")
 
@@ -32,25 +34,25 @@ def audited(bundle: Opened) -> str:
 
 # in this order: what is read, what is built, and what needs the network with its weights
 CHECKS: dict[str, Callable[[Opened], str]] = {
-    "archive": archive,
+    "archive": directory.archive,
     "audit": audited,
-    "directory": directory,
-    "large files": large_files,
-    "package": package,
-    "version": version,
-    "metadata": format_of_metadata,
-    "supported apps": supported_apps,
-    "imports": imported,
-    "pins": pinned,
-    **{f"properties of {kind}": partial(properties, kind=kind) for kind in KINDS},
-    "documented ids": documented,
-    "used ids": used,
-    "preprocessing": preprocessing,
-    "overlays": overlays,
-    "checksum": checksum,
-    "weights": weights,
-    "shapes": shapes,
-    "torchscript": torchscript,
+    "directory": directory.directory,
+    "large files": directory.large_files,
+    "package": directory.package,
+    "version": metadata.version,
+    "metadata": metadata.format_of_metadata,
+    "supported apps": metadata.supported_apps,
+    "imports": packages.imported,
+    "pins": packages.pinned,
+    **{f"properties of {kind}": partial(properties.properties, kind=kind) for kind in properties.KINDS},
+    "documented ids": documented.documented,
+    "used ids": documented.used,
+    "preprocessing": preprocessing.preprocessing,
+    "overlays": overlays.overlays,
+    "checksum": weights.checksum,
+    "weights": weights.weights,
+    "shapes": shapes.shapes,
+    "torchscript": torchscript.torchscript,
 }
 
 

@@ -35,8 +35,9 @@ def imported(bundle: Opened) -> str:
     """What is imported is listed, and what is listed is imported, by the bundle's code or by MONAI for it."""
     listed = pins(bundle)
     found = _imports(bundle)
-    allowed = listed.keys() | {name for name, extra in _requirements("medbundles") if extra}
-    allowed |= {name for package in listed for name, extra in _requirements(package) if not extra}
+    own = dict(_requirements("medbundles"))
+    brought = {name for package in listed for name, extra in _requirements(package) if not extra}
+    allowed = listed.keys() | {name for name, extra in own.items() if extra} | (brought - own.keys())
     lacks = [f"{name} ({place})" for name, place in found.items() if name not in allowed]
     if lacks:
         raise MedbundlesError(f"imported and not in metadata.json: {first_few(lacks, 4)}")

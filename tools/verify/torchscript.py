@@ -12,7 +12,7 @@ from monai.networks.utils import convert_to_torchscript
 from medbundles.errors import MedbundlesError
 
 from .opened import Opened
-from .shapes import some_inputs, tensors
+from .shapes import SIZES, some_inputs, tensors
 
 CLOSE = 1e-4  # of an output's range
 
@@ -20,13 +20,14 @@ CLOSE = 1e-4  # of an output's range
 def torchscript(bundle: Opened) -> str:
     """Script it; where its code cannot be scripted, trace it, which the zoo asks the docs to say."""
     bundle.may_be_built()
-    given = some_inputs(bundle)
+    given = some_inputs(bundle, SIZES[-1])
     with _quiet():
         try:
             made, how = convert_to_torchscript(bundle.network), "can be scripted"
         except Exception as error:  # torch.jit raises what it likes
             reason = next((line.strip(" :") for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            made = torch.jit.trace(bundle.network, tuple(given), strict=False, check_trace=False)
+            # strict: a network may not give a dict
+            made = convert_to_torchscript(bundle.network, use_trace=True, inputs=given, strict=False, check_trace=False)
             how = f"cannot be scripted ({reason}), so the zoo would have to list it as exempt; it can be traced"
             page = bundle.folder / "docs/README.md"
             text = page.read_text(encoding="utf-8") if page.is_file() else ""
