@@ -38,6 +38,8 @@ def properties(bundle: Opened, kind: str) -> str:
         bundle: which.
         kind: a key of KINDS.
     """
+    if not bundle.metadata.get("version"):
+        raise MedbundlesError("configs/metadata.json: lacks version, the first of the properties")
     files = [bundle.file(name) for name in KINDS[kind] if bundle.config(name)]
     flow = _Written(
         [str(file) for file in files],

@@ -21,9 +21,16 @@ SIZES = ({"p": 1, "n": 1, "any": 1}, {"p": 2, "n": 3, "any": 33})  # of a patter
 
 
 def described(bundle: Opened, part: str) -> dict[str, dict[str, Any]]:
-    """The tensors in metadata.json, by name: its `inputs` or `outputs`."""
-    entries = bundle.metadata["network_data_format"][part]
-    return {name: entry for name, entry in entries.items() if isinstance(entry, dict)}
+    """The tensors in metadata.json, by name: its `inputs` or `outputs`.
+
+    Raises:
+        Skipped: there are none.
+    """
+    entries = bundle.metadata.get("network_data_format", {}).get(part, {})
+    found = {name: entry for name, entry in entries.items() if isinstance(entry, dict)}
+    if not found:
+        raise Skipped(f"metadata.json describes no tensors as {part} of the network")
+    return found
 
 
 def some_inputs(bundle: Opened, size: Mapping[str, int] = SIZES[0]) -> list[torch.Tensor]:
@@ -52,8 +59,6 @@ def shapes(bundle: Opened) -> str:
     patterns = [dim for part in ("inputs", "outputs") for about in described(bundle, part).values()
                 for dim in about["spatial_shape"]]  # fmt: skip
     sizes = SIZES if any(isinstance(dim, str) for dim in patterns) else SIZES[:1]
-    if not described(bundle, "inputs") or not outputs:
-        raise Skipped("metadata.json describes no tensors")
     network, lines = bundle.network, []
     for size in sizes:
         given = some_inputs(bundle, size)

@@ -184,3 +184,10 @@ def test_an_extra_that_is_not_installed_says_nothing_of_the_bundle(toy, monkeypa
     said = toy.said("overlays")
     assert said.status == "ok"
     assert "not looked at" in said.what
+
+
+def test_without_described_tensors_nothing_is_run(toy):
+    toy.edit("metadata", lambda m: m["network_data_format"].update(inputs={}))
+    for check in ("shapes", "torchscript"):
+        said = toy.said(check)
+        assert (said.status, said.what) == ("skipped", "metadata.json describes no tensors as inputs of the network")
