@@ -44,4 +44,5 @@ def test_the_command_of_the_wheel(installed):
     wrong = typed(installed, "audit")
     assert wrong.returncode == 1
     assert "'medbundles audit --help'" in wrong.stderr
+    assert (installed / "medbundles_tools/verify/meta_schema.json").is_file()
     assert typed(installed, "--help").stdout.startswith("medbundles VERB")

@@ -32,6 +32,7 @@ VERBS = {
     "prepare yesno": Verb("prepare.yesno:prepare_yesno", "yes/no picture folders, copies kept together"),
     "prepare pairs": Verb("prepare.pairs:prepare_pairs", "own images and masks, volumes too, split by patient"),
     "check-data": Verb("check_data:check_data", "read every file of a dataset and list what is wrong"),
+    "verify": Verb("verify:verify", "check a bundle as the MONAI model zoo does, and more"),
     "stages": Verb("stages:run", "train a bundle in stages and compare them"),
     "kfold": Verb("kfold:kfold", "cross-validate a bundle: all folds, then the out-of-fold figures"),
     "find-lr": Verb("find_lr:find_lr", "look for a learning rate"),

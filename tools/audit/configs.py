@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from .expressions import RELATIVE, Grammar, parsed
@@ -203,6 +204,8 @@ def _yaml(text: str) -> Any:
     try:
         import yaml
     except ImportError as error:
+        with suppress(ValueError):
+            return json.loads(text, object_pairs_hook=Pairs)  # any JSON is YAML
         raise ValueError('it needs PyYAML: pip install "medbundles[yaml]"') from error
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)

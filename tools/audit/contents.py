@@ -85,10 +85,12 @@ class Auditor:
             if kind == "config":
                 if member.size > LARGEST_CONFIG:
                     yield Finding(name, "", "unreadable", f"a config of {member.size:,} bytes")
-                else:
-                    configs[name] = head + stream.read()
+                elif not _is_own(member.name, content := head + stream.read()):
+                    configs[name] = content
             elif kind == "python":
-                yield from _python(member.name, name, _whole(member, head, stream))
+                if not _is_own(member.name, _whole(member, head, stream)):
+                    what = "Python code: it runs when a config or Python imports it; read it"
+                    yield Finding(name, "", "program", what)
             elif kind == "program":
                 yield Finding(name, "", "program", "a program, or what installs one: read it before you run it")
             elif kind == "unknown":
@@ -176,13 +178,13 @@ def _unpacked(content: bytes) -> bytes:
     return found
 
 
-def _python(inner: str, name: str, content: bytes) -> Iterator[Finding]:
-    """A copy of this package's own file, at its own place, is known."""
+def _is_own(inner: str, content: bytes) -> bool:
+    """Whether it is a copy of this package's file of that name, in a bundle or in its folder inside a zip."""
     for place in (inner, inner.partition("/")[2]):
         own = PACKAGE.parent / place
         if place.startswith("medbundles/") and ".." not in own.parts and own.is_file() and own.read_bytes() == content:
-            return
-    yield Finding(name, "", "program", "Python code: it runs when a config or Python imports it; read it")
+            return True
+    return False
 
 
 def _data(kind: str, name: str, head: bytes, member: Member, stream: BinaryIO) -> Iterator[Finding]:
