@@ -17,7 +17,7 @@ from medbundles.data.reading.trained_file import TRAINED
 from medbundles.errors import ConfigError, MedbundlesError, first_few
 from medbundles.preflight.rules import targets
 
-from ..audit.contents import findings_in
+from ..audit.contents import Auditor
 from ..audit.finding import Finding
 from ..audit.members import Member, Refused, in_folder, in_zip
 from ..bundle import BUNDLES, bundle_folder, plain_errors
@@ -127,13 +127,13 @@ def opened(bundle: str, trust: bool) -> Iterator[Opened]:
     if path.is_dir():
         members = (m for m in in_folder(path) if m.name.partition("/")[0] not in MADE_BY_USE)
         with _importable(path, trust):
-            yield Opened(path.resolve(), sorted(set(findings_in(members))), trust)
+            yield Opened(path.resolve(), sorted(set(Auditor().findings(members))), trust)
         return
     with path.open("rb") as stream, TemporaryDirectory(prefix="verify_") as temporary:
         if not zipfile.is_zipfile(stream):
             raise MedbundlesError(f"{path}: is no folder and no zip")
         size = path.stat().st_size
-        found = sorted(set(findings_in(in_zip(stream, size))))
+        found = sorted(set(Auditor().findings(in_zip(stream, size))))
         root = Path(temporary).resolve()
         damaged = _unpack(path, list(in_zip(stream, size)), root)
         tops = sorted(entry.name for entry in root.iterdir())

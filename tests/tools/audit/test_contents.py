@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import pickletools
+import shutil
 import stat
 import subprocess
 import tarfile
@@ -229,5 +230,6 @@ def test_the_report(tmp_path, capsys):
 @pytest.mark.parametrize(
     "bundle", sorted((Path(__file__).parents[3] / "bundles").iterdir()), ids=lambda path: path.name
 )
-def test_our_own_bundles_come_out_clean(bundle):
-    assert findings_of(bundle) == []
+def test_our_own_bundles_come_out_clean(bundle, tmp_path):
+    made_by_use = shutil.ignore_patterns("models", "runs", "data")
+    assert findings_of(shutil.copytree(bundle, tmp_path / bundle.name, ignore=made_by_use)) == []
