@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from ..audit.expressions import RELATIVE, problems, shown
@@ -126,6 +127,8 @@ def _yaml(text: str) -> Any:
     try:
         import yaml
     except ImportError as error:
+        with suppress(ValueError):
+            return json.loads(text, object_pairs_hook=Pairs)  # any JSON is YAML
         raise ValueError("it needs PyYAML: pip install pyyaml") from error
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)

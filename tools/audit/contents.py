@@ -94,12 +94,14 @@ def _file(member: Member, name: str, depth: int, is_torch: bool) -> Iterator[Fin
             return head + (stream.read() if rest is None else rest)
 
         is_zip = head.startswith(b"PK") or (member.size < 2**31 and _ends_as_zip(member))
-        if suffix in CONFIGS:
+        if suffix in CONFIGS and not (member.size < LARGEST_CONFIG and _is_own(member.name, whole())):
             if member.size > LARGEST_CONFIG:
                 yield Finding(name, "", "unreadable", f"a config of {member.size:,} bytes")
                 return
             for where, rule, what in config_problems(member.name, whole()):
                 yield Finding(name, where, rule, what)
+        elif suffix in CONFIGS:
+            return
         elif suffix == ".py":
             yield from _python(member.name, name, whole(), is_torch)
         elif suffix in PROGRAMS or Path(member.name).name.lower() in PROGRAM_NAMES or head.startswith(PROGRAM_STARTS):
@@ -137,16 +139,20 @@ def _ends_as_zip(member: Member) -> bool:
 
 def _python(inner: str, name: str, content: bytes, is_torch: bool) -> Iterator[Finding]:
     """A copy of this package's own file is known; of a scripted network, what reaches the disk is told."""
-    own = PACKAGE.parent / inner
-    at_root = inner.partition("/")[2]
     if is_torch:
         for found in sorted({match[0] for match in TORCHSCRIPT_OF_HARM.finditer(content.decode("utf-8", "replace"))}):
             yield Finding(name, "", "program", f"the scripted network calls {found}")
         return
-    for own in (PACKAGE.parent / inner, PACKAGE.parent / at_root):
+    if not _is_own(inner, content):
+        yield Finding(name, "", "program", "Python code: it runs when a config or Python imports it; read it")
+
+
+def _is_own(inner: str, content: bytes) -> bool:
+    """Whether it is a copy of this package's file of that name, in a bundle or in its folder inside a zip."""
+    for own in (PACKAGE.parent / inner, PACKAGE.parent / inner.partition("/")[2]):
         if own.is_relative_to(PACKAGE) and ".." not in own.parts and own.is_file() and own.read_bytes() == content:
-            return
-    yield Finding(name, "", "program", "Python code: it runs when a config or Python imports it; read it")
+            return True
+    return False
 
 
 def _logging(name: str, content: bytes) -> Iterator[Finding]:
