@@ -94,14 +94,14 @@ def _file(member: Member, name: str, depth: int, is_torch: bool) -> Iterator[Fin
             return head + (stream.read() if rest is None else rest)
 
         is_zip = head.startswith(b"PK") or (member.size < 2**31 and _ends_as_zip(member))
-        if suffix in CONFIGS and not (member.size < LARGEST_CONFIG and _is_own(member.name, whole())):
+        if suffix in CONFIGS:
             if member.size > LARGEST_CONFIG:
                 yield Finding(name, "", "unreadable", f"a config of {member.size:,} bytes")
                 return
-            for where, rule, what in config_problems(member.name, whole()):
+            content = whole()
+            found = () if _is_own(member.name, content) else config_problems(member.name, content)
+            for where, rule, what in found:
                 yield Finding(name, where, rule, what)
-        elif suffix in CONFIGS:
-            return
         elif suffix == ".py":
             yield from _python(member.name, name, whole(), is_torch)
         elif suffix in PROGRAMS or Path(member.name).name.lower() in PROGRAM_NAMES or head.startswith(PROGRAM_STARTS):

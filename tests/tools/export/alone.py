@@ -20,6 +20,9 @@ class Guard:
     def __init__(self, finder):
         self.finder = finder
 
+    def __getattr__(self, name):  # such as find_distributions
+        return getattr(self.finder, name)
+
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
         if top == "medbundles" and path is None:

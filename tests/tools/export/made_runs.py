@@ -18,6 +18,7 @@ from tools.bundle import build
 
 ALL = {"brain": BRAIN, "glioma": GLIOMA, "dental": DENTAL, "medical": MEDICAL}
 MEASURED = {"training_images": [["size", 32.0, 32.0]], "class_logit_threshold": -0.25, "mask_threshold": 0.35}
+OF_MEDICAL = {"modality": "xray", "ct_values": None, "spacing": None, "label_names": ["background", "organ", "lesion"]}
 
 
 def make_run(bundle: Bundle, root: Path, **settings) -> Path:
@@ -27,7 +28,8 @@ def make_run(bundle: Bundle, root: Path, **settings) -> Path:
     parser = build(bundle.folder, ["train"], None, bundle.tiny | settings)
     network = parser.get_parsed_content("network_def")
     trained = by_id(parser.get_parsed_content("trained"))
-    trained |= {name: value for name, value in MEASURED.items() if name in trained}
+    measured = MEASURED | (OF_MEDICAL if bundle is MEDICAL else {})
+    trained |= {name: value for name, value in measured.items() if name in trained}
     known = [setting for setting in read_settings(bundle.folder / "configs/schema.json") if setting.key in parser]
     checkpoint = {
         "run": run.name, "epoch": 3, "trained": trained, "data": {"train": "sha256:0"}, "network": network.state_dict(),
