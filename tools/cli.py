@@ -39,6 +39,8 @@ VERBS = {
     "compare-networks": Verb("benchmarks.compare_networks:compare_networks", "train all networks for the same time"),
     "bench": Verb("benchmarks:bench", "measure training and inference speed"),
     "audit": Verb("audit:audit", "look through a bundle for what would run code or leave its folder"),
+    "export": Verb("export:export", "write a bundle with its trained model, to be shared; runs alone"),
+    "import": Verb("import_bundle:import_bundle", "unpack a shared bundle once it has been looked through"),
     "settings": Verb("settings:settings", "write the table of settings into a bundle's docs"),
 }
 HELP, EMPTY = {"--help", "-h"}, inspect.Parameter.empty

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from medbundles.atomic_files import new_folders, remove_empty
-from medbundles.errors import DataError
+from medbundles.atomic_files import cannot_write, new_folders, remove_empty
+from medbundles.errors import DataError, MedbundlesError
 
 SPLIT_FILE = "split_{}.json"
 SYNTHETIC = "SYNTHETIC.txt"
@@ -91,3 +91,29 @@ def _publish(partial: Path, out: Path, entries: Sequence[str]) -> None:
     for name in sorted(new):
         (partial / name).rename(out / name)
     shutil.rmtree(trash)
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """An empty folder beside `path`, which takes its name when the block ends well; else nothing of it stays.
+
+    Args:
+        path: a folder that is not there yet.
+
+    Raises:
+        DataError: it is there.
+        MedbundlesError: the disk is full, or the folder cannot be written.
+    """
+    out = Path(path).resolve()
+    if os.path.lexists(out):
+        raise DataError(f"{path}: is there already; nothing was changed. Move it away, or give another folder.")
+    new, partial = new_folders(out.parent), out.with_name(f".{out.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(out)
+    except OSError as error:
+        raise MedbundlesError(f"{cannot_write(path, error)}. Nothing was written.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        remove_empty(new)

@@ -141,7 +141,12 @@ def write_json_atomic(path: str | os.PathLike, content: Any) -> None:
 
     NumPy and torch scalars become numbers, paths and anything else unknown become text.
     """
-    write_text_atomic(path, json.dumps(_jsonable(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text_atomic(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """What `write_json_atomic` writes."""
+    return json.dumps(_jsonable(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def json_line(content: Any) -> bytes:

@@ -19,8 +19,7 @@ from medbundles.networks import bare_network, load_weights
 from medbundles.rules import AUTO
 from medbundles.runs.checkpoints import by_id
 from medbundles.runs.common_settings import alike, common_settings
-from medbundles.runs.trained import trained_with
-from medbundles.transforms.image_ranges import NAME
+from medbundles.runs.trained import MEASURED, trained_with
 
 logger = logging.getLogger("medbundles")
 
@@ -105,11 +104,10 @@ class WeightsCheckpointLoader:
     def _compare(self, settings: dict[str, Any], files: list[Path]) -> None:
         mine, theirs = (json.loads(json.dumps(which, default=str)) for which in (self.trained, settings))
         chosen = [name for name in theirs if name.endswith("_threshold") and mine.get(name, AUTO) != AUTO]
-        measured = ("_threshold", NAME)  # by the training; the settings of this run need not say it
         other = [
             name
             for name in sorted(set(mine) & set(theirs))
-            if theirs[name] not in (mine[name], AUTO) and not name.endswith(measured)  # auto: they do not say
+            if theirs[name] not in (mine[name], AUTO) and not name.endswith(MEASURED)  # auto: they do not say
         ]
         near = [name for name in other if len(files) > 1 and alike(name, mine[name], theirs[name])]
         if len(files) > 1:

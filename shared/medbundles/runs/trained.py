@@ -10,8 +10,10 @@ from medbundles.errors import CheckpointError
 from medbundles.json_files import read_json
 from medbundles.metrics.measures import UNTRAINED
 from medbundles.runs.checkpoints import load_checkpoint
+from medbundles.transforms.image_ranges import NAME
 
 INITIAL_WEIGHTS = "initial_weights"  # part of a checkpoint
+MEASURED = ("_threshold", NAME)  # endings of settings that each training measures; evaluations take the weights' own
 
 
 def untrained_of(checkpoint: Mapping[str, Any]) -> list[str]:

@@ -160,7 +160,12 @@ def identical_files(paths: Iterable[str | Path]) -> list[list[str]]:
 
 def content_id(path: str | Path) -> str:
     """Short name of a file's content: equal for byte-identical files, wherever they lie."""
-    return f"sha256:{_sha256(str(path))[:16]}"
+    return short_id(_sha256(str(path)))
+
+
+def short_id(sha256: str) -> str:
+    """The short name of a content, of its SHA-256 in hexadecimal digits."""
+    return f"sha256:{sha256[:16]}"
 
 
 def _split(group: list[str], key) -> list[list[str]]:

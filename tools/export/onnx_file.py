@@ -1,0 +1,56 @@
+"""model.onnx, with named outputs and named dynamic sizes. Needs the extra `onnx`."""
+
+import contextlib
+import io
+import logging
+import warnings
+from typing import Any
+
+import torch
+
+from medbundles.errors import MedbundlesError
+
+from .compare import largest_difference
+from .exported_program import exported
+from .network import Built, outputs_of
+
+NEEDED = ("onnx", "onnxscript", "onnxruntime")
+
+
+def onnx_file(built: Built) -> tuple[bytes, str]:
+    """The file, and what to say of it.
+
+    Raises:
+        MedbundlesError: a package is missing.
+    """
+    import importlib
+
+    try:
+        for name in NEEDED:
+            importlib.import_module(name)
+    except ImportError as error:
+        raise MedbundlesError(
+            f"--formats onnx: {error.name} is not installed: pip install \"medbundles[onnx]\""
+        ) from error
+    import onnxruntime
+
+    made, images, takes = exported(built)
+    names = list(outputs_of(built.network, images[0]))
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        found: Any = torch.onnx.export(made, (), input_names=["image"], output_names=names, dynamo=True, verbose=False)
+    model = found.model_proto
+    for graph in (model.graph, *model.functions):
+        for node in graph.node:
+            del node.metadata_props[:]  # stack traces, which name files of this machine
+            node.doc_string = ""
+    content = model.SerializeToString(deterministic=True)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+    def run(image: torch.Tensor) -> dict[str, torch.Tensor]:
+        values = session.run(names, {"image": image.numpy()})
+        return {name: torch.from_numpy(value) for name, value in zip(names, values, strict=True)}
+
+    said = largest_difference(run, built, images, "models/model.onnx")
+    return content, f"takes {takes}; {said}"

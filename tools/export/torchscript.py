@@ -1,0 +1,60 @@
+"""model.ts: the network as TorchScript, as MONAI's ckpt_export writes it."""
+
+import io
+import warnings
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from .compare import largest_difference
+from .contents import as_json
+from .network import Built
+from .sizes import larger, tried, without_padding
+
+SOURCES = ".debug_pkl"  # parts of the archive that name the source files of this machine
+
+
+def torchscript(built: Built, configs: Mapping[str, Any]) -> tuple[bytes, str]:
+    """The file, and how it was made: scripted, or traced where TorchScript cannot read the network's code.
+
+    A trace holds what was done for one image; those of our networks do the same for images of any size.
+
+    Args:
+        built: the network.
+        configs: content by the name of its file, which go into the archive; "metadata" among them.
+    """
+    from monai.data import save_net_with_metadata
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # torch.jit says that it is old, and a trace that it is a trace
+        try:
+            module, how = torch.jit.script(built.network), "scripted"
+        except Exception:  # its compiler raises whatever it meets
+            example = built.example(without_padding(built), 2)
+            module, how = torch.jit.trace(built.network, example, strict=False, check_trace=False), "traced"
+        stream = io.BytesIO()
+        extra = {f"{name}.json": as_json(config) for name, config in configs.items() if name != "metadata"}
+        save_net_with_metadata(
+            module, stream, include_config_vals=False, meta_values=dict(configs["metadata"]), more_extra_files=extra
+        )
+        content = _without_sources(stream.getvalue())
+        read = torch.jit.load(io.BytesIO(content), map_location="cpu")
+        images = tried(built, larger(built, tuple(range(1, len(built.size) + 1))))  # of sides that need padding
+
+        def run(image: torch.Tensor) -> dict[str, torch.Tensor]:
+            found = read(image)
+            return dict(found) if isinstance(found, Mapping) else {"pred": found}
+
+        said = largest_difference(run, built, images, "models/model.ts")
+    return content, f"{how}; {said}"
+
+
+def _without_sources(content: bytes) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as target:
+        for entry in source.infolist():
+            if not entry.filename.endswith(SOURCES):
+                target.writestr(zipfile.ZipInfo(entry.filename), source.read(entry))
+    return made.getvalue()
