@@ -70,7 +70,9 @@ def readme(
         programs: a line about each further form of the network.
     """
     packages = {package: metadata[key] for package, key in PACKAGES.items()} | metadata["required_packages_version"]
-    formats = [(kind, *pair) for kind in ("inputs", "outputs") for pair in metadata["network_data_format"][kind].items()]
+    formats = [
+        (kind, *pair) for kind in ("inputs", "outputs") for pair in metadata["network_data_format"][kind].items()
+    ]
     notes = [f"- {text}" for text in (*programs, *said)]
     licence = str(model.about.get("data_license", "")).strip() or "Nothing is known of it."
     return TEXT.format(
