@@ -53,6 +53,7 @@ def documented(bundle: Opened) -> str:
 def used(bundle: Opened) -> str:
     """Whatever stands in train.json and inference.json is taken by something; so a misspelt id is found."""
     bundle.only_ours()
+    bundle.may_be_built()  # the rules of components are found by importing these
     idle = []
     for name, others in (("train", ["evaluate"]), ("inference", [])):
         config = bundle.config(name)

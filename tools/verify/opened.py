@@ -16,6 +16,7 @@ from monai.bundle import ConfigParser
 from medbundles.data.reading.trained_file import TRAINED
 from medbundles.errors import ConfigError, MedbundlesError, first_few
 from medbundles.preflight.rules import targets
+from medbundles.preflight.workflow import ids
 
 from ..audit.contents import Auditor
 from ..audit.finding import Finding
@@ -125,7 +126,8 @@ def opened(bundle: str, trust: bool) -> Iterator[Opened]:
     """
     path = next((path for path in (Path(bundle), BUNDLES / bundle) if path.exists()), None) or bundle_folder(bundle)
     if path.is_dir():
-        members = (m for m in in_folder(path) if m.name.partition("/")[0] not in MADE_BY_USE)
+        left_out = set() if _reads_more(path) else MADE_BY_USE
+        members = (m for m in in_folder(path) if m.name.partition("/")[0] not in left_out)
         with _importable(path, trust):
             yield Opened(path.resolve(), sorted(set(Auditor().findings(members))), trust)
         return
@@ -141,6 +143,19 @@ def opened(bundle: str, trust: bool) -> Iterator[Opened]:
             raise MedbundlesError(f"{path}: must have one folder, the bundle's, at its top; it has {first_few(tops)}")
         with _importable(root / tops[0], trust):
             yield Opened(root / tops[0], found, trust, True, damaged)
+
+
+def _reads_more(folder: Path) -> bool:
+    """Whether a config takes values from other files (`%file.json::id`), which then are looked through wherever they
+    lie; or cannot be read, so that it is not known."""
+    files = [*(folder / "configs").glob("*.*"), folder / "models" / TRAINED]
+    try:
+        contents = [
+            ConfigParser.load_config_file(file) for file in files if file.is_file() and file.suffix[1:] in SUFFIXES
+        ]
+    except Exception:  # JSON's and YAML's readers have errors of their own
+        return True
+    return any(isinstance(value, str) and value.startswith("%") for part in contents for _, value in ids(part))
 
 
 def _unpack(path: Path, members: list[Member | Refused], root: Path) -> list[str]:

@@ -116,20 +116,30 @@ def test_a_zip_that_does_not_fit_on_the_disk_is_not_unpacked(toy, tmp_path, monk
         outcomes(str(place))
 
 
-def test_nothing_is_built_of_what_the_audit_finds_unless_it_is_trusted(toy, tmp_path):
+def test_nothing_is_built_of_what_the_audit_finds_unless_it_is_trusted(toy, tmp_path, monkeypatch):
     ran = tmp_path / "ran"
     (toy.folder / "scripts").mkdir()
     code = f"import pathlib, torch\npathlib.Path({str(ran)!r}).touch()\nclass Net(torch.nn.Identity): pass\n"
     (toy.folder / "scripts/net.py").write_text(code)
     toy.change("inference", network_def={"_target_": "scripts.net.Net"})
+    monkeypatch.syspath_prepend(toy.folder)  # as Python does where one types `python -m` in it
     found = status_of(toy.folder)
     assert found["audit"] == "FAILED"
-    assert {found[name] for name in ("overlays", "shapes", "torchscript")} == {"skipped"}
+    assert {found[name] for name in ("used ids", "overlays", "shapes", "torchscript")} == {"skipped"}
     assert not ran.exists()
     found = status_of(toy.folder, trust=True)
     assert found["audit"] == "FAILED"
     assert found["shapes"] == "ok"
     assert ran.exists()
+
+
+def test_what_use_leaves_in_the_folder_is_looked_through_only_where_a_config_reads_it(toy):
+    (toy.folder / "runs").mkdir()
+    (toy.folder / "runs/x.json").write_text('{"lr": "$__import__(\\"os\\").getcwd()"}')
+    assert status_of(toy.folder)["audit"] == "ok"
+    toy.change("inference", more="\u0025runs/x.json::lr")
+    found = status_of(toy.folder)
+    assert (found["audit"], found["shapes"]) == ("FAILED", "skipped")
 
 
 def test_the_command_line_ends_with_1_and_names_what_failed(toy, capsys):
