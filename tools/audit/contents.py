@@ -98,8 +98,8 @@ def _file(member: Member, name: str, depth: int, is_torch: bool) -> Iterator[Fin
             if member.size > LARGEST_CONFIG:
                 yield Finding(name, "", "unreadable", f"a config of {member.size:,} bytes")
                 return
-            content = whole()
-            found = () if _is_own(member.name, content) else config_problems(member.name, content)
+            config = whole()
+            found = () if _is_own(member.name, config) else config_problems(member.name, config)
             for where, rule, what in found:
                 yield Finding(name, where, rule, what)
         elif suffix == ".py":

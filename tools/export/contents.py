@@ -79,4 +79,3 @@ def with_large_files(contents: Mapping[str, bytes]) -> dict[str, bytes]:
 def as_json(content: Any) -> bytes:
     """A JSON file."""
     return json_text(content).encode("utf-8")
-

@@ -30,7 +30,7 @@ def onnx_file(built: Built) -> tuple[bytes, str]:
             importlib.import_module(name)
     except ImportError as error:
         raise MedbundlesError(
-            f"--formats onnx: {error.name} is not installed: pip install \"medbundles[onnx]\""
+            f'--formats onnx: {error.name} is not installed: pip install "medbundles[onnx]"'
         ) from error
     import onnxruntime
 
