@@ -19,7 +19,9 @@ TEXT = """# {title}
 
 ## The model
 
-Weights of {source}, version {version} of the bundle. `models/trained.json` holds the settings that they were trained with, which also stand in `configs/train.json` and `configs/inference.json`; `models/model.json` says where they come from and holds a checksum.
+Weights of {source}, version {version} of the bundle. `models/trained.json` holds the settings that they were trained
+with, which also stand in `configs/train.json` and `configs/inference.json`; `models/model.json` says where they come
+from and holds a checksum.
 
 {metrics}
 
@@ -57,23 +59,19 @@ The code: see `LICENSE`. The weights are bound by the licence of the data that t
 """
 
 
-def readme(
-    name: str, metadata: Mapping[str, Any], model: Model, said: Sequence[str], programs: Sequence[str] = ()
-) -> str:
+def readme(name: str, metadata: Mapping[str, Any], model: Model, said: Sequence[str]) -> str:
     """The text.
 
     Args:
         name: of the bundle's folder.
         metadata: of the exported bundle.
         model: what is exported.
-        said: what was changed or left off, a sentence each.
-        programs: a line about each further form of the network.
+        said: what was changed or left off, and of each further form of the network how it was made.
     """
     packages = {package: metadata[key] for package, key in PACKAGES.items()} | metadata["required_packages_version"]
-    formats = [
-        (kind, *pair) for kind in ("inputs", "outputs") for pair in metadata["network_data_format"][kind].items()
-    ]
-    notes = [f"- {text}" for text in (*programs, *said)]
+    described = metadata["network_data_format"]
+    formats = [(kind, *pair) for kind in ("inputs", "outputs") for pair in described[kind].items()]
+    notes = [f"- {text}" for text in said]
     licence = str(model.about.get("data_license", "")).strip() or "Nothing is known of it."
     return TEXT.format(
         title=metadata["name"],

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ from ignite.engine import Engine, Events
 
 from medbundles.atomic_files import remove_leftovers, replace_atomic, write_json_atomic
 from medbundles.data.reading.files import content_id
-from medbundles.data.reading.trained_file import TRAINED
+from medbundles.data.reading.trained_file import TRAINED, read_trained
+from medbundles.errors import first_few
 from medbundles.handlers.resume import how_finished
 from medbundles.handlers.run import run_of
 from medbundles.metrics.measures import UNTRAINED
+from medbundles.preflight.workflow import is_reference
 from medbundles.ranks import is_rank_0
-from medbundles.runs.checkpoints import load_checkpoint
+from medbundles.rules import AUTO
+from medbundles.runs.checkpoints import by_id, load_checkpoint
 from medbundles.runs.trained import untrained_of
 
 logger = logging.getLogger("medbundles")
@@ -44,7 +48,9 @@ class Publish:
     phase = "end"
 
     def __init__(self, models_dir: str = "", enabled: bool = True, data_license: str = "", bundle_root: str = "."):
-        licence = Path(bundle_root, "docs/data_license.txt")
+        licence, self.train_config = (
+            Path(bundle_root, name) for name in ("docs/data_license.txt", "configs/train.json")
+        )
         self.models_dir, self.enabled = models_dir or str(Path(bundle_root, "models")), enabled
         self.data_license = data_license or (str(licence) if licence.is_file() else "")
 
@@ -52,6 +58,20 @@ class Publish:
         """Wire it to the trainer."""
         if self.enabled:
             engine.add_event_handler(Events.COMPLETED, self)
+        engine.add_event_handler(Events.COMPLETED, self.say_other_settings)
+
+    def say_other_settings(self, engine: Engine) -> None:
+        """Say of a run with other settings than the bundle's own, such as quick_test's, what loads its model."""
+        directory = run_of(engine).directory
+        overlay = directory.folder("checkpoints") / TRAINED
+        if not is_rank_0() or not how_finished(engine) or not overlay.is_file():
+            return
+        if other := other_settings(self.train_config, read_trained(overlay)):
+            logger.info(
+                "configs/train.json alone builds another network, or prepares images otherwise (%s): monai.bundle.load "
+                "gives this model from an exported bundle: python -m tools export %s --run %s",
+                first_few(other), self.train_config.resolve().parents[1].name, directory.path,
+            )  # fmt: skip
 
     def __call__(self, engine: Engine) -> None:
         if not is_rank_0():
@@ -89,6 +109,21 @@ class Publish:
             "data_fingerprint": checkpoint["data"],
             "data_license": Path(self.data_license).read_text(encoding="utf-8") if is_file else self.data_license,
         }
+
+
+def other_settings(config: Path, trained: Mapping[str, Any]) -> list[str]:
+    """The trained settings that a config file itself has otherwise, "setting value, here value"; empty without it.
+
+    What refers to another setting says nothing of its own, and what each training measures is not compared.
+    """
+    if not config.is_file():
+        return []
+    own = by_id(json.loads(config.read_text(encoding="utf-8")))
+    return [
+        f"{name} {own[name]!r}, here {value!r}"
+        for name, value in trained.items()
+        if name in own and own[name] not in (AUTO, value) and not is_reference(own[name])
+    ]
 
 
 def keep_earlier(folder: Path, new: tuple[str, int]) -> Path | None:

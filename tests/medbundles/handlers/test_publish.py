@@ -159,3 +159,21 @@ def test_a_publishing_that_was_killed_is_noticed(run_dir, tmp_path, monkeypatch,
         CheckpointError, match=r"is not the file that .*model.json describes: publishing was broken off"
     ):
         trained_with(tmp_path / "models/model.pt")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_run_of_other_settings_than_the_bundles_own_says_what_loads_its_model(run_dir, tmp_path, caplog, enabled):
+    """After a quick_test monai.bundle.load would give a network of the default size, almost random, without a word."""
+    bundle = tmp_path / "bundle"
+    trained = {"image_size": 8, "group#depth": 3, "channels": 2, "mask_threshold": 0.4}
+    write_json_atomic(run_dir.folder("checkpoints") / "trained.json", trained)
+    own = {"image_size": 64, "group": {"depth": 3}, "channels": "@group#depth", "mask_threshold": "auto"}
+    write_json_atomic(bundle / "configs/train.json", own)
+    with caplog.at_level(logging.INFO, "medbundles"):
+        end(run_dir, bundle / "models", bundle_root=str(bundle), enabled=enabled)
+        assert "(image_size 64, here 8)" in caplog.text
+        assert f"python -m tools export bundle --run {run_dir.path}" in caplog.text
+        caplog.clear()
+        write_json_atomic(bundle / "configs/train.json", own | {"image_size": 8})
+        end(run_dir, bundle / "models", bundle_root=str(bundle), enabled=enabled)
+    assert "monai.bundle.load" not in caplog.text

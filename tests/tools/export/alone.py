@@ -59,7 +59,7 @@ def modules_of(packages: list[str]) -> list[str]:
 
 
 def run_alone(bundle: Path, guard: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """`python -m monai.bundle run ...` in the bundle's folder, where any other import is an error."""
+    """`python ...` in the bundle's folder, where any other package is as if it were not installed."""
     guard.mkdir(exist_ok=True)
     (guard / "sitecustomize.py").write_text(GUARD)
     environment = {
@@ -68,6 +68,6 @@ def run_alone(bundle: Path, guard: Path, *words: str) -> subprocess.CompletedPro
         "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     return subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", *words],
+        [sys.executable, *words],
         cwd=bundle, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip

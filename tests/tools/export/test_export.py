@@ -114,9 +114,7 @@ def test_what_needs_a_file_that_cannot_come_along_is_off_and_said(run_of, tmp_pa
 
 def test_large_files_are_listed(zip_of):
     listed = json.loads(read(zip_of("glioma"), "large_files.yml"))["large_files"]
-    assert [(entry["path"], entry["url"], entry["hash_type"]) for entry in listed] == [
-        ("models/model.pt", "", "sha256")
-    ]
+    assert [(e["path"], e["url"], e["hash_type"]) for e in listed] == [("models/model.pt", "", "sha256")]
     assert "medical_segmentation/large_files.yml" not in zipfile.ZipFile(zip_of("medical")).namelist()
 
 

@@ -14,23 +14,25 @@ from tests.tools.export.made_runs import ALL
 
 
 def test_the_guard_refuses_other_packages(unpacked, tmp_path):
-    (unpacked / "configs/x.json").write_text('{"initialize": [], "run": ["$__import__(\'pytest\')"]}')
-    done = run_alone(unpacked, tmp_path / "guard", "--config_file", "configs/x.json")
-    assert done.returncode == 1
-    assert "No module named 'pytest'" in done.stderr
+    for module, message in (("pytest", "No module named 'pytest'"), ("medbundles", ""), ("einops", "")):
+        done = run_alone(unpacked, tmp_path / "guard", "-c", f"import {module}; print({module}.__file__)")
+        assert done.returncode == (1 if message else 0)
+        assert message in done.stderr
+        assert (module == "medbundles") == done.stdout.startswith(str(unpacked))
 
 
 def test_an_export_infers_and_trains_with_the_listed_packages_alone(unpacked, tmp_path):
     data = ALL["medical"].data(tmp_path / "data")
     new = data.with_name("new")
-    words = ["--config_file", "configs/inference.json", "--input", str(new), "--output", str(tmp_path / "out")]
-    done = run_alone(unpacked, tmp_path / "guard", *words)
+    command = ["-m", "monai.bundle", "run", "--config_file"]
+    words = ["configs/inference.json", "--input", str(new), "--output", str(tmp_path / "out")]
+    done = run_alone(unpacked, tmp_path / "guard", *command, *words)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "from run run_20260101_120000, epoch 3" in done.stdout
     assert len(list((tmp_path / "out/masks").iterdir())) == 2
-    words = ["--config_file", "configs/train.json", "--dataset_dir", str(data), "--epochs", "1", "--batch_size", "2"]
+    words = ["configs/train.json", "--dataset_dir", str(data), "--epochs", "1", "--batch_size", "2"]
     words += ["--cache_dir", str(tmp_path / "cache"), "--init_from", "models/model.pt", "--label_names", "auto"]
-    done = run_alone(unpacked, tmp_path / "guard", *words)
+    done = run_alone(unpacked, tmp_path / "guard", *command, *words)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (unpacked / "models/earlier/run_20260101_120000_epoch_3/model.pt").is_file()  # the new one is published
     assert not (tmp_path / "out/medbundles").exists()
