@@ -8,7 +8,7 @@ TORCH = {".pt", ".pth", ".ckpt", ".ts", ".pt2", ".bin"}
 ZIPS = TORCH | {".zip", ".npz"}
 PICKLES = TORCH | {".pkl", ".pickle", ".joblib", ".sav"}
 TEXTS = {".md", ".txt", ".csv", ".tsv", ".rst"}
-TEXT_NAMES = {"license", "notice", "readme", "version", "authors", "citation", "changelog", "copying"}
+TEXT_NAMES = {".gitattributes", "license", "notice", "readme", "version", "authors", "citation", "changelog", "copying"}
 PROGRAM_STARTS = (
     b"\x7fELF",
     b"MZ",
@@ -38,7 +38,7 @@ def kind_of(name: str, head: bytes) -> str:
     """
     path = PurePosixPath(name)
     suffix, start = path.suffix.lower(), head.removeprefix(BOM).lstrip()
-    if any(part.startswith(".") for part in path.parts):
+    if path.name != ".gitattributes" and any(part.startswith(".") for part in path.parts):
         return "unknown"
     if suffix in CONFIGS:
         return "config"
