@@ -25,6 +25,7 @@ PACKAGE = Path(medbundles.__file__).parent
 DEEPEST = 4  # archives in archives
 LARGEST_CONFIG, LARGEST_READ = 64 * 2**20, 2**30  # bytes
 HEAD = 1024
+LARGE_FILES = re.compile(rb"(\S+ filter=lfs diff=lfs merge=lfs -text\n)*")
 END_OF_ZIP, TAIL = b"PK\x05\x06", 2**16 + 22
 # raw numbers and small texts in a file of torch.save, torch.jit.save or torch.export.save
 OF_TORCH = re.compile(
@@ -209,7 +210,9 @@ def _data(kind: str, name: str, head: bytes, member: Member, stream: BinaryIO) -
             is_text = "\0" not in content.decode("utf-8")
         except UnicodeDecodeError:
             is_text = False
-        if not is_text:
+        if name.endswith(".gitattributes") and not LARGE_FILES.fullmatch(content):
+            yield Finding(name, "", "unknown", "tells git more than which files are large")
+        elif not is_text:
             yield Finding(name, "", "unknown", "is called a text, and is none")
         elif is_pickle_in_text(content):
             yield Finding(name, "", "pickle", "can be loaded as a pickle that calls something")

@@ -114,6 +114,8 @@ FILES = {
     "run.sh": (b"id", "unknown"),
     "docs/example.ipynb": (b"{}", "unknown"),
     "__pycache__/x.cpython-311.pyc": (b"\xa7\r\r\n", "unknown"),
+    ".gitattributes": (b"*.pt filter=evil\n", "unknown"),
+    ".git/hooks/post-checkout": (b"id", "unknown"),
     "setup.cfg": (b"[metadata]", "unknown"),
     "configs/logging.conf": (b"[handler_x]\nclass=StreamHandler\nargs=(__import__('os').system('id'),)", "logging"),
     "configs/class.conf": (b"[handler_x]\nclass=eval\nargs=('1',)", "logging"),
