@@ -29,8 +29,8 @@ LARGE_FILES = re.compile(rb"(\S+ filter=lfs diff=lfs merge=lfs -text\n)*")
 END_OF_ZIP, TAIL = b"PK\x05\x06", 2**16 + 22
 # raw numbers and small texts in a file of torch.save, torch.jit.save or torch.export.save
 OF_TORCH = re.compile(
-    r"(data|constants|tensors)/\d+|data/(weights|constants)/\w+_\d+|version|byteorder|archive_(format|version)|"
-    r"\.format_version|\.storage_alignment|\.data/(serialization_id|version)"
+    r"(data|constants|tensors|traced_inputs)/\d+|data/(weights|constants)/\w+_\d+|version|byteorder|"
+    r"archive_(format|version)|\.format_version|\.storage_alignment|\.data/(serialization_id|version)"
 )
 PICKLES_OF_TORCH = re.compile(r"\w+\.pkl|code/.*\.debug_pkl|data/constants/custom_obj_\d+")
 # what a scripted network may not call; a scripted network has no other way to the disk

@@ -159,7 +159,9 @@ def test_weights_of_torch_are_plain(tmp_path):
     }
     torch.save(state, tmp_path / "model.pt")
     torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    torch.jit.save(torch.jit.script(network), tmp_path / "model.ts")
+    torch.jit.save(torch.jit.script(network), tmp_path / "model.ts", {"metadata.json": "{}"})
+    torch.jit.save(torch.jit.trace(network.eval(), torch.ones(1, 1, 4, 4)), tmp_path / "traced.ts")
+    torch.export.save(torch.export.export(network.eval(), (torch.ones(1, 1, 4, 4),)), tmp_path / "model.pt2")
     np.savez(tmp_path / "x.npz", a=np.ones(3))
     assert findings_of(tmp_path) == []
 
