@@ -136,6 +136,8 @@ def _parameters(entries: Sequence[Any], prefix: str = "") -> Iterator[tuple[str,
     for entry in entries:
         if isinstance(entry, dict):
             for group, inner in entry.items():
+                if isinstance(inner, str):
+                    raise ValueError(f"sources: a setting and its parameter are a pair, [{group!r}, {inner!r}]")
                 yield from _parameters(inner, f"{prefix}{group}#")
         else:
             setting, parameter = (entry, entry) if isinstance(entry, str) else entry

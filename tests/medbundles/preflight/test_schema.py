@@ -91,9 +91,9 @@ def test_settings_are_read_in_their_order_with_their_groups(tmp_path):
 def test_a_row_of_sources_names_settings_by_their_own_or_another_parameter_and_groups_whole_or_in_part(tmp_path):
     group = {"properties": {"x": NUMBER, "y": {"properties": {"z": BOOL}}}}
     rows = [
-        ["A", "1", "a", {"b": "--bee"}],
+        ["A", "1", "a", ["b", "--bee"]],
         ["A", "2", "g"],
-        ["B", "1", {"h": ["x", {"y": [{"z": "zed"}]}]}],
+        ["B", "1", {"h": ["x", {"y": [["z", "zed"]]}]}],
         ["B", "2", {"i": ["x"]}],
     ]
     properties = {"a": NUMBER, "b": NUMBER, "c": NUMBER, "g": {"properties": {"x": BOOL}}, "h": group, "i": group}
@@ -108,6 +108,10 @@ def test_a_row_of_sources_names_settings_by_their_own_or_another_parameter_and_g
         "i#x": ["B", "2", "x"],
         "i#y#z": None,
     }
+    old = {"properties": properties, "sources": [["A", "1", {"b": "--bee"}]]}
+    (tmp_path / "schema.json").write_text(json.dumps(old))
+    with pytest.raises(ConfigError, match=r"a pair, \['b', '--bee'\]"):
+        read_settings(tmp_path / "schema.json")
 
 
 def test_of_a_shared_path_one_keyword_may_be_another(tmp_path):
