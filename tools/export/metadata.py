@@ -21,7 +21,7 @@ def exported_metadata(
         metadata: of the bundle.
         model: what is exported.
         image: an input of the network (B, C, ...).
-        outputs: of the network for it, by name. MONAI knows one of them, "pred": here the first.
+        outputs: of the network for it, by name; "pred" describes the one that has no entry of its own.
     """
     made = copy.deepcopy(dict(metadata))
     made["eval_metrics"] = model.metrics
@@ -29,9 +29,10 @@ def exported_metadata(
     made["data_source"] = synthetic + made["data_source"].replace(WITHOUT_WEIGHTS, "")
     formats = made["network_data_format"]
     _describe(formats["inputs"]["image"], image, [])
-    first = next(iter(outputs.values()))
     named = [model.trained[name] for name in NAMES if isinstance(model.trained.get(name), (list, tuple))]
-    _describe(formats["outputs"]["pred"], first, next((names for names in named if len(names) == first.shape[1]), []))
+    for output, value in outputs.items():
+        entry = formats["outputs"].get(output, formats["outputs"]["pred"])
+        _describe(entry, value, next((names for names in named if len(names) == value.shape[1]), []))
     return made
 
 
