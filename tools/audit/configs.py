@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from .expressions import RELATIVE, Grammar, parsed
+from .expressions import Grammar
 from .finding import Finding, shown
 from .names import BY_NAME, by_name_problem, target_problem, text_problem
 from .paths import is_address, leaves
+from .syntax import RELATIVE, parsed
 
 CONFIGS = (".json", ".yaml", ".yml")
 MACRO_FILE = re.compile(r"(.*\.(?:json|yaml|yml)(?=(?:::.*)|$))", re.IGNORECASE)  # MONAI's own, found anywhere

@@ -4,21 +4,17 @@ import ast
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
-from itertools import product
 
+from .built_texts import BuiltTexts
 from .finding import shown
 from .names import FUNCTIONS, text_problem
 from .paths import is_address, leaves
+from .syntax import KNOWN_AS, called, dotted, is_text, is_value, parsed, reference
 
 Problems = Iterator[tuple[str, str]]
 
-REFERENCES = "__local_refs"  # MONAI puts this name in the place of each @id
-REFERENCE = re.compile(r"@(?:\w*)(?:::\w*)*")
-RELATIVE = re.compile(r"[@%](?:::)+")  # MONAI puts the keys above it in the place of the signs, in any text
 LONGEST = 400  # signs that a person can still read
 LARGEST_POWER, LARGEST_BASE, LARGEST_LENGTH = 64, 1e6, 1e7
-MOST_TEXTS, DEEPEST = 64, 8  # that a sum of references may give, and references behind one another
-KNOWN_AS = {"np": "numpy", "dist": "torch.distributed", "nn": "torch.nn"}
 IMPORTS = {"torch", "torch.distributed", "torch.nn", "numpy", "math", "os", "os.path", "glob", "monai", "ignite"}
 BUILTINS = {
     "abs", "all", "any", "bool", "dict", "divmod", "enumerate", "float", "frozenset", "int", "isinstance", "len",
@@ -86,7 +82,7 @@ class Grammar:
 
     def _node(self, node: ast.AST) -> Problems:
         """What is wrong with a part of an expression, and with what it holds."""
-        if (name := _reference(node)) is not None:
+        if (name := reference(node)) is not None:
             if problem := self.reference_problem(name):
                 yield "reference", problem
         elif isinstance(node, ast.Constant):
@@ -109,18 +105,18 @@ class Grammar:
         elif isinstance(node, PLAIN):
             yield from self._all(ast.iter_child_nodes(node))
         else:
-            yield "expression", f"holds {_called(node)}, which is outside the small grammar"
+            yield "expression", f"holds {called(node)}, which is outside the small grammar"
 
     def _all(self, nodes: Iterable[ast.AST]) -> Problems:
         for node in nodes:
             yield from self._node(node)
 
     def _attribute(self, node: ast.Attribute) -> Problems:
-        name = _dotted(node)
+        name = dotted(node)
         if name is not None:
             if not READ.fullmatch(name):
                 yield "expression", f"uses '{name}', which is not among the names that are known to be harmless"
-        elif not _is_value(node.value) or node.attr not in ATTRIBUTES:
+        elif not is_value(node.value) or node.attr not in ATTRIBUTES:
             yield "expression", f"reads '{node.attr}' of what a reference or an expression gives"
         else:
             yield from self._node(node.value)
@@ -128,17 +124,17 @@ class Grammar:
     def _subscript(self, node: ast.Subscript) -> Problems:
         """An entry of what a reference gives, of its attribute, or of what a function gives; no part of a text."""
         base: ast.AST = node
-        while isinstance(base, ast.Subscript) and _reference(base) is None:
+        while isinstance(base, ast.Subscript) and reference(base) is None:
             base = base.value
         inner = base.value if isinstance(base, ast.Attribute) else base
-        if not (_is_value(inner) or isinstance(base, ast.Call)) or (
+        if not (is_value(inner) or isinstance(base, ast.Call)) or (
             isinstance(base, ast.Call) and isinstance(node.slice, ast.Slice)
         ):
             yield "expression", "takes a part of a text or of what is written here"
         yield from self._all([node.value, node.slice])
 
     def _call(self, node: ast.Call) -> Problems:
-        name = _dotted(node.func)
+        name = dotted(node.func)
         given: list[ast.AST] = [*node.args, *(keyword.value for keyword in node.keywords)]
         if name == "setattr" or name == "getattr":
             yield from self._by_literal_name(name, node)
@@ -159,7 +155,7 @@ class Grammar:
                 yield from self._texts(node)
         elif isinstance(node.func, ast.Attribute):
             yield from self._node(node.func.value)
-            if node.func.attr not in METHODS or not _is_value(node.func.value):
+            if node.func.attr not in METHODS or not is_value(node.func.value):
                 yield (
                     "expression",
                     f"calls the method '{node.func.attr}', which is not among those known to be harmless",
@@ -172,104 +168,37 @@ class Grammar:
         texts = [arg.value if isinstance(arg, ast.Constant) else None for arg in node.args]
         plain = not node.keywords and len(texts) in (2, 3) and isinstance(texts[1], str)
         if name == "getattr":
-            harmless = plain and texts[1] in ATTRIBUTES and _is_value(node.args[0])
+            harmless = plain and texts[1] in ATTRIBUTES and is_value(node.args[0])
             yield from self._all([node.args[0], *node.args[2:]] if plain else [])
         else:
             public = plain and str(texts[1]).isidentifier() and not str(texts[1]).startswith("_")
-            harmless = public and isinstance(texts[-1], int | float) and _dotted(node.args[0]) in SET
+            harmless = public and isinstance(texts[-1], int | float) and dotted(node.args[0]) in SET
         if not harmless:
             yield "expression", f"calls {name} with something else than an attribute that is known to be harmless"
 
     def _operation(self, node: ast.BinOp) -> Problems:
         yield from self._node(node.op)
-        sides = [node.left, node.right]
-        is_sum = isinstance(node.op, ast.Add)  # whose text is judged as a whole
-        if is_sum:
+        parts = _summands(node)
+        if isinstance(node.op, ast.Add):  # whose text is judged as a whole
             yield from self._texts(node)
-        elif isinstance(node.op, ast.Mult | ast.Mod | ast.Pow) and any(_is_long(side) for side in sides):
+            parts = [part for part in parts if not (isinstance(part, ast.Constant) and isinstance(part.value, str))]
+        elif isinstance(node.op, ast.Mult | ast.Mod | ast.Pow) and any(_is_long(part) for part in parts):
             yield "expression", "multiplies or formats a text or a list"
         if isinstance(node.op, ast.Pow):
-            base, power = (side.value if isinstance(side, ast.Constant) else None for side in sides)
+            base, power = [part.value if isinstance(part, ast.Constant) else None for part in parts]
             small = isinstance(power, int | float) and abs(power) <= LARGEST_POWER
             if not small or (isinstance(base, int | float) and abs(base) > LARGEST_BASE):
                 yield "expression", f"raises to a power above {LARGEST_POWER}, or to one that is not written out"
-        yield from self._all(side for side in sides if not (is_sum and _is_text(side)))
+        yield from self._all(parts)
 
     def _texts(self, node: ast.AST) -> Problems:
         """What is wrong with the texts that a sum, an f-string or a joined path gives."""
-        texts = self._static(node, 0)
-        if len(texts) > MOST_TEXTS:
-            yield "expression", "can give too many texts to be judged"
-        seen = {problem: None for text in texts[:MOST_TEXTS] for problem in _text(text)}
-        yield from seen
-        hidden = [part for part in _summands(node) if not _is_static(part)]
-        if hidden and any(_is_text(part) for part in _summands(node)):
-            yield "expression", f"builds a text from {_called(hidden[0])}"
-
-    def _static(self, node: ast.AST, depth: int) -> list[str]:
-        """The texts that an expression can give, with a sign for each part that is known only when it runs."""
-        if depth > DEEPEST:
-            return ["\0"]
-        if isinstance(node, ast.Constant):
-            return [str(node.value)]
-        if (name := _reference(node)) is not None:
-            return [text for value in self.values.get(name, []) for text in self._meant(value, depth + 1)] or ["\0"]
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-            return self._joined([node.left, node.right], "", depth)
-        if isinstance(node, ast.JoinedStr):
-            return self._joined(node.values, "", depth)
-        if isinstance(node, ast.FormattedValue):
-            return self._static(node.value, depth)
-        if isinstance(node, ast.Call) and _dotted(node.func) == "os.path.join":
-            return self._joined(node.args, "/", depth)
-        if isinstance(node, ast.Call) and _dotted(node.func) == "str" and len(node.args) == 1:
-            return self._static(node.args[0], depth)
-        if isinstance(node, ast.IfExp):
-            return self._static(node.body, depth) + self._static(node.orelse, depth)
-        if isinstance(node, ast.BoolOp):
-            return [text for value in node.values for text in self._static(value, depth)]
-        return ["\0"]
-
-    def _joined(self, parts: Iterable[ast.AST], sign: str, depth: int) -> list[str]:
-        texts = [""]
-        for number, part in enumerate(parts):
-            more = self._static(part, depth)
-            texts = [a + (sign if number else "") + b for a, b in product(texts[: MOST_TEXTS + 1], more)]
-        return texts
-
-    def _meant(self, value: object, depth: int) -> list[str]:
-        """The texts that a value of a config can be."""
-        if not isinstance(value, str):
-            return ["\0"]
-        if value.startswith("@"):
-            name = value[1:].replace("#", "::")
-            return [text for inner in self.values.get(name, []) for text in self._meant(inner, depth + 1)][:99] \
-                if depth < DEEPEST else ["\0"]  # fmt: skip
-        if value.startswith("$"):
-            node, _ = parsed(value)
-            return self._static(node.value, depth + 1) if isinstance(node, ast.Expr) else ["\0"]
-        return [value]
-
-
-def parsed(text: str) -> tuple[ast.stmt | None, str]:
-    """The one statement of an expression, as MONAI has it evaluated; None and why, where there is none."""
-    code = text[1:].replace("#", "::")
-    if REFERENCES in code or "\0" in code:
-        return None, f"names MONAI's own {REFERENCES}"
-    if not re.sub(r"'[^'\\]*'|\"[^\"\\]*\"", "", code).isascii() or (
-        not code.isascii() and re.search(r"\\|'''|\"\"\"", code)
-    ):
-        return None, "holds letters that Python reads as others"
-    code = RELATIVE.sub("@", code)
-    for found in sorted(REFERENCE.findall(code), key=len, reverse=True):
-        code = code.replace(found, f"{REFERENCES}['{found[1:]}']")  # as MONAI does it
-    try:
-        tree = ast.parse(code.strip())
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None, "is no Python expression"
-    if len(tree.body) != 1 or not isinstance(tree.body[0], ast.Expr | ast.Import | ast.ImportFrom):
-        return None, "is no single expression"
-    return tree.body[0], ""
+        built = BuiltTexts(node, self.values)
+        if built.is_endless:
+            yield "expression", "can give too many or too long texts to be judged"
+        yield from {problem: None for text in built.texts for problem in _text(text)}
+        if built.hidden and built.has_text:
+            yield "expression", f"builds a text from {built.hidden[0]}"
 
 
 def _import(node: ast.Import | ast.ImportFrom) -> Problems:
@@ -293,51 +222,20 @@ def _text(value: object) -> Problems:
         yield "expression", problem
 
 
-def _reference(node: ast.AST) -> str | None:
-    """The id that stands here; None: something else."""
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == REFERENCES:
-        return node.slice.value if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str) else None
-    return None
-
-
-def _is_value(node: ast.AST) -> bool:
-    """Whether it is a reference, or an entry of one."""
-    while isinstance(node, ast.Subscript) and _reference(node) is None:
-        node = node.value
-    return _reference(node) is not None
-
-
 def _summands(node: ast.AST) -> list[ast.AST]:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
-        return _summands(node.left) + _summands(node.right)
-    if isinstance(node, ast.JoinedStr):
-        return [part for value in node.values for part in _summands(value)]
-    if isinstance(node, ast.FormattedValue):
-        return _summands(node.value)
-    if isinstance(node, ast.Call) and _dotted(node.func) == "os.path.join":
-        return [part for arg in node.args for part in _summands(arg)]
-    if isinstance(node, ast.IfExp):
-        return _summands(node.body) + _summands(node.orelse)
-    if isinstance(node, ast.BoolOp):
-        return [part for value in node.values for part in _summands(value)]
-    if isinstance(node, ast.Call) and _dotted(node.func) == "str" and len(node.args) == 1:
-        return _summands(node.args[0])
-    return [node]
-
-
-def _is_static(node: ast.AST) -> bool:
-    """Whether a summand's text is written out, or is that of a reference."""
-    is_attribute = isinstance(node, ast.Attribute) and _is_value(node.value)
-    return isinstance(node, ast.Constant) or _is_value(node) or is_attribute
-
-
-def _is_text(node: ast.AST) -> bool:
-    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+    """The parts of a sum, however long it is; both sides of another operation."""
+    if not isinstance(node, ast.BinOp):
+        return [node]
+    sides: list[ast.AST] = [node.left, node.right]
+    if not isinstance(node.op, ast.Add):
+        return sides
+    sums = (isinstance(side, ast.BinOp) and isinstance(side.op, ast.Add) for side in sides)
+    return [part for side, more in zip(sides, sums, strict=True) for part in (_summands(side) if more else [side])]
 
 
 def _is_long(node: ast.AST) -> bool:
     is_bytes = isinstance(node, ast.Constant) and isinstance(node.value, bytes)
-    return _is_text(node) or is_bytes or isinstance(node, ast.List | ast.Tuple | ast.Set)
+    return is_text(node) or is_bytes or isinstance(node, ast.List | ast.Tuple | ast.Set)
 
 
 def _is_large(node: ast.AST) -> bool:
@@ -352,16 +250,3 @@ def _is_type(node: ast.AST) -> bool:
 
 def _parts(node: ast.AST) -> list[ast.AST]:
     return list(node.elts) if isinstance(node, ast.Tuple) else [node]
-
-
-def _called(node: ast.AST) -> str:
-    return f"'{node.id}'" if isinstance(node, ast.Name) else f"a {type(node).__name__.lower()}"
-
-
-def _dotted(node: ast.AST) -> str | None:
-    """`torch.cuda.is_available`, with known short names written out; None: it starts at something else than a name."""
-    if isinstance(node, ast.Name):
-        return KNOWN_AS.get(node.id, node.id)
-    if isinstance(node, ast.Attribute) and (start := _dotted(node.value)) is not None:
-        return f"{start}.{node.attr}"
-    return None

@@ -131,6 +131,8 @@ NASTY = {
     "dots by references": ({"a": ".", "x": "$@a + @a + '/x'"}, "path"),
     "dots by references to references": ({"a": ".", "b": "@a", "c": "$@b + '.'", "x": "$@c + '/x'"}, "path"),
     "one of two texts": ({"x": "$('/' if @a else '') + 'etc/x'"}, "path"),
+    "a call in an f-string of a sum": ({"x": "$@a + f\"{__import__(1)}\""}, "expression"),
+    "a call in a sum": ({"x": "$@a + @b.system('id')"}, "expression"),
     "a text from a function": ({"x": "$min('.', 'x') + './x'"}, "expression"),
     "a path in a description": ({"description": "/etc/cron.d", "output_dir": "@description"}, "path"),
     "metadata referred to": ({"output_dir": "@_meta_#out"}, "reference"),
@@ -210,6 +212,14 @@ def test_an_alias_of_yaml_is_written_out():
     bomb = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30))
     for text in (bomb, "a: &a [*a]", "a: &a {b: 1}\nc: *a"):
         assert rules(text.encode(), "a.yml") == {"unreadable"}
+
+
+def test_texts_that_refer_to_each_other_end():
+    assert not rules(json.dumps({"a": "$@b + 'x'", "b": "$@a + 'y'", "c": "@d", "d": "@c", "e": "$@c + 'z'"}).encode())
+    chain = {f"a{i}": "$" + " + ".join([f"@a{i + 1}"] * 30) for i in range(12)} | {"a12": "x"}
+    assert rules(json.dumps(chain).encode()) == {"expression"}
+    dots = {"a": "$'.' + @b", "b": "$'.' + @c", "c": "/etc"}
+    assert "path" in rules(json.dumps(dots).encode())
 
 
 def test_metadata_may_name_addresses_but_no_code():
