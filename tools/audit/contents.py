@@ -18,7 +18,7 @@ from .configs import Configs
 from .finding import Finding
 from .kinds import COMPRESSED, NIFTI, TORCH, kind_of
 from .logging_conf import logging_problems
-from .members import MOST, RATIO_MATTERS, Member, Refused, in_tar, in_zip
+from .members import LARGEST_RATIO, MOST, RATIO_MATTERS, Member, Refused, in_tar, in_zip
 from .pickles import is_pickle_in_text, pickle_problems
 
 PACKAGE = Path(medbundles.__file__).parent
@@ -113,7 +113,8 @@ class Auditor:
         if depth >= DEEPEST:
             yield Finding(name, "", "archive", "an archive in too many archives")
         elif kind == "zip":
-            inner = stream if depth == 0 and stream.seekable() else _in_memory(_whole(member, head, stream))
+            is_file = depth == 0 and stream.seekable()
+            inner = stream if is_file else io.BytesIO(_whole(member, head, stream))
             yield from self.findings(in_zip(inner, member.size), f"{name}!", depth + 1)
         else:
             content = _whole(member, head, stream)
@@ -161,10 +162,6 @@ def _whole(member: Member, head: bytes, stream: BinaryIO) -> bytes:
     return head + stream.read()
 
 
-def _in_memory(content: bytes) -> BinaryIO:
-    return io.BytesIO(content)
-
-
 def _unpacked(content: bytes) -> bytes:
     """What a compressed file holds.
 
@@ -172,9 +169,9 @@ def _unpacked(content: bytes) -> bytes:
         ValueError: much more than its size tells.
     """
     opened: Any = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}[content[:2]]
-    with opened(_in_memory(content)) as stream:
+    with opened(io.BytesIO(content)) as stream:
         found = stream.read(LARGEST_READ + 1)
-    if len(found) > LARGEST_READ or (len(found) > RATIO_MATTERS and len(found) > 200 * len(content)):
+    if len(found) > LARGEST_READ or (len(found) > RATIO_MATTERS and len(found) > LARGEST_RATIO * len(content)):
         raise ValueError("it unpacks to more than is looked at")
     return found
 
@@ -220,7 +217,7 @@ def _data(kind: str, name: str, head: bytes, member: Member, stream: BinaryIO) -
 
 def _holds_objects(head: bytes) -> bool:
     """Whether a .npy file's header tells of Python objects, or cannot be read."""
-    stream = _in_memory(head)
+    stream = io.BytesIO(head)
     try:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
