@@ -18,6 +18,7 @@ from medbundles.reports.tables import number, with_interval
 
 PICTURES = 3_000_000  # bytes that all pictures of the page may take
 DIGITS = 3
+MEMORY = {"most_memory": "most memory at once", "most_gpu_memory": "most memory of the GPU"}
 
 
 def write_page(folders: Sequence[str | Path], path: str | Path) -> Path:
@@ -140,6 +141,7 @@ def _facts(run: RunFiles) -> list[tuple[str, str]]:
         "time": duration(summary["seconds"]) if "seconds" in summary else "",
         "seconds of an epoch": number(summary.get("seconds_per_epoch"), 1),
         "training images a second": number(last.get("samples_per_second"), 1),
+        **{title: f"{summary[key] / 1e6:,.0f} MB" for key, title in MEMORY.items() if summary.get(key)},
         "device": " ".join(filter(None, (machine.get("device"), machine.get("device_name")))),
         "threads, processes": ", ".join(str(machine[key]) for key in ("threads", "processes") if key in machine),
         "seed": str(machine.get("seed", "")),

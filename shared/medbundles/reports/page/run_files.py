@@ -79,7 +79,7 @@ class RunFiles:
         """Its folder's name; empty where the run has not kept it."""
         if self.folds:
             return str(self.scored[0].about.get("bundle", ""))
-        return Path(self.environment.get("folder", "")).name
+        return str(self.environment.get("bundle") or Path(self.environment.get("folder", "")).name)
 
     @property
     def epochs(self) -> list[Mapping[str, Any]]:
@@ -100,14 +100,13 @@ class RunFiles:
         module = "monai.bundle" if Path(program).parts[-3:-1] == ("monai", "bundle") else ""
         return " ".join(map(_quoted, ["python", *(["-m", module] if module else [program]), *words])) if program else ""
 
-    @cached_property
+    @property
     def changed(self) -> dict[str, dict[str, Any]] | None:
         """Setting -> its value and its default, of those that differ; None where the run has not kept it."""
         if self.folds:
             settings = self.scored[0].about.get("settings", {})
             return {name: {"value": value, "default": None} for name, value in settings.items()}
-        file = self.folder / "config/changed.json"
-        return read_json(file, DataError, (), ADVICE) if file.is_file() else None
+        return self.environment.get("changed")
 
     @cached_property
     def parts(self) -> dict[str, tuple[int, int, list[str]]]:

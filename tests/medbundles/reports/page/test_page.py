@@ -76,6 +76,7 @@ def a_run(folder: Path, n: int = 40, epochs: int = 3, **changed) -> Path:
     environment = {
         "command": ["/x/monai/bundle/__main__.py", "run", "--class_names", "['a','b']"], "folder": "/x/bundles/brain",
         "device": "cpu", "threads": 1, "processes": 1, "versions": {"monai": "1.6.1"},
+        "changed": {name: {"value": value, "default": 1} for name, value in changed.items()},
     }  # fmt: skip
     records = [
         {"epoch": e, "train_loss": 1 / e, "val_loss": 1.1 / e, "val_dice": 1 - 1 / e} for e in range(1, epochs + 1)
@@ -84,7 +85,6 @@ def a_run(folder: Path, n: int = 40, epochs: int = 3, **changed) -> Path:
                "seconds": 65.0, "seconds_per_epoch": 2.5}  # fmt: skip
     files = {
         "config/environment.json": environment,
-        "config/changed.json": {name: {"value": value, "default": 1} for name, value in changed.items()},
         "metrics/metrics.json": {"epochs": records, "summary": summary, "hints": ["it <overfits>"]},
         "config/split.json": {
             "parts": {"train": [{"patient": "a", "source": "images"}, {"patient": "a", "source": "images"}]}
