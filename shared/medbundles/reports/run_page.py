@@ -1,0 +1,33 @@
+"""Writes the page of a run when it ends."""
+
+from ignite.engine import Engine, Events
+
+from medbundles.handlers.run import run_of
+from medbundles.ranks import is_rank_0
+
+NAME = "report.html"
+
+
+class RunPage:
+    """Writes report.html in the run's folder when the trainer or the evaluator is done; it stands behind those handlers
+    that write what it shows.
+
+    Args:
+        enabled: False: nothing is written.
+    """
+
+    phase = "end"
+
+    def __init__(self, enabled: bool = True):
+        self.enabled = enabled
+
+    def attach(self, engine: Engine) -> None:
+        """Wire it to the trainer or the evaluator."""
+        if self.enabled and is_rank_0():
+            engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        from medbundles.reports.page import write_page
+
+        folder = run_of(engine).directory.path
+        write_page([folder], folder / NAME)
