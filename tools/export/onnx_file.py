@@ -10,7 +10,7 @@ import torch
 
 from medbundles.errors import MedbundlesError
 
-from .compare import largest_difference
+from .compare import Run, largest_difference
 from .exported_program import exported
 from .network import Built, outputs_of
 
@@ -32,8 +32,6 @@ def onnx_file(built: Built) -> tuple[bytes, str]:
         raise MedbundlesError(
             f'--formats onnx: {error.name} is not installed: pip install "medbundles[onnx]"'
         ) from error
-    import onnxruntime
-
     made, images, takes = exported(built)
     names = list(outputs_of(built.network, images[0]))
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -46,11 +44,21 @@ def onnx_file(built: Built) -> tuple[bytes, str]:
             del node.metadata_props[:]  # stack traces, which name files of this machine
             node.doc_string = ""
     content = model.SerializeToString(deterministic=True)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    said = largest_difference(read_onnx(content), built, images, "models/model.onnx")
+    return content, f"takes {takes}; {said}"
+
+
+def read_onnx(content: bytes) -> Run:
+    """The model in the file, on as many threads as torch has."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
 
     def run(image: torch.Tensor) -> dict[str, torch.Tensor]:
         values = session.run(names, {"image": image.numpy()})
         return {name: torch.from_numpy(value) for name, value in zip(names, values, strict=True)}
 
-    said = largest_difference(run, built, images, "models/model.onnx")
-    return content, f"takes {takes}; {said}"
+    return run

@@ -4,13 +4,14 @@ import io
 import warnings
 import zipfile
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 
-from .compare import largest_difference
+from .compare import Run, largest_difference
 from .contents import as_json
-from .network import Built
+from .network import Built, outputs_of
 from .sizes import larger, tried, without_padding
 
 SOURCES = ".debug_pkl"  # parts of the archive that name the source files of this machine
@@ -40,15 +41,16 @@ def torchscript(built: Built, configs: Mapping[str, Any]) -> tuple[bytes, str]:
             module, stream, include_config_vals=False, meta_values=dict(configs["metadata"]), more_extra_files=extra
         )
         content = _without_sources(stream.getvalue())
-        read = torch.jit.load(io.BytesIO(content), map_location="cpu")
         images = tried(built, larger(built, tuple(range(1, len(built.size) + 1))))  # of sides that need padding
-
-        def run(image: torch.Tensor) -> dict[str, torch.Tensor]:
-            found = read(image)
-            return dict(found) if isinstance(found, Mapping) else {"pred": found}
-
-        said = largest_difference(run, built, images, "models/model.ts")
+        said = largest_difference(read_torchscript(content), built, images, "models/model.ts")
     return content, f"{how}; {said}"
+
+
+def read_torchscript(content: bytes) -> Run:
+    """The network in the file, on the CPU."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit says that it is old
+        return partial(outputs_of, torch.jit.load(io.BytesIO(content), map_location="cpu"))
 
 
 def _without_sources(content: bytes) -> bytes:

@@ -17,7 +17,7 @@ from tests.tools.export.made_runs import ALL
 from tools.audit import findings_of
 from tools.bundle import bundle_folder, read_config
 from tools.cli import main
-from tools.export.compare import largest_difference
+from tools.export.compare import ALLOWED, largest_difference
 from tools.export.configs import baked
 from tools.export.exported_program import program
 from tools.export.model import of_run
@@ -25,6 +25,7 @@ from tools.export.network import Built, build_network, outputs_of
 from tools.export.onnx_file import onnx_file
 from tools.export.torchscript import torchscript
 
+FORMS = ("pt", "ts", "pt2")
 MACHINE = (b"site-packages/", b"shared/medbundles/")  # of source files, as stack traces name them
 
 
@@ -124,6 +125,22 @@ def test_a_zip_with_programs_is_clean_reproducible_and_loads(run_of, tmp_path):
     module, metadata, _ = load("brain_tumor_multitask_unet", bundle_dir=tmp_path, load_ts_module=True, device="cpu")
     assert module(torch.zeros(1, 1, 40, 32))["seg"].shape == (1, 1, 40, 32)
     assert metadata["version"]
+
+
+def test_the_bench_of_the_forms_gives_sizes_differences_and_times(run_of, tmp_path, capsys):
+    words = ["medical_segmentation", "--run", str(run_of("medical")), "--output_dir", str(tmp_path)]
+    assert main(["export", *words]) == 0
+    place, out = tmp_path / "medical_segmentation.zip", tmp_path / "bench.json"
+    words = ["medical_segmentation", "--only", "formats", "--exported", str(place), "--pairs", "2", "--out", str(out)]
+    assert main(["bench", *words]) == 0
+    with zipfile.ZipFile(place) as archive:
+        sizes = {name: archive.getinfo(f"medical_segmentation/models/model.{name}").file_size for name in FORMS}
+    found = json.loads(out.read_text())["formats"]
+    assert found["size"] == sizes
+    assert found["difference"]["pt"] == 0 <= max(found["difference"].values()) <= ALLOWED
+    assert {name: len(seconds) for name, seconds in found["seconds"].items()} == dict.fromkeys(FORMS, 2)
+    assert found["ts_over_pt"]["median"] > 0
+    assert f"| model.ts | {sizes['ts'] / 1e6:.2f} | " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("form", "package"), [("onnx", "onnxscript"), ("safetensors", "safetensors.torch")])
