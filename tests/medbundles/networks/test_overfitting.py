@@ -13,10 +13,10 @@ above 0.95, looked at every tenth step (40 x 40, float32, one thread):
 | unetr         | 1e-3         | 130  | 50            | 40    | 30       | 40       |
 | swin_unetr    | 1e-3         | 40   | 30            | 20    | 20       | 20       |
 
-In 3D, with combined, the U-Net takes 60 and SegResNet 270. V-Net and the U-Net want the higher rate. Behind its last wide convolution
-V-Net normalises the few channels of the classes and multiplies them by a matrix of classes x classes: at 1e-3 those 18
-numbers alone grow too slowly to part the classes. With 1e-2 for them and 1e-3 for all others 30 steps do what takes 140
-otherwise; the other way round, 170.
+In 3D, with combined, the U-Net takes 60 and SegResNet 270. V-Net and the U-Net want the higher rate. Behind its last
+wide convolution V-Net normalises the few channels of the classes and multiplies them by a matrix of classes x classes:
+at 1e-3 those 18 numbers alone grow too slowly to part the classes. With 1e-2 for them and 1e-3 for all others 30 steps
+do what takes 140 otherwise; the other way round, 170.
 """
 
 from __future__ import annotations
