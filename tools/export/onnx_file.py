@@ -36,7 +36,8 @@ def onnx_file(built: Built) -> tuple[bytes, str]:
 
     made, images, takes = exported(built)
     names = list(outputs_of(built.network, images[0]))
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # each of their steps is a line otherwise
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         found: Any = torch.onnx.export(made, (), input_names=["image"], output_names=names, dynamo=True, verbose=False)
