@@ -87,6 +87,20 @@ def test_a_network_of_one_size_is_exported_for_that():
     assert torch.export.load(io.BytesIO(content)).module()(torch.zeros(4, 1, 8, 8))["pred"].shape == (4, 1, 8, 8)
 
 
+class Counted(nn.Module):
+    """Takes images of any size, but a trace of it has that of its example, as the windows of swin_unetr."""
+
+    def forward(self, x):
+        height, width = map(int, x.shape[2:])
+        return 2 * x.reshape(-1, 1, height, width)
+
+
+def test_a_trace_that_refuses_other_sizes_is_for_one():
+    content, said = torchscript(Built(Counted().eval(), 1, (8, 8)), {"metadata": {"version": "1"}})
+    assert said.startswith("traced, takes images of 8 x 8 alone; differs")
+    assert torch.jit.load(io.BytesIO(content))(torch.zeros(4, 1, 8, 8)).shape == (4, 1, 8, 8)
+
+
 def test_a_difference_is_an_error():
     built = Built(Fixed().eval(), 1, (8, 8))
     images = [built.example()]
