@@ -50,10 +50,10 @@ def torchscript(built: Built, configs: Mapping[str, Any]) -> tuple[bytes, str]:
 
         try:
             said = largest_difference(run, built, tried(built, other), "models/model.ts")
-        except RuntimeError:  # such as the windows of swin_unetr, whose number is fixed: other sizes are refused
-            sides = " x ".join(map(str, without_padding(built)))
-            how = f"{how}, takes images of {sides} alone"
-            said = largest_difference(run, built, tried(built, None), "models/model.ts")
+        except RuntimeError:  # sizes are written into the trace
+            other, said = None, largest_difference(run, built, tried(built, None), "models/model.ts")
+    if other is None:
+        how += f", takes images of {' x '.join(map(str, without_padding(built)))} alone"
     return content, f"{how}; {said}"
 
 
