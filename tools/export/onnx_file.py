@@ -11,7 +11,7 @@ import torch
 from medbundles.errors import MedbundlesError
 
 from .compare import Run, largest_difference
-from .exported_program import exported
+from .exported_program import AXES, exported
 from .network import Built, outputs_of
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -34,10 +34,18 @@ def onnx_file(built: Built) -> tuple[bytes, str]:
         ) from error
     made, images, takes = exported(built)
     names = list(outputs_of(built.network, images[0]))
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # each of their steps is a line otherwise
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        found: Any = torch.onnx.export(made, (), input_names=["image"], output_names=names, dynamo=True, verbose=False)
+        found: Any = torch.onnx.export(
+            made, (),
+            input_names=["image"],
+            output_names=names,
+            dynamic_shapes={"image": {0: "batch", **{i + 2: AXES[i] for i in range(len(built.size))}}},  # names
+            dynamo=True,
+            verbose=False,
+        )  # fmt: skip
     model = found.model_proto
     for graph in (model.graph, *model.functions):
         for node in graph.node:

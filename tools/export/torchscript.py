@@ -20,7 +20,8 @@ SOURCES = ".debug_pkl"  # parts of the archive that name the source files of thi
 def torchscript(built: Built, configs: Mapping[str, Any]) -> tuple[bytes, str]:
     """The file, and how it was made: scripted, or traced where TorchScript cannot read the network's code.
 
-    A trace holds what was done for one image; those of our networks do the same for images of any size.
+    A trace holds what was done for one image; those of our networks do the same for images of any size, or end in an
+    error for another one, which is said.
 
     Args:
         built: the network.
@@ -41,8 +42,14 @@ def torchscript(built: Built, configs: Mapping[str, Any]) -> tuple[bytes, str]:
             module, stream, include_config_vals=False, meta_values=dict(configs["metadata"]), more_extra_files=extra
         )
         content = _without_sources(stream.getvalue())
-        images = tried(built, larger(built, tuple(range(1, len(built.size) + 1))))  # of sides that need padding
-        said = largest_difference(read_torchscript(content), built, images, "models/model.ts")
+        read = read_torchscript(content)
+        other = larger(built, tuple(range(1, len(built.size) + 1)))  # of sides that need padding
+        try:
+            said = largest_difference(read, built, tried(built, other), "models/model.ts")
+        except RuntimeError:  # sizes are written into the trace
+            other, said = None, largest_difference(read, built, tried(built, None), "models/model.ts")
+    if other is None:
+        how += f", takes images of {' x '.join(map(str, without_padding(built)))} alone"
     return content, f"{how}; {said}"
 
 

@@ -13,6 +13,7 @@ from monai.bundle import load
 from torch import nn
 
 from medbundles.errors import MedbundlesError
+from medbundles.networks import SegmentationNetwork
 from tests.tools.export.made_runs import ALL
 from tools.audit import findings_of
 from tools.bundle import bundle_folder, read_config
@@ -86,6 +87,27 @@ def test_a_network_of_one_size_is_exported_for_that():
     content, said = program(built)
     assert said.startswith("takes images of 8 x 8 alone; differs")
     assert torch.export.load(io.BytesIO(content)).module()(torch.zeros(4, 1, 8, 8))["pred"].shape == (4, 1, 8, 8)
+
+
+class Counted(nn.Module):
+    """Takes images of any size, but a trace of it has that of its example, as the windows of swin_unetr."""
+
+    def forward(self, x):
+        height, width = map(int, x.shape[2:])
+        return 2 * x.reshape(-1, 1, height, width)
+
+
+def test_a_trace_that_refuses_other_sizes_is_for_one():
+    content, said = torchscript(Built(Counted().eval(), 1, (8, 8)), {"metadata": {"version": "1"}})
+    assert said.startswith("traced, takes images of 8 x 8 alone; differs")
+    assert torch.jit.load(io.BytesIO(content))(torch.zeros(4, 1, 8, 8)).shape == (4, 1, 8, 8)
+
+
+def test_swin_unetr_is_exported_for_its_windows():
+    network = SegmentationNetwork("swin_unetr", image_size=64, base_channels=None, embed_dim=12).eval()
+    built = Built(network, 1, (64, 64))
+    assert "takes images of 64 x 64 alone; differs" in torchscript(built, {"metadata": {"version": "1"}})[1]
+    assert "takes images of 64 x 64 alone; differs" in program(built)[1]
 
 
 def test_a_difference_is_an_error():
