@@ -25,7 +25,7 @@ HOW = f"pip install --no-deps --target FOLDER {{}}, and {VARIABLE}=FOLDER"
 class Stub(ModuleType):
     """A module that is not there: whatever is taken out of it by name is an empty class."""
 
-    __all__: list[str] = []
+    __all__ = ()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -137,8 +137,8 @@ class InferenceWriter(ResultWriter):
         found.unseen |= {z} if unseen else set()
         found.probs[z] = None if unseen else prob
         if "mask_prob" in output["pred"]:
-            prob_and_seg = (output["pred"][key][i] for key in ("mask_prob", "seg"))
-            mask_prob, masks = masks_of_slice(self.predictions, *prob_and_seg, crop, size)
+            prob_here, seg = output["pred"]["mask_prob"][i], output["pred"]["seg"][i]
+            mask_prob, masks = masks_of_slice(self.predictions, prob_here, seg, crop, size)
             mask_prob, found.masks[z] = mask_prob * float(not unseen), masks * np.uint8(not unseen)
             found.mask_probs |= {z: mask_prob.numpy()} if self.probabilities else {}
         if heat is not None and not unseen:

@@ -83,20 +83,17 @@ class MasksToHost(MapTransform):
         item = dict(data)
         about = item[self.image].meta
         held: HeldImage = about[HELD]
-        size = held.slices().shape[2:]
+        _, count, *size = held.slices().shape
         for key in self.key_iterator(item):
             logits = torch.as_tensor(item[key]).float().cpu().movedim(-1, 0)
             prob = self.predictions({"pred": {"seg": logits}})["pred"]["mask_prob"]
-            places = about[CROPS].items()
-            found = {
-                z: masks_of_slice(self.predictions, *one, crop, size)[1]
-                for (z, crop), one in zip(places, zip(prob, logits))
-            }
-            masks = np.zeros((len(next(iter(found.values()))), held.slices().shape[1], *size), dtype=np.uint8)
-            for z, mask in found.items():
-                masks[:, z] = mask
+            masks: dict[int, np.ndarray] = {}
+            for (z, crop), prob_here, seg in zip(about[CROPS].items(), prob, logits, strict=True):
+                _, masks[z] = masks_of_slice(self.predictions, prob_here, seg, crop, size)
+            empty = np.zeros_like(next(iter(masks.values())))
+            whole = torch.from_numpy(np.stack([masks.get(z, empty) for z in range(count)], axis=1))
             spacing = {"label": {"spacing": torch.tensor([held.info.spacing]).double()}} if held.info else {}
-            clean = self.components({"pred": {"mask": torch.from_numpy(masks)[None]}, **spacing})["pred"]["mask"][0]
+            clean = self.components({"pred": {"mask": whole[None]}, **spacing})["pred"]["mask"][0]
             labels = held.of_slices(class_indices(clean)[None].numpy().astype(np.uint8))
             item[key] = MetaTensor(torch.from_numpy(np.ascontiguousarray(labels)), meta=dict(held.meta))
         return item
