@@ -28,6 +28,7 @@ FORMS: dict[str, Callable[[Built, dict[str, Any]], tuple[bytes, str]]] = {
     "onnx": lambda built, configs: onnx_file(built),
 }
 PACKAGES = ("zip", "huggingface")
+IN_TORCHSCRIPT = ("metadata", "train", "inference", "deploy")  # what hosts read out of models/model.ts
 
 
 def export(
@@ -66,7 +67,7 @@ def export(
     built = build_network(configs.files["inference"], metadata, model, f"the weights of {model.source}")
     metadata = exported_metadata(metadata, model, built.example(), outputs_of(built.network, built.example()))
     configs.files |= {"metadata": metadata, "schema": read_config(folder, "schema")}
-    into_archive = {name: configs.files[name] for name in ("metadata", "train", "inference")}
+    into_archive = {name: configs.files[name] for name in IN_TORCHSCRIPT if name in configs.files}
     forms, said = {}, list(configs.said)
     for name in wanted:
         forms[f"models/model.{name}"], how = FORMS[name](built, into_archive)

@@ -9,11 +9,14 @@ from typing import Any
 
 import torch
 
+from medbundles.networks import Autoencoder
+
 from .compare import Run, largest_difference
 from .contents import as_json
 from .network import Built, outputs_of
 from .sizes import larger, tried, without_padding
 
+NAME = "model"  # of the file, without its ending
 SOURCES = ".debug_pkl"  # parts of the archive that name the source files of this machine
 
 
@@ -34,14 +37,14 @@ def torchscript(built: Built, configs: Mapping[str, Any]) -> tuple[bytes, str]:
         try:
             module, how = torch.jit.script(built.network), "scripted"
         except Exception:  # its compiler raises whatever it meets
-            example = built.example(without_padding(built), 2)
-            module, how = torch.jit.trace(built.network, example, strict=False, check_trace=False), "traced"
+            given, how = _traced_with(built), "traced"
+            module = torch.jit.trace_module(built.network, given, strict=False, check_trace=False)
         stream = io.BytesIO()
         extra = {f"{name}.json": as_json(config) for name, config in configs.items() if name != "metadata"}
         save_net_with_metadata(
             module, stream, include_config_vals=False, meta_values=dict(configs["metadata"]), more_extra_files=extra
         )
-        content = _without_sources(stream.getvalue())
+        content = _rewritten(stream.getvalue())
         read = read_torchscript(content)
         other = larger(built, tuple(range(1, len(built.size) + 1)))  # of sides that need padding
         try:
@@ -60,10 +63,22 @@ def read_torchscript(content: bytes) -> Run:
         return partial(outputs_of, torch.jit.load(io.BytesIO(content), map_location="cpu"))
 
 
-def _without_sources(content: bytes) -> bytes:
+def _traced_with(built: Built) -> dict[str, torch.Tensor]:
+    """What each method is traced with: of a network with a latent also the two halves, which inferers call."""
+    network, image = built.network, built.example(without_padding(built), 2)
+    if not isinstance(network, Autoencoder):
+        return {"forward": image}
+    padded = network.padded(image)
+    return {"forward": image, "padded": image, "encode": padded, "decode": network.encode(padded)[0]}
+
+
+def _rewritten(content: bytes) -> bytes:
+    """Without what names this machine, and with the file's own name as the archive's folder, where MONAI Deploy looks
+    for the configs."""
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as source, zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as target:
         for entry in source.infolist():
             if not entry.filename.endswith(SOURCES):
-                target.writestr(zipfile.ZipInfo(entry.filename), source.read(entry))
+                name = f"{NAME}/{entry.filename.partition('/')[2]}"
+                target.writestr(zipfile.ZipInfo(name), source.read(entry))
     return made.getvalue()
