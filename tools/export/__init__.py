@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.errors import one_of
+from medbundles.package import PACKAGE, package_files
 
 from ..bundle import bundle_folder, read_config
 from .archive import write_zip
 from .configs import baked
-from .contents import as_json, documents, model_files, package_files, weights_file, with_large_files
+from .contents import as_json, documents, model_files, weights_file, with_large_files
 from .exported_program import program
 from .hugging_face import card, write_folder
 from .metadata import exported_metadata
@@ -76,7 +77,7 @@ def export(
         print(sentence)
     text = readme(folder.name, metadata, model, said)
     contents = {
-        **package_files(),
+        **{f"{PACKAGE.name}/{name}": content for name, content in package_files().items()},
         **documents(folder),
         **{f"configs/{name}.json": as_json(config) for name, config in configs.files.items()},
         **model_files(weights_file(built.network), model.trained, model.about),
