@@ -139,7 +139,7 @@ class EvaluationReport:
         evaluation.write_predictions(folder["predictions"], self.prefix)
         evaluation.write_plots(folder["plots"], suffix, TITLES[self.prefix])
         rows = {(row["source"], row["name"]): row for row in evaluation.rows()} if any(kept.values()) else {}
-        write_worst(folder["plots"], kept, rows, self.class_names)
+        write_worst(folder["plots"], kept, rows, self.class_names, self.channel_names)
         more = (about or {}).get("other_metrics", {})
         others = [f"{name:<24}{'-' if np.isnan(value) else number(value):>8}" for name, value in more.items()]
         logger.info("%s", "\n".join([evaluation.table(), *others]))

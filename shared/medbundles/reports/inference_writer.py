@@ -57,7 +57,7 @@ class InferenceWriter(ResultWriter):
         <output>/masks/<name>_mask.png      0/255, as large as the picture
         <output>/masks/<name>_mask.nii.gz   0/1 uint8 with the volume's axes, affine and voxel size
         <output>/probabilities/<name>.npy, <name>_<k>.nii.gz   see `write_probabilities`; only where wanted
-        <output>/overlays/<name>.jpg        outline of the mask; of a volume the slice with the largest mask
+        <output>/overlays/<name>.jpg        outlines of the mask's classes; of a volume the slice with the largest mask
         <output>/gradcam/<name>.jpg         where the class probability comes from, on the same slice
         <output>/predictions.{json,csv}     see `ResultWriter`
 
@@ -277,7 +277,8 @@ class InferenceWriter(ResultWriter):
                 each = zip(self.label_names[1:], row["mask_areas"], strict=True)
                 about += f" ({', '.join(f'{label} {area:.0f}' for label, area in each)})"
             about = "\n".join([about, *self._note(prob, masks).values()])
-            self._draw(overlay, row["overlay"], pixels, mask, self.caption(shown, said, about), found)
+            named = partial(overlay, names=self.label_names[1:])
+            self._draw(named, row["overlay"], pixels, mask, self.caption(shown, said, about), found)
         if z in found.heats:
             row["grad_cam"] = f"gradcam/{name}.jpg"
             heat, crop = found.heats[z]
