@@ -36,6 +36,7 @@ VERBS = {
     "stages": Verb("stages:run", "train a bundle in stages and compare them"),
     "kfold": Verb("kfold:kfold", "cross-validate a bundle: all folds, then the out-of-fold figures"),
     "find-lr": Verb("find_lr:find_lr", "look for a learning rate"),
+    "report": Verb("report:report", "write one HTML page of a run, of several side by side, or of a cross-validation"),
     "compare-networks": Verb("benchmarks.compare_networks:compare_networks", "train all networks for the same time"),
     "bench": Verb("benchmarks:bench", "measure training and inference speed"),
     "audit": Verb("audit:audit", "look through a bundle for what would run code or leave its folder"),
@@ -43,6 +44,7 @@ VERBS = {
     "import": Verb("import_bundle:import_bundle", "unpack a shared bundle once it has been looked through"),
     "settings": Verb("settings:settings", "write the table of settings into a bundle's docs"),
 }
+LISTED = ""  # where the words stand that have no flag
 HELP, EMPTY = {"--help", "-h"}, inspect.Parameter.empty
 IN_A_CLONE = "python -m tools"
 TYPED = IN_A_CLONE if __package__ == "tools" else "medbundles"  # the command of the wheel, where this is no `tools`
@@ -116,16 +118,21 @@ def _call(name: str, function: Callable[..., Any], words: Sequence[str]) -> None
     import fire
 
     # repr: fire reads the value back as the type it was checked to be ('2024' stays text)
-    flags = [f"--{flag}={value!r}" for flag, value in _bind(name, function, words).items()]
+    given = _bind(name, function, words)
+    listed = [repr(word) for word in given.pop(LISTED, ())]
+    flags = [*listed, *(f"--{flag}={value!r}" for flag, value in given.items())]
     # What a verb returns is for Python callers; it prints what people should read.
     fire.Fire(function, flags, name=name, serialize=lambda result: None)
 
 
 def _bind(name: str, function: Callable[..., Any], words: Sequence[str]) -> dict[str, Any]:
     """Flag -> value of the type that the function's annotation asks for."""
-    flags, more = _flags(function)
-    given: dict[str, Any] = {}
+    flags, more, listed = _flags(function)
+    given: dict[str, Any] = {LISTED: []} if listed else {}
     for flag, text in _typed(words, [key for key, parameter in flags.items() if parameter.annotation is bool]):
+        if not flag and listed and not re.match(r"-(?!\d)", text or ""):
+            given[LISTED].append(text)
+            continue
         if not flag:
             flag = next((key for key in flags if key not in given), "")
             if not flag or re.match(r"-(?!\d)", text or ""):
@@ -143,16 +150,20 @@ def _bind(name: str, function: Callable[..., Any], words: Sequence[str]) -> dict
         except ValueError as error:
             raise UsageError(f"{name}: --{flag}: {error}") from None
     missing = [f"--{key}" for key, parameter in flags.items() if parameter.default is EMPTY and key not in given]
+    missing += [listed] if listed and not given[LISTED] else []
     if missing:
         raise UsageError(f"{name}: {', '.join(missing)} is missing; see 'python -m tools {name} --help'")
     return given
 
 
-def _flags(function: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], inspect.Parameter | None]:
-    """The function's flags, and what stands for any further ones (None: it has no others)."""
+def _flags(function: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], inspect.Parameter | None, str]:
+    """The function's flags, what stands for any further ones (None: it has no others), and what the words without a
+    flag are called, of which it takes one or more (empty: there are none)."""
     parameters = inspect.signature(function, eval_str=True).parameters
     more = next((parameter for parameter in parameters.values() if parameter.kind is parameter.VAR_KEYWORD), None)
-    return {key: parameter for key, parameter in parameters.items() if parameter is not more}, more
+    listed = next((key for key, each in parameters.items() if each.kind is each.VAR_POSITIONAL), "")
+    flags = {key: each for key, each in parameters.items() if each is not more and key != listed}
+    return flags, more, listed
 
 
 def _typed(words: Sequence[str], switches: Sequence[str]) -> Iterator[tuple[str, str | None]]:
@@ -195,7 +206,8 @@ def _help(name: str, function: Callable[..., Any]) -> str:
     described = re.findall(r"^ {4}\**(\w+): *(.*(?:\n {5,}.*)*)", sections.get("Args", ""), re.MULTILINE)
     text = {key: " ".join(lines.split()) for key, lines in described}
     lines = [f"python -m tools {name}", "", about, "", "Flags:"]
-    flags, more = _flags(function)
+    flags, more, listed = _flags(function)
+    lines += [f"  {listed.upper()} (one or more, required): {text.get(listed, '')}"] if listed else []
     for key, parameter in flags.items():
         default = "required" if parameter.default is EMPTY else f"default {parameter.default!r}"
         lines.append(f"  --{key} ({describe(parameter.annotation)}, {default}): {text.get(key, '')}".rstrip(": "))

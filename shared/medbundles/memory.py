@@ -54,6 +54,12 @@ def _read(file: Path) -> str:
         return ""
 
 
+def most_memory(processes: Path = Path("/proc")) -> int | None:
+    """Bytes of the most that this process has had in memory at once; None where the system does not say it."""
+    found = re.search(r"^VmHWM: *(\d+) kB", _read(processes / "self" / "status").replace("\t", " "), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
 def free_on_disk(folder: Path) -> int:
     """Bytes that can still be written into a folder, which may not be there yet."""
     there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from medbundles.memory import free_memory, free_on_disk
+from medbundles.memory import free_memory, free_on_disk, most_memory
 
 GB = 2**30
 
@@ -53,3 +53,10 @@ def test_elsewhere_it_is_unknown_and_here_it_is_something(tmp_path):
     here = free_memory()
     assert here is None or here > 0
     assert free_on_disk(tmp_path / "not" / "there") > 0
+
+
+def test_the_most_memory_is_what_linux_says_of_this_process(tmp_path):
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/status").write_text("VmPeak:\t  999 kB\nVmHWM:\t     12 kB\nVmRSS:\t   3 kB\n")
+    assert most_memory(tmp_path) == 12 * 1024
+    assert most_memory(tmp_path / "nothing") is None

@@ -14,6 +14,7 @@ from medbundles.errors import ConfigError
 from medbundles.handlers.monitor import Monitor
 from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
+from medbundles.memory import most_memory
 from medbundles.metrics.epoch_score import metrics_of
 from medbundles.metrics.measures import UNTRAINED
 from medbundles.ranks import is_rank_0, rank_and_world, summed
@@ -145,6 +146,8 @@ class History:
                 "seconds": sum(seconds),
                 "seconds_per_epoch": sum(seconds) / len(seconds),
                 "cache_seconds": cache_seconds,
+                "most_memory": most_memory(),
+                "most_gpu_memory": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
                 "last": self.epochs[-1],
             },
             "best": best,

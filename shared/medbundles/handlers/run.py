@@ -118,9 +118,8 @@ class Run:
         self.log = open_log(self.directory.folder("logs") / "train.log")
         folder = self.directory.folder("config")
         write_json_atomic(folder / "config.json", self.directory.config)
-        write_json_atomic(
-            folder / "environment.json", environment(self.device or getattr(engine.state, "device", "cpu"), self.seed)
-        )
+        made_with = environment(self.device or getattr(engine.state, "device", "cpu"), self.seed)
+        write_json_atomic(folder / "environment.json", self.directory.about | made_with)
         lines = [f"run directory: {self.directory.path}"]
         lines += lines_about_data(parts, self.directory.settings.get("class_names"))
         if isinstance(network := getattr(engine, "network", None), torch.nn.Module):

@@ -24,7 +24,7 @@ from medbundles.preflight.workflow import (
     is_reference,
     known_ids,
     lost_ids,
-    own_ids,
+    own_values,
     running_workflow,
     unknown_ids,
 )
@@ -61,9 +61,9 @@ class Preflight:
         every = read_settings(folder / "schema.json")
         settings = [k for k in every if k.key in parser]  # inference has fewer than training
         known = known_ids(folder)
-        own, other = (own_ids(folder / name) for name in ("train.json", "inference.json"))
-        if workflow == "inference":
-            own, other = other, own
+        complete = [own_values(folder / name) for name in ("train.json", "inference.json")]
+        defaults, others = reversed(complete) if workflow == "inference" else complete
+        own, other = set(defaults), set(others)
         refuse(unknown_ids(config, known, called(every)) + dropped_nones(settings, sys.argv))
         refuse(missing_extras(config))
         foreign = (k for k in every if k.id in other - own and workflow not in k.schema.get("workflows", ()))
@@ -93,7 +93,14 @@ class Preflight:
         if "run_dir" in config:
             free = {k.id for k in settings if k.schema.get("resume") == "free"}
             earlier = {k.id: k.schema["before"] for k in settings if "before" in k.schema}
-            parser.get_parsed_content("run_dir").record(config, values, free, earlier)
+            given = dict(ids(config))
+            changed = {
+                name: {"value": value, "default": defaults.get(name)}
+                for name, value in values.items()
+                if given.get(name) != defaults.get(name)
+            }
+            about = {"bundle": folder.resolve().parent.name, "changed": changed}
+            parser.get_parsed_content("run_dir").record(config, values, free, earlier, about)
 
 
 def _each_on_its_own(workflow: str) -> list[str]:

@@ -159,9 +159,9 @@ def _only_components(group: str, known: dict[str, list[Any]]) -> bool:
     return bool(members) and all(isinstance(v, dict) and "_target_" in v for values in members for v in values)
 
 
-def own_ids(complete: Path) -> set[str]:
-    """Every id in a complete config file, train.json or inference.json."""
-    return {name for name, _ in ids(json.loads(complete.read_text(encoding="utf-8")))}
+def own_values(complete: Path) -> dict[str, Any]:
+    """Every id in a complete config file, train.json or inference.json, with its value."""
+    return dict(ids(json.loads(complete.read_text(encoding="utf-8"))))
 
 
 def lost_ids(config: dict[str, Any], settings: Iterable[str], known: dict[str, list[Any]]) -> list[str]:

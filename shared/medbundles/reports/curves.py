@@ -74,19 +74,24 @@ def learning_curves(epochs: Records, path: str | Path, *, best_epoch: int | None
         figure.suptitle(title or "Learning curves", fontweight="bold")
         figure.get_layout_engine().set(h_pad=0.1)  # inches, so that it stands apart from the panels' titles
         for i, (name, unit, curves) in enumerate(panels):
-            axes = figure.add_subplot(rows, columns, i + 1)
-            _draw(axes, epochs, curves)
-            axes.set(title=name, xlabel="epoch", ylabel=unit)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            if unit == "rate":
-                axes.set_yscale("log")
-            if unit == "score":
-                axes.set_ylim(-0.02, 1.02)
-            if best_epoch is not None:
-                axes.axvline(best_epoch, color="0.7", linewidth=1, label=f"best epoch ({best_epoch})")
-            axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.02), frameon=False)  # over no curve
-            axes.grid(alpha=0.25)
+            draw_panel(figure.add_subplot(rows, columns, i + 1), epochs, (name, unit, curves), best_epoch)
     return Path(path)
+
+
+def draw_panel(axes: Any, epochs: Records, panel: tuple[str, str, list[str]], best_epoch: int | None) -> None:
+    """Draw one of the panels that `panels_of` names, with its legend."""
+    name, unit, curves = panel
+    _draw(axes, epochs, curves)
+    axes.set(title=name, xlabel="epoch", ylabel=unit)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if unit == "rate":
+        axes.set_yscale("log")
+    if unit == "score":
+        axes.set_ylim(-0.02, 1.02)
+    if best_epoch is not None:
+        axes.axvline(best_epoch, color="0.7", linewidth=1, label=f"best epoch ({best_epoch})")
+    axes.legend(fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.02), frameon=False)  # over no curve
+    axes.grid(alpha=0.25)
 
 
 def loss_curve(epochs: Records, path: str | Path, *, best_epoch: int | None = None, title: str = "") -> Path:

@@ -245,26 +245,27 @@ class Evaluation:
             with replace_atomic(folder / f"{prefix}_{name}.npy") as temporary:
                 np.save(temporary, array)
 
-    def write_plots(self, folder: Path, suffix: str = "", title: str = "") -> list[Path]:
+    def write_plots(self, folder: Path, suffix: str = "", title: str = "", ending: str = ".png") -> list[Path]:
         """Write the confusion matrix and, where both classes are there, ROC and precision-recall curves.
 
         A report of the calibration error has a reliability diagram too. Without classes there is nothing to plot.
+        The ending may be .svg.
         """
         if not self.n or not self.has_classes:
             return []
         start = f"{title}: " if title else ""
-        path = folder / f"confusion_matrix{suffix}.png"
+        path = folder / f"confusion_matrix{suffix}{ending}"
         figures.confusion_matrix(self.label, self.predicted, self.class_names, path, title=f"{start}confusion matrix")
         written, curves = [path], self._curves()
         if curves:
             threshold = self.thresholds.get("class_threshold") if len(self.class_names) == 2 else None
             areas = {name: area_text(self.metrics.get(name, {}).get("auc")) for name in curves}
-            path = folder / f"roc_curve{suffix}.png"
+            path = folder / f"roc_curve{suffix}{ending}"
             written.append(figures.roc_curve(curves, path, threshold=threshold, areas=areas, title=f"{start}ROC curve"))
-            path = folder / f"pr_curve{suffix}.png"
+            path = folder / f"pr_curve{suffix}{ending}"
             written.append(figures.pr_curve(curves, path, threshold=threshold, title=f"{start}precision-recall curve"))
         if "ece" in self.scores and len(self.class_names) == 2:
-            path, name = folder / f"reliability{suffix}.png", self.class_names[1]
+            path, name = folder / f"reliability{suffix}{ending}", self.class_names[1]
             written.append(
                 figures.reliability(self.label, self.prob[:, 1], path, positive=name, title=f"{start}reliability")
             )

@@ -217,12 +217,20 @@ def _finish(axes: Any, place: str) -> None:
 
 @contextmanager
 def figure_of(path: str | Path, size: tuple[float, float]) -> Iterator[Any]:
-    """A figure that no window system and no other figure knows of; written whole when the block ends."""
+    """A figure that no window system and no other figure knows of; written whole when the block ends.
+
+    Args:
+        path: .png or .svg.
+        size: inches.
+    """
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     yield figure
-    with replace_atomic(path) as temporary:
-        figure.savefig(temporary, format="png")
+    form = Path(path).suffix[1:]
+    # text of an SVG stays text, and the same figure gives the same file
+    with replace_atomic(path) as temporary, rc_context({"svg.fonttype": "none", "svg.hashsalt": "medbundles"}):
+        figure.savefig(temporary, format=form, metadata={"Date": None} if form == "svg" else None)

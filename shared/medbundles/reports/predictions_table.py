@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +30,19 @@ def write_predictions(
     write_text_atomic(path, csv_text(list(table), zip(*table.values(), strict=True)))
 
 
-def read_predictions(path: Path) -> dict[str, np.ndarray]:
+def read_predictions(path: Path, class_names: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """The columns of a predictions.csv, sorted by source and name: text, whole numbers, and prob and
-    logistic (n, N), constant and scores as floats, NaN where the cell is empty."""
+    logistic (n, N), constant and scores as floats, NaN where the cell is empty. Classes may stand there by name."""
     with open(path, encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
-    lines.sort(key=itemgetter("source", "name"))
+    lines.sort(key=lambda line: (line.get("source", ""), line["name"]))
     columns: dict[str, np.ndarray] = {}
     for name in lines[0] if lines else ():
         cells = [line[name] for line in lines]
         if name in (*ITEM, "has_mask"):
             columns[name] = np.array([cell == "True" for cell in cells]) if name == "has_mask" else np.array(cells)
         elif name in ("label", "predicted"):
-            columns[name] = np.array(cells, dtype=int)
+            columns[name] = np.array([class_names.index(cell) if cell in class_names else int(cell) for cell in cells])
         else:
             columns[name] = np.array([float(cell) if cell else np.nan for cell in cells])
     for several in PER_CLASS:

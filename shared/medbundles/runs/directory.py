@@ -75,6 +75,7 @@ class RunDirectory:
         self.settings: dict[str, Any] = {}
         self.free_settings: set[str] = set()
         self.earlier_settings: dict[str, Any] = {}
+        self.about: dict[str, Any] = {}
         self._path: Path | None = None
         self._lock: FolderLock | None = None
         self._new_folders: list[Path] = []
@@ -85,6 +86,7 @@ class RunDirectory:
         settings: dict[str, Any],
         free_settings: set[str],
         earlier_settings: Mapping[str, Any] | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         """Keep what the run's files say of it.
 
@@ -93,9 +95,10 @@ class RunDirectory:
             settings: resolved value of every setting.
             free_settings: those that may differ when the run is resumed.
             earlier_settings: what versions did that did not have these settings yet.
+            about: further entries of environment.json: the bundle, and the settings that differ from its defaults.
         """
         self.config, self.settings, self.free_settings = config, settings, free_settings
-        self.earlier_settings = dict(earlier_settings or {})
+        self.earlier_settings, self.about = dict(earlier_settings or {}), dict(about or {})
 
     @property
     def path(self) -> Path:

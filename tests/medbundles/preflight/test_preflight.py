@@ -269,6 +269,10 @@ def test_the_run_directory_gets_config_values_and_what_may_change(accepted):
     assert run_dir.settings["scheduler#T_max"] == 7
     assert {"epochs", "num_workers", "early_stopping#patience"} <= run_dir.free_settings
     assert not {"lr", "seed", "batch_size", "base_filters"} & run_dir.free_settings
+    changed = run_dir.about["changed"]
+    assert changed["epochs"]["value"] == 7 != changed["epochs"]["default"]
+    assert changed["lr"]["value"] == 2e-3
+    assert not {"seed", "scheduler#T_max"} & changed.keys()  # what follows another setting has its default
 
 
 def test_building_and_checking_the_config_creates_nothing(workflow, tmp_path):

@@ -1,0 +1,59 @@
+"""The best and the worst cases as rows of a table."""
+
+from typing import Any
+
+import numpy as np
+
+from medbundles.metrics.weighted import mean_of_defined
+from medbundles.reports.curves import in_words
+from medbundles.reports.page.run_files import Scored
+from medbundles.reports.tables import number
+
+LISTED = 5
+ORDERED_BY = ("dice", "psnr")  # the first that the cases have decides which are the best
+SHOWN = ("dice", "iou", "hd95", "surface_dice", "psnr", "ssim", "l1")
+
+
+def best_and_worst(scored: Scored) -> dict[str, Any]:
+    """Header and rows of the worst and the best cases by Dice or PSNR; of classes the surest wrong answers.
+
+    Returns:
+        Title -> `header` and `rows`; empty where no case has such a score.
+    """
+    tables: dict[str, Any] = {}
+    shown = {name: values for name in SHOWN if (values := _values(scored, name)) is not None}
+    by = next((name for name in ORDERED_BY if name in shown), None)
+    if by is not None:
+        order = [int(i) for i in np.argsort(shown[by], kind="stable") if not np.isnan(shown[by][i])]
+        header = ["image", "patient", *map(in_words, shown)]
+        worst, best = order[:LISTED], order[LISTED:][: -LISTED - 1 : -1]
+        for title, chosen in (("Worst", worst), ("Best", best)):
+            rows = [
+                [scored.columns["name"][i], scored.columns["patient"][i], *(number(v[i], 3) for v in shown.values())]
+                for i in chosen
+            ]
+            tables[f"{title} cases by {in_words(by)}"] = {"header": header, "rows": rows}
+    errors = scored.about.get("errors", [])
+    if errors and "prob" in errors[0]:
+        names = scored.class_names
+        rows = [
+            [
+                e["name"],
+                e["patient"],
+                e["true"],
+                e["predicted"],
+                number(float(e["prob"][names.index(e["predicted"])]), 3),
+            ]
+            for e in errors[: 2 * LISTED]
+        ]
+        header = ["image", "patient", "true class", "predicted", "its probability"]
+        tables[f"Wrong classes ({len(errors)})"] = {"header": header, "rows": rows}
+    return tables
+
+
+def _values(scored: Scored, name: str) -> np.ndarray | None:
+    """A score of each case (n,), of several classes the mean; None where no case has it."""
+    keys = [name, *(f"{name}_{channel}" for channel in scored.about.get("channel_names", ()))]
+    found = [scored.columns[key] for key in keys if key in scored.columns]
+    values = mean_of_defined(found) if found else np.empty(0)
+    return None if np.isnan(values).all() else values

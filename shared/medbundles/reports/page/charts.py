@@ -1,0 +1,121 @@
+"""The charts of the page, drawn by the functions that draw a run's plots, as SVG in the page itself."""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from medbundles.reports import figures
+from medbundles.reports.curves import draw_panel, in_words, panels_of, parts_of
+from medbundles.reports.evaluation import Evaluation
+from medbundles.reports.figures import COLOURS
+from medbundles.reports.page.run_files import RunFiles, Scored
+from medbundles.reports.tables import with_interval
+
+LINES = ("-", "--", ":", "-.")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture in the page.
+
+    Attributes:
+        source: data URI.
+        text: what it shows, for those who cannot see it.
+    """
+
+    source: str
+    text: str
+
+
+def curves(run: RunFiles) -> list[Chart]:
+    """Losses, scores and rates over the epochs, a chart each; none where nothing was trained."""
+    best = run.summary.get("best_epoch")
+
+    def draw(panel: tuple[str, str, list[str]], path: Path) -> None:
+        with figures.figure_of(path, (6.4, 3.6)) as figure:
+            draw_panel(figure.add_subplot(), run.epochs, panel, best)
+
+    return [
+        _drawn(partial(draw, panel), f"{panel[0]} over {len(run.epochs)} epochs; the best epoch is {best}")
+        for panel in panels_of(run.epochs)
+    ]
+
+
+def of_classes(scored: Scored) -> list[Chart]:
+    """Confusion matrix, and of two classes ROC, precision-recall and reliability; none where there are no classes."""
+    if "prob" not in scored.columns or not scored.class_names:
+        return []
+    known = {name: scored.about[name] for name in ("class_threshold",) if scored.about.get(name) is not None}
+    two = len(scored.class_names) == 2
+    evaluation = Evaluation(scored.columns, scored.class_names, known, scores=["auc", *(["ece"] if two else [])])
+    evaluation.metrics = {
+        "all": {name: dict(m) for name, m in scored.metrics.items()},
+        **scored.about.get("by_source", {}),
+    }
+    with TemporaryDirectory() as folder:
+        paths = evaluation.write_plots(Path(folder), title=scored.part, ending=".svg")
+        texts = _texts(scored, evaluation.counts)
+        return [Chart(_svg(path), texts[path.stem]) for path in paths]
+
+
+def _texts(scored: Scored, counts: np.ndarray) -> dict[str, str]:
+    names = scored.class_names
+    cells = [f"{counts[t, p]} of true class {names[t]} predicted as {names[p]}" for t, p in np.ndindex(counts.shape)]
+    auc = scored.metrics.get("auc")
+    area = f": area {with_interval(auc, 3)}" if auc else ""
+    return {
+        "confusion_matrix": f"Confusion matrix: {', '.join(cells)}",
+        "roc_curve": f"ROC curve{area}",
+        "pr_curve": "Precision over recall",
+        "reliability": f"Reliability: share of {names[-1]} over its predicted probability",
+    }
+
+
+def side_by_side(runs: Sequence[RunFiles]) -> list[Chart]:
+    """What several runs followed, over their epochs, and their ROC curves where they have the same two classes."""
+    found = []
+    trained = [run for run in runs if run.epochs]
+    followed = {run.summary.get("monitor") for run in trained}
+    for name in (*sorted(filter(None, followed)), "val_loss"):
+        lines = {run.name: [(e["epoch"], e[name]) for e in run.epochs if e.get(name) is not None] for run in trained}
+        lines = {run: points for run, points in lines.items() if points}
+        if len(lines) > 1:
+            title = f"{in_words(parts_of(name)[1])}, validation"
+            found.append(_drawn(partial(_lines, lines, title), f"{title}, of {len(lines)} runs"))
+    scored = {run.name: run.scored[0] for run in runs if run.scored and "prob" in run.scored[0].columns}
+    classes = {tuple(each.class_names) for each in scored.values()}
+    if len(scored) > 1 and len(classes) == 1 and len(classes.pop()) == 2:
+        groups = {name: (each.columns["label"], each.columns["prob"][:, 1]) for name, each in scored.items()}
+        groups = {name: group for name, group in groups.items() if len(set(group[0])) == 2}
+        if len(groups) > 1:
+            found.append(_drawn(partial(figures.roc_curve, groups), f"ROC curves of {len(groups)} runs"))
+    return found
+
+
+def _lines(lines: Mapping[str, Sequence[tuple[int, float]]], title: str, path: Path) -> None:
+    with figures.figure_of(path, (6.0, 4.2)) as figure:
+        axes = figure.add_subplot()
+        for i, (name, points) in enumerate(lines.items()):
+            style = LINES[i // len(COLOURS) % len(LINES)]
+            axes.plot(*zip(*points, strict=True), color=COLOURS[i % len(COLOURS)], linestyle=style, label=name)
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.25)
+        axes.legend(fontsize=8)
+
+
+def _drawn(draw: Callable[[Path], Any], text: str) -> Chart:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "chart.svg"
+        draw(path)
+        return Chart(_svg(path), text)
+
+
+def _svg(path: Path) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"

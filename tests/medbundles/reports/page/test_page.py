@@ -1,0 +1,210 @@
+"""The page of runs: what their files say, in one file that needs nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medbundles.errors import DataError
+from medbundles.reports.evaluation import Evaluation
+from medbundles.reports.page import write_page
+from medbundles.reports.page.run_files import read_run
+from tools.cli import main
+
+NAMES = ("grade 2", "<b>grade 3</b>")
+EMPTY_TAGS = {"meta", "img"}
+
+
+class Tags(HTMLParser):
+    """Whether each tag is closed, and what the page would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.without_text = 0
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        self.sources += [given[key] for key in ("src", "href", "action", "data") if key in given]
+        self.without_text += tag == "img" and not given.get("alt")
+        if tag not in EMPTY_TAGS:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def checked(path: Path) -> str:
+    """The text of a page that loads nothing and whose tags are closed."""
+    text, tags = path.read_text(encoding="utf-8"), Tags()
+    tags.feed(text)
+    assert tags.open == []
+    assert all(source.startswith(("data:image/", "#")) for source in tags.sources)
+    assert "default-src 'none'" in text
+    assert tags.without_text == 0
+    return text
+
+
+def columns(n: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Of n images of as many patients: classes, and Dice of a mask."""
+    draw = np.random.default_rng(seed)
+    label = np.arange(n) % 2
+    prob = np.clip(0.3 + 0.4 * label + draw.normal(0, 0.25, n), 0.01, 0.99)
+    named = {key: np.array([f"{key}_{i}" for i in range(n)]) for key in ("name", "patient", "file")}
+    return named | {
+        "source": np.full(n, "images"),
+        "has_mask": np.full(n, True),
+        "label": label,
+        "predicted": (prob > 0.5).astype(int),
+        "prob": np.stack([1 - prob, prob], axis=1),
+        "constant": np.zeros(n),
+        "dice": draw.uniform(0.5, 1, n),
+    }
+
+
+def a_run(folder: Path, n: int = 40, epochs: int = 3, **changed) -> Path:
+    """A run's folder, its files written by what writes them in a training."""
+    for name in ("config", "metrics", "predictions", "plots"):
+        (folder / name).mkdir(parents=True)
+    environment = {
+        "command": ["/x/monai/bundle/__main__.py", "run", "--class_names", "['a','b']"], "folder": "/x/bundles/brain",
+        "device": "cpu", "threads": 1, "processes": 1, "versions": {"monai": "1.6.1"},
+        "changed": {name: {"value": value, "default": 1} for name, value in changed.items()},
+    }  # fmt: skip
+    records = [
+        {"epoch": e, "train_loss": 1 / e, "val_loss": 1.1 / e, "val_dice": 1 - 1 / e} for e in range(1, epochs + 1)
+    ]
+    summary = {"epochs": epochs, "monitor": "val_dice", "best_epoch": epochs, "best_value": records[-1]["val_dice"],
+               "seconds": 65.0, "seconds_per_epoch": 2.5}  # fmt: skip
+    files = {
+        "config/environment.json": environment,
+        "metrics/metrics.json": {"epochs": records, "summary": summary, "hints": ["it <overfits>"]},
+        "config/split.json": {
+            "parts": {"train": [{"patient": "a", "source": "images"}, {"patient": "a", "source": "images"}]}
+        },
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    evaluation = Evaluation(columns(n), NAMES, {"class_threshold": 0.5}, bootstrap=200)
+    evaluation.write_metrics(folder / "metrics/val_metrics", {})
+    evaluation.write_predictions(folder / "predictions", "val")
+    evaluation.write_plots(folder / "plots")
+    noise = np.random.default_rng(0).integers(0, 255, (1500, 1500, 3), dtype=np.uint8)
+    for number in (1, 2):
+        Image.fromarray(noise).save(folder / f"plots/worst_dice_{number}.png")
+    return folder
+
+
+def test_a_run(tmp_path):
+    run = a_run(tmp_path / "runs/study/run_20260101_120000", lr="<i>1e-3</i>")
+    text = checked(write_page([run], tmp_path / "page.html"))
+    scores = json.loads((run / "metrics/val_metrics.json").read_text())["metrics"]
+    dice, accuracy, constant = (scores[name] for name in ("dice", "acc", "acc_constant"))
+    assert f"{dice['value']:.3f} [{dice['low']:.3f}, {dice['high']:.3f}]" in text
+    row = text[text.index("Accuracy<") :]
+    row = row[: row.index("</tr>")]
+    assert f"{accuracy['value']:.3f} [" in row
+    assert f"{constant['value']:.3f} [" in row  # beside it
+    assert "study/run_20260101_120000" in text
+    assert "Training of brain." in text
+    assert "3 epochs; the best one by val_dice is 3 (0.667)." in text
+    assert "python -m monai.bundle run --class_names &#34;[&#39;a&#39;,&#39;b&#39;]&#34;" in text
+    assert "it &lt;overfits&gt;" in text
+    assert "&lt;i&gt;1e-3&lt;/i&gt;" in text
+    assert "<i>" not in text
+    assert "<b>" not in text  # of a class
+    assert text.count("data:image/jpeg") == 2
+    assert "<td>2</td><td>1</td><td>images</td>" in text  # two images of one patient are trained on
+
+
+def test_the_worst_and_the_best_cases(tmp_path):
+    run = a_run(tmp_path / "study/run_20260101_120000")
+    text = checked(write_page([run], tmp_path / "page.html"))
+    dice = columns(40)["dice"]
+    order = [f"name_{i}" for i in np.argsort(dice)]
+    worst, best = (
+        re.search(rf"<caption>{title} cases by Dice.*?</table>", text, re.DOTALL)[0] for title in ("Worst", "Best")
+    )
+    assert re.findall(r'<th scope="row">(\w+)', worst) == order[:5]
+    assert re.findall(r'<th scope="row">(\w+)', best) == order[:-6:-1]
+
+
+def test_several_runs_show_where_they_differ(tmp_path):
+    runs = [a_run(tmp_path / f"study/run_20260101_12000{i}", lr=lr, seed=7) for i, lr in enumerate((0.1, 0.2))]
+    text = checked(write_page(runs, tmp_path / "page.html"))
+    header = re.search(r"<caption>The runs</caption>\s*<thead>(.*?)</thead>", text, re.DOTALL)[1]
+    assert ">lr<" in header
+    assert "seed" not in header  # the same in both
+    assert "2 runs side by side" in text
+    assert 'href="#run-2"' in text
+    assert "ROC curves of 2 runs" in text
+
+
+def test_a_cross_validation(tmp_path):
+    folder = tmp_path / "study/kfold"
+    folder.mkdir(parents=True)
+    evaluation = Evaluation(columns(40), NAMES, bootstrap=200)
+    about = {
+        "bundle": "grading", "command": "python -m tools kfold x", "settings": {"folds": 2}, "synthetic": True,
+        "class_names": list(NAMES), "n_cases": 40, "n_patients": 40, "out_of_fold": evaluation.metrics["all"],
+        "folds": {"0": {"auc": 0.25}, "1": {"auc": 0.75}},
+        "over_folds": {"auc": {"mean": 0.5, "std": 0.1, "low": None, "high": None}}, "errors": evaluation.errors(),
+    }  # fmt: skip
+    (folder / "kfold.json").write_text(json.dumps(about, default=float))
+    lines = [f"name_{i},p_{i},{NAMES[i % 2]},{NAMES[1]},0.25,0.75" for i in range(40)]
+    header = f"name,patient,label,predicted,prob_{NAMES[0]},prob_{NAMES[1]}"
+    (folder / "oof_predictions.csv").write_text("\n".join([header, *lines]))
+    text = checked(write_page([folder.parent], tmp_path / "page.html"))
+    assert "Cross-validation of grading." in text
+    assert "SYNTHETIC DATA" in text
+    assert "<td>0.500</td><td>0.250</td><td>0.750</td>" in text
+    assert "40 of true class &lt;b&gt;grade 3" not in text
+    assert "20 of true class grade 2 predicted as &lt;b&gt;grade 3&lt;/b&gt;" in text
+
+
+def test_many_epochs_and_cases_stay_small(tmp_path):
+    run = a_run(tmp_path / "study/run_20260101_120000", n=2000, epochs=300)
+    assert write_page([run], tmp_path / "page.html").stat().st_size < 5_000_000
+
+
+def test_what_is_no_run_is_refused_with_what_is_there(tmp_path, capsys):
+    run = a_run(tmp_path / "study/run_20260101_120000")
+    with pytest.raises(DataError, match=r"study: is no run's folder .* There is .*run_20260101_120000"):
+        read_run(tmp_path / "study")
+    (run / "metrics/val_metrics.json").write_text("{")
+    assert main(["report", str(run)]) == 1
+    assert "val_metrics.json: cannot be read as JSON" in capsys.readouterr().err
+    assert not (run / "report.html").exists()
+
+
+def test_the_verb_takes_one_run_or_several(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [str(a_run(tmp_path / f"study/run_20260101_12000{i}")) for i in range(2)]
+    assert main(["report", runs[0]]) == 0
+    assert "Training of brain." in checked(Path(runs[0]) / "report.html")
+    assert main(["report", *runs, "--out", "both.html"]) == 0
+    assert "2 runs side by side" in checked(Path("both.html"))
+    assert main(["report", *runs, "--out", "both.html"]) == 1
+    assert "--overwrite True" in capsys.readouterr().err
+    assert main(["report"]) == 1
+    assert "runs" in capsys.readouterr().err
+    assert main(["report", runs[0], "--outt", "x"]) == 1
+    assert "did you mean --out?" in capsys.readouterr().err
+
+
+def test_an_evaluation_has_no_curves(tmp_path):
+    run = a_run(tmp_path / "study/evaluation/run_20260101_120000")
+    (run / "metrics/metrics.json").unlink()
+    (run / "metrics/val_metrics.json").rename(run / "metrics/test_metrics.json")
+    text = checked(write_page([run], tmp_path / "page.html"))
+    assert "Evaluation of brain." in text
+    assert "study/evaluation/run_20260101_120000" in text
+    assert "<h3>Curves</h3>" not in text
+    assert "Test part" in text
