@@ -17,6 +17,7 @@ ROOMS = [
         "cores",
         "lines",
         "memory",
+        "package",
         "parallel",
         "progress",
         "ranks",

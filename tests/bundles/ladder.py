@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from medbundles.preflight.workflow import own_ids
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
@@ -63,6 +66,12 @@ class Bundle:
     @property
     def folder(self) -> Path:
         return BUNDLES / self.name.partition(" (")[0]
+
+    @property
+    def tiny_inference(self) -> Settings:
+        """Those of the tiny settings that inference has, too."""
+        own = own_ids(self.folder / "configs/inference.json")
+        return {name: value for name, value in self.tiny.items() if name in own} | self.of_inputs
 
     def data(self, root: Path) -> Path:
         """Its tiny data below a folder; made once."""
@@ -130,6 +139,12 @@ def run_until(bundle: Bundle, configs: list[str], settings: dict[str, Any], line
         process.send_signal(number)
     process.communicate(timeout=60)
     return process.returncode
+
+
+def copied(bundle: Bundle, folder: Path) -> Path:
+    """A copy of a bundle in a folder, without weights, runs and data."""
+    ignored = shutil.ignore_patterns("models", "runs", "data")
+    return Path(shutil.copytree(bundle.folder, folder / bundle.name, ignore=ignored))
 
 
 def newest(folder: Path, name: str) -> Path:

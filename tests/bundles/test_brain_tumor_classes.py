@@ -75,9 +75,8 @@ def test_an_evaluation_gives_the_figures_of_float64_by_hand(brain_tumor, brats):
     @evaluator.on(Events.ITERATION_COMPLETED)
     def measure(engine: Any) -> None:
         batch, output = engine.state.batch, engine.state.output
-        logits = flipped_by_hand(engine.network, batch["image"])
-        assert np.allclose(output["pred"]["seg"].double().numpy(), logits["seg"], atol=1e-4)
-        assert np.allclose(output["pred"]["cls"].double().numpy(), logits["cls"], atol=1e-4)
+        for name, prob in flipped_by_hand(engine.network, batch["image"]).items():
+            assert np.allclose(output["pred"][name].double().softmax(1).numpy(), prob, atol=1e-5)
         for i, crop in enumerate(batch["crop"].tolist()):
             pixel = (max(crop[2:]) / batch["image"].shape[-1]) ** 2  # in pixels of the file
             labels = cleaned_by_hand(output["pred"]["seg"][i].argmax(0).numpy(), pixel)
@@ -99,6 +98,12 @@ def test_an_evaluation_gives_the_figures_of_float64_by_hand(brain_tumor, brats):
     )
     assert content["min_size"] == MIN_SIZE
     assert "hd95_tumour_core" in found
+    for baseline in ("constant", "logistic"):  # what costs nothing, fitted on the training part
+        costless = {name: found[f"dice_{baseline}_{name}"] for name in UNITED}
+        assert costless["enhancing"] == costless["enhancing_tumour"] > 0
+        assert found[f"dice_{baseline}"] == pytest.approx(np.mean([costless[name] for name in classes]), abs=1e-9)
+    over = found["dice_whole_tumour"] - found["dice_constant_whole_tumour"]
+    assert found["dice_over_constant_whole_tumour"] == pytest.approx(over, abs=1e-9)
     stage = read_evaluation(run)  # as the comparison of the stages reads it
     combined = value_of(score("combined", stage.columns), len(stage.dice))
     assert combined == pytest.approx(evaluator.state.metrics["val_combined"], abs=1e-9)
@@ -106,14 +111,14 @@ def test_an_evaluation_gives_the_figures_of_float64_by_hand(brain_tumor, brats):
 
 
 def flipped_by_hand(network: Any, image: torch.Tensor) -> dict[str, np.ndarray]:
-    """The mean of the four flips' logits."""
+    """The mean of the four flips' probabilities."""
     sums: dict[str, list[np.ndarray]] = {"seg": [], "cls": []}
     with torch.no_grad():
         network.eval()
         for axes in ((), (2,), (3,), (2, 3)):
             found = network(image.flip(axes))
-            sums["seg"].append(found["seg"].flip(axes).double().numpy())
-            sums["cls"].append(found["cls"].double().numpy())
+            sums["seg"].append(found["seg"].double().softmax(1).flip(axes).numpy())
+            sums["cls"].append(found["cls"].double().softmax(1).numpy())
     return {name: np.mean(each, axis=0) for name, each in sums.items()}
 
 

@@ -15,7 +15,7 @@ from .syntax import RELATIVE, parsed
 CONFIGS = (".json", ".yaml", ".yml")
 MACRO_FILE = re.compile(r"(.*\.(?:json|yaml|yml)(?=(?:::.*)|$))", re.IGNORECASE)  # MONAI's own, found anywhere
 OF_SCHEMA = {"$schema", "$ref", "$defs", "$id", "$comment"}
-OF_MONAI = {"_target_", "_mode_", "_requires_", "_disabled_", "_desc_"}
+OF_MONAI = {"_target_", "_mode_", "_requires_", "_disabled_", "_desc_", "_meta_"}
 OPENS_PICKLES = {"weights_only": False, "allow_pickle": True}
 FETCHES = {"pretrained", "download", "progress_download", "enable_download"}  # switches of classes that fetch weights
 SENDS = "medbundles.handlers.WandB"  # ours that sends something, when it is enabled

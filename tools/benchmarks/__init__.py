@@ -18,6 +18,7 @@ def bench(
     only: tuple[str, ...] = (),
     pairs: int = 9,
     epoch_seconds: float | None = None,
+    exported: str = "",
     out: str = "bench.json",
     clock: str = "wall",
     **settings: Any,
@@ -33,12 +34,13 @@ def bench(
         dataset_dir: prepared data; empty: phantoms, as many as an epoch of --epoch_seconds needs.
         slices_dir: a raw kaggle_3m folder for the cache of slices; empty: $MEDBUNDLES_DATA/lgg_kaggle3m, else
             ../shared/data. Volumes need none.
-        only: which of trainer, stock, augmentation, amp, amp_score, cache, compiled, startup, for volumes layout,
-            channels_last, for the autoencoder attention, channels_last, and for the seven networks that segment
+        only: which of trainer, stock, augmentation, amp, amp_score, cache, compiled, startup, formats, for volumes
+            layout, channels_last, for the autoencoder attention, channels_last, and for the seven networks that segment
             networks (precision, channels-last and memory of each) and troubles (what advice changes); empty: all.
         pairs: how often each comparison is repeated.
         epoch_seconds: how long an epoch on phantoms should take; by default 3, for volumes 14 (some 60 batches on two
             cores, about as many as 228 cases make).
+        exported: for formats: a zip that export wrote, whose forms of the network are held against each other.
         out: JSON file for all times, with machine, threads and versions.
         clock: wall, or cpu: the time that this process computes, where other programs run beside it (with
             OMP_NUM_THREADS=1; startup is always measured on the wall).
@@ -54,7 +56,7 @@ def bench(
 
     from medbundles.runs.environment import environment
 
-    from . import amp_score, networks, startup, timing, trainer, troubles, variants
+    from . import amp_score, formats, networks, startup, timing, trainer, troubles, variants
     from .bundles import BUNDLES
 
     measures = {
@@ -62,6 +64,7 @@ def bench(
         "stock": trainer.stock,
         "amp_score": amp_score.measure,
         "startup": startup.measure,
+        "formats": formats.measure,
         "networks": networks.measure,
         "troubles": troubles.measure,
     }
@@ -93,7 +96,9 @@ def bench(
     device = settings.get("device", "cuda" if torch.cuda.is_available() else "cpu")
     result["environment"] = environment(device, settings.get("seed", 42))
     with tempfile.TemporaryDirectory(prefix="bench_") as temporary:
-        measured = kind(folder, Path(temporary), settings, dataset_dir, slices_dir, pairs, epoch_seconds)
+        measured = kind(
+            folder, Path(temporary), settings, dataset_dir, slices_dir, pairs, epoch_seconds, exported=exported
+        )
         for name in [name for name in kind.measurements if name in only or not only]:
             print(f"\n=== {name} ===", flush=True)
             result[name] = measures[name](measured)

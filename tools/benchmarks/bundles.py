@@ -21,7 +21,7 @@ from ..prepare.lgg import prepare_lgg
 from .training import Training
 
 FILES = ("train", "quick_test")
-COMMON = ("trainer", "stock", "augmentation", "amp", "amp_score", "cache", "compiled", "startup")
+COMMON = ("trainer", "stock", "augmentation", "amp", "amp_score", "cache", "compiled", "startup", "formats")
 BATCHES = (4, 80)  # fewest and most batches of an epoch on phantoms
 TIMED_STEPS = 3  # from which the length of an epoch on phantoms is estimated
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -42,6 +42,7 @@ class MeasuredBundle(ABC):
         pairs: repetitions.
         epoch_seconds: how long an epoch on phantoms should take.
         files: the config files that are trained with.
+        exported: a zip of it that `export` wrote, or "".
 
     Attributes:
         measurements: which there are, in their order.
@@ -64,6 +65,7 @@ class MeasuredBundle(ABC):
     pairs: int
     epoch_seconds: float
     files: tuple[str, ...] = FILES
+    exported: str = ""
 
     measurements: ClassVar[tuple[str, ...]] = COMMON
     size: ClassVar[str]

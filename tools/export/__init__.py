@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.errors import one_of
+from medbundles.package import PACKAGE, package_files
 
 from ..bundle import bundle_folder, read_config
 from .archive import write_zip
 from .configs import baked
-from .contents import as_json, documents, model_files, package_files, weights_file, with_large_files
+from .contents import as_json, documents, model_files, weights_file, with_large_files
 from .exported_program import program
 from .hugging_face import card, write_folder
 from .metadata import exported_metadata
@@ -28,6 +29,7 @@ FORMS: dict[str, Callable[[Built, dict[str, Any]], tuple[bytes, str]]] = {
     "onnx": lambda built, configs: onnx_file(built),
 }
 PACKAGES = ("zip", "huggingface")
+IN_TORCHSCRIPT = ("metadata", "train", "inference", "deploy")  # what hosts read out of models/model.ts
 
 
 def export(
@@ -66,7 +68,7 @@ def export(
     built = build_network(configs.files["inference"], metadata, model, f"the weights of {model.source}")
     metadata = exported_metadata(metadata, model, built.example(), outputs_of(built.network, built.example()))
     configs.files |= {"metadata": metadata, "schema": read_config(folder, "schema")}
-    into_archive = {name: configs.files[name] for name in ("metadata", "train", "inference")}
+    into_archive = {name: configs.files[name] for name in IN_TORCHSCRIPT if name in configs.files}
     forms, said = {}, list(configs.said)
     for name in wanted:
         forms[f"models/model.{name}"], how = FORMS[name](built, into_archive)
@@ -75,7 +77,7 @@ def export(
         print(sentence)
     text = readme(folder.name, metadata, model, said)
     contents = {
-        **package_files(),
+        **{f"{PACKAGE.name}/{name}": content for name, content in package_files().items()},
         **documents(folder),
         **{f"configs/{name}.json": as_json(config) for name, config in configs.files.items()},
         **model_files(weights_file(built.network), model.trained, model.about),

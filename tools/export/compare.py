@@ -13,8 +13,8 @@ ALLOWED = 1e-4  # of the range of an output's values
 Run = Callable[[torch.Tensor], dict[str, torch.Tensor]]
 
 
-def largest_difference(run: Run, built: Built, images: Sequence[torch.Tensor], file: str) -> str:
-    """What to say of the differences.
+def difference(run: Run, built: Built, images: Sequence[torch.Tensor], file: str) -> float:
+    """The largest difference of an output, as a share of the range of its values.
 
     Args:
         run: the form as it was read from its file: an image (B, C, ...) -> its outputs by name.
@@ -39,5 +39,11 @@ def largest_difference(run: Run, built: Built, images: Sequence[torch.Tensor], f
                     f"{tuple(image.shape)}; {ALLOWED:.0e} is allowed. Nothing was written."
                 )
             largest = max(largest, share)
+    return largest
+
+
+def largest_difference(run: Run, built: Built, images: Sequence[torch.Tensor], file: str) -> str:
+    """What to say of the `difference`, which takes and raises the same."""
+    share = difference(run, built, images, file)
     shapes_tried = " and ".join("x".join(map(str, image.shape)) for image in images)
-    return f"differs from the network by at most {largest:.1e} of an output's range, tried on {shapes_tried}"
+    return f"differs from the network by at most {share:.1e} of an output's range, tried on {shapes_tried}"

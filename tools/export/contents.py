@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-import medbundles
 from medbundles.atomic_files import json_text
 from medbundles.data.reading.files import short_id
 from medbundles.data.reading.trained_file import TRAINED
@@ -16,8 +15,6 @@ from medbundles.errors import ConfigError
 
 from .readme import without_leaving_links
 
-PACKAGE = Path(medbundles.__file__).parent
-TAKEN = (".py", ".json")  # what the package consists of
 LARGE = 25_000_000  # bytes from which the zoo keeps a file elsewhere
 OF_THE_REPOSITORY = (
     "> This page is that of the bundle in its repository, to which `python -m tools` and config files that are not "
@@ -30,12 +27,6 @@ def weights_file(network: torch.nn.Module) -> bytes:
     stream = io.BytesIO()
     torch.save({name: value.contiguous().clone() for name, value in network.state_dict().items()}, stream)
     return stream.getvalue()
-
-
-def package_files() -> dict[str, bytes]:
-    """The package `medbundles`, by path."""
-    files = (path for path in PACKAGE.rglob("*") if path.suffix in TAKEN and path.is_file())
-    return {path.relative_to(PACKAGE.parent).as_posix(): path.read_bytes() for path in files}
 
 
 def documents(folder: Path) -> dict[str, bytes]:

@@ -3,14 +3,15 @@
 import io
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from .compare import largest_difference
-from .network import Built
+from .compare import Run, largest_difference
+from .network import Built, outputs_of
 from .sizes import larger, side_multiples, tried, without_padding
 
 AXES = ("height", "width", "depth")  # what the sides of an image are called
@@ -78,7 +79,10 @@ def program(built: Built) -> tuple[bytes, str]:
     made, images, takes = exported(built)
     stream = io.BytesIO()
     torch.export.save(made, stream)
-    read = torch.export.load(io.BytesIO(stream.getvalue())).module()
-    with torch.no_grad():
-        said = largest_difference(lambda image: dict(read(image)), built, images, "models/model.pt2")
+    said = largest_difference(read_program(stream.getvalue()), built, images, "models/model.pt2")
     return stream.getvalue(), f"takes {takes}; {said}"
+
+
+def read_program(content: bytes) -> Run:
+    """The program in the file."""
+    return partial(outputs_of, torch.export.load(io.BytesIO(content)).module())

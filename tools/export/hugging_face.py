@@ -14,17 +14,25 @@ LARGE_FILES = "*.pt *.pt2 *.ts *.onnx *.safetensors"  # what the Hub keeps in gi
 def card(text: str, metadata: Mapping[str, Any]) -> str:
     """The README with the front matter of a model card (YAML; each value is written as JSON, which is YAML too).
 
-    The licence is that of the data, in a file of its own: there is no short name for it.
+    The licence is that of the data, in a file of its own: there is no short name for it. The Hub shows "model-index" as
+    a table of the scores.
     """
-    output = metadata["network_data_format"]["outputs"]["pred"]["format"]
-    front = {
+    task = TASKS.get(metadata["network_data_format"]["outputs"]["pred"]["format"], "image-feature-extraction")
+    front: dict[str, Any] = {
         "library_name": "monai",
-        "pipeline_tag": TASKS.get(output, "image-feature-extraction"),
+        "pipeline_tag": task,
         "license": "other",
         "license_name": "licence-of-the-data",
         "license_link": "docs/data_license.txt",
         "tags": ["monai", "medical", "pytorch"],
     }
+    if metrics := metadata.get("eval_metrics"):
+        result = {
+            "task": {"type": task},
+            "dataset": {"type": "own", "name": metadata["data_source"], "split": "validation"},
+            "metrics": [{"type": name, "value": value} for name, value in metrics.items()],
+        }
+        front["model-index"] = [{"name": metadata["name"], "results": [result]}]
     lines = [f"{name}: {as_json(value).decode().strip()}" for name, value in front.items()]
     return "\n".join(["---", *lines, "---", "", text])
 

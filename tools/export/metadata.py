@@ -9,6 +9,7 @@ import torch
 from .model import Model
 
 WITHOUT_WEIGHTS = "; no weights are shipped"  # what a bundle without a model says of itself
+MODALITIES = {"ct": "CT", "mri": "MR", "xray": "XR", "rgb": "n/a"}  # the setting, as DICOM calls it
 NAMES = ("label_names", "class_names")  # settings that name the channels of an output
 
 
@@ -28,7 +29,9 @@ def exported_metadata(
     synthetic = "SYNTHETIC phantoms, in the layout of: " if model.synthetic else ""
     made["data_source"] = synthetic + made["data_source"].replace(WITHOUT_WEIGHTS, "")
     formats = made["network_data_format"]
-    _describe(formats["inputs"]["image"], image, [])
+    taken = formats["inputs"]["image"]
+    _describe(taken, image, [])
+    taken["modality"] = MODALITIES.get(str(model.trained.get("modality")), taken["modality"])
     named = [model.trained[name] for name in NAMES if isinstance(model.trained.get(name), (list, tuple))]
     for output, value in outputs.items():
         entry = formats["outputs"].get(output, formats["outputs"]["pred"])

@@ -10,8 +10,8 @@ import torch
 
 from medbundles.errors import MedbundlesError
 
-from .compare import largest_difference
-from .exported_program import exported
+from .compare import Run, largest_difference
+from .exported_program import AXES, exported
 from .network import Built, outputs_of
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
@@ -32,25 +32,41 @@ def onnx_file(built: Built) -> tuple[bytes, str]:
         raise MedbundlesError(
             f'--formats onnx: {error.name} is not installed: pip install "medbundles[onnx]"'
         ) from error
-    import onnxruntime
-
     made, images, takes = exported(built)
     names = list(outputs_of(built.network, images[0]))
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # each of their steps is a line otherwise
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
-        found: Any = torch.onnx.export(made, (), input_names=["image"], output_names=names, dynamo=True, verbose=False)
+        found: Any = torch.onnx.export(
+            made, (),
+            input_names=["image"],
+            output_names=names,
+            dynamic_shapes={"image": {0: "batch", **{i + 2: AXES[i] for i in range(len(built.size))}}},  # names
+            dynamo=True,
+            verbose=False,
+        )  # fmt: skip
     model = found.model_proto
     for graph in (model.graph, *model.functions):
         for node in graph.node:
             del node.metadata_props[:]  # stack traces, which name files of this machine
             node.doc_string = ""
     content = model.SerializeToString(deterministic=True)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    said = largest_difference(read_onnx(content), built, images, "models/model.onnx")
+    return content, f"takes {takes}; {said}"
+
+
+def read_onnx(content: bytes) -> Run:
+    """The model in the file, on as many threads as torch has."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
 
     def run(image: torch.Tensor) -> dict[str, torch.Tensor]:
         values = session.run(names, {"image": image.numpy()})
         return {name: torch.from_numpy(value) for name, value in zip(names, values, strict=True)}
 
-    said = largest_difference(run, built, images, "models/model.onnx")
-    return content, f"takes {takes}; {said}"
+    return run

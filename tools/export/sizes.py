@@ -21,12 +21,15 @@ def without_padding(built: Built) -> Sides:
 
 
 def larger(built: Built, step: Sides) -> Sides | None:
-    """Another size, each side larger by a different number of steps; None where the network takes one size alone.
+    """Another size, each side larger by a different number of steps; None where the network, or whatever can be made of
+    it ("one_size" of a part of it), takes one size alone.
 
     Args:
         built: the network.
         step: what each side grows by.
     """
+    if any(getattr(part, "one_size", False) for part in built.network.modules()):
+        return None
     sides = tuple(side + (i + 1) * by for i, (side, by) in enumerate(zip(without_padding(built), step, strict=True)))
     try:
         outputs_of(built.network, built.example(sides))

@@ -8,6 +8,7 @@ from typing import Any
 
 import medbundles
 from medbundles.errors import MedbundlesError, first_few
+from medbundles.package import PACKAGE, package_files
 
 from ..settings import MISSING
 from .opened import MADE_BY_USE, Opened
@@ -19,7 +20,6 @@ OF_MEDBUNDLES = (
     "configs/logging.conf", "docs/data_license.txt",
 )  # fmt: skip
 LARGEST = 25_000_000  # bytes of a file in the zoo's repository; larger ones are downloaded
-PACKAGE = Path(medbundles.__file__).parent
 
 
 def archive(bundle: Opened) -> str:
@@ -110,7 +110,7 @@ def package(bundle: Opened) -> str:
     copy = bundle.folder / PACKAGE.name
     if not copy.is_dir():
         raise Skipped("it has no copy of medbundles")
-    own, there = _code(PACKAGE), _code(copy)
+    own, there = package_files(), package_files(copy)
     missing = sorted(own.keys() - there.keys())
     changed = sorted(name for name, content in there.items() if own.get(name, MISSING) != content)
     if changed:
@@ -121,8 +121,3 @@ def package(bundle: Opened) -> str:
     if missing:
         raise MedbundlesError(f"its copy of medbundles lacks {first_few(missing, 4)}")
     return f"medbundles {medbundles.__version__}, as installed ({len(there)} files)"
-
-
-def _code(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.suffix in (".py", ".json"))
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}

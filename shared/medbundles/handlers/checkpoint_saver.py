@@ -21,7 +21,7 @@ from medbundles.handlers.stateful import stateful
 from medbundles.networks import bare_network
 from medbundles.ranks import is_rank_0
 from medbundles.rules import AUTO
-from medbundles.runs.checkpoints import by_id, load_checkpoint, plain, save_checkpoint
+from medbundles.runs.checkpoints import load_checkpoint, plain, save_checkpoint, with_measured
 from medbundles.transforms.image_ranges import NAME, ranges_of
 
 logger = logging.getLogger("medbundles")
@@ -67,9 +67,7 @@ class CheckpointSaver:
     measured: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.trained = by_id(self.trained)
-        auto = {name: value for name, value in self.measured.items() if self.trained.get(name) == "auto"}
-        self.trained |= auto
+        self.trained = with_measured(self.trained, self.measured)
         self.best: Value | None = None
         self.best_epoch = 0
         self.best_metrics: dict[str, float] = {}

@@ -1,12 +1,16 @@
 """The order in which handlers act, and the check that a config keeps it."""
 
+import logging
 from itertools import pairwise
 from typing import Any
 
 from ignite.engine import Engine
 from monai.handlers import ValidationHandler
 
+from medbundles.data.reading.checkpoint_files import Checkpoint
 from medbundles.errors import ConfigError
+
+logger = logging.getLogger("medbundles")
 
 PHASES = (
     "start",  # seeds, signals, what the loss weighs
@@ -44,6 +48,21 @@ def check_order(engine: Engine) -> None:
                     f"handlers: {type(second).__name__} ({phase_of(second)}) must stand before {type(first).__name__} "
                     f"({phase_of(first)}). The right order is: {', '.join(name for _, name in ours)}."
                 )
+
+
+def weights_of(engine: Engine, checkpoint: Checkpoint) -> Checkpoint:
+    """The file (or several) whose weights an evaluator works with: "" where none of its handlers loads any.
+
+    A federated client disables these handlers, by the same part of their name, as it brings weights of its own.
+    """
+    owners = (_owner(handler) for entries in engine._event_handlers.values() for handler, *_ in entries)
+    if not checkpoint or any("CheckpointLoader" in type(owner).__name__ for owner in owners):
+        return checkpoint
+    logger.warning(
+        "weights: no handler loads any, so the results are those of the network as it is: with the weights that a host "
+        "gave it, or with random ones."
+    )
+    return ""
 
 
 def _place(handler: Any) -> int:

@@ -70,7 +70,7 @@ class Publish:
             logger.info(
                 "configs/train.json alone builds another network, or prepares images otherwise (%s): monai.bundle.load "
                 "gives this model from an exported bundle: python -m tools export %s --run %s",
-                first_few(other), self.train_config.resolve().parents[1].name, directory.path,
+                first_few(other), self.train_config.resolve().parents[1].name, directory.path.resolve(),
             )  # fmt: skip
 
     def __call__(self, engine: Engine) -> None:

@@ -1,13 +1,22 @@
 """Every random number of an epoch comes from (seed, epoch, rank)."""
 
 import random
+from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 
+from medbundles.handlers.closing import at_end
 from medbundles.ranks import rank_and_world
+
+FLAGS = (
+    (torch.backends.cudnn, "benchmark"),
+    (torch.backends.cudnn, "deterministic"),
+    (torch.backends.cudnn, "allow_tf32"),
+    (torch.backends.cuda.matmul, "allow_tf32"),
+)
 
 
 class Seeding:
@@ -15,6 +24,8 @@ class Seeding:
 
     MONAI's set_determinism is not used: it seeds once per run, and always switches cuDNN's benchmark off.
     So a run that is resumed at an epoch draws the same numbers as one that was never interrupted.
+
+    The flags are the process's: at the end of the run they are again what they were, for what else it does.
 
     Args:
         seed: seed of the run.
@@ -33,11 +44,23 @@ class Seeding:
         self, seed: int, cudnn_benchmark: bool = True, cudnn_deterministic: bool = False, tf32: bool | None = None
     ):
         self.seed, self.benchmark, self.deterministic, self.tf32 = seed, cudnn_benchmark, cudnn_deterministic, tf32
+        self.kept: dict[tuple[Any, str], bool] = {}
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
+        engine.add_event_handler(Events.STARTED, self.keep_flags)
         engine.add_event_handler(Events.STARTED, self.set_flags)
+        at_end(engine, self.put_back)
         engine.add_event_handler(Events.EPOCH_STARTED, self.seed_epoch)
+
+    def keep_flags(self, engine: SupervisedTrainer) -> None:
+        """Remember the process's flags."""
+        self.kept = {(place, name): getattr(place, name) for place, name in FLAGS}
+
+    def put_back(self, error: BaseException | None = None) -> None:
+        """Set the flags as they were before the run."""
+        for (place, name), value in self.kept.items():
+            setattr(place, name, value)
 
     def set_flags(self, engine: SupervisedTrainer) -> None:
         """Set what holds for the whole run."""

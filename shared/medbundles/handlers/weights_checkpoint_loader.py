@@ -3,7 +3,7 @@
 import json
 import logging
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from medbundles.handlers.phases import check_order
 from medbundles.inferers import EnsembleInferer
 from medbundles.networks import bare_network, load_weights
 from medbundles.rules import AUTO
-from medbundles.runs.checkpoints import by_id
+from medbundles.runs.checkpoints import with_measured
 from medbundles.runs.common_settings import alike, common_settings
 from medbundles.runs.trained import MEASURED, trained_with
 
@@ -45,6 +45,7 @@ class WeightsCheckpointLoader:
             says what the probabilities are.
         made_by: what to do when there are no weights yet.
         config: name of the config file for the advice in messages, such as configs/inference.json.
+        measured: as `CheckpointSaver` takes it: an evaluation measures what is "auto" as the training did.
 
     Raises:
         CheckpointError: there is no such file (with the command that makes one), it is damaged, it lacks a tensor of
@@ -59,9 +60,10 @@ class WeightsCheckpointLoader:
     postprocessing: Any = None
     made_by: str = ""
     config: str = "configs/inference.json"
+    measured: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.trained = by_id(self.trained)
+        self.trained = with_measured(self.trained, self.measured)
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the evaluator."""

@@ -49,6 +49,7 @@ class AutoencoderInferer(AutocastInferer):
         window_above: longest side in pixels that goes through whole; 0: any, never by windows.
         window_size: sides of a window in pixels, a number for all or one for each dimension; multiples of the factor.
         window_overlap: share of a window that the next one covers, 0 to below 1; rounded up to the factor.
+        factor: by what the network shrinks a side of an image, where the network cannot say it (TorchScript).
 
     Raises:
         ConfigError: for an unknown `amp`, or (when the first large image comes) windows that do not fit the network.
@@ -69,8 +70,10 @@ class AutoencoderInferer(AutocastInferer):
         window_above: int = 0,
         window_size: Sides = 512,
         window_overlap: float = 0.25,
+        factor: int | None = None,
     ):
         super().__init__(amp, device)
+        self.factor = factor
         self.window_above, self.window_size, self.window_overlap = window_above, window_size, window_overlap
 
     def __call__(
@@ -86,7 +89,7 @@ class AutoencoderInferer(AutocastInferer):
 
         Args:
             inputs: images, or with `size` the means of latents (B, L, ...).
-            network: an `Autoencoder`.
+            network: an `Autoencoder`, or the TorchScript that the export makes of one.
             args: none.
             size: size of the images that the latents come from; the result then has no "mean" and "sigma".
             other: images as large as `inputs`; what is decoded is then (1 - weight) * mean + weight * mean of other.
@@ -102,11 +105,12 @@ class AutoencoderInferer(AutocastInferer):
 
     def encode(self, image: torch.Tensor, network: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Images (B, C, ...) -> mean and sigma (B, L, ...) of the latent, of the padded image."""
-        return self._run(network.encode, network.padded(image), image.shape[2:], network.factor, 1)
+        return self._run(network.encode, network.padded(image), image.shape[2:], self.factor or network.factor, 1)
 
     def decode(self, mean: torch.Tensor, network: Any, size: Sequence[int]) -> torch.Tensor:
         """Means of latents (B, L, ...) -> images (B, C, *size)."""
-        made = self._run(network.decode, mean, size, network.factor, network.factor)
+        factor = self.factor or network.factor
+        made = self._run(network.decode, mean, size, factor, factor)
         return cropped(made, list(size))
 
     def _run(

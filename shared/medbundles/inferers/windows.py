@@ -1,14 +1,16 @@
 """A segmentation network on images of any size: whole, or by windows that are blended."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial, reduce
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations
 from typing import Any
 
 import torch
+from ignite.utils import apply_to_tensor
 from monai.inferers import sliding_window_inference
 
 from medbundles.inferers.autocast import AutocastInferer
+from medbundles.inferers.mean_probability import mean_probability
 
 AT_ONCE = 4  # windows in one pass of the network
 
@@ -24,9 +26,11 @@ class WindowInferer(AutocastInferer):
         device: where the network runs.
         window: sides of a window; None: images go through whole.
         overlap: share of a window that the next one covers, 0 to below 1.
-        flips: the mean of the logits of all flips (4 of a picture, 8 of a volume) instead of those of the image alone,
-            as nnU-Net has them; it takes as many times as long. Of a network with several outputs each is averaged, and
-            those that are no map of the image, such as the logits of its class, are not flipped back.
+        flips: the mean of the probabilities of all flips (4 of a picture, 8 of a volume) instead of the image alone,
+            see `medbundles.inferers.mean_probability`; it takes as many times as long. Of a network with several
+            outputs each is averaged, and those that are no map of the image, such as the logits of its class, are not
+            flipped back.
+        mask_rule: of flips, that of `medbundles.transforms.Predictions`: with "regions" masks may overlap.
 
     Example:
         >>> inferer = WindowInferer("fp32", window=[16, 16])
@@ -41,8 +45,10 @@ class WindowInferer(AutocastInferer):
         window: Sequence[int] | None = None,
         overlap: float = 0.5,
         flips: bool = False,
+        mask_rule: str = "classes",
     ):
         super().__init__(amp, device)
+        self.mask_rule = mask_rule
         self.window, self.overlap, self.flips = list(window) if window else None, overlap, flips
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -51,14 +57,14 @@ class WindowInferer(AutocastInferer):
             return self._once(inputs, network, *args, **kwargs)
         axes = range(2, inputs.ndim)
         every = [flip for count in range(inputs.ndim - 1) for flip in combinations(axes, count)]
-        each = (self._flipped(flip, inputs, network, *args, **kwargs) for flip in every)
-        return _of_each(lambda total: total / len(every), reduce(partial(_of_each, torch.add), each))
+        passes = [partial(self._flipped, flip, inputs, network, *args, **kwargs) for flip in every]
+        return mean_probability(passes, self.mask_rule)
 
     def _flipped(
         self, flip: tuple[int, ...], inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Any:
         found = self._once(torch.flip(inputs, flip), network, *args, **kwargs)
-        return _of_each(lambda logits: torch.flip(logits, flip) if logits.ndim == inputs.ndim else logits, found)
+        return apply_to_tensor(found, lambda logits: torch.flip(logits, flip) if logits.ndim == inputs.ndim else logits)
 
     def _once(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if self.window is None:
@@ -70,10 +76,3 @@ class WindowInferer(AutocastInferer):
         return sliding_window_inference(
             inputs, self.window, AT_ONCE, of_window, self.overlap, mode="gaussian", padding_mode="replicate"
         )
-
-
-def _of_each(made: Callable[..., torch.Tensor], *outputs: Any) -> Any:
-    """What is made of outputs: of tensors, or of each entry of dicts of them."""
-    if isinstance(outputs[0], Mapping):
-        return {name: made(*(output[name] for output in outputs)) for name in outputs[0]}
-    return made(*outputs)

@@ -11,9 +11,9 @@ from torch.nn.functional import avg_pool1d, interpolate
 
 from medbundles.data.batches.dataset import PlainItems
 from medbundles.metrics.chosen import dice_at_thresholds
-from medbundles.metrics.measures import UNTRAINED, Masks, MaskThresholds, Output, mask_channels
+from medbundles.metrics.measures import AT_THRESHOLDS, UNTRAINED, Output, Regions, mask_channels
 from medbundles.metrics.overlap import MASK_BASELINES
-from medbundles.metrics.thresholds import best_mask_threshold
+from medbundles.metrics.thresholds import best_mask_threshold, counts_at_thresholds
 from medbundles.transforms.grid import to_input_grid
 
 logger = logging.getLogger("medbundles")
@@ -53,14 +53,16 @@ class MaskBaselines:
     find nothing of a small class.
 
     Columns (B,) or (B, K): overlap_constant, predicted_pixels_constant, overlap_logistic, predicted_pixels_logistic;
-    none where there is no training image with a mask. Reads the prepared "image" on the grid of the mask, and what
-    `Masks` reads.
+    none where there is no training image with a mask, which is said. Reads the prepared "image" on the grid of the
+    mask, and what `Masks` reads.
 
     Args:
         dataset: the training part (`medbundles.data.SeededDataset`), whose items have "image" (C, ...) and "mask"
-            (1, ...) or (K, ...), perhaps on a grid of its own; what it augments does not count. Read when first needed.
+            (1, ...) or (K, ...), perhaps on a grid of its own; what it augments does not count, nor do items whose
+            entry in the datalist says with "has_mask" that they have none. Read when first needed.
         masks: makes an item's "mask" what the labels are (`medbundles.transforms.MasksOfRegions`); None: it is that.
         ignore_label: see `Masks`.
+        regions: see `Masks`; each has a baseline of its own, as a class has.
         most: how many training images at most, evenly spread.
 
     Example::
@@ -74,11 +76,12 @@ class MaskBaselines:
         dataset: Any,
         masks: Callable[[dict], dict] | None = None,
         ignore_label: int | bool | None = None,
+        regions: Regions | None = None,
         most: int = 50,
     ):
-        self.dataset, self.to_labels, self.ignore_label, self.most = dataset, masks, ignore_label, most
-        self.masks, self.at_thresholds = Masks(ignore_label), MaskThresholds(ignore_label)
-        self.channels = 1
+        self.to_labels, self.ignore_label, self.regions = masks, ignore_label, regions
+        self.items = PlainItems(dataset, most, needs="has_mask")
+        self.channels = 1  # of the network's masks
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch."""
@@ -87,17 +90,22 @@ class MaskBaselines:
         self.channels = output["pred"]["mask"].shape[1]
         columns: dict[str, torch.Tensor] = {}
         for name, thresholds in self.thresholds.items():
+            _, truth, labelled = mask_channels(output, "mask", self.ignore_label, self.regions)
             prob = torch.stack([self._probabilities(name, image) for image in output["image"]])
-            mask = prob >= torch.tensor(thresholds, device=prob.device).view(1, -1, *[1] * (prob.ndim - 2))
-            found = self.masks({**output, "pred": {"mask": mask}})
-            columns |= {f"{count}_{name}": found[count] for count in ("overlap", "predicted_pixels")}
-        return columns
+            limits = torch.tensor(thresholds, device=prob.device).view(1, -1, *[1] * (prob.ndim - 2))
+            found = (prob >= limits) & labelled
+            counts = {"overlap": found & truth, "predicted_pixels": found}
+            columns |= {f"{count}_{name}": pixels.flatten(2).sum(2) for count, pixels in counts.items()}
+        return {name: values[:, 0] if values.shape[1] == 1 else values for name, values in columns.items()}
 
-    def _items(self) -> Iterator[tuple[torch.Tensor, dict[str, Any]]]:
-        """Image (C, ...) on the grid of its mask, and the label as an engine's output of one image has it."""
-        for item in PlainItems(self.dataset, self.most):
+    def _items(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Image (C, ...) on the grid of its mask, the true masks (K, ...) bool and where they are labelled (1, ...)."""
+        for item in self.items:
             mask = torch.as_tensor((self.to_labels(item) if self.to_labels else item)["mask"])
-            yield to_input_grid(torch.as_tensor(item["image"]), mask.shape[1:]), {"mask": mask[None]}
+            image = to_input_grid(torch.as_tensor(item["image"]), mask.shape[1:])
+            output = {"pred": {"mask": torch.zeros(1, self.channels, *mask.shape[1:])}, "label": {"mask": mask[None]}}
+            _, truth, labelled = mask_channels(output, "mask", self.ignore_label, self.regions)
+            yield image, truth[0], labelled[0]
 
     @cached_property
     def fitted(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,15 +113,13 @@ class MaskBaselines:
         multiply the features with (K, F + 1), the last one their constant. A class without a pixel has 0 and NaN."""
         draw, sums = np.random.default_rng(0), list[torch.Tensor]()
         features, truths = [], []
-        for image, label in self._items():
-            empty = torch.zeros(1, self.channels, *image.shape[1:])
-            _, truth, labelled = mask_channels({"pred": {"mask": empty}, "label": label}, "mask", self.ignore_label)
+        for image, truth, labelled in self._items():
             sides = [GRID[image.ndim - 1]] * (image.ndim - 1)
-            on_map = [interpolate(each.float(), sides, mode="area")[0] for each in (truth, labelled)]
+            on_map = [interpolate(each[None].float(), sides, mode="area")[0] for each in (truth, labelled)]
             sums = [there + more for there, more in zip(sums, on_map, strict=True)] if sums else on_map
-            chosen = _pixels(truth[0].any(0) & labelled[0, 0], labelled[0, 0], draw)
+            chosen = _pixels(truth.any(0) & labelled[0], labelled[0], draw)
             features.append(pixel_features(image).flatten(1)[:, chosen].T)
-            truths.append(truth[0].flatten(1)[:, chosen].T)
+            truths.append(truth.flatten(1)[:, chosen].T)
         share = sums[0] / sums[1].clamp(min=1e-6)
         share = share / share.flatten(1).amax(1).clamp(min=1e-6).view(-1, *[1] * (share.ndim - 1))
         return share, _regressions(torch.cat(features).numpy(), torch.cat(truths).numpy())
@@ -121,21 +127,22 @@ class MaskBaselines:
     @cached_property
     def thresholds(self) -> dict[str, list[float]]:
         """Baseline -> the threshold of each class, infinite where there is none; {} without a training image."""
-        if not len(self.dataset):
+        if not len(self.items):
+            logger.warning(
+                "There is no training image with a mask here, so that what costs nothing (one mask for all images, a "
+                "logistic regression on each pixel) does not stand beside the masks."
+            )
             return {}
-        logger.info("baselines: fitted on %d training images", min(len(self.dataset), self.most))
-        found: dict[str, list[list[np.ndarray]]] = {name: [] for name in MASK_BASELINES}
-        for image, label in self._items():
+        logger.info("baselines: fitted on %d training images", len(self.items))
+        dice: dict[str, list[np.ndarray]] = {name: [] for name in MASK_BASELINES}
+        for image, truth, labelled in self._items():
+            sizes = {"true_pixels": truth.flatten(1).sum(1), "has_mask": torch.ones(len(truth))}
             for name in MASK_BASELINES:
-                prob = self._probabilities(name, image)[None]
-                output = {"pred": {"mask_prob": prob, "mask": prob}, "label": label}
-                columns = {k: v.numpy() for k, v in (self.masks(output) | self.at_thresholds(output)).items()}
-                columns |= {"has_mask": np.ones(1, dtype=bool)}
-                found[name].append(_dice_of_channels(columns))
-        return {
-            name: [_threshold(np.concatenate(of_class)) for of_class in zip(*dice, strict=True)]
-            for name, dice in found.items()
-        }
+                found = counts_at_thresholds(self._probabilities(name, image) * labelled, truth)
+                columns = dict(zip(AT_THRESHOLDS, found, strict=True)) | sizes
+                # channels as cases: each has a Dice of its own
+                dice[name].append(dice_at_thresholds({name: values.numpy() for name, values in columns.items()}))
+        return {name: [_threshold(of_class) for of_class in np.stack(of, axis=1)] for name, of in dice.items()}
 
     def _probabilities(self, name: str, image: torch.Tensor) -> torch.Tensor:
         """(K, ...) of an image (C, ...)."""
@@ -145,14 +152,6 @@ class MaskBaselines:
             return interpolate(where[None], image.shape[1:], mode=mode)[0]
         logits = torch.tensordot(weights[:, :-1], pixel_features(image), dims=1)
         return (logits + weights[:, -1].view(-1, *[1] * (image.ndim - 1))).sigmoid()
-
-
-def _dice_of_channels(columns: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Dice at every threshold (n, T) of each channel."""
-    if columns["true_pixels"].ndim == 1:
-        return [dice_at_thresholds(columns)]
-    each = range(columns["true_pixels"].shape[1])
-    return [dice_at_thresholds({name: v[:, c] if v.ndim > 1 else v for name, v in columns.items()}) for c in each]
 
 
 def _threshold(dice: np.ndarray) -> float:

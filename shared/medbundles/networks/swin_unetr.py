@@ -23,6 +23,7 @@ class SwinUNETR(swin_unetr.SwinUNETR):
     """
 
     multiple = 32  # the sides of an image are
+    one_size = True  # of a program or trace of it: the number of windows is written into these
     pretrained = "swinViT."  # where pretrained weights go
 
     def __init__(

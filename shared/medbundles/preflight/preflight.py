@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
 from monai.bundle import ConfigParser
 
 from medbundles.errors import causes, nearest, refuse
+from medbundles.package import other_package
 from medbundles.preflight.command_line import show_errors_plainly, take_memory
 from medbundles.preflight.given import given_ids, on_the_line
 from medbundles.preflight.rules import broken_rules, unknown_targets
@@ -54,6 +56,7 @@ class Preflight:
         refuse(_each_on_its_own(workflow))
         running = running_workflow()
         folder, parser = bundle_configs(running), running.parser
+        refuse([other_package(folder.parent)])
         config = {k: v for k, v in parser.get().items() if k != "_meta_"}
         every = read_settings(folder / "schema.json")
         settings = [k for k in every if k.key in parser]  # inference has fewer than training
@@ -82,7 +85,11 @@ class Preflight:
         refuse(missing_paths(settings, values, workflow))
         fixed = "trained" if workflow not in TRAINING else ""  # what weights were trained with stays
         free_now = (k for k in settings if k.schema.get("memory") and not k.schema.get(fixed))
+        take_memory.clear()  # of an earlier run in this process
         take_memory.update({k.id: values[k.id] for k in free_now if k.id in values})
+        if isinstance(values.get("seed"), int):
+            # as `initialize` did; here again, for a host that has run something else between it and this
+            torch.manual_seed(values["seed"] % 2**32)
         if "run_dir" in config:
             free = {k.id for k in settings if k.schema.get("resume") == "free"}
             earlier = {k.id: k.schema["before"] for k in settings if "before" in k.schema}

@@ -9,6 +9,7 @@ from ignite.engine import Engine, Events
 
 from medbundles.data.reading.checkpoint_files import named_weights
 from medbundles.errors import ConfigError
+from medbundles.handlers.phases import weights_of
 from medbundles.handlers.run import run_of
 from medbundles.metrics.cases import Cases
 from medbundles.metrics.epoch_score import metrics_of
@@ -83,12 +84,12 @@ class EvaluationReport:
         self.predictions, self.channel_names = predictions, list(channel_names)
         self.bootstrap, self.seed, self.on_completed = bootstrap, seed, on_completed
         self.about, self.scores = about or {}, None if scores is None else check_scores(scores)
-        if "checkpoint" in self.about:
-            self.about = self.about | named_weights(self.about["checkpoint"])
         self.worst = WorstCases(worst)
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the evaluator."""
+        if "checkpoint" in self.about:
+            self.about = self.about | named_weights(weights_of(engine, self.about["checkpoint"]))
         engine.add_event_handler(Events.EPOCH_STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         if self.on_completed:
@@ -138,7 +139,7 @@ class EvaluationReport:
         evaluation.write_predictions(folder["predictions"], self.prefix)
         evaluation.write_plots(folder["plots"], suffix, TITLES[self.prefix])
         rows = {(row["source"], row["name"]): row for row in evaluation.rows()} if any(kept.values()) else {}
-        write_worst(folder["plots"], kept, rows, self.class_names)
+        write_worst(folder["plots"], kept, rows, self.class_names, self.channel_names)
         more = (about or {}).get("other_metrics", {})
         others = [f"{name:<24}{'-' if np.isnan(value) else number(value):>8}" for name, value in more.items()]
         logger.info("%s", "\n".join([evaluation.table(), *others]))

@@ -22,6 +22,7 @@ from medbundles.reports.result_writer import ResultWriter, mask_names
 from medbundles.transforms.components import Components
 from medbundles.transforms.geometry import to_original
 from medbundles.transforms.head import LEAST_HEAD, head_shares
+from medbundles.transforms.masks_of_slice import masks_of_slice
 
 RULE = (
     f"prob of a volume: mean over its {TOP} slices with the highest probability, each class for itself; with two "
@@ -56,7 +57,7 @@ class InferenceWriter(ResultWriter):
         <output>/masks/<name>_mask.png      0/255, as large as the picture
         <output>/masks/<name>_mask.nii.gz   0/1 uint8 with the volume's axes, affine and voxel size
         <output>/probabilities/<name>.npy, <name>_<k>.nii.gz   see `write_probabilities`; only where wanted
-        <output>/overlays/<name>.jpg        outline of the mask; of a volume the slice with the largest mask
+        <output>/overlays/<name>.jpg        outlines of the mask's classes; of a volume the slice with the largest mask
         <output>/gradcam/<name>.jpg         where the class probability comes from, on the same slice
         <output>/predictions.{json,csv}     see `ResultWriter`
 
@@ -136,8 +137,9 @@ class InferenceWriter(ResultWriter):
         found.unseen |= {z} if unseen else set()
         found.probs[z] = None if unseen else prob
         if "mask_prob" in output["pred"]:
-            mask_prob = to_original(output["pred"]["mask_prob"][i].cpu(), crop, size) * float(not unseen)
-            found.masks[z] = self.masks(mask_prob, output["pred"]["seg"][i], crop, size) * np.uint8(not unseen)
+            prob_here, seg = output["pred"]["mask_prob"][i], output["pred"]["seg"][i]
+            mask_prob, masks = masks_of_slice(self.predictions, prob_here, seg, crop, size)
+            mask_prob, found.masks[z] = mask_prob * float(not unseen), masks * np.uint8(not unseen)
             found.mask_probs |= {z: mask_prob.numpy()} if self.probabilities else {}
         if heat is not None and not unseen:
             found.heats[z] = heat, crop
@@ -146,21 +148,6 @@ class InferenceWriter(ResultWriter):
             finish = self._finish_picture if z < 0 else self._finish_volume
             pictures = self.is_shown(batch, i)
             self.later(path, lambda: finish(path, name, found, size, pictures))
-
-    def masks(self, mask_prob: torch.Tensor, seg: torch.Tensor, crop: torch.Tensor, size: torch.Tensor) -> np.ndarray:
-        """Masks of an item in the picture, uint8 (K, H, W): 0/1 of each class, or of each region, which may overlap.
-
-        Args:
-            mask_prob: (K, H, W) in the picture; of the rule "foreground" (1, H, W).
-            seg: logits (C, S, S).
-            crop: see `to_original`.
-            size: likewise.
-        """
-        masks = self.predictions.masks(mask_prob[None])[0]
-        if self.predictions.mask_rule == "foreground" and len(seg) > 2:
-            strongest = to_original(seg[1:].float().cpu(), crop, size).argmax(dim=0)
-            masks = masks & (strongest == torch.arange(len(seg) - 1)[:, None, None])
-        return masks.numpy().astype(np.uint8)
 
     def _cleaned(self, found: _Slices, spacing: Sequence[float] | None = None) -> np.ndarray | None:
         """The masks (K, Z, H, W) of all slices, without the components that are not wanted; None without masks."""
@@ -290,7 +277,8 @@ class InferenceWriter(ResultWriter):
                 each = zip(self.label_names[1:], row["mask_areas"], strict=True)
                 about += f" ({', '.join(f'{label} {area:.0f}' for label, area in each)})"
             about = "\n".join([about, *self._note(prob, masks).values()])
-            self._draw(overlay, row["overlay"], pixels, mask, self.caption(shown, said, about), found)
+            named = partial(overlay, names=self.label_names[1:])
+            self._draw(named, row["overlay"], pixels, mask, self.caption(shown, said, about), found)
         if z in found.heats:
             row["grad_cam"] = f"gradcam/{name}.jpg"
             heat, crop = found.heats[z]

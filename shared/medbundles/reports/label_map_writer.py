@@ -130,7 +130,8 @@ class LabelMapWriter(ResultWriter):
             [row["name"], ", ".join(f"{label}: {size:.0f} {row['area_unit']}" for label, size in sizes)]
         )
         sides = sides_of(path, labels.ndim)
-        overlay(plane, self.output / row["overlay"], predicted=mask, caption=caption, sides=sides, side=SIDE)
+        about = {"caption": caption, "sides": sides, "side": SIDE, "names": self.class_names}
+        overlay(plane, self.output / row["overlay"], predicted=mask, **about)
 
 
 def _volume(labels: np.ndarray, info: VolumeInfo) -> np.ndarray:

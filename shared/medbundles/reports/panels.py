@@ -49,7 +49,8 @@ def side_by_side(panels: list[np.ndarray], caption: str, legend: Sequence[tuple]
     height, widths = max(panel.shape[0] for panel in panels), [panel.shape[1] for panel in panels]
     total, line = sum(widths) + GAP * (len(panels) - 1), LINE * text // TEXT
     lines = [part for words in caption.splitlines() for part in _wrapped(words, total - 2 * GAP, text)]
-    rows = len(lines) + bool(legend)
+    entries = _in_rows([(name, colour, font(text).getlength(name) + 6 * GAP) for name, colour in legend], total - GAP)
+    rows = len(lines) + len(entries)
     canvas = Image.new("RGB", (total, height + (rows * line + GAP if rows else 0)))
     for i, panel in enumerate(panels):
         canvas.paste(Image.fromarray(panel), (sum(widths[:i]) + i * GAP, 0))
@@ -57,12 +58,24 @@ def side_by_side(panels: list[np.ndarray], caption: str, legend: Sequence[tuple]
     for words in lines:
         draw.text((GAP, y), words, fill="white", font=font(text))
         y += line
-    x = float(GAP)
-    for name, colour in legend:
-        draw.line((x, y + line // 2, x + 2 * GAP, y + line // 2), fill=colour, width=3)
-        draw.text((x + 3 * GAP, y), name, fill=colour, font=font(text))
-        x += font(text).getlength(name) + 6 * GAP
+    for row in entries:
+        x = float(GAP)
+        for name, colour, width in row:
+            draw.line((x, y + line // 2, x + 2 * GAP, y + line // 2), fill=colour, width=3)
+            draw.text((x + 3 * GAP, y), name, fill=colour, font=font(text))
+            x += width
+        y += line
     return canvas
+
+
+def _in_rows(entries: Sequence[tuple[str, Any, float]], most: float) -> list[list[tuple[str, Any, float]]]:
+    """Entries of a legend, whose last value is their width, in rows of at most so many pixels."""
+    rows: list[list[tuple[str, Any, float]]] = []
+    for entry in entries:
+        if not rows or sum(width for *_, width in [*rows[-1], entry]) > most:
+            rows.append([])
+        rows[-1].append(entry)
+    return rows
 
 
 def written(canvas: Image.Image, path: str | Path) -> Path:

@@ -3,6 +3,7 @@
 Drawn by Pillow: MONAI's blend_images fills masks, which hides what lies under them, and matplotlib resamples pixels.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from medbundles.transforms.head import head_mask
 
 TRUTH, PREDICTION = (230, 159, 0), (86, 180, 233)  # orange and sky blue: the colour-blind tell them apart
 LETTER = (240, 228, 66)  # of the sides; all three are of Okabe & Ito
+CLASSES = ((0, 158, 115), (213, 94, 0), (204, 121, 167), (86, 180, 233), (230, 159, 0), (240, 228, 66), (0, 114, 178))
 MOST, BAR = 1024, 88  # pixels: longest side of a compared image, width of the scale beside it
 HEAT = "scale: share of the highest value in the head"
 OUTSIDE = "The hottest place lies outside the head and is not shown."
@@ -59,33 +61,45 @@ def outlined(
     sides: str = "",
     side: int = SIDE,
     text: int = TEXT,
+    names: Sequence[str] = (),
 ) -> Image.Image:
     """An image, beside it with the outline of the true mask, and beside that with those of the true and the predicted
     one; with one mask alone there are two panels, and without anything to show on it the image alone.
 
+    Of several classes (several `names`, or numbers above 1) each has a colour of its own, told below, and the last
+    panel shows the predicted outlines alone. The eighth class has the first one's colour again, and so on.
+
     Args:
         image: (H, W) or (C, H, W).
-        predicted: (H, W) mask or class indices, outlined in sky blue; None: no such outline.
-        truth: (H, W) mask or class indices, outlined in orange; None: no such outline.
+        predicted: (H, W) mask or class indices, a mask outlined in sky blue; None: no such outline.
+        truth: (H, W) mask or class indices, a mask outlined in orange; None: no such outline.
         heat: (H, W), 0 to 1, laid over the last panel below the outlines, with its scale beside it; None: none.
         caption: text below; may hold line breaks.
         sides: which side of the patient is on the left and on the right, such as "RL"; empty: not known, no letters.
         side: pixels that a panel's longer side has at least.
         text: size of the letters below, in pixels.
+        names: of the classes 1, 2 and so on; one that has none is named by its number.
     """
     base = gray(image)
     factor = factor_of(base.shape, side)
     plain = enlarged(base, factor)
     last = plain if heat is None else enlarged(under_heat(base, heat), factor)
-    panels, legend = [plain], []
-    for name, mask, colour in (("truth", truth, TRUTH), ("prediction", predicted, PREDICTION)):
-        if mask is not None:
-            legend.append((name if np.any(np.asarray(mask) > 0) else f"{name} (empty)", colour))
+    there = {name: mask for name, mask in (("truth", truth), ("prediction", predicted)) if mask is not None}
+    numbers = sorted({int(number) for mask in there.values() for number in np.unique(mask) if number > 0})
+    several = len(names) > 1 or any(number > 1 for number in numbers)
+    colours = dict.fromkeys(there, CLASSES) if several else {"truth": (TRUTH,), "prediction": (PREDICTION,)}
+    said = [name if np.any(np.asarray(mask) > 0) else f"{name} (empty)" for name, mask in there.items()]
+    if several:
+        caption = f"{caption}\n{', '.join(['image', *said])}".strip()
+        legend = [(_name(number, names), CLASSES[(number - 1) % len(CLASSES)]) for number in numbers]
+    else:
+        legend = [(text, colours[name][0]) for text, name in zip(said, there, strict=True)]
+    panels = [plain]
     if truth is not None:
-        panels.append(_with_outline(plain, truth, factor, TRUTH))
-        last = _with_outline(last, truth, factor, TRUTH)
+        panels.append(_with_outline(plain, truth, factor, colours["truth"]))
+        last = last if several else _with_outline(last, truth, factor, colours["truth"])
     if predicted is not None:
-        last = _with_outline(last, predicted, factor, PREDICTION)
+        last = _with_outline(last, predicted, factor, colours["prediction"])
     if predicted is not None or heat is not None:
         panels.append(last)
     panels = [_with_sides(panel, sides) for panel in panels]
@@ -93,10 +107,15 @@ def outlined(
     return side_by_side([*panels, *bar], caption, legend, text)
 
 
-def _with_outline(picture: np.ndarray, mask: np.ndarray, factor: int, colour: tuple[int, int, int]) -> np.ndarray:
-    """A copy of an enlarged picture with the outline of a mask, drawn in the picture's pixels."""
-    marked, mask = picture.copy(), np.asarray(mask)
-    marked[outline(mask.repeat(factor, axis=0).repeat(factor, axis=1), width=2, closed=True)] = colour
+def _name(number: int, names: Sequence[str]) -> str:
+    return names[number - 1] if number <= len(names) else str(number)
+
+
+def _with_outline(picture: np.ndarray, mask: np.ndarray, factor: int, colours: Sequence[tuple]) -> np.ndarray:
+    """A copy of an enlarged picture with the outline of each class of a mask, drawn in the picture's pixels."""
+    marked, large = picture.copy(), np.asarray(mask, dtype=int).repeat(factor, axis=0).repeat(factor, axis=1)
+    rim = outline(large, width=2, closed=True)
+    marked[rim] = np.array(colours, dtype=np.uint8)[(large[rim] - 1) % len(colours)]
     return marked
 
 

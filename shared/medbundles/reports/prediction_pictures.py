@@ -112,8 +112,9 @@ class PredictionPictures:
                 target, made = case["planes"]
                 drawn = compared(target, made, caption, case["sides"], TEXT)
             else:
-                masks = {name: case.get(name) for name in ("truth", "predicted")}
-                drawn = outlined(case["image"], **masks, caption=caption, sides=case["sides"], side=PANEL, text=TEXT)
+                truth, predicted, sides = case.get("truth"), case.get("predicted"), case["sides"]
+                laid: dict[str, Any] = {"caption": caption, "sides": sides, "side": PANEL, "text": TEXT}
+                drawn = outlined(case["image"], truth=truth, predicted=predicted, **laid)
             found.append((case["name"], drawn))
         return found
 

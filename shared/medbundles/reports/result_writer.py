@@ -16,6 +16,7 @@ from medbundles.atomic_files import remove_leftovers, write_text_atomic
 from medbundles.data.reading.checkpoint_files import Checkpoint, named_weights
 from medbundles.data.reading.inference_record import FAILED, InferenceRecord
 from medbundles.errors import ConfigError, DataError, first_few
+from medbundles.handlers.phases import weights_of
 from medbundles.inferers.autocast import precision_of
 from medbundles.ranks import done_by_rank_0, gathered, is_rank_0, rank_and_world, wait_for_all
 from medbundles.reports.background import Background
@@ -91,6 +92,7 @@ class ResultWriter:
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the evaluator that runs the inference."""
+        self.checkpoint = weights_of(engine, self.checkpoint)
         if self.existing == "skip":  # here too: an engine that finds every input done does not start
             self.head = self.about()
             self._earlier_rows((*WEIGHTS, "version"))

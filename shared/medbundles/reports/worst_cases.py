@@ -94,7 +94,7 @@ def _arrays(output: Mapping[str, Any], i: int, kind: str) -> dict[str, np.ndarra
 
 def write_worst(
     folder: Path, kept: Mapping[str, Sequence[Case]], rows: Mapping[tuple[str, str], Mapping[str, Any]],
-    class_names: Sequence[str],
+    class_names: Sequence[str], channel_names: Sequence[str] = (),
 ) -> None:  # fmt: skip
     """Write the worst cases as pictures, worst_<kind>_<number>.png, in place of those of an earlier report.
 
@@ -103,6 +103,7 @@ def write_worst(
         kept: see `WorstCases`.
         rows: (source, name) -> the case's columns.
         class_names: names of the classes, if there are any.
+        channel_names: names of the channels of the masks.
     """
     written = []
     for kind, cases in kept.items():
@@ -110,11 +111,14 @@ def write_worst(
             row, path = rows[case["place"]], folder / f"worst_{kind}_{number}.png"
             caption = f"{row['name']} ({row['source']})\n{_facts(row, class_names)}"
             about = {"caption": caption, "sides": case["sides"]}
+            channels = list(channel_names)[: int(row.get("class_channels", len(channel_names)))]
             if "reconstruction" in case:
                 written.append(comparison(case["truth"], case["reconstruction"], path, **about))
             else:
                 truth = case["truth"] if row["has_mask"] else None
-                written.append(overlay(case["image"], path, predicted=case["mask"], truth=truth, **about))
+                written.append(
+                    overlay(case["image"], path, predicted=case["mask"], truth=truth, names=channels, **about)
+                )
     for old in set(folder.glob("worst_*_*.png")) - set(written):
         old.unlink()
 

@@ -10,6 +10,7 @@ import torch
 from medbundles.atomic_files import replace_atomic
 from medbundles.errors import CheckpointError
 from medbundles.networks.loading import read_file
+from medbundles.rules import AUTO
 
 FORMAT = 1
 
@@ -52,6 +53,12 @@ def by_id(settings: Mapping[str, Any]) -> dict[str, Any]:
         inner = by_id(value) if isinstance(value, Mapping) else {"": value}
         found |= {f"{name}#{leaf}".removesuffix("#"): entry for leaf, entry in inner.items()}
     return found
+
+
+def with_measured(trained: Mapping[str, Any], measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings in groups as settings by id; those that are "auto" as they were measured, where they were."""
+    settings = by_id(trained)
+    return settings | {name: value for name, value in measured.items() if settings.get(name) == AUTO}
 
 
 def plain(value: Any) -> Any:

@@ -12,6 +12,9 @@ from medbundles.transforms.elastic import elastic_field
 from medbundles.transforms.geometry import CropToHead, ResizeSquare, to_original
 from medbundles.transforms.grid import OnMaskGrid, ToGrid, to_input_grid
 from medbundles.transforms.head import head_mask
+from medbundles.transforms.held import FromHost, ToHost
+from medbundles.transforms.held_results import LabelMapToHost, ReconstructionToHost
+from medbundles.transforms.held_slices import MasksToHost, SlicesFromHost
 from medbundles.transforms.image_augmentation import ImageAugmentation
 from medbundles.transforms.image_ranges import MarkOutside
 from medbundles.transforms.labelled_augmentation import LabelledAugmentation

@@ -14,10 +14,11 @@ from medbundles.transforms.loading import COLOUR_COUNTS, with_pixels
 class LoadInferenceSlice(Transform):
     """Pixels of an item of `inference_datalist`: what `LoadSlice` gives for the same pixels, without mask and label.
 
-    Reads "image" (path, or a list of the paths of a case's volumes, which become the channels), "slice" (-1: a picture)
-    and "slices". Writes "image" float32 (C, H, W), "image_path" (the first), "original_size" tensor [H, W] and "empty"
-    bool. A slice of a volume is empty when it is constant, as the ends of many volumes are. Normalisation refuses
-    constants, so one pixel of it is set apart; what a network says of it is not used.
+    Reads "image" (path, or a list of the paths of a case's volumes, which become the channels), "slice" (-1 or left
+    out: a picture) and of a volume "slices", how many it has. Writes "image" float32 (C, H, W), "image_path" (the
+    first), "original_size" tensor [H, W] and "empty" bool. A slice of a volume is empty when it is constant, as the
+    ends of many volumes are. Normalisation refuses constants, so one pixel of it is set apart; what a network says of
+    it is not used.
 
     Args:
         channels: C; a gray slice is repeated for 3.
@@ -31,7 +32,7 @@ class LoadInferenceSlice(Transform):
         self.channels, self.colour_channel = channels, colour_channel
 
     def __call__(self, data: dict) -> dict:
-        if data["slice"] < 0:
+        if data.get("slice", -1) < 0:
             image = read_image(data["image"], self.channels, colour=self.colour_channel)
             return with_pixels(data, image) | {"empty": False}
         paths = (data["image"],) if isinstance(data["image"], str) else tuple(data["image"])

@@ -13,7 +13,7 @@ MODALITIES = ("ct", "mri", "xray", "rgb")
 
 
 class ModalityIntensities(Transform):
-    """Reads "image", a float32 tensor (C, ...), and "image_path"; writes "image".
+    """Reads "image", a float32 tensor (C, ...), and "image_path" or "value_range" (see `FromHost`); writes "image".
 
     - ct: clipped to the lowest and highest of `ct_values`, minus their mean, by their standard deviation: Hounsfield
       units mean the same in all images (Isensee et al. 2021, nnU-Net).
@@ -45,7 +45,8 @@ class ModalityIntensities(Transform):
             return {**data, "image": (image.clamp(low, high) - mean) / max(std, 1e-6)}
         if self.modality == "mri":
             return {**data, "image": torch.stack([_standardised(channel) for channel in image])}
-        low, high = ImageForm.of(data["image_path"]).value_range or (float(image.min()), float(image.max()))
+        held = data.get("value_range")  # of an image that was not read from a file
+        low, high = held or ImageForm.of(data["image_path"]).value_range or (float(image.min()), float(image.max()))
         return {**data, "image": (image - low) / max(high - low, 1e-6)}
 
 

@@ -69,13 +69,21 @@ def test_the_loader_gets_each_epoch_before_it_gives_its_first_batch():
         assert seen[epoch] == [[str(i) for _, i, _ in batch] for batch in batches]
 
 
+def flags():
+    return torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+
+
 def test_flags_are_set_for_the_run_and_tf32_only_when_asked_for():
     engine = Engine(lambda *_: None)
     engine.data_loader = [0]
     before = torch.backends.cuda.matmul.allow_tf32
     Seeding(1, cudnn_benchmark=False, cudnn_deterministic=True).attach(engine)
+    seen = []
+    engine.add_event_handler(Events.EPOCH_COMPLETED, lambda: seen.append(flags()))
+    kept = flags()
     engine.run([0])
-    assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (False, True)
+    assert seen == [(False, True)] != [kept]
+    assert flags() == kept  # for what else the process does
     assert torch.backends.cuda.matmul.allow_tf32 == before
     try:
         Seeding(1, tf32=not before).set_flags(engine)

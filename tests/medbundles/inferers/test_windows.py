@@ -4,7 +4,7 @@ import pytest
 import torch
 from monai.inferers import SlidingWindowInferer
 
-from medbundles.inferers import WindowInferer
+from medbundles.inferers import EnsembleInferer, WindowInferer
 from medbundles.inferers.windows import AT_ONCE
 from medbundles.networks import SegmentationNetwork
 
@@ -56,9 +56,9 @@ def test_windows_are_as_precise_as_asked():
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_flips_are_averaged(dims):
+def test_the_probabilities_of_flips_are_averaged(dims):
     """A network that looks to one side gives what one that looks to all sides would."""
-    image = torch.rand(1, 1, *(8,) * dims)
+    image = 9 * torch.randn(1, 1, *(8,) * dims)
     seen = []
 
     def from_the_left(x: torch.Tensor) -> torch.Tensor:
@@ -68,17 +68,44 @@ def test_flips_are_averaged(dims):
     found = WindowInferer("fp32", flips=True)(image, from_the_left)
     assert len(seen) == 2**dims
     shifts = torch.cartesian_prod(*[torch.tensor([1, -1])] * dims).tolist()
-    expected = sum(image.roll(shift, dims=tuple(range(2, 2 + dims))) for shift in shifts) / 2**dims
-    assert torch.allclose(found, expected, atol=1e-6)
+    expected = sum(image.roll(shift, dims=tuple(range(2, 2 + dims))).sigmoid() for shift in shifts) / 2**dims
+    assert torch.allclose(found.sigmoid(), expected, atol=1e-6)
 
 
 def test_of_several_outputs_each_is_averaged_and_a_class_is_not_flipped_back():
-    image = torch.rand(2, 1, 8, 8)
+    image = 9 * torch.randn(2, 1, 8, 8)
 
     def from_the_left(x: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"seg": x.roll(1, dims=3), "cls": x[:, 0, 0, :3]}
 
     found = WindowInferer("fp32", flips=True)(image, from_the_left)
-    assert torch.allclose(found["seg"], (image.roll(1, dims=3) + image.roll(-1, dims=3)) / 2, atol=1e-6)
+    both = (image.roll(1, dims=3).sigmoid() + image.roll(-1, dims=3).sigmoid()) / 2
+    assert torch.allclose(found["seg"].sigmoid(), both, atol=1e-6)
     corners = [image[:, 0, row][:, columns] for row in (0, -1) for columns in ([0, 1, 2], [7, 6, 5])]
-    assert torch.allclose(found["cls"], torch.stack(corners).mean(0), atol=1e-6)
+    assert torch.allclose(found["cls"].softmax(1), torch.stack(corners).softmax(2).mean(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("rule", ["classes", "regions"])
+def test_flips_of_several_channels_follow_the_rule_of_the_masks(rule):
+    image = 9 * torch.randn(1, 3, 6, 6)
+    found = WindowInferer("fp32", flips=True, mask_rule=rule)(image, lambda x: x.roll(1, dims=2))
+
+    def prob(logits: torch.Tensor) -> torch.Tensor:
+        return logits.double().softmax(1) if rule == "classes" else logits.double().sigmoid()
+
+    expected = (prob(image.roll(1, dims=2)) + prob(image.roll(-1, dims=2))) / 2
+    assert torch.allclose(prob(found), expected, atol=1e-6)
+
+
+def test_networks_with_flips_are_the_mean_of_all_their_passes():
+    torch.manual_seed(0)
+    members = [torch.nn.Conv2d(1, 3, 3, padding=1) for _ in range(3)]
+    image = 20 * torch.randn(1, 1, 8, 8)
+    with torch.no_grad():
+        found = EnsembleInferer(WindowInferer("fp32", flips=True), members)(image, members[0])
+        every = [
+            member(image.flip(axes)).flip(axes).double().softmax(1)
+            for member in members
+            for axes in ((), (2,), (3,), (2, 3))
+        ]
+    assert torch.allclose(found.double().softmax(1), sum(every) / 12, atol=1e-6)

@@ -130,7 +130,38 @@ def test_masks_may_have_a_grid_of_their_own():
     assert (columns["overlap_logistic"] > 0.8 * large.flatten(1).sum(1)).all()
 
 
-def test_without_a_training_part_or_a_class_in_it_nothing_is_said():
+def test_regions_have_baselines_of_their_own_behind_those_of_the_classes():
+    images, masks = drawn(8)
+    plain = measured(MaskBaselines(dataset(images, masks)), images, masks)
+    regions = {"whole": [1, 2], "second": [2]}
+    found = measured(MaskBaselines(dataset(images, masks), regions=regions), images, masks)
+    union = measured(MaskBaselines(dataset(images, masks > 0)), images, (masks > 0).long(), channels=1)
+    for name, values in found.items():
+        assert values.shape == (8, 4)
+        assert torch.equal(values[:, 1], values[:, 3])
+        if name.endswith("constant"):  # the regression is fitted on other pixels: those of any class
+            assert torch.equal(values[:, :2], plain[name])
+            assert torch.equal(values[:, 2], union[name])
+    network = Masks(regions=regions)({"pred": {"mask": torch.zeros(8, 2, *SIZE)}, "label": {"mask": masks}})
+    assert network["overlap"].shape == found["overlap_logistic"].shape
+
+
+def test_images_without_a_mask_teach_nothing(caplog):
+    images, masks = drawn(8)
+    some = dataset(images, masks)
+    for item in some.data[::2]:
+        item["has_mask"] = False
+    found = measured(MaskBaselines(some), images, masks)
+    alone = measured(MaskBaselines(dataset(images[1::2], masks[1::2])), images, masks)
+    assert all(torch.equal(found[name], values) for name, values in alone.items())
+    for item in some.data:
+        item["has_mask"] = False
+    caplog.set_level("WARNING", logger="medbundles")
+    assert measured(MaskBaselines(some), images, masks) == {}
+    assert "no training image with a mask here, so that what costs nothing" in caplog.text
+
+
+def test_without_a_training_part_or_a_class_in_it_there_is_nothing():
     images, masks = drawn(4)
     assert measured(MaskBaselines(dataset([], [])), images, masks) == {}
     absent = measured(MaskBaselines(dataset(images, masks.clamp(max=1))), images, masks)

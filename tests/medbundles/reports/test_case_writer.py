@@ -18,6 +18,7 @@ from torch import nn
 
 from medbundles.data import InputBatches, InputDataset, SeededLoader, inference_cases
 from medbundles.errors import ConfigError, DataError
+from medbundles.handlers import WeightsCheckpointLoader
 from medbundles.inferers import ReadableInputs
 from medbundles.networks import GradingResNet
 from medbundles.reports import CaseWriter, GradCam
@@ -56,7 +57,7 @@ def infer(inputs, output, network=None, existing="overwrite", grad_cam="layer", 
         network=network,
         iteration_update=ReadableInputs(),
         postprocessing=predictions,
-        val_handlers=[writer],
+        val_handlers=[WeightsCheckpointLoader(None, {}), writer],
         decollate=False,
     ).run()
     return json.loads((output / "predictions.json").read_text())

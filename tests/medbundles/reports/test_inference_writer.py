@@ -24,6 +24,7 @@ from medbundles.atomic_files import HOST
 from medbundles.data import InputBatches, InputDataset, SeededLoader, inference_datalist, read_volume
 from medbundles.data.reading.inference_record import InferenceRecord
 from medbundles.errors import ConfigError, DataError, MedbundlesError
+from medbundles.handlers import WeightsCheckpointLoader
 from medbundles.inferers import ReadableInputs
 from medbundles.metrics.volumes import volume_probability
 from medbundles.networks import MultitaskUNet
@@ -76,7 +77,7 @@ def infer(
         iteration_update=ReadableInputs(),
         prepare_batch=PrepareMultitaskBatch(),
         postprocessing=predictions,
-        val_handlers=[writer],
+        val_handlers=[WeightsCheckpointLoader(None, {}), writer],
         decollate=False,
     ).run()
 

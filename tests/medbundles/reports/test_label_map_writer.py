@@ -17,6 +17,7 @@ from PIL import Image
 
 from medbundles.data import InputBatches, InputDataset, SeededLoader, segmentation_inputs
 from medbundles.errors import DataError
+from medbundles.handlers import WeightsCheckpointLoader
 from medbundles.inferers import ReadableInputs, WindowInferer
 from medbundles.reports import LabelMapWriter
 from medbundles.transforms import (
@@ -62,7 +63,7 @@ def infer(inputs: Path, output: Path, dims: int = 2, **options: Any) -> None:
         prepare_batch=PrepareSegmentationBatch(),
         iteration_update=ReadableInputs(),
         postprocessing=predictions,
-        val_handlers=[writer],
+        val_handlers=[WeightsCheckpointLoader(None, {}), writer],
         decollate=False,
     ).run()
 

@@ -9,6 +9,7 @@ from PIL import Image
 from medbundles.reports.panels import GAP, LINE, font
 from medbundles.reports.pictures import (
     BAR,
+    CLASSES,
     LETTER,
     PREDICTION,
     TRUTH,
@@ -38,6 +39,33 @@ def test_outlines_lie_on_the_rims(tmp_path):
         assert len(rows) < 0.5 * (bottom - top) * (right_edge - left) * factor**2  # an outline, not an area
     assert not (middle == PREDICTION).all(-1).any()  # the truth stands alone beside the prediction
     assert (picture[: 96 * factor, : 128 * factor].std(axis=-1) == 0).all()  # the image beside it is untouched
+
+
+def test_each_of_several_classes_has_a_colour_that_a_legend_names(tmp_path):
+    image, truth, predicted = np.random.default_rng(0).random((64, 64)), np.zeros((64, 64)), np.zeros((64, 64))
+    truth[10:20, 10:20], truth[30:50, 30:50], predicted[31:50, 31:50] = 1, 3, 3
+    whole = {"truth": truth, "predicted": predicted}
+    picture = np.asarray(Image.open(overlay(image, tmp_path / "o.png", **whole, names=["core", "oedema", "rim"])))
+    middle, right = picture[:384, 392 : 392 + 384], picture[:384, 784:]
+    for panel, shown in ((middle, {0: 11, 2: 31}), (right, {2: 31})):
+        for number, colour in enumerate(CLASSES[:3]):
+            rows, _ = np.nonzero((panel == colour).all(-1))
+            assert (len(rows) > 0) == (number in shown)
+            assert abs(rows.min() / 6 - shown[number]) <= 1 if len(rows) else True
+    below = picture[384:]
+    told = [(below == colour).all(-1).any() for colour in CLASSES[:3]]
+    assert told == [True, False, True]  # those that are there
+    assert not any((picture[:384] == colour).all(-1).any() for colour in (TRUTH, PREDICTION))
+    alone = np.asarray(Image.open(overlay(image, tmp_path / "one.png", predicted=predicted > 0, names=["core", "rim"])))
+    assert (alone[:384, 392:] == CLASSES[0]).all(-1).any()  # a class that is alone there keeps its colour
+
+
+def test_a_long_legend_has_several_rows_and_no_name_is_cut(tmp_path):
+    labels = np.repeat(np.arange(13), 5)[None].repeat(65, axis=0)
+    names = [f"a very long name of organ {number}" for number in range(1, 13)]
+    picture = np.asarray(Image.open(overlay(np.ones((65, 65)), tmp_path / "o.png", predicted=labels, names=names)))
+    assert picture.shape[0] > 390 + 5 * LINE  # two or three in a row
+    assert not picture[395:, -4:].any()
 
 
 def test_heat_is_bright_where_it_is_hot(tmp_path):

@@ -15,6 +15,7 @@ from PIL import Image
 
 from medbundles.data import InputBatches, InputDataset, SeededLoader, autoencoder_inputs
 from medbundles.errors import ConfigError, DataError
+from medbundles.handlers import WeightsCheckpointLoader
 from medbundles.inferers import AutoencoderInferer, ReadableInputs
 from medbundles.networks import Autoencoder
 from medbundles.reports import ReconstructionWriter
@@ -43,7 +44,10 @@ def infer(
         iteration_update=ReadableInputs(),
         inferer=AutoencoderInferer("fp32", window_above=40, window_size=32),
         prepare_batch=PrepareLatentBatch(),
-        val_handlers=[ReconstructionWriter(output, latents, checkpoint, existing, **(options or {}))],
+        val_handlers=[
+            WeightsCheckpointLoader(None, {}),
+            ReconstructionWriter(output, latents, checkpoint, existing, **(options or {})),
+        ],
         decollate=False,
     ).run()
     return items

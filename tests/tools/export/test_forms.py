@@ -13,11 +13,12 @@ from monai.bundle import load
 from torch import nn
 
 from medbundles.errors import MedbundlesError
+from medbundles.networks import SegmentationNetwork
 from tests.tools.export.made_runs import ALL
 from tools.audit import findings_of
 from tools.bundle import bundle_folder, read_config
 from tools.cli import main
-from tools.export.compare import largest_difference
+from tools.export.compare import ALLOWED, largest_difference
 from tools.export.configs import baked
 from tools.export.exported_program import program
 from tools.export.model import of_run
@@ -25,6 +26,7 @@ from tools.export.network import Built, build_network, outputs_of
 from tools.export.onnx_file import onnx_file
 from tools.export.torchscript import torchscript
 
+FORMS = ("pt", "ts", "pt2")
 MACHINE = (b"site-packages/", b"shared/medbundles/")  # of source files, as stack traces name them
 
 
@@ -87,6 +89,27 @@ def test_a_network_of_one_size_is_exported_for_that():
     assert torch.export.load(io.BytesIO(content)).module()(torch.zeros(4, 1, 8, 8))["pred"].shape == (4, 1, 8, 8)
 
 
+class Counted(nn.Module):
+    """Takes images of any size, but a trace of it has that of its example, as the windows of swin_unetr."""
+
+    def forward(self, x):
+        height, width = map(int, x.shape[2:])
+        return 2 * x.reshape(-1, 1, height, width)
+
+
+def test_a_trace_that_refuses_other_sizes_is_for_one():
+    content, said = torchscript(Built(Counted().eval(), 1, (8, 8)), {"metadata": {"version": "1"}})
+    assert said.startswith("traced, takes images of 8 x 8 alone; differs")
+    assert torch.jit.load(io.BytesIO(content))(torch.zeros(4, 1, 8, 8)).shape == (4, 1, 8, 8)
+
+
+def test_swin_unetr_is_exported_for_its_windows():
+    network = SegmentationNetwork("swin_unetr", image_size=64, base_channels=None, embed_dim=12).eval()
+    built = Built(network, 1, (64, 64))
+    assert "takes images of 64 x 64 alone; differs" in torchscript(built, {"metadata": {"version": "1"}})[1]
+    assert "takes images of 64 x 64 alone; differs" in program(built)[1]
+
+
 def test_a_difference_is_an_error():
     built = Built(Fixed().eval(), 1, (8, 8))
     images = [built.example()]
@@ -124,6 +147,22 @@ def test_a_zip_with_programs_is_clean_reproducible_and_loads(run_of, tmp_path):
     module, metadata, _ = load("brain_tumor_multitask_unet", bundle_dir=tmp_path, load_ts_module=True, device="cpu")
     assert module(torch.zeros(1, 1, 40, 32))["seg"].shape == (1, 1, 40, 32)
     assert metadata["version"]
+
+
+def test_the_bench_of_the_forms_gives_sizes_differences_and_times(run_of, tmp_path, capsys):
+    words = ["medical_segmentation", "--run", str(run_of("medical")), "--output_dir", str(tmp_path)]
+    assert main(["export", *words]) == 0
+    place, out = tmp_path / "medical_segmentation.zip", tmp_path / "bench.json"
+    words = ["medical_segmentation", "--only", "formats", "--exported", str(place), "--pairs", "2", "--out", str(out)]
+    assert main(["bench", *words]) == 0
+    with zipfile.ZipFile(place) as archive:
+        sizes = {name: archive.getinfo(f"medical_segmentation/models/model.{name}").file_size for name in FORMS}
+    found = json.loads(out.read_text())["formats"]
+    assert found["size"] == sizes
+    assert found["difference"]["pt"] == 0 <= max(found["difference"].values()) <= ALLOWED
+    assert {name: len(seconds) for name, seconds in found["seconds"].items()} == dict.fromkeys(FORMS, 2)
+    assert found["ts_over_pt"]["median"] > 0
+    assert f"| model.ts | {sizes['ts'] / 1e6:.2f} | " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("form", "package"), [("onnx", "onnxscript"), ("safetensors", "safetensors.torch")])

@@ -20,7 +20,17 @@ def test_the_card_has_front_matter():
     assert front["library_name"] == '"monai"'
     assert front["pipeline_tag"] == '"image-segmentation"'
     assert front["license_link"] == '"docs/data_license.txt"'
+    assert "model-index" not in front  # nothing is known of how good it is
     assert text.endswith("---\n\n# Title\n")
+
+
+def test_the_card_is_read_by_the_hub():
+    hub = pytest.importorskip("huggingface_hub", reason="the extra huggingface is not installed")
+    data = hub.ModelCard(card("# Title\n", METADATA | {"eval_metrics": {"val_dice": 0.9, "val_loss": 0.1}})).data
+    assert {(r.metric_type, r.metric_value, r.dataset_split) for r in data.eval_results} == {
+        ("val_dice", 0.9, "validation"), ("val_loss", 0.1, "validation"),
+    }  # fmt: skip
+    assert (data.model_name, data.license, data.license_name) == (METADATA["name"], "other", "licence-of-the-data")
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), KeyboardInterrupt()])

@@ -36,13 +36,20 @@ def split_at_random(transform: Callable) -> tuple[Callable, tuple[Callable, ...]
 
 
 class PlainItems(Sequence[dict]):
-    """At most so many items of a dataset, evenly spread, each once and without a `SeededDataset`'s augmentation."""
+    """At most so many items of a dataset, evenly spread, each once and without a `SeededDataset`'s augmentation.
 
-    def __init__(self, dataset: Any, most: int):
+    Args:
+        dataset: the dataset; of a `SeededDataset` only items whose entry in the datalist has what is asked for.
+        most: how many at most.
+        needs: key that must not be False in an item of the datalist, such as "has_mask"; None: all items.
+    """
+
+    def __init__(self, dataset: Any, most: int, needs: str | None = None):
         self.plain = copy.copy(dataset)
         self.plain.augmentation, self.plain.draws = None, 1
-        every = len(self.plain)
-        self.places = np.linspace(0, every - 1, min(most, every)).round().astype(int).tolist()
+        usable = [i for i in range(len(self.plain)) if needs is None or self.plain.data[i].get(needs, True)]
+        places = np.linspace(0, len(usable) - 1, min(most, len(usable))).round().astype(int)
+        self.places = [usable[place] for place in places]
 
     def __len__(self) -> int:
         return len(self.places)
