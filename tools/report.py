@@ -4,8 +4,7 @@ from pathlib import Path
 
 from medbundles.errors import MedbundlesError
 from medbundles.reports.page import write_page
-
-NAME = "report.html"
+from medbundles.reports.run_page import NAME
 
 
 def report(*runs: str, out: str | None = None, overwrite: bool = False) -> Path:

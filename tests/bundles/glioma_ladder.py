@@ -21,7 +21,8 @@ GLIOMA = Bundle(
     name="glioma_grading_resnet50_3d",
     make_data=make_data,
     tiny={
-        "depth": 10, "spatial_size": [16, 16, 16], "folds": 2, "batch_size": 2, "drw_start_epoch": 2, "publish": False,
+        "depth": 10, "spatial_size": [16, 16, 16], "folds": 2, "batch_size": 2, "drw_start_epoch": 2,
+        "publish": False, "report": False,
     },
     hard={"plot_interval": 2},  # the cosine head and its dropout are on, the re-weighting begins in the middle
     split={"folds": 2},

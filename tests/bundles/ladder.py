@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from medbundles.preflight.workflow import own_ids
+from medbundles.preflight.workflow import own_values
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"}
@@ -70,7 +70,7 @@ class Bundle:
     @property
     def tiny_inference(self) -> Settings:
         """Those of the tiny settings that inference has, too."""
-        own = own_ids(self.folder / "configs/inference.json")
+        own = own_values(self.folder / "configs/inference.json")
         return {name: value for name, value in self.tiny.items() if name in own} | self.of_inputs
 
     def data(self, root: Path) -> Path:

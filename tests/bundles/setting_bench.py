@@ -128,6 +128,7 @@ class Bench:
             "num_workers": 0,
             "device": "cpu",
             "tensorboard": False,
+            "report": False,
             **small,
         }
 

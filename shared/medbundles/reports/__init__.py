@@ -10,4 +10,5 @@ from medbundles.reports.learning_curves import LearningCurves as LearningCurves
 from medbundles.reports.prediction_pictures import PredictionPictures as PredictionPictures
 from medbundles.reports.reconstruction_pictures import ReconstructionPictures as ReconstructionPictures
 from medbundles.reports.reconstruction_writer import ReconstructionWriter as ReconstructionWriter
+from medbundles.reports.run_page import RunPage as RunPage
 from medbundles.reports.validation_report import ValidationReport as ValidationReport

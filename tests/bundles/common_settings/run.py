@@ -243,6 +243,11 @@ def events(bench: Bench, **turned: Any) -> int:
     return len(list((first_epoch(bench, **turned).folder / "logs").glob("events.*")))
 
 
+def pages(bench: Bench, **turned: Any) -> int:
+    """Number of pages of the run."""
+    return len(list(first_epoch(bench, **turned).folder.glob("report.html")))
+
+
 def files_of(name: str) -> Callable[..., int]:
     """How many such files a run's folder `turned` holds."""
 
@@ -285,6 +290,7 @@ RUNNING = {
     "experiment#tags": Check(written("tags"), ["a", "b"], ["a", "b"]),
     "experiment#notes": Check(written("notes"), "again", "again"),
     "tensorboard": Check(events, True, 1),
+    "report": Check(pages, True, 1),
 }
 FOLDERS = {
     "checkpoint_dir": Check(files_of("last.pt"), "turned", 1),
