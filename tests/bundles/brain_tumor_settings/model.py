@@ -171,7 +171,7 @@ MODEL = {
             **dict.fromkeys(("told", "evaluated", "compared"), "brats"),
             "tables": ["background", *BRATS[:3]],
             **dict.fromkeys(("validation", "report"), BRATS),
-            "regions": [BRATS[3:]] * 2,
+            "regions": [BRATS[3:]] * 3,
         },
         given={"seg_out_channels": 4},
     ),
