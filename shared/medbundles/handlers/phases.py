@@ -1,6 +1,7 @@
 """The order in which handlers act, and the check that a config keeps it."""
 
 import logging
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -50,13 +51,17 @@ def check_order(engine: Engine) -> None:
                 )
 
 
+def owners(engine: Engine) -> Iterator[Any]:
+    """The objects whose methods an engine's events call; one with several methods comes several times."""
+    return (_owner(handler) for entries in engine._event_handlers.values() for handler, *_ in entries)
+
+
 def weights_of(engine: Engine, checkpoint: Checkpoint) -> Checkpoint:
     """The file (or several) whose weights an evaluator works with: "" where none of its handlers loads any.
 
     A federated client disables these handlers, by the same part of their name, as it brings weights of its own.
     """
-    owners = (_owner(handler) for entries in engine._event_handlers.values() for handler, *_ in entries)
-    if not checkpoint or any("CheckpointLoader" in type(owner).__name__ for owner in owners):
+    if not checkpoint or any("CheckpointLoader" in type(owner).__name__ for owner in owners(engine)):
         return checkpoint
     logger.warning(
         "weights: no handler loads any, so the results are those of the network as it is: with the weights that a host "

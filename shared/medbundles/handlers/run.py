@@ -18,7 +18,7 @@ from medbundles.handlers.closing import at_end
 from medbundles.handlers.effective import effective
 from medbundles.handlers.first_lines import datasets, line_about_network, lines_about_data
 from medbundles.handlers.monitor import Monitor
-from medbundles.handlers.phases import check_order
+from medbundles.handlers.phases import check_order, owners
 from medbundles.inferers.autocast import precision_of
 from medbundles.lines import duration, say
 from medbundles.ranks import is_rank_0
@@ -132,8 +132,14 @@ class Run:
         if not self.closes:  # an engine may run again
             self.closes = True
             # a function, as a method would be taken for a handler of this phase that stands last
-            engine.add_event_handler(Events.COMPLETED, lambda: self.close())
+            engine.add_event_handler(Events.COMPLETED, lambda: self._end(engine))
             at_end(engine, partial(self._give_up, engine))
+
+    def _end(self, engine: Engine) -> None:
+        """Close, and end MLflow's run: MONAI leaves that to a trainer, which an evaluation has none of."""
+        self.close()
+        for tracker in {owner for owner in owners(engine) if type(owner).__name__ == "MLFlowHandler"}:
+            tracker.close()
 
     def _give_up(self, engine: Engine, error: BaseException | None) -> None:
         """After an error close and let go as well; of a new run that is refused before it begins, nothing stays."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import nullcontext
 
 import pytest
 from ignite.engine import Engine, Events
@@ -174,3 +175,30 @@ def test_what_killed_processes_left_in_the_run_is_removed_when_it_is_resumed(run
     left.write_text("x")
     RunDirectory(run_dir.output_dir, run_dir.name).start(run_dir.path.name)
     assert not left.exists()
+
+
+class MLFlowHandler:
+    """Stands in for MONAI's, known by its name."""
+
+    ended = 0
+
+    def attach(self, engine):
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.epoch_completed)
+
+    def epoch_completed(self, engine):
+        if engine.last_event_name is Events.EPOCH_COMPLETED and engine.state.batch == "broken":
+            raise ValueError("broken")
+
+    def close(self):
+        self.ended += 1
+
+
+@pytest.mark.parametrize(("batch", "ended"), [("fine", 1), ("broken", 0)])
+def test_tracking_ends_with_a_run_that_completes(run_dir, batch, ended):
+    engine, tracker = Engine(lambda *_: None), MLFlowHandler()
+    Run(run_dir, "cpu", 7).attach(engine)
+    tracker.attach(engine)
+    with nullcontext() if ended else pytest.raises(ValueError, match="broken"):
+        engine.run([batch])
+    assert tracker.ended == ended
