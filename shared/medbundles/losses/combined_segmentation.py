@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from medbundles.errors import ConfigError, in_range, one_of, refuse
-from medbundles.losses.per_image import at_least_float32
+from medbundles.losses.mask_logits import mask_logits
 from medbundles.rules import GIVEN, Rule, has_rules
 
 NAMES = {"dice": "dice", "cross_entropy": "ce", "focal": "focal", "combined": ""}  # the term that each consists of
@@ -228,13 +228,13 @@ class CombinedSegmentationLoss(nn.Module):
         return self._terms(pred, target)
 
     def _terms(self, pred: Any, target: Any) -> dict[str, Values]:
-        logits = at_least_float32(pred["seg"] if isinstance(pred, Mapping) else pred)
         target = target if isinstance(target, Mapping) else {"mask": target}
+        mask = target["mask"]
+        logits = mask_logits(pred, mask)
         if logits.shape[1] != self.out_channels:
             raise ConfigError(
                 f"loss: the network gives {logits.shape[1]} channels, out_channels is {self.out_channels}"
             )
-        mask = target["mask"]
         labelled = None if self.ignore_label is None else mask != self.ignore_label
         truth = mask if labelled is None else torch.where(labelled, mask, 0)
         if self.softmax:

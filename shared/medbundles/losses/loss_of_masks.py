@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from medbundles.errors import ConfigError
-from medbundles.losses.per_image import PerImage, at_least_float32
+from medbundles.losses.mask_logits import mask_logits
+from medbundles.losses.per_image import PerImage
 
 
 class MaskLoss(nn.Module):
@@ -67,4 +68,4 @@ def loss_of_masks(loss: Any, ignore_label: int | bool | None = None) -> Any:
 
 
 def _logits_and_mask(pred: Any, target: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    return at_least_float32(pred["seg"] if isinstance(pred, Mapping) else pred), target["mask"].float()
+    return mask_logits(pred, target["mask"]), target["mask"].float()
