@@ -63,7 +63,7 @@ def globals_now() -> dict[str, Any]:
         "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
         "hook": sys.excepthook,
         "folder": os.getcwd(),
-        "variables": dict(os.environ),
+        "variables": {name: value for name, value in os.environ.items() if not name.startswith("TORCHINDUCTOR")},
     }
 
 
