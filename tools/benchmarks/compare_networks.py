@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,8 @@ from medbundles.errors import MedbundlesError
 from medbundles.reports.tables import markdown_table, with_interval
 
 from ..bundle import absolute_paths, bundle_folder, check_settings, read_config
-from ..child import bundle_command, child_environment
+from ..child import Command, bundle_command, run_children
+from ..runs import only as alone
 
 BUNDLE = "medical_segmentation"
 PROBED = 2  # epochs, the last of which says how many there is time for
@@ -82,22 +82,22 @@ def _trained_and_tested(
     warm_up = "scheduler#warmup_epochs"
     has_warm_up = read_config(folder, f"net_{name}").get(warm_up)
 
-    def train(what: str, epochs: int) -> tuple[Path, float, int]:
+    def train(what: str, epochs: int) -> tuple[Path, float]:
         of_epochs = {"epochs": epochs, warm_up: int(epochs * WARM_UP) if has_warm_up else 0}
         begin = time.monotonic()
-        run, peak = _run(folder, files, {**own, **of_epochs}, target / name / what)
-        return run, time.monotonic() - begin, peak
+        run = _run(folder, files, {**own, **of_epochs}, target / name / what)
+        return run, time.monotonic() - begin
 
-    probe, seconds, _ = train("probe", PROBED)
+    probe, seconds = train("probe", PROBED)
     history = _read(probe / "metrics" / "metrics.json")["epochs"]
     each = history[-1]["epoch_seconds"]
     start = seconds - sum(epoch["epoch_seconds"] for epoch in history)
     epochs = max(1, int((60 * minutes - start) / each))
     print(f"{name}: {each:.1f} s per epoch and {start:.0f} s around them, so {epochs} epochs", flush=True)
-    run, seconds, peak = train("training", epochs)
+    run, seconds = train("training", epochs)
     trained = [*files, "evaluate", run / "checkpoints" / "trained.json"]
     checkpoint = {**common, "checkpoint": str(run / "checkpoints" / "best.pt")}
-    test, _ = _run(folder, trained, checkpoint, target / name / "test")
+    test = _run(folder, trained, checkpoint, target / name / "test")
     summary = _read(run / "metrics" / "metrics.json")["summary"]
     tested = _read(test / "metrics" / "test_metrics.json")["metrics"]
     found = PARAMETERS.search((target / name / "training" / "log.txt").read_text(encoding="utf-8"))
@@ -108,28 +108,27 @@ def _trained_and_tested(
         "epochs": epochs,
         "seconds_per_epoch": summary["seconds_per_epoch"],
         "minutes": seconds / 60,
-        "peak_bytes": peak,
+        "peak_bytes": summary["most_memory"],
         "val_dice": summary["best_value"],
         "metrics": tested,
     }
 
 
-def _run(folder: Path, files: list[Any], settings: Mapping[str, Any], target: Path) -> tuple[Path, int]:
-    """The run directory of a bundle's run, and the most memory that it had, in bytes.
+def _run(folder: Path, files: list[Any], settings: Mapping[str, Any], target: Path) -> Path:
+    """The run directory of a bundle's run.
 
     Raises:
         MedbundlesError: it failed; names its log.
     """
     target.mkdir(parents=True, exist_ok=True)
     log = target / "log.txt"
+    log.unlink(missing_ok=True)  # of an earlier comparison
     words = bundle_command(files, {**settings, "output_dir": str(target)})
-    with log.open("w", encoding="utf-8") as output:
-        child = subprocess.Popen(words, cwd=folder, env=child_environment(), stdout=output, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(child.pid, 0)
-    if status:
+    command = Command(words, folder, f"{target.parent.name}, {target.name}", log)
+    if run_children({command.what: alone(command)}):
         last = log.read_text(encoding="utf-8").rstrip().rpartition("\n")[2]
         raise MedbundlesError(f"compare-networks: a run ended with '{last}'; its output is in {log}")
-    return max(target.glob("**/metrics"), key=os.path.getmtime).parent, usage.ru_maxrss * 1024
+    return max(target.glob("**/metrics"), key=os.path.getmtime).parent
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -143,7 +142,7 @@ def _table(rows: list[dict[str, Any]], minutes: float) -> str:
             f"{row['parameters'] / 1e6:.2f} M",
             row["epochs"],
             f"{row['seconds_per_epoch']:.1f}",
-            f"{row['peak_bytes'] / 1e9:.1f} GB",
+            "-" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e9:.1f} GB",
             f"{row['val_dice']:.3f}",
             *(
                 with_interval(row["metrics"][key], 3) if key in row["metrics"] else "-"
