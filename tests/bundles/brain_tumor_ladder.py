@@ -18,7 +18,15 @@ def make_data(folder: Path, seed: int = 0) -> None:
 BRAIN = Bundle(
     name="brain_tumor_multitask_unet",
     make_data=make_data,
-    tiny={"image_size": 32, "base_filters": 4, "depth": 3, "batch_size": 4, "publish": False, "report": False},
+    tiny={
+        "image_size": 32,
+        "base_filters": 4,
+        "depth": 3,
+        "batch_size": 4,
+        "publish": False,
+        "report": False,
+        "num_workers": 0,
+    },
     hard={},
     split={},
     # frozen parts, and mixed batches so small that a rank's batch may lack a mask

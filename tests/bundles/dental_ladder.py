@@ -28,6 +28,7 @@ DENTAL = Bundle(
         "data_source": "both", "test_split": 0.2, "train_split": 0.7, "batch_size": 2, "patch_size": [16, 16],
         "network_def#channels": [4, 8], "network_def#attention_levels": [False, True], "network_def#norm_num_groups": 2,
         "network_def#num_res_blocks": 1, "lr": 1e-3, "perceptual_weight": 0.0, "publish": False, "report": False,
+        "num_workers": 0,
     },
     hard={"augment": True, "ema_decay": 0.9, "final_patch_size": [24, 24], "final_patch_epochs": 1},
     split={"data_source": "both", "test_split": 0.2, "train_split": 0.7},

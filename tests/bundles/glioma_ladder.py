@@ -22,7 +22,7 @@ GLIOMA = Bundle(
     make_data=make_data,
     tiny={
         "depth": 10, "spatial_size": [16, 16, 16], "folds": 2, "batch_size": 2, "drw_start_epoch": 2,
-        "publish": False, "report": False,
+        "publish": False, "report": False, "num_workers": 0,
     },
     hard={"plot_interval": 2},  # the cosine head and its dropout are on, the re-weighting begins in the middle
     split={"folds": 2},

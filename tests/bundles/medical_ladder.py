@@ -27,7 +27,7 @@ MEDICAL = Bundle(
     make_data=make_data,
     tiny={
         "out_channels": 3, "image_size": 32, "batch_size": 2, "test_split": 0.25, "train_split": 0.7, "lr": 1e-3,
-        "network_def#base_channels": 4, "network_def#depth": 2, "publish": False, "report": False,
+        "network_def#base_channels": 4, "network_def#depth": 2, "publish": False, "report": False, "num_workers": 0,
     },
     hard={
         "network_def#dropout": 0.2, "augmentation_strength": "strong", "sampling": "oversample", "patch_size": [24, 16],

@@ -76,7 +76,7 @@ def test_create_workflow_trains_and_infers(bundle, tmp_path):
         config_file=[str(bundle.folder / "configs/inference.json"), str(best.with_name("trained.json"))],
         workflow_type="infer", logging_file=False, meta_file=str(bundle.folder / "configs/metadata.json"),
         bundle_root=str(bundle.folder), input=str(data.with_name("new")), output=str(tmp_path / "out"),
-        checkpoint=str(best), **bundle.of_inputs,
+        checkpoint=str(best), num_workers=0, **bundle.of_inputs,
     )  # fmt: skip
     flow.run()
     flow.finalize()
