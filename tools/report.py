@@ -29,7 +29,10 @@ def report(*runs: str, out: str | None = None, overwrite: bool = False) -> Path:
         python -m tools report runs/segmentation/run_20260101_120000 runs/segmentation/run_20260102_090000
     """
     path = Path(out) if out else (Path(runs[0]) if len(runs) == 1 else Path()) / NAME
-    if path.exists() and out and not overwrite:
+    if path.suffix != ".html":
+        raise MedbundlesError(f"report: --out {out} must end in .html")
+    its_own = len(runs) == 1 and not out  # that of a run's end, which may be written anew
+    if path.exists() and not its_own and not overwrite:
         raise MedbundlesError(f"report: {path} is there already; give another --out, or --overwrite True")
     write_page(runs, path)
     print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

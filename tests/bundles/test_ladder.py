@@ -195,7 +195,7 @@ def test_evaluation_is_the_same_with_two_processes(bundle: Bundle, data: Path, t
     results, predictions = [], []
     for processes, extra in ((1, []), (2, ["multi_gpu_train"])):
         root = tmp_path / str(processes)
-        settings = bundle.split | bundle.places(data, root) | {"checkpoint": best, "amp": False}
+        settings = bundle.split | bundle.places(data, root) | {"checkpoint": best, "amp": False, "report": False}
         run(bundle, ["train", *extra, "evaluate", str(best.with_name("trained.json"))], settings, processes)
         results.append(json.loads(newest(root, "test_metrics.json").read_text())["metrics"])
         with newest(root, "predictions.csv").open() as file:

@@ -11,7 +11,7 @@ DIFFERENCES = {
     "psnr_over_pca": ("the PCA of blocks", "PSNR", " dB", 2),
     "dice_over_constant": ("one mask for all images", "Dice", "", 3),
     "dice_over_logistic": ("a logistic regression on each pixel", "Dice", "", 3),
-    "acc_over_constant": ("always answering the most frequent class", "accuracy", "", 3),
+    "acc_over_constant": ("always answering the most frequent class of the training part", "accuracy", "", 3),
     "auc_over_logistic": ("a logistic regression on mean, spread and size", "AUC", "", 3),
 }
 NOTHING_LEARNT = "A model that does not beat bicubic has learnt nothing that shrinking does not give."

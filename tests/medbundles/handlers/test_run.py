@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 from medbundles.atomic_files import HOST
 from medbundles.errors import DataError
 from medbundles.handlers import Run, run
-from medbundles.reports import LearningCurves
+from medbundles.reports import LearningCurves, RunPage
 from medbundles.runs import RunDirectory
 
 
@@ -202,3 +202,13 @@ def test_tracking_ends_with_a_run_that_completes(run_dir, batch, ended):
     with nullcontext() if ended else pytest.raises(ValueError, match="broken"):
         engine.run([batch])
     assert tracker.ended == ended
+
+
+def test_a_page_that_fails_leaves_the_run_as_it_is(run_dir, caplog, monkeypatch):
+    monkeypatch.setattr("medbundles.reports.page.page.page_of", lambda runs: 1 / 0)
+    engine = Engine(lambda *_: None)
+    Run(run_dir, "cpu", 7).attach(engine)
+    RunPage().attach(engine)
+    engine.run([0])
+    assert "report.html was not written: ZeroDivisionError" in caplog.text
+    assert not (run_dir.path / "report.html").exists()

@@ -98,6 +98,8 @@ def _section(run: RunFiles, most: int) -> dict[str, Any]:
 def _first_lines(run: RunFiles) -> list[str]:
     """What it was and what came out, in a sentence or two."""
     lines = [f"{run.kind.capitalize()}{f' of {run.bundle}' if run.bundle else ''}."]
+    if run.kind == "training" and not run.epochs:
+        lines.append("It ended before its first epoch was done, so there are no scores.")
     if run.summary:
         best, name = run.summary.get("best_epoch"), run.summary.get("monitor")
         value = run.summary.get("best_value")
@@ -153,16 +155,18 @@ def _facts(run: RunFiles) -> list[tuple[str, str]]:
     return [(name, text) for name, text in facts.items() if text.strip("-")]
 
 
+def _value(run: RunFiles, setting: str) -> str:
+    """Of a run that is compared."""
+    if run.changed is None:
+        return "not kept"
+    return as_text(run.changed[setting]["value"]) if setting in run.changed else "default"
+
+
 def _comparison(runs: Sequence[RunFiles]) -> dict[str, Any]:
     """A row for each run: its scores on the most telling part, its time, and the settings in which the runs differ."""
     scores = list(dict.fromkeys(name for run in runs for s in run.scored[:1] for name in headline(s.metrics)))[:6]
     settings = {name: None for run in runs for name in run.changed or {}}
-    values = {
-        name: [
-            as_text((run.changed or {})[name]["value"]) if name in (run.changed or {}) else "default" for run in runs
-        ]
-        for name in settings
-    }
+    values = {name: [_value(run, name) for run in runs] for name in settings}
     differ = [name for name, each in values.items() if len(set(each)) > 1]
     rows = []
     for i, run in enumerate(runs):

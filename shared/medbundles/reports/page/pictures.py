@@ -8,16 +8,16 @@ from pathlib import Path
 
 from PIL import Image
 
-from medbundles.errors import DataError
 from medbundles.reports.page.charts import Chart
 
 SIDE, QUALITY = 1000, 82  # pixels of the longer side, and of JPEG
 CHARTS = re.compile(r"(learning_curves|loss_curve|confusion_matrix|roc_curve|pr_curve|reliability)(_epoch_\d+)?")
 NUMBERED = re.compile(r"(.+?)_?(\d+)")
+PIXELS = 50_000_000  # of a picture that is opened
 EACH = 6  # of a kind, such as the images with the lowest Dice
 
 
-def pictures(folder: Path, most: int) -> tuple[list[Chart], int]:
+def pictures(folder: Path, most: int) -> tuple[list[Chart], list[str]]:
     """The pictures in a run's plots that are no charts.
 
     Args:
@@ -25,16 +25,14 @@ def pictures(folder: Path, most: int) -> tuple[list[Chart], int]:
         most: bytes that they may take in the page.
 
     Returns:
-        The pictures, and how many were left out.
-
-    Raises:
-        DataError: one cannot be read.
+        The pictures, and the names of those that were left out: there was no room for them, they cannot be read, or
+        they are no files of the run, but links and the like.
     """
-    found, taken, left = [], 0, 0
+    found, taken, left = [], 0, []
     for path, caption in _chosen(folder / "plots"):
-        source = _embedded(path)
-        if taken + len(source) > most:
-            left += 1
+        source = _embedded(path) if _is_own(path, folder) else None
+        if source is None or taken + len(source) > most:
+            left.append(path.name)
             continue
         taken += len(source)
         found.append(Chart(source, caption))
@@ -55,12 +53,20 @@ def _chosen(folder: Path) -> Iterator[tuple[Path, str]]:
             yield path, f"{kind.replace('_', ' ')} {number or ''}".strip()
 
 
-def _embedded(path: Path) -> str:
+def _is_own(path: Path, folder: Path) -> bool:
+    """Whether it is a file in the run's folder, and no link to another one or a pipe that never ends."""
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+
+
+def _embedded(path: Path) -> str | None:
+    """The picture as a data URI; None: it cannot be read, or has too many pixels to be one of ours."""
     try:
         with Image.open(path) as picture:
+            if picture.width * picture.height > PIXELS:
+                return None
             smaller = picture.convert("RGB")
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read as a picture: {error}") from error
+    except (OSError, Image.DecompressionBombError):
+        return None
     smaller.thumbnail((SIDE, SIDE))
     stream = io.BytesIO()
     smaller.save(stream, format="JPEG", quality=QUALITY)

@@ -72,7 +72,9 @@ class RunFiles:
     @property
     def kind(self) -> str:
         """Cross-validation, training or evaluation."""
-        return "cross-validation" if self.folds else "training" if self.history else "evaluation"
+        if self.folds:
+            return "cross-validation"
+        return "evaluation" if not self.history and "evaluation" in self.folder.resolve().parts[-4:] else "training"
 
     @property
     def bundle(self) -> str:
@@ -148,8 +150,15 @@ def read_run(folder: Path) -> RunFiles:
         folder=folder,
         environment=read_json(folder / ENVIRONMENT, DataError, (), ADVICE),
         history=read_json(history, DataError, ("epochs", "summary"), ADVICE) if history.is_file() else {},
-        scored=[Scored(*PARTS[part], about["metrics"], about, columns) for part, about in scored.items()],
+        scored=[Scored(*_part(part, about), about["metrics"], about, columns) for part, about in scored.items()],
     )
+
+
+def _part(part: str, about: Mapping[str, Any]) -> tuple[str, str]:
+    """Which images were scored: an evaluation may be of other parts than the test part."""
+    other = about.get("part", part)
+    title, how = PARTS[part]
+    return ("All images" if other == "all" else title if other == part else f"Part {other}", how)
 
 
 def _of_kfold(folder: Path) -> RunFiles:

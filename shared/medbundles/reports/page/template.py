@@ -123,8 +123,8 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
 {% if section.pictures %}
 <h3>Pictures</h3>
 {{ charts(section.pictures, "") }}
-{% if section.left %}<p class="soft">{{ section.left }} more in the run's folder plots, which would make this page too large.</p>{% endif %}
 {% endif %}
+{% if section.left %}<p class="soft">Left out, as the page would be too large or they cannot be read: {{ section.left | join(", ") }}.</p>{% endif %}
 <h3>What was run</h3>
 {% if section.command %}<pre>{{ section.command }}</pre>{% endif %}
 {% if section.changed is none %}

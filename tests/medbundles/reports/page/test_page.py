@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -193,6 +194,10 @@ def test_the_verb_takes_one_run_or_several(tmp_path, capsys, monkeypatch):
     assert "2 runs side by side" in checked(Path("both.html"))
     assert main(["report", *runs, "--out", "both.html"]) == 1
     assert "--overwrite True" in capsys.readouterr().err
+    assert main(["report", *runs, "--out", f"{runs[0]}/metrics/metrics.json", "--overwrite", "True"]) == 1
+    assert "must end in .html" in capsys.readouterr().err
+    assert main(["report", *runs]) == 0
+    assert main(["report", *runs]) == 1  # report.html is there
     assert main(["report"]) == 1
     assert "runs" in capsys.readouterr().err
     assert main(["report", runs[0], "--outt", "x"]) == 1
@@ -208,3 +213,41 @@ def test_an_evaluation_has_no_curves(tmp_path):
     assert "study/evaluation/run_20260101_120000" in text
     assert "<h3>Curves</h3>" not in text
     assert "Test part" in text
+
+
+def test_a_run_that_ended_at_once_and_other_parts_are_called_what_they_are(tmp_path):
+    run = a_run(tmp_path / "study/run_20260101_120000")
+    file = run / "metrics/val_metrics.json"
+    about = json.loads(file.read_text())
+    file.unlink()
+    (run / "metrics/metrics.json").unlink()
+    assert "Training of brain." in (text := checked(write_page([run], tmp_path / "page.html")))
+    assert "before its first epoch" in text
+    (run / "metrics/test_metrics.json").write_text(json.dumps(about | {"part": "all"}))
+    text = checked(write_page([run], tmp_path / "page.html"))
+    assert "All images" in text
+    assert "Test part" not in text
+
+
+def test_pictures_that_are_none_of_the_run_are_left_out_and_named(tmp_path):
+    run = a_run(tmp_path / "study/run_20260101_120000")
+    outside = tmp_path / "private.png"
+    Image.fromarray(np.full((9, 9, 3), 200, np.uint8)).save(outside)
+    (run / "plots/linked.png").symlink_to(outside)
+    (run / "plots/broken.png").write_bytes(b"no picture")
+    os.mkfifo(run / "plots/pipe.png")
+    Image.new("1", (8000, 8000)).save(run / "plots/huge.png")
+    text = checked(write_page([run], tmp_path / "page.html"))
+    assert text.count("data:image/jpeg") == 2
+    assert "they cannot be read: broken.png, huge.png, linked.png, pipe.png." in text
+
+
+def test_of_a_run_that_has_not_kept_its_settings_nothing_is_said(tmp_path):
+    runs = [a_run(tmp_path / f"study/run_20260101_12000{i}", lr=0.1) for i in range(2)]
+    file = runs[0] / "config/environment.json"
+    environment = json.loads(file.read_text())
+    del environment["changed"]
+    file.write_text(json.dumps(environment))
+    text = checked(write_page(runs, tmp_path / "page.html"))
+    assert "<td>not kept</td>" in text
+    assert "<td>default</td>" not in text
