@@ -43,8 +43,8 @@ def test_classes_in_words():
         "auc_over_logistic": over(0.125, -0.25, 0.5),
     }
     assert against_baselines(metrics) == [
-        "The model is better than always answering the most frequent class of the training part (accuracy of the model minus its: "
-        "+0.250 [+0.100, +0.375]).",
+        "The model is better than always answering the most frequent class of the training part (accuracy of the model "
+        "minus its: +0.250 [+0.100, +0.375]).",
         "The model is not better than a logistic regression on mean, spread and size (AUC of the model minus its: "
         "+0.125 [-0.250, +0.500]).",
     ]
