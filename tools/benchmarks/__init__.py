@@ -40,7 +40,8 @@ def bench(
         pairs: how often each comparison is repeated.
         epoch_seconds: how long an epoch on phantoms should take; by default 3, for volumes 14 (some 60 batches on two
             cores, about as many as 228 cases make).
-        exported: for formats: a zip that export wrote, whose forms of the network are held against each other.
+        exported: for formats: a zip that export wrote, whose forms of the network are held against each other. They are
+            run, so it must be one that you trust.
         out: JSON file for all times, with machine, threads and versions.
         clock: wall, or cpu: the time that this process computes, where other programs run beside it (with
             OMP_NUM_THREADS=1; startup is always measured on the wall).

@@ -11,12 +11,9 @@ from monai.engines import SupervisedTrainer
 from medbundles.handlers.closing import at_end
 from medbundles.ranks import rank_and_world
 
-FLAGS = (
-    (torch.backends.cudnn, "benchmark"),
-    (torch.backends.cudnn, "deterministic"),
-    (torch.backends.cudnn, "allow_tf32"),
-    (torch.backends.cuda.matmul, "allow_tf32"),
-)
+FLAGS = ((torch.backends.cudnn, "benchmark"), (torch.backends.cudnn, "deterministic"))
+# not even read unless they are set: torch refuses them in a process that sets its newer fp32_precision
+OF_TF32 = ((torch.backends.cudnn, "allow_tf32"), (torch.backends.cuda.matmul, "allow_tf32"))
 
 
 class Seeding:
@@ -45,22 +42,27 @@ class Seeding:
     ):
         self.seed, self.benchmark, self.deterministic, self.tf32 = seed, cudnn_benchmark, cudnn_deterministic, tf32
         self.kept: dict[tuple[Any, str], bool] = {}
+        self.puts_back = False
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the trainer."""
         engine.add_event_handler(Events.STARTED, self.keep_flags)
         engine.add_event_handler(Events.STARTED, self.set_flags)
-        at_end(engine, self.put_back)
         engine.add_event_handler(Events.EPOCH_STARTED, self.seed_epoch)
 
     def keep_flags(self, engine: SupervisedTrainer) -> None:
-        """Remember the process's flags."""
-        self.kept = {(place, name): getattr(place, name) for place, name in FLAGS}
+        """Remember the process's flags that the run sets."""
+        if not self.puts_back:  # an engine may run again
+            self.puts_back = True
+            at_end(engine, self.put_back)  # now, so that it stands behind the others' ends
+        flags = (*FLAGS, *(() if self.tf32 is None else OF_TF32))
+        self.kept = {(place, name): getattr(place, name) for place, name in flags}
 
     def put_back(self, error: BaseException | None = None) -> None:
         """Set the flags as they were before the run."""
         for (place, name), value in self.kept.items():
             setattr(place, name, value)
+        self.kept = {}
 
     def set_flags(self, engine: SupervisedTrainer) -> None:
         """Set what holds for the whole run."""

@@ -90,3 +90,13 @@ def test_flags_are_set_for_the_run_and_tf32_only_when_asked_for():
         assert torch.backends.cuda.matmul.allow_tf32 != before
     finally:
         Seeding(1, tf32=before).set_flags(engine)
+
+
+def test_a_process_with_torchs_newer_setting_of_precision_is_left_alone():
+    before = torch.backends.cuda.matmul.fp32_precision
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    try:
+        assert len(drawn()) == 3
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
