@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from monai.inferers import Inferer
+from monai.utils import convert_to_tensor
 
 
 class OneOutput(Inferer):
@@ -31,8 +32,7 @@ class OneOutput(Inferer):
 
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Image (B, C, ...) or (B, C, ..., N) -> the output, (B, K, ...) or (B, K, ..., N)."""
-        image = torch.as_tensor(inputs)
-        image = getattr(image, "as_tensor", lambda: image)()
+        image = convert_to_tensor(inputs, track_meta=False)
         if image.ndim == 2 + self.spatial_dims:
             return self.inferer(image, network, *args, **kwargs)[self.name]
         slices = image.movedim(-1, 1).flatten(0, 1)  # (B * N, C, ...)

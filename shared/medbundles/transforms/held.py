@@ -8,6 +8,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from monai.utils import convert_to_tensor
 
 from medbundles.data.reading.held_images import HeldImage
 from medbundles.errors import DataError
@@ -78,7 +79,6 @@ class ToHost(MapTransform):
         made = {}
         for key in self.key_iterator(data):  # type: ignore[arg-type]
             held = data.get(HELD)
-            image = torch.as_tensor(data[key])
-            made[key] = MetaTensor(getattr(image, "as_tensor", lambda image=image: image)())
+            made[key] = MetaTensor(convert_to_tensor(data[key], track_meta=False))
             made[key].meta = {**(held.meta if held else {}), **made[key].meta, HELD: held}
         return made

@@ -75,7 +75,7 @@ def _section(run: RunFiles, most: int) -> dict[str, Any]:
                 "sentences": scored.about.get("against_baselines") or against_baselines(scored.metrics),
                 "charts": charts.of_classes(scored),
                 "cases": best_and_worst(scored),
-                "few": _few(scored.about),
+                "counted": _counted(scored.about),
             }
             for scored in run.scored
         ],
@@ -116,7 +116,7 @@ def _first_lines(run: RunFiles) -> list[str]:
     return lines
 
 
-def _few(about: Mapping[str, Any]) -> str:
+def _counted(about: Mapping[str, Any]) -> str:
     """How many cases the scores stand on."""
     images = about.get("n_images", about.get("n_cases"))
     return f"{images} images of {about['n_patients']} patients" if images is not None else ""

@@ -25,7 +25,7 @@ def score_table(scored: Scored) -> dict[str, Any]:
     channels = scored.about.get("channel_names", ())
     found: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for name, measure in scored.metrics.items():
-        channel = next((c for c in channels if name.endswith(f"_{c}")), "")
+        channel = max((c for c in channels if name.endswith(f"_{c}")), key=len, default="")  # "b_a" beside "a"
         _, quantity, variant = parts_of(name.removesuffix(f"_{channel}") if channel else name)
         found.setdefault((quantity, channel), {})[variant] = {**measure, "name": name}
     used = [key for key in BASELINES if any(key in variants for variants in found.values())]

@@ -97,7 +97,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
 {% for sentence in scored.sentences %}<p>{{ sentence }}</p>{% endfor %}
 <div class="wide" tabindex="0" role="region" aria-label="scores, {{ scored.part }}">
 <table>
-<caption>Scores{% if scored.few %} of {{ scored.few }}{% endif %}, with 95 % intervals over patients where one is known</caption>
+<caption>Scores{% if scored.counted %} of {{ scored.counted }}{% endif %}, with 95 % intervals over patients where one is known</caption>
 <thead><tr><th scope="col">score</th><th scope="col">value</th>{% for name in scored.table.baselines %}<th scope="col">{{ name }}</th>{% endfor %}<th scope="col">images</th><th scope="col">patients</th></tr></thead>
 <tbody>
 {% for row in scored.table.rows %}

@@ -15,7 +15,8 @@ from PIL import Image
 from medbundles.errors import DataError
 from medbundles.reports.evaluation import Evaluation
 from medbundles.reports.page import write_page
-from medbundles.reports.page.run_files import read_run
+from medbundles.reports.page.run_files import Scored, read_run
+from medbundles.reports.page.scores import score_table
 from tools.cli import main
 
 NAMES = ("grade 2", "<b>grade 3</b>")
@@ -251,3 +252,11 @@ def test_of_a_run_that_has_not_kept_its_settings_nothing_is_said(tmp_path):
     text = checked(write_page(runs, tmp_path / "page.html"))
     assert "<td>not kept</td>" in text
     assert "<td>default</td>" not in text
+
+
+def test_a_class_whose_name_ends_as_anothers_keeps_its_own():
+    each = {"value": 0.5, "low": None, "high": None}
+    metrics = dict.fromkeys(("dice", "dice_tumour", "dice_enhancing_tumour", "dice_constant_enhancing_tumour"), each)
+    scored = Scored("Test part", "", metrics, {"channel_names": ["tumour", "enhancing_tumour"]}, {})
+    found = {row["score"]: row["baselines"] for row in score_table(scored)["rows"]}
+    assert found == {"Dice": [""], "Dice, tumour": [""], "Dice, enhancing_tumour": ["0.500"]}
