@@ -14,6 +14,7 @@ from .opened import Opened
 
 COMPLETE = ("train", "inference")
 INSTALL = "pip install"  # stands in every message about a missing extra
+OF_HOSTS = {"deploy": "inference"}  # overlay -> complete config
 
 
 def overlays(bundle: Opened) -> str:
@@ -39,7 +40,7 @@ def overlays(bundle: Opened) -> str:
 def combinations(bundle: Opened) -> list[tuple[list[str], str]]:
     """Names of config files that are merged, and the kind of workflow that they are.
 
-    An overlay belongs to the complete config that has more of its ids.
+    An overlay belongs to the complete config that has more of its ids; one that a host merges, to that which it reads.
     """
     has = {name: dict(ids(bundle.config(name))).keys() for name in COMPLETE}
     found = [([name], name) for name in COMPLETE]
@@ -47,7 +48,7 @@ def combinations(bundle: Opened) -> list[tuple[list[str], str]]:
         if name in COMPLETE:
             continue
         own = {key for key, _ in ids(bundle.config(name)) if key.partition("#")[0] not in STEPS}
-        base = max(COMPLETE, key=lambda complete: len(own & has[complete]))
+        base = OF_HOSTS.get(name) or max(COMPLETE, key=lambda complete: len(own & has[complete]))
         found.append(([base, name], "evaluate" if name == "evaluate" else base))
     if (bundle.folder / "models" / TRAINED).is_file():
         found.append((["inference", f"../models/{Path(TRAINED).stem}"], "inference"))

@@ -73,7 +73,13 @@ class ToHost(MapTransform):
     """The last step for a host: the prepared image with all that belongs to it as its meta, and nothing beside it.
 
     A host hands whatever tensors it finds beside the image to the network.
+
+    Args:
+        keys: of the image, "image".
     """
+
+    def __init__(self, keys: KeysCollection):
+        super().__init__(keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         made = {}

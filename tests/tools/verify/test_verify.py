@@ -12,8 +12,9 @@ import pytest
 
 from medbundles.errors import MedbundlesError
 from tools.cli import main
-from tools.verify import CHECKS, outcomes
+from tools.verify import CHECKS, outcomes, overlays
 from tools.verify.directory import PACKAGE
+from tools.verify.opened import opened
 from tools.verify.outcome import OK, SKIPPED
 
 BUNDLES = Path(__file__).parents[3] / "bundles"
@@ -178,3 +179,12 @@ def test_another_collections_bundle_has_no_settings_to_check(tmp_path):
     found = {line.name: line for line in outcomes(str(tmp_path / "other"))}
     assert found["directory"].what == "lacks LICENSE, configs/metadata.json, docs/README.md"
     assert {found[name].status for name in ("documented ids", "used ids", "overlays")} == {"skipped"}
+
+
+@pytest.mark.parametrize(
+    "folder", sorted(p.parents[1] for p in BUNDLES.glob("*/configs/deploy.json")), ids=lambda p: p.name
+)
+def test_what_a_host_merges_is_checked_with_what_it_reads(folder):
+    with opened(str(folder), False) as bundle:
+        assert (["inference", "deploy"], "inference") in overlays.combinations(bundle)
+        overlays._check(bundle, ["inference", "deploy"], "inference")
