@@ -59,8 +59,13 @@ def letters(name: object) -> str:
     return re.sub("[^a-z0-9]", "", str(name).lower())
 
 
-def nearest(value: object, names: Iterable[Any]) -> Any:
+def nearest(value: object, names: Iterable[Any], alike: float = 0.6) -> Any:
     """Which of the names a value was meant to be: the one that is spelt most alike, or is a part of it; None: no one.
+
+    Args:
+        value: as it was given.
+        names: that there are.
+        alike: how much of both spellings must be the same, 0 to 1 (difflib's ratio).
 
     Example:
         >>> nearest("SwinUNETR", ["unet", "unetr", "swin_unetr"]), nearest("CosineAnnealingLR", ["cosine", "step"])
@@ -68,7 +73,7 @@ def nearest(value: object, names: Iterable[Any]) -> Any:
     """
     spelt, wanted = {letters(name): name for name in names}, letters(value)
     parts = [name for name in spelt if len(name) >= SMALLEST_PART and name in wanted]
-    near = difflib.get_close_matches(wanted, spelt, n=1) or sorted(parts, key=len)[-1:]
+    near = difflib.get_close_matches(wanted, spelt, n=1, cutoff=alike) or sorted(parts, key=len)[-1:]
     return spelt[near[0]] if near else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from medbundles.preflight.other_names import OTHER_NAMES
 from medbundles.preflight.schema import called, check_value, read_settings
 from medbundles.preflight.workflow import MOST_MEANT, known_ids, meant_ids
 from tests.bundles.setting_bench import BUNDLES
@@ -58,3 +59,38 @@ def test_a_parameter_of_the_documents_leads_to_the_settings_of_that_name(configs
         if parameter.isidentifier() and parameter not in known:
             meant = meant_ids(parameter, known, called(every))
             assert setting in meant or len(meant) == MOST_MEANT, parameter  # `name` is one of many
+
+
+# what people type who come from other programs: of brain_tumor, dental, glioma and medical_segmentation
+OTHERS = {
+    "num_classes": ("seg_out_channels", "", "class_names", "out_channels"),
+    "learning_rate": ("lr", "lr", "lr", "lr"),
+    "max_epochs": ("epochs", "epochs", "epochs", "epochs"),
+    "crop_size": ("image_size", "patch_size", "spatial_size", "image_size"),
+    "roi_size": ("image_size", "patch_size", "spatial_size", "image_size"),
+    "n_workers": ("num_workers", "num_workers", "num_workers", "num_workers"),
+    "optimiser": ("optimizer#name", "optimizer#name", "optimizer#name", "optimizer#name"),
+    "gpu": ("device", "device", "device", "device"),
+    "warmup": (*["scheduler#warmup_epochs"] * 4,),
+    "data_path": ("dataset_dir", "dataset_dir", "dataset_dir", "dataset_dir"),
+    "model": ("", "", "", "network_def#name"),
+    "val_ratio": ("", "train_split", "", "train_split"),
+    "verbose": ("", "", "", ""),
+}
+
+
+@pytest.mark.parametrize("typed", OTHERS)
+def test_what_people_type_who_come_from_other_programs(typed):
+    for configs, wanted in zip(CONFIGS, OTHERS[typed], strict=True):
+        meant = meant_ids(typed, known_ids(configs), called(read_settings(configs / "schema.json")))
+        assert meant[:1] == [wanted] * bool(wanted), configs.parent.name
+
+
+def test_every_other_name_is_one_of_a_setting_and_leads_to_it():
+    every = {configs: read_settings(configs / "schema.json") for configs in CONFIGS}
+    for configs, settings in every.items():
+        known, names = known_ids(configs), called(settings)
+        for setting in {k.id for k in settings} & OTHER_NAMES.keys():
+            typed = [name for name in OTHER_NAMES[setting].split() if name not in known]
+            assert [name for name in typed if setting not in meant_ids(name, known, names)] == [], setting
+    assert OTHER_NAMES.keys() <= {k.id for settings in every.values() for k in settings}

@@ -9,9 +9,10 @@ from torch import nn
 from medbundles.errors import ConfigError, one_of
 from medbundles.networks.loading import plain_name
 from medbundles.ranks import rank_and_world
-from medbundles.rules import Rule, has_rules
+from medbundles.rules import Rule, has_rules, ignored
 
 OPTIMIZERS = ("adam", "adamw", "sgd")
+USED_BY = {"betas": ("adam", "adamw"), "eps": ("adam", "adamw"), "momentum": ("sgd",), "nesterov": ("sgd",)}
 
 
 def _nesterov_has_momentum(name: str, momentum: float, nesterov: bool) -> str | None:
@@ -20,7 +21,10 @@ def _nesterov_has_momentum(name: str, momentum: float, nesterov: bool) -> str | 
     return None
 
 
-@has_rules(Rule(("optimizer#name", "optimizer#momentum", "optimizer#nesterov"), _nesterov_has_momentum))
+@has_rules(
+    ignored("optimizer", USED_BY),
+    Rule(("optimizer#name", "optimizer#momentum", "optimizer#nesterov"), _nesterov_has_momentum),
+)
 def build_optimizer(
     network: nn.Module,
     name: str,

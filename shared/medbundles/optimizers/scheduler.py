@@ -7,9 +7,15 @@ import torch
 from medbundles.errors import in_range, one_of, refuse
 from medbundles.optimizers.epoch_schedulers import ClosedFormScheduler, EpochScheduler, PlateauScheduler
 from medbundles.optimizers.schedules import Factor, after_warm_up, constant, cosine, polynomial, step
-from medbundles.rules import Rule, has_rules
+from medbundles.rules import Rule, has_rules, ignored
 
 SCHEDULES = ("cosine", "step", "plateau", "polynomial", "constant")
+USED_BY = {
+    **dict.fromkeys(("T_max", "eta_min"), ("cosine",)),
+    **dict.fromkeys(("step_size", "gamma"), ("step",)),
+    **dict.fromkeys(("patience", "factor", "monitor", "mode"), ("plateau",)),
+    "power": ("polynomial",),
+}
 WARM_UPS = ("linear", "constant")
 
 
@@ -44,6 +50,7 @@ def _sees_validations(name: str, patience: int, interval: int) -> str | None:
 
 
 @has_rules(
+    ignored("scheduler", USED_BY),
     Rule(("scheduler#warmup_epochs", "epochs", "scheduler#name", "scheduler#T_max"), _ends_after_warm_up),
     *(Rule(("scheduler#name", "scheduler#eta_min", lr), partial(_falls, lr)) for lr in ("lr", "encoder_lr")),
     Rule(("scheduler#name", "scheduler#patience", "val_interval"), _sees_validations),

@@ -22,6 +22,11 @@ def on_the_line(argv: Sequence[str]) -> Iterator[tuple[str, Any]]:
             yield from ((_as_id(key), entry) for key, entry in content.items())
 
 
+def typed_ids(argv: Sequence[str]) -> frozenset[str]:
+    """Ids that a command line itself gives, or its file of arguments."""
+    return frozenset(name for name, _ in on_the_line(argv))
+
+
 def given_ids(argv: Sequence[str]) -> frozenset[str]:
     """Ids that a command line gives, also by its overlays: its config files but the first one, which is complete,
     and the one that comes with weights, which holds whatever their training had."""

@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from medbundles.errors import causes, nearest, refuse
 from medbundles.package import other_package
 from medbundles.preflight.command_line import show_errors_plainly, take_memory
-from medbundles.preflight.given import given_ids, on_the_line
+from medbundles.preflight.given import given_ids, on_the_line, typed_ids
 from medbundles.preflight.rules import broken_rules, unknown_targets
 from medbundles.preflight.schema import WORDS, Setting, called, check_value, metric_names, off_advice, read_settings
 from medbundles.preflight.workflow import (
@@ -29,7 +29,7 @@ from medbundles.preflight.workflow import (
     unknown_ids,
 )
 from medbundles.ranks import is_distributed
-from medbundles.rules import GIVEN, TRAINING
+from medbundles.rules import GIVEN, TRAINING, TYPED
 
 GIVE = "Give one that is there."
 
@@ -81,7 +81,8 @@ class Preflight:
             values |= resolved
             refuse(unknown_metrics(chosen, values, config) if workflow in TRAINING else [])
         refuse(unknown_targets(config))
-        refuse(broken_rules(config, values | {GIVEN: given_ids(sys.argv)}, workflow))
+        by_user = {GIVEN: given_ids(sys.argv), TYPED: typed_ids(sys.argv)}
+        refuse(broken_rules(config, values | by_user, workflow))
         refuse(missing_paths(settings, values, workflow))
         fixed = "trained" if workflow not in TRAINING else ""  # what weights were trained with stays
         free_now = (k for k in settings if k.schema.get("memory") and not k.schema.get(fixed))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.errors import ConfigError, letters, nearest
+from medbundles.preflight.other_names import OTHER_NAMES
 
 SHARED = Path(__file__).with_name("settings.json")
 WORDS = {"true", "false", "null", "none"}
@@ -104,13 +105,15 @@ def read_settings(path: str | Path) -> list[Setting]:
 
 
 def called(settings: Sequence[Setting]) -> dict[str, list[str]]:
-    """What people call settings, by its letters -> their ids: the last part of the id, and the source's parameter.
+    """What people call settings, by its letters -> their ids: the last part of the id, the source's parameter, and what
+    others call it.
 
     So "minepochs" -> ["early_stopping#min_epochs"], and "learningrate" -> ["lr"].
     """
     found: dict[str, list[str]] = {}
     for setting in settings:
-        names = (setting.id.rpartition("#")[2], *setting.schema.get("source", ())[2:])
+        others = OTHER_NAMES.get(setting.id, "").split()
+        names = (setting.id.rpartition("#")[2], *setting.schema.get("source", ())[2:], *others)
         for name in {letters(name) for name in names}:
             found.setdefault(name, []).append(setting.id)
     return found

@@ -11,11 +11,12 @@ from typing import Any
 
 from monai.bundle import ComponentLocator, ConfigComponent, ConfigWorkflow, ReferenceResolver
 
-from medbundles.errors import ConfigError, first_few, letters, nearest
+from medbundles.errors import SMALLEST_PART, ConfigError, first_few, letters, nearest
 
 # ids that MONAI's tracking and federated client add, and what it keeps in the parser itself
 HOST_IDS = {"_meta_", "run_name", "experiment_name", "tracking_uri", "save_execute_config", "is_not_rank0"}
 MONAIS = ConfigComponent.non_arg_keys - {"_target_"}  # what MONAI itself reads of a component
+ALIKE = 0.78  # see `nearest`: less, and short names of other things are taken for each other
 MOST_MEANT = 3  # ids that one unknown id may have been meant to be
 Called = Mapping[str, list[str]]  # see medbundles.preflight.schema.called
 NO_SETTINGS: Called = {}
@@ -253,7 +254,8 @@ def meant_ids(name: str, known: Iterable[str], settings: Called = NO_SETTINGS) -
     """Which known ids an unknown one was meant to be, the likeliest alone or a few that are equally so.
 
     First what is spelt with other signs (BatchSize), then settings that are called so (learning_rate, or patience
-    without its group), then what is spelt almost so, in the same group before others.
+    without its group), then what is spelt almost so, in the same group before others; of what is in no group that the
+    name gives, settings and their groups alone.
 
     Args:
         name: as it was given.
@@ -266,7 +268,10 @@ def meant_ids(name: str, known: Iterable[str], settings: Called = NO_SETTINGS) -
     alike = [k for k in names if letters(k) == letters(name)] or settings.get(letters(leaf), [])
     if alike:
         return alike[:MOST_MEANT]
-    leaves = {k.rpartition("#")[2]: k for k in names}
-    beside = {k.rpartition("#")[2]: k for k in every if k.rpartition("#")[0] == parent}
-    near = beside.get(nearest(leaf, beside)) or nearest(name, names) or leaves.get(nearest(leaf, leaves))
+    beside = {k.rpartition("#")[2]: k for k in every if parent and k.rpartition("#")[0] == parent}
+    if settings:
+        meant = {id_ for several in settings.values() for id_ in several}
+        names = [k for k in names if k in meant or any(id_.startswith(f"{k}#") for id_ in meant)]
+    leaves = {end: k for k in names if len(end := k.rpartition("#")[2]) > SMALLEST_PART}
+    near = beside.get(nearest(leaf, beside)) or nearest(name, names, ALIKE) or leaves.get(nearest(leaf, leaves, ALIKE))
     return [near] if near else []

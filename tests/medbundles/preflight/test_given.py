@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from medbundles.preflight.given import given_ids, on_the_line
+from medbundles.preflight.given import given_ids, on_the_line, typed_ids
 
 
 def test_names_and_values_of_a_command_line_and_its_file_of_arguments(tmp_path):
@@ -22,3 +22,4 @@ def test_overlays_give_settings_but_those_that_came_with_weights_do_not(tmp_path
     found = given_ids(["--config_file", str([str(file) for file in files]), "--epochs", "3"])
     assert found == {"epochs", "network_def", "network_def#name"}
     assert given_ids(["--config_file", str(files[0]), "--lr", "1"]) == {"lr"}
+    assert typed_ids(["--config_file", str(files), "--epochs", "3", "--a::b=1"]) == {"config_file", "epochs", "a#b"}

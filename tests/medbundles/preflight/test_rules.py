@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 
+from medbundles.optimizers import optimizer, scheduler
 from medbundles.preflight import rules
+from medbundles.rules import GIVEN, TYPED
 
 RIGHT = {
     "mixing#brats_ratio": 0.3, "mixing#kaggle_ratio": 0.7,
@@ -104,3 +108,32 @@ def test_a_schedule_that_follows_the_monitor_is_blamed_once():
             for name, value in (("monitor", "val_loss"), ("mode", "max"))}  # fmt: skip
     (line,) = broken_rules({**RIGHT, **both}, "train")
     assert line.startswith("early_stopping#mode")
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "typed", "line"),
+    [
+        ("optimizer", "adam", "momentum", "optimizer#momentum: adam has none; it is a setting of sgd. Leave it out, or"),
+        ("optimizer", "sgd", "betas", "optimizer#betas: sgd has none; it is a setting of adam, adamw."),
+        ("scheduler", "cosine", "step_size", "scheduler#step_size: cosine has none; it is a setting of step."),
+        ("scheduler", "step", "power", "scheduler#power: step has none; it is a setting of polynomial."),
+    ],
+)
+def test_what_is_typed_for_nothing_is_refused_and_may_stand_in_an_overlay(group, name, typed, line):
+    config = {"it": {"_target_": f"medbundles.optimizers.build_{group}"}}
+    given = {f"{group}#name": name, f"{group}#{typed}": 1, GIVEN: frozenset({f"{group}#{typed}"})}
+    assert broken_rules(given, "train", config) == []
+    [found] = broken_rules(given | {TYPED: frozenset({f"{group}#{typed}", "lr"})}, "train", config)
+    assert found.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("built", "used_by", "names"),
+    [
+        (optimizer.build_optimizer, optimizer.USED_BY, optimizer.OPTIMIZERS),
+        (scheduler.build_scheduler, scheduler.USED_BY, scheduler.SCHEDULES),
+    ],
+)
+def test_what_some_names_use_are_arguments_and_the_names_are_there(built, used_by, names):
+    assert used_by.keys() <= inspect.signature(built).parameters.keys()
+    assert {name for several in used_by.values() for name in several} <= set(names)
