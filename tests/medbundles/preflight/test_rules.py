@@ -113,7 +113,7 @@ def test_a_schedule_that_follows_the_monitor_is_blamed_once():
 @pytest.mark.parametrize(
     ("group", "name", "typed", "line"),
     [
-        ("optimizer", "adam", "momentum", "optimizer#momentum: adam has none; it is a setting of sgd. Leave it out, or"),
+        ("optimizer", "adam", "momentum", "optimizer#momentum: adam has none; it is a setting of sgd. Leave it"),
         ("optimizer", "sgd", "betas", "optimizer#betas: sgd has none; it is a setting of adam, adamw."),
         ("scheduler", "cosine", "step_size", "scheduler#step_size: cosine has none; it is a setting of step."),
         ("scheduler", "step", "power", "scheduler#power: step has none; it is a setting of polynomial."),
