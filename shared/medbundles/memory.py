@@ -1,4 +1,4 @@
-"""How much memory and disk there is still to take."""
+"""How much memory and disk there is still to take, and whether an error says that there was none."""
 
 import os
 import re
@@ -6,6 +6,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
+# what torch says on a CPU, and a loader whose worker the system has ended
+NO_MEMORY = ("can't allocate memory", "is killed by signal: Killed")
 # what a control group is limited to, what it has taken, and what of that the system would give back (a cache of files)
 GROUPS = {
     "": ("memory.max", "memory.current", "inactive_file"),
@@ -33,6 +37,12 @@ def free_memory(processes: Path = Path("/proc"), groups: Path = Path("/sys/fs/cg
         if (kind := "memory" if "memory" in kinds.split(",") else kinds) in GROUPS:
             left += _left(groups / kind, path, *GROUPS[kind])
     return max(0, min(left)) if left else None
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error says that memory ran out."""
+    text = str(error).partition("\n")[0]
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in text for words in NO_MEMORY)
 
 
 def _left(root: Path, path: str, most: str, taken: str, given_back: str) -> Iterator[int]:

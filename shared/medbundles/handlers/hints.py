@@ -9,6 +9,7 @@ from ignite.engine import Engine, Events
 
 from medbundles.handlers.advice import advice
 from medbundles.handlers.history import history_of
+from medbundles.handlers.resume import how_finished
 from medbundles.handlers.run import run_of, settings_of
 from medbundles.handlers.stateful import stateful
 from medbundles.handlers.troubles import learning_nothing, oscillation, overfitting, underfitting
@@ -74,7 +75,9 @@ class Hints:
         self.give(engine, "predicts", f"in {NEVER} validations in a row {' and '.join(lasting)}", lasting)
 
     def end(self, engine: Engine) -> None:
-        """Judge what the training itself has learned."""
+        """Judge what the training itself has learned; of a run that goes on, such as after a time limit, later."""
+        if not how_finished(engine):
+            return
         run, epochs = run_of(engine), history_of(engine).epochs
         from_weights = any(settings_of(engine).get(name) for name in STARTS)
         nothing = learning_nothing(epochs, run.monitor, from_weights)

@@ -12,6 +12,7 @@ from monai.engines.utils import IterationEvents
 from medbundles.errors import ConfigError, MedbundlesError, first_few
 from medbundles.handlers.advice import advice
 from medbundles.handlers.run import settings_of
+from medbundles.memory import ran_out
 from medbundles.networks import bare_network
 
 
@@ -51,9 +52,11 @@ class LossGuard:
                 value = engine.loss_function(pred, target)
                 if isinstance(value, torch.Tensor):
                     value.mean()  # as MONAI's trainer does
-        except (MedbundlesError, torch.OutOfMemoryError):
+        except MedbundlesError:
             raise
         except Exception as error:  # whatever a loss raises that does not take these
+            if ran_out(error):
+                raise
             *_, where = traceback.extract_tb(error.__traceback__)
             raise ConfigError(
                 f"loss: {name_of(engine.loss_function)} does not take what the network gives, {shapes(pred)}, "

@@ -9,6 +9,7 @@ from ignite.utils import apply_to_tensor
 from monai.inferers import Inferer
 
 from medbundles.errors import ConfigError
+from medbundles.inferers.forward import forward
 from medbundles.losses.per_image import at_least_float32
 
 
@@ -75,4 +76,4 @@ class AutocastInferer(Inferer):
     def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Image (B, C, H, W) -> what the network returns."""
         with torch.autocast("cpu", dtype=torch.bfloat16) if self.enabled else nullcontext():
-            return apply_to_tensor(network(inputs, *args, **kwargs), at_least_float32)
+            return apply_to_tensor(forward(network, inputs, *args, **kwargs), at_least_float32)

@@ -9,6 +9,7 @@ from monai.inferers import sliding_window_inference
 
 from medbundles.errors import refuse
 from medbundles.inferers.autocast import AutocastInferer
+from medbundles.inferers.forward import forward
 from medbundles.losses.per_image import at_least_float32
 from medbundles.networks import bare_network
 from medbundles.networks.padding import cropped
@@ -123,7 +124,7 @@ class AutoencoderInferer(AutocastInferer):
 
         def at_full_precision(window: torch.Tensor) -> Any:
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.enabled):
-                made = part(window)
+                made = forward(part, window)
             return tuple(map(at_least_float32, made)) if isinstance(made, tuple) else at_least_float32(made)
 
         if not self.window_above or max(size) <= self.window_above:

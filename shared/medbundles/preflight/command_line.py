@@ -7,15 +7,16 @@ import sys
 import threading
 import traceback
 from collections import Counter
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
 from medbundles.atomic_files import is_full
 from medbundles.errors import MedbundlesError, causes
 from medbundles.lines import in_lines
+from medbundles.memory import ran_out
 from medbundles.ranks import is_distributed, is_rank_0
 from medbundles.signals import end_on_signals
 
@@ -23,9 +24,8 @@ logger = logging.getLogger("medbundles")
 main_process = os.getpid()
 ERROR = "an error"
 warnings = Counter[str]()  # that this process has had
+_PACKAGE = str(Path(__file__).parents[1])
 take_memory: dict[str, Any] = {}  # settings of this run that its memory grows with, and their values; by the preflight
-# What torch says on a CPU, and a loader whose worker the system has ended.
-_NO_MEMORY = ("can't allocate memory", "is killed by signal: Killed")
 
 
 def on_command_line() -> bool:
@@ -48,7 +48,8 @@ def show_errors_plainly() -> None:
 
 
 def readable(error: BaseException) -> str | None:
-    """The message of the first `MedbundlesError` in a chain of exceptions, or that memory ran out; None of others.
+    """The message of the first `MedbundlesError` in a chain of exceptions, or that memory ran out, or that a component
+    of someone else's cannot be built; None of others.
 
     A DataLoader's worker sends its error as text with a stack trace in front; only its end is the message.
     """
@@ -56,17 +57,31 @@ def readable(error: BaseException) -> str | None:
         text = str(ours)
         from_worker = re.search(rf"^(?:[\w.]+\.)?{type(ours).__name__}: (.*)", text, re.MULTILINE | re.DOTALL)
         return from_worker[1].strip() if text.startswith("Caught ") and from_worker else text
-    return out_of_memory(error)
+    return out_of_memory(error) or not_built(error)
 
 
 def out_of_memory(error: BaseException) -> str | None:
     """The message where an exception, or one that it comes from, says that memory ran out: what to lower."""
     for cause in causes(error, contexts=True):
-        text = str(cause).partition("\n")[0]
-        if isinstance(cause, (MemoryError, torch.OutOfMemoryError)) or any(words in text for words in _NO_MEMORY):
+        if ran_out(cause):
+            text = str(cause).partition("\n")[0]
             lower = ", ".join(f"{name} (now {value})" for name, value in take_memory.items())
             return f"out of memory: {text.rstrip('.')}. Lower {lower or 'batch_size or the size of the images'}."
     return None
+
+
+def not_built(error: BaseException) -> str | None:
+    """The message where a component of someone else's refuses its arguments: its name, these, and what it says."""
+    for cause in causes(error):
+        found = re.match(r"Failed to instantiate component '(?!medbundles\.)(.+)' with keywords: (.*)", str(cause))
+        if found and (why := cause.__cause__) and not _is_ours(why):
+            return f"{found[1]} cannot be built with the arguments {found[2]}: {type(why).__name__}: {why}"
+    return None
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether it was raised in this package, so that its trace tells more than its message."""
+    return any(frame.filename.startswith(_PACKAGE) for frame in traceback.extract_tb(error.__traceback__)[-1:])
 
 
 def said_by_ranks(what: str, more: int) -> int:

@@ -30,7 +30,7 @@ def columns(predicted):
 class Training:
     """Epochs whose records and whose cases are given; the handler stands where it does in a config."""
 
-    def __init__(self, folder, record, predicted=lambda epoch: (1, 1), state=None):
+    def __init__(self, folder, record, predicted=lambda epoch: (1, 1), state=None, every=1):
         self.run_dir = RunDirectory(str(folder), "exp")
         self.run_dir.start()
         self.run_dir.settings = SETTINGS
@@ -45,9 +45,13 @@ class Training:
         @self.trainer.on(Events.EPOCH_COMPLETED)
         def write_down():
             epoch = self.trainer.state.epoch
-            validator.state.epoch, validator.state.metrics = epoch, {"val_dice": 0.1}
+            scores = record(epoch)
+            if epoch % every:  # no validation
+                del scores["val_dice"]
+            else:
+                validator.state.epoch, validator.state.metrics = epoch, {"val_dice": 0.1}
             times = {"epoch_seconds": 1.0, "samples_per_second": 1.0}
-            self.history.epochs.append({"epoch": epoch, **record(epoch), **times})
+            self.history.epochs.append({"epoch": epoch, **scores, **times})
 
         self.handler.attach(self.trainer)
         for name, part in (state or {}).items():
@@ -111,17 +115,29 @@ def test_a_validation_with_it_starts_the_count_anew(tmp_path, said):
 
 
 @pytest.mark.parametrize("stopped", [3, 5, 7, 12])
-def test_a_resumed_run_gives_the_hints_that_one_without_interruption_gives(tmp_path, said, stopped):
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_resumed_run_gives_the_hints_that_one_without_interruption_gives(tmp_path, said, stopped, every):
     def predicted(epoch):
         return (4, 0)
 
-    whole = Training(tmp_path / "whole", swinging, predicted).run(20)
+    whole = Training(tmp_path / "whole", swinging, predicted, every=every).run(20)
     wanted = said()
-    assert [line.partition(":")[0] for line in wanted] == [f"hint (epoch {epoch})" for epoch in (NEVER, 10)]
-    before = Training(tmp_path / "before", swinging, predicted).run(stopped)
-    after = Training(tmp_path / "after", swinging, predicted, before.state()).run(20, after=stopped)
+    epochs = sorted((NEVER * every, 10))
+    assert [line.partition(":")[0] for line in wanted] == [f"hint (epoch {epoch})" for epoch in epochs]
+    before = Training(tmp_path / "before", swinging, predicted, every=every).run(stopped)
+    after = Training(tmp_path / "after", swinging, predicted, before.state(), every).run(20, after=stopped)
     assert said() == wanted * 2
     assert after.state() == whole.state()
+
+
+def test_a_run_that_is_not_finished_is_not_judged(tmp_path, said):
+    training = Training(tmp_path, lambda epoch: healthy(epoch) | {"train_dice": 0.1}).run(20)
+    training.trainer.state.max_epochs = 30  # a time limit ends it
+    training.trainer.fire_event(Events.COMPLETED)
+    assert said() == []
+    training.trainer.state.max_epochs = 20
+    training.trainer.fire_event(Events.COMPLETED)
+    assert len(said()) == 1
 
 
 def test_classes_that_no_image_is_taken_for_are_named():
