@@ -31,7 +31,8 @@ def forward(network: Callable[..., Any], inputs: torch.Tensor, *args: Any, **kwa
             raise
         frames = traceback.extract_tb(error.__traceback__)
         where = [frame for frame in frames if not frame.filename.startswith(_LAYERS)][-1]
-        bare = bare_network(getattr(network, "__self__", network))  # of an encoder or decoder the whole
+        whole: Any = getattr(network, "__self__", network)  # of an encoder or decoder
+        bare = bare_network(whole)
         raise ConfigError(
             f"network_def: {type(bare).__name__} cannot work on an input of shape {tuple(inputs.shape)}: "
             f"{type(error).__name__} in {where.filename}:{where.lineno}: {error}"

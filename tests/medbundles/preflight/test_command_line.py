@@ -79,10 +79,7 @@ def test_where_memory_runs_out_the_message_says_what_to_lower(monkeypatch):
     ("component", "line"),
     [
         ({"_target_": "BasicUNet", "features": [1]}, "ValueError: Sequence must have length 6, got 1."),
-        (
-            {"_target_": "monai.networks.nets.BasicUNet", "depth": 3},
-            "TypeError: BasicUNet.__init__() got an unexpected",
-        ),
+        ({"_target_": "BasicUNet", "depth": 3}, "TypeError: BasicUNet.__init__() got an unexpected"),
         ({"_target_": "medbundles.metrics.Score", "depth": 3}, None),  # a mistake of ours keeps its trace
     ],
 )
@@ -90,11 +87,8 @@ def test_a_component_of_someone_elses_that_refuses_its_arguments_says_so(compone
     with pytest.raises(RuntimeError) as error:
         ConfigParser({"it": component}).get_parsed_content("it")
     found = readable(error.value)
-    assert (
-        found is None
-        if line is None
-        else f"BasicUNet cannot be built with the arguments {[*component][1]}: {line}" in found
-    )
+    start = f"monai.networks.nets.basic_unet.BasicUNet cannot be built with the arguments {[*component][1]}: {line}"
+    assert found is None if line is None else found.startswith(start)
 
 
 def test_errors_that_go_round_in_circles_come_to_an_end():
