@@ -31,7 +31,7 @@ from medbundles.losses import (
 from medbundles.networks import GradingResNet, MultitaskUNet, SegmentationNetwork
 from medbundles.optimizers import build_optimizer, build_scheduler
 from medbundles.preflight.schema import check_value
-from medbundles.transforms import LabelledAugmentation
+from medbundles.transforms import LabelledAugmentation, Predictions
 from tests.bundles.setting_cases import BRAIN, DENTAL, GLIOMA, MEDICAL, Case
 
 
@@ -87,6 +87,9 @@ LIMITS: list[tuple[Callable[..., Any], str, Case, str]] = [
     (mixed, "sampling", BRAIN, "mixing#sampling"),
     (partial(SeededDataset, [], Compose([]), cache_dir="."), "cache", BRAIN, "cache"),
     (check_existing, "existing", BRAIN, "existing"),
+    (Predictions, "mask_threshold", BRAIN, "mask_threshold"),
+    (Predictions, "class_threshold", BRAIN, "class_threshold"),
+    (Predictions, "volume_threshold", BRAIN, "volume_threshold"),
     (ldam, "name", GLIOMA, "loss#name"),
     (ldam, "max_m", GLIOMA, "loss#max_m"),
     (ldam, "s", GLIOMA, "loss#s"),

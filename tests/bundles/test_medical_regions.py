@@ -98,6 +98,23 @@ def test_an_inference_writes_one_label_map_on_the_inputs_grid(bench, data, run, 
     assert about["labels"] == {"1": NAMES[0], "2": NAMES[1]}
 
 
+def test_one_threshold_decides_all_regions(bench, data, run, tmp_path):
+    sizes = []
+    for threshold in (0.01, 0.99):
+        places = {"input": str(data / "images"), "output": str(tmp_path / str(threshold)), "max_pictures": 0}
+        with quick():
+            bench.workflow(
+                "inference", **of_weights(run), **places, **{"postprocessing#mask_threshold": threshold}
+            ).run()
+        with (tmp_path / str(threshold) / "predictions.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        sizes.append([sum(float(row[f"area_{name}"]) for row in rows) for name in NAMES])
+    assert all(low > high for low, high in zip(*sizes, strict=True))
+    with quick(), pytest.raises(RuntimeError) as error:
+        bench.workflow("inference", **of_weights(run), **places, **{"postprocessing#mask_threshold": 7}).run()
+    assert "mask_threshold: 7 is not allowed; it must be above 0 and below 1." in (readable(error.value) or "")
+
+
 def test_weights_of_regions_are_refused_for_classes(bench, data, run, tmp_path):
     options = {**of_weights(run), "regions": None, "label_names": "auto"}
     places = {"input": str(data / "images"), "output": str(tmp_path / "out")}

@@ -7,7 +7,7 @@ import torch
 from monai.transforms import Transform
 from scipy.special import expit, logit
 
-from medbundles.errors import ConfigError, one_of
+from medbundles.errors import ConfigError, in_range, one_of
 from medbundles.metrics.log_odds import log_odds
 
 MASK_RULES = ("foreground", "classes", "regions")
@@ -53,7 +53,8 @@ class Predictions(Transform):
             masks and no classes, and the data's entry "untrained" names them for measures and reports.
 
     Raises:
-        ConfigError: a threshold of the masks with "classes", which has none; an unknown rule. When it is called: a
+        ConfigError: a threshold of the masks with "classes", which has none, or one that is no probability; an unknown
+            rule. When it is called: a
             network with a single class logit.
     """
 
@@ -70,6 +71,10 @@ class Predictions(Transform):
         self.class_logit_threshold, self.volume_threshold = class_logit_threshold, volume_threshold
         self.tumour_class = tumour_class
         one_of("mask_rule", mask_rule, MASK_RULES)
+        probabilities = {"mask": mask_threshold, "class": class_threshold, "volume": volume_threshold}
+        for kind, threshold in probabilities.items():
+            if threshold != "auto":
+                in_range(f"{kind}_threshold", threshold, above=0, below=1)  # type: ignore[arg-type]
         self.mask_rule = mask_rule
         self.untrained: list[str] = []
         if mask_rule == "classes" and mask_threshold != "auto":
