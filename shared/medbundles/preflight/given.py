@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from monai.bundle import ConfigParser
+
 from medbundles.data.reading.trained_file import TRAINED
 from medbundles.preflight.workflow import ids
 
@@ -37,8 +39,8 @@ def given_ids(argv: Sequence[str]) -> frozenset[str]:
     except (ValueError, SyntaxError):  # one file
         several = ()
     for overlay in map(Path, several[1:] if isinstance(several, (list, tuple)) else ()):
-        if overlay.name != TRAINED and overlay.suffix == ".json":
-            line |= dict(ids(json.loads(overlay.read_text(encoding="utf-8"))))
+        if overlay.name != TRAINED and overlay.is_file():
+            line |= dict(ids(ConfigParser.load_config_file(overlay)))
     return frozenset(line)
 
 

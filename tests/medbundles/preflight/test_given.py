@@ -19,7 +19,9 @@ def test_overlays_give_settings_but_those_that_came_with_weights_do_not(tmp_path
     files = [tmp_path / name for name in ("train.json", "mine.json", "trained.json")]
     for file, content in zip(files, ({"lr": 1}, {"network_def": {"name": "unet"}}, {"seed": 3}), strict=True):
         file.write_text(json.dumps(content))
+    files.append(tmp_path / "other.yaml")
+    files[-1].write_text("loss:\n  alpha: 1\n")
     found = given_ids(["--config_file", str([str(file) for file in files]), "--epochs", "3"])
-    assert found == {"epochs", "network_def", "network_def#name"}
+    assert found == {"epochs", "network_def", "network_def#name", "loss", "loss#alpha"}
     assert given_ids(["--config_file", str(files[0]), "--lr", "1"]) == {"lr"}
     assert typed_ids(["--config_file", str(files), "--epochs", "3", "--a::b=1"]) == {"config_file", "epochs", "a#b"}
