@@ -21,6 +21,7 @@ from medbundles.data.reading.images import LUMINANCE, Colour, read_labels
 from medbundles.data.reading.label_maps import MOST
 from medbundles.data.reading.nifti import read_header
 from medbundles.errors import ConfigError, DataError, MedbundlesError, one_of
+from medbundles.lines import typed
 from medbundles.progress import progress
 from medbundles.rules import AUTO
 
@@ -97,7 +98,7 @@ def _what_next(found: Layout) -> str:
 
 
 def _word(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, (list, tuple)) else str(value)
+    return f'"{value}"' if isinstance(value, (list, tuple)) else typed(value)
 
 
 def _as_trained(found: Layout, problems: Problems) -> list[Path]:

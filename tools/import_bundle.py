@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 from medbundles.errors import MedbundlesError
+from medbundles.lines import typed
 from medbundles.runs.trained import trained_with
 
 from .audit import findings_of
@@ -68,7 +69,7 @@ def _judge(zip: str, found: list[Finding], trust: bool) -> None:
     shown = unsafe or found
     lines = [f"{zip}: nothing was unpacked; found in it:", *map(str, shown[:SHOWN])]
     lines += [f"... and {len(shown) - SHOWN} more"] if len(shown) > SHOWN else []
-    advice = f"'python -m tools audit {zip}' shows all. If you know where it is from: --trust True."
+    advice = f"'python -m tools audit {typed(zip)}' shows all. If you know where it is from: --trust True."
     raise MedbundlesError("\n".join([*lines, "Such an archive is never unpacked." if unsafe else advice]))
 
 

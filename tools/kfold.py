@@ -12,6 +12,7 @@ from medbundles.data.reading.checkpoint_files import FOLDS as RECORD
 from medbundles.data.reading.checkpoint_files import REPORT, checkpoint_files
 from medbundles.data.reading.trained_file import TRAINED
 from medbundles.errors import CheckpointError, ConfigError
+from medbundles.lines import typed
 from medbundles.runs.checkpoints import with_settings
 from medbundles.runs.common_settings import common_settings
 from medbundles.runs.directory import RunDirectory
@@ -113,8 +114,9 @@ def write_ensemble_settings(experiment: Path) -> None:
         return
     overlay = experiment / REPORT / TRAINED
     write_json_atomic(overlay, settings)
-    files = f"\"['configs/inference.json','{overlay}']\""
-    print(f"all folds together: python -m monai.bundle run --config_file {files} --checkpoint {experiment} --input DIR")
+    files = typed(f"['configs/inference.json','{overlay}']")
+    members = typed(experiment)
+    print(f"all folds together: python -m monai.bundle run --config_file {files} --checkpoint {members} --input DIR")
 
 
 def check(folder: Path, files: list[str], settings: Mapping[str, Any]) -> tuple[int, Path]:

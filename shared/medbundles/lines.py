@@ -1,6 +1,7 @@
 """Lines for people: where they go, how wide they are, and times and sizes in words."""
 
 import logging
+import shlex
 import sys
 import textwrap
 
@@ -9,6 +10,15 @@ from medbundles.ranks import is_rank_0
 WIDTH = 100  # columns of a line
 
 logger = logging.getLogger("medbundles")
+
+
+def typed(word: object) -> str:
+    """A word of a command that is shown, such as a path with spaces, as one types it in a shell.
+
+    Lists of names stand in double quotes, which shlex writes in a way that nobody reads.
+    """
+    text = str(word)
+    return f'"{text}"' if "'" in text and not set(text) & set('"$`\\!') else shlex.quote(text)
 
 
 def say(text: str) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import logging
+import shlex
+from pathlib import Path
 
 import pytest
 
-from medbundles.lines import duration, in_lines, size_in_words, wrapped
+from medbundles.lines import duration, in_lines, size_in_words, typed, wrapped
 
 
 @pytest.mark.parametrize(
@@ -40,3 +42,17 @@ def test_what_is_logged_is_broken_into_lines():
     assert max(map(len, lines)) <= 100
     assert first.startswith("100 % of word word")
     assert last == "  a.png: bad"
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        (Path("/data/a"), "/data/a"),
+        ("/data/Läufe & Co (neu)", "'/data/Läufe & Co (neu)'"),
+        ("['configs/a.json','b c.json']", "\"['configs/a.json','b c.json']\""),
+        ("C:\\data\\x", "'C:\\data\\x'"),
+    ],
+)
+def test_a_word_of_a_shown_command_is_what_a_shell_takes(word, shown):
+    assert typed(word) == shown
+    assert shlex.split(typed(word)) == [str(word)]

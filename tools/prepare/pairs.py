@@ -15,6 +15,7 @@ from medbundles.data.lists.patients import usable_pattern
 from medbundles.data.problems import ADVICE
 from medbundles.data.reading.images import LUMINANCE
 from medbundles.errors import ConfigError, DataError, in_range, one_of, refuse
+from medbundles.lines import typed
 from medbundles.progress import progress
 from medbundles.rules import AUTO
 from medbundles.transforms.head import LEAST_HEAD, head_shares
@@ -186,6 +187,5 @@ def _say_next(
         print("note: in some part no mask is empty, so that there is one class there: follow the masks alone")
         more.append("--early_stopping#monitor val_dice")
     print("train on it, in bundles/brain_tumor_multitask_unet:")
-    print(
-        f"  python -m monai.bundle run --config_file configs/train.json --dataset_dir {out.resolve()} {' '.join(more)}"
-    )
+    more.insert(0, f"--dataset_dir {typed(out.resolve())}")
+    print(f"  python -m monai.bundle run --config_file configs/train.json {' '.join(more)}")

@@ -17,6 +17,7 @@ from medbundles.data.reading.trained_file import TRAINED, read_trained
 from medbundles.errors import first_few
 from medbundles.handlers.resume import how_finished
 from medbundles.handlers.run import run_of
+from medbundles.lines import typed
 from medbundles.metrics.measures import UNTRAINED
 from medbundles.preflight.workflow import is_reference
 from medbundles.ranks import is_rank_0
@@ -70,7 +71,7 @@ class Publish:
             logger.info(
                 "configs/train.json alone builds another network, or prepares images otherwise (%s): monai.bundle.load "
                 "gives this model from an exported bundle: python -m tools export %s --run %s",
-                first_few(other), self.train_config.resolve().parents[1].name, directory.path.resolve(),
+                first_few(other), self.train_config.resolve().parents[1].name, typed(directory.path.resolve()),
             )  # fmt: skip
 
     def __call__(self, engine: Engine) -> None:

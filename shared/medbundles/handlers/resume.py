@@ -12,6 +12,7 @@ from medbundles.errors import CheckpointError, first_few
 from medbundles.handlers.run import Run, run_of
 from medbundles.handlers.stateful import stateful
 from medbundles.inferers.autocast import precision_of
+from medbundles.lines import typed
 from medbundles.networks import bare_network
 from medbundles.networks.memory_format import is_channels_last
 from medbundles.ranks import rank_and_world
@@ -57,7 +58,7 @@ class Resume:
             if content.get(part) is None:
                 raise CheckpointError(
                     f"{path}: was written with checkpointing#{setting} False, so the run cannot be resumed. "
-                    f"Start a new run from its weights with --init_from {path}."
+                    f"Start a new run from its weights with --init_from {typed(path)}."
                 )
         # settings first: "depth 10 -> 18" says more than names of tensors
         if content["settings"]:
@@ -96,7 +97,7 @@ def _compare_settings(then: dict[str, Any], run: Run, path: str) -> None:
     if changed:
         raise CheckpointError(
             f"{path}: a resumed run keeps its settings, but these differ: {'; '.join(changed)}. Give the old values "
-            f"(the run's config/config.json has them), or start a new run with --init_from {path}."
+            f"(the run's config/config.json has them), or start a new run with --init_from {typed(path)}."
         )
 
 

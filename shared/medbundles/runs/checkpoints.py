@@ -9,6 +9,7 @@ import torch
 
 from medbundles.atomic_files import replace_atomic
 from medbundles.errors import CheckpointError
+from medbundles.lines import typed
 from medbundles.networks.loading import read_file
 from medbundles.rules import AUTO
 
@@ -34,7 +35,8 @@ def load_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     content = read_file(Path(path))
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path}: holds weights but not the state of a run. To start a new run from them use --init_from {path}."
+            f"{path}: holds weights but not the state of a run. To start a new run from them use "
+            f"--init_from {typed(path)}."
         )
     return with_settings(content)
 

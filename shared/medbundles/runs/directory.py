@@ -13,6 +13,7 @@ from typing import Any
 
 from medbundles.atomic_files import new_folders, remove_empty, remove_leftovers
 from medbundles.errors import CheckpointError, ConfigError
+from medbundles.lines import typed
 from medbundles.ranks import done_by_rank_0
 from medbundles.rules import EVERYWHERE, Rule, has_rules
 from medbundles.runs.lock import FolderLock
@@ -151,7 +152,7 @@ class RunDirectory:
             earlier = [run / self.checkpoint_dir / "last.pt" for run in reversed(self.runs()[:-1])]
             before = next(
                 (
-                    f" An earlier run has one: --resume_from {last} goes on with it."
+                    f" An earlier run has one: --resume_from {typed(last)} goes on with it."
                     for last in earlier
                     if last.is_file()
                 ),

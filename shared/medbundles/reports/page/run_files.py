@@ -12,6 +12,7 @@ import numpy as np
 
 from medbundles.errors import DataError
 from medbundles.json_files import read_json
+from medbundles.lines import typed
 from medbundles.reports.predictions_table import read_predictions
 
 ENVIRONMENT, KFOLD = "config/environment.json", "kfold.json"
@@ -97,10 +98,10 @@ class RunFiles:
     def command(self) -> str:
         """As it was typed."""
         if self.folds:
-            return " ".join(map(_quoted, shlex.split(self.scored[0].about.get("command", ""))))
+            return " ".join(map(typed, shlex.split(self.scored[0].about.get("command", ""))))
         program, *words = self.environment.get("command") or [""]
         module = "monai.bundle" if Path(program).parts[-3:-1] == ("monai", "bundle") else ""
-        return " ".join(map(_quoted, ["python", *(["-m", module] if module else [program]), *words])) if program else ""
+        return " ".join(map(typed, ["python", *(["-m", module] if module else [program]), *words])) if program else ""
 
     @property
     def changed(self) -> dict[str, dict[str, Any]] | None:
@@ -167,11 +168,6 @@ def _of_kfold(folder: Path) -> RunFiles:
     columns = read_predictions(table, about.get("class_names", ())) if table.is_file() else {}
     scored = Scored(*OUT_OF_FOLD, about["out_of_fold"], about, columns)
     return RunFiles(folder=folder, scored=[scored], folds=about["folds"])
-
-
-def _quoted(word: str) -> str:
-    """As one types it in a shell: lists of names in double quotes, which shlex writes in a way that nobody reads."""
-    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
 
 
 def as_text(value: Any) -> str:
