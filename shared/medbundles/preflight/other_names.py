@@ -15,6 +15,7 @@ OTHER_NAMES: dict[str, str] = {  # id -> names, in any spelling that has the sam
     "cls_num_classes": "classes n_classes num_classes",
     "dataset_dir": "data_path data_root root root_dir",
     "device": "cuda gpu gpus",
+    "drw_start_epoch": "drw_start",
     "early_stopping#enabled": "early_stop",
     "experiment#name": "exp_name",
     "folds": "k k_folds kfold n_folds num_folds",

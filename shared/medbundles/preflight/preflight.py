@@ -64,7 +64,7 @@ class Preflight:
         complete = [own_values(folder / name) for name in ("train.json", "inference.json")]
         defaults, others = reversed(complete) if workflow == "inference" else complete
         own, other = set(defaults), set(others)
-        refuse(unknown_ids(config, known, called(every)) + dropped_nones(settings, sys.argv))
+        refuse(unknown_ids(config, known, called(settings)) + dropped_nones(settings, sys.argv))
         refuse(missing_extras(config))
         foreign = (k for k in every if k.id in other - own and workflow not in k.schema.get("workflows", ()))
         refuse(idle_ids(config, [k.id for k in foreign], own, known))

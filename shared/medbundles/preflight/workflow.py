@@ -16,7 +16,7 @@ from medbundles.errors import SMALLEST_PART, ConfigError, first_few, letters, ne
 # ids that MONAI's tracking and federated client add, and what it keeps in the parser itself
 HOST_IDS = {"_meta_", "run_name", "experiment_name", "tracking_uri", "save_execute_config", "is_not_rank0"}
 MONAIS = ConfigComponent.non_arg_keys - {"_target_"}  # what MONAI itself reads of a component
-ALIKE = 0.78  # see `nearest`: less, and short names of other things are taken for each other
+ALIKE = 0.77  # see `nearest`: less, and short names of other things are taken for each other
 MOST_MEANT = 3  # ids that one unknown id may have been meant to be
 Called = Mapping[str, list[str]]  # see medbundles.preflight.schema.called
 NO_SETTINGS: Called = {}
