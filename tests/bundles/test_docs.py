@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import itertools
 import json
 import math
 import pydoc
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from medbundles.preflight.schema import read_settings
+from medbundles.preflight.schema import Setting, check_value, read_settings
 from tests.bundles.setting_bench import quick
 from tests.bundles.setting_cases import CASES
 from tests.bundles.test_swaps import started
@@ -22,16 +26,19 @@ from tools.cli import VERBS, _find_verb, _load
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-TEXTS = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
+OF_BUNDLES = sorted((ROOT / "bundles").glob("*/docs/README.md"))
+TEXTS = [*PAGES, *OF_BUNDLES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))]
 BLOCK = re.compile(r"^( *)```json ?(\w*)\n(.*?)^ *```", re.M | re.S)
 BLOCKS = [(page.name, name, text) for page in PAGES for _, name, text in BLOCK.findall(page.read_text())]
 OVERLAYS = [(page, name, text) for page, name, text in BLOCKS if name]
 LARGE_ENOUGH = {"spatial_size": [32, 32, 32], "head": "linear"}  # for DenseNet121
+MADE = ("models/", "config/", "demo/")  # files that a run or the demo makes
+MISSPELT = {"batchsize"}  # on purpose, where the README shows what is said then
 OTHER_FLAGS = {"config_file", "bundle_root", "tracking", "tracking_uri"}  # of MONAI's command line
 
 
 def named(page: Path) -> str:
-    return page.name
+    return page.parents[1].name if page in OF_BUNDLES else page.name
 
 
 @pytest.mark.parametrize(("page", "name", "text"), OVERLAYS, ids=lambda text: text[:40])
@@ -83,11 +90,29 @@ def test_commands_of_the_tools_exist(page):
 
 @pytest.mark.parametrize("page", TEXTS, ids=named)
 def test_commands_of_monai_name_files_and_settings(page):
-    known = {s.id for case in CASES for s in read_settings(case.configs / "schema.json")} | OTHER_FLAGS
-    for command in re.findall(r"-m monai\.bundle run (.*)", page.read_text()):
+    configs = [page.parents[1] / "configs"] if page in OF_BUNDLES else [case.configs for case in CASES]
+    known: dict[str, list[Setting]] = {}
+    for setting in (setting for folder in configs for setting in read_settings(folder / "schema.json")):
+        known.setdefault(setting.id, []).append(setting)
+    for command in re.findall(r"-m monai\.bundle run ([^`#\n]*(?:#\w[^`#\n]*)*)", page.read_text()):
         for file in re.findall(r"configs/\w+\.json", command):
-            assert any((case.configs.parent / file).is_file() for case in CASES), file
-        assert set(re.findall(r"--([\w#]+)", command)) <= known, command
+            assert any((folder.parent / file).is_file() for folder in configs), file
+        words = shlex.split(command)
+        for flag, value in itertools.pairwise([*words, ""]):
+            name = flag.removeprefix("--")
+            if not flag.startswith("--") or name in OTHER_FLAGS or name in MISSPELT:
+                continue
+            assert name in known, command
+            wrong = [check_value(setting, typed(value)) for setting in known[name]]
+            assert value.isupper() or not all(wrong), (command, wrong)  # DIR and RUN stand for what a user has
+
+
+def typed(text: str) -> Any:
+    """A value as MONAI's command line takes it."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 @pytest.mark.parametrize("page", [page for page in TEXTS if page.name != "CHANGELOG.md"], ids=named)
@@ -103,7 +128,7 @@ def test_links_and_files_exist(page):
         assert (page.parent / link).exists(), link
     for file in re.findall(r"`((?:[\w-]+/)+[\w.-]+\.(?:py|json|md))`", text):
         places = (ROOT, ROOT / "shared", ROOT / "shared/medbundles", *(ROOT / "bundles").iterdir(), TOY)
-        if "<" not in file and not file.startswith("models/") and page.name != "outputs.md":  # those of a run
+        if "<" not in file and not file.startswith(MADE) and page.name != "outputs.md":
             assert any((place / file).is_file() for place in places), file
 
 
