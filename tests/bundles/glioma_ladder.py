@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.bundles.ladder import Bundle
+from tests.small_volumes import shrink
 from tools.phantoms.graded import make_graded_phantoms
 
 # as document 004 names them, and the calibration
@@ -15,6 +16,8 @@ def make_data(folder: Path, seed: int = 0) -> None:
     """Classes so unequal that the re-weighting changes something."""
     make_graded_phantoms(folder, seed=seed, cases=(10, 4), size=32)
     make_graded_phantoms(folder.with_name("new"), seed=seed + 1, cases=(1, 1), size=32)
+    for made in (folder, folder.with_name("new")):
+        shrink(made)
 
 
 GLIOMA = Bundle(

@@ -17,6 +17,9 @@ def words(text, **paths):
     return [str(paths.get(word, word)) for word in text.split()]
 
 
+NO_RUNS = ["--output_dir", "/nowhere"]  # whatever folds the runs in the bundle's own folder have
+
+
 @pytest.fixture
 def grades(tmp_path):
     out = tmp_path / "grades"
@@ -67,7 +70,7 @@ def test_the_two_kinds_do_not_mix(grades, tmp_path, capsys):
 
 def test_check_data_of_good_cases(grades, capsys):
     shutil.copytree(grades / "HGG/phantom_001", grades / "HGG/phantom_009")
-    assert main(["check-data", str(grades), "--folds", "2"]) == 0
+    assert main(["check-data", str(grades), "--folds", "2", *NO_RUNS]) == 0
     out = capsys.readouterr().out
     assert "layout graded cases, 12 files read" in out
     assert "takes them (train.json)" in out
@@ -90,7 +93,7 @@ def test_check_data_lists_all_that_is_wrong(grades, capsys):
     shutil.copy(grades / "HGG/phantom_003/phantom_003_t1.nii.gz", grades / "LGG/phantom_004/phantom_004_t1.nii.gz")
     series = nibabel.Nifti1Image(np.zeros((8, 8, 8, 3), np.int16), np.eye(4))
     nibabel.save(series, grades / "LGG/phantom_005/phantom_005_flair.nii.gz")
-    assert main(["check-data", str(grades)]) == 1
+    assert main(["check-data", str(grades), *NO_RUNS]) == 1
     err = capsys.readouterr().err
     assert "5 problem(s)" in err
     for wanted in (
@@ -107,14 +110,14 @@ def test_check_data_says_it_of_labels_that_some_cases_lack(grades, capsys):
     seg = nibabel.Nifti1Image(np.zeros((24, 24, 24), np.uint8), np.eye(4))
     cases = sorted(grades.glob("*/phantom_*"))
     nibabel.save(seg, cases[0] / f"{cases[0].name}_seg.nii.gz")
-    assert main(["check-data", str(grades), "--folds", "2"]) == 0
+    assert main(["check-data", str(grades), "--folds", "2", *NO_RUNS]) == 0
     assert "note: of 4 case(s) the labels are not right, which 'prepare brats2d'" in capsys.readouterr().out
 
 
 def test_check_data_of_an_empty_class(grades, capsys):
     shutil.rmtree(grades / "LGG")
     (grades / "LGG").mkdir()
-    assert main(["check-data", str(grades)]) == 1
+    assert main(["check-data", str(grades), *NO_RUNS]) == 1
     assert "LGG: no case of" in capsys.readouterr().err
 
 
@@ -124,17 +127,17 @@ def test_check_data_of_a_table(grades, capsys):
     rows += ["LGG/phantom_004,low,c", "LGG/phantom_005,low,d"]
     table.write_text("\n".join(rows) + "\n")
     for place in (grades, table):
-        assert main(["check-data", str(place)]) == 1
+        assert main(["check-data", str(place), *NO_RUNS]) == 1
         assert "folds" in capsys.readouterr().err
-        assert main(["check-data", str(place), "--folds", "2"]) == 0
+        assert main(["check-data", str(place), "--folds", "2", *NO_RUNS]) == 0
         out = capsys.readouterr().out
         assert "layout graded cases, 8 files read" in out  # those that the table names
         assert "patients: 4" in out
         assert """--class_names "['High', 'low']" --folds 2""" in out
     table.write_text("\n".join([*rows, "LGG/phantom_007,low,e"]) + "\n")
-    assert main(["check-data", str(table)]) == 1
+    assert main(["check-data", str(table), *NO_RUNS]) == 1
     assert "phantom_007: file or folder not found" in capsys.readouterr().err
-    assert main(["check-data", str(grades / "other.csv")]) == 1
+    assert main(["check-data", str(grades / "other.csv"), *NO_RUNS]) == 1
     assert "not found" in capsys.readouterr().err
 
 
@@ -152,7 +155,7 @@ def test_other_layouts_keep_their_names(tmp_path, capsys):
         (tmp_path / "decathlon" / folder).mkdir(parents=True)
         image = nibabel.Nifti1Image(rng.integers(0, 3, (8, 8, 8)).astype(np.int16), np.eye(4))
         nibabel.save(image, tmp_path / "decathlon" / folder / "case_1.nii.gz")
-    assert main(["check-data", str(tmp_path / "decathlon"), "--train_split", "0.5"]) == 0
+    assert main(["check-data", str(tmp_path / "decathlon"), "--train_split", "0.5", *NO_RUNS]) == 0
     assert "layout plain images," in capsys.readouterr().out
 
 
@@ -205,7 +208,9 @@ def test_lgg3d(kaggle, tmp_path, capsys):
     assert "  TCGA_AA_0002_19990101: t1ce" in note
     assert main(words("prepare lgg3d --input IN --out OUT", IN=kaggle, OUT=out)) == 1
     assert main(words("prepare lgg3d --input IN --out OUT --overwrite", IN=kaggle, OUT=out)) == 0
-    assert main(["check-data", str(out)]) == 1  # two patients are too few for a cross-validation, and that is all
+    assert (
+        main(["check-data", str(out), *NO_RUNS]) == 1
+    )  # two patients are too few for a cross-validation, and that is all
     assert "1 problem(s):\n" in (said := capsys.readouterr().err)
     assert "class G2: 1 patient(s) cannot fill 5 folds" in said
 

@@ -22,6 +22,7 @@ from tests.bundles.dental_ladder import DENTAL, VOLUMES
 from tests.bundles.glioma_ladder import GLIOMA
 from tests.bundles.ladder import Bundle
 from tests.bundles.medical_ladder import MEDICAL
+from tests.small_volumes import shrink
 from tools.check_data import check_data
 from tools.phantoms.graded import make_graded_phantoms
 from tools.phantoms.jaws import make_jaws
@@ -177,6 +178,7 @@ def no_empty_mask(folder: Path) -> None:
 
 def graded(folder: Path) -> None:
     make_graded_phantoms(folder, cases=(6, 4), size=24)
+    shrink(folder)
 
 
 def other_classes(folder: Path) -> None:
@@ -288,7 +290,7 @@ def train(bundle: Bundle, files: tuple[str, ...], settings: dict[str, Any], runs
         workflow_type="train",
         logging_file=False,
         bundle_root=str(bundle.folder),
-        **{**bundle.tiny, **short, "num_workers": 0, "output_dir": str(runs), **settings},
+        **{**bundle.tiny, **short, "num_workers": 0, **settings, "output_dir": str(runs)},
     )
     workflow.initialize()
     workflow.run()
@@ -298,12 +300,14 @@ def train(bundle: Bundle, files: tuple[str, ...], settings: dict[str, Any], runs
 def test_check_data_says_what_training_says(tmp_path, shape):
     folder = tmp_path / "data"
     shape.make(folder)
+    fresh = {"output_dir": str(tmp_path / "runs")} if shape.said == TAKEN else {}  # not the bundle's own runs
+    settings = {**shape.settings, **fresh}
     if shape.said == REFUSED:
         with pytest.raises(MedbundlesError):
-            check_data(str(folder), **shape.settings)
+            check_data(str(folder), **settings)
         found = {"settings": shape.settings}
     else:
-        found = check_data(str(folder), **shape.settings)
+        found = check_data(str(folder), **settings)
         assert found["bundle"] == (shape.bundle.folder.name if shape.said == TAKEN else "")
     if shape.said == TAKEN:
         train(shape.bundle, found["config"], found["settings"], tmp_path / "runs")
