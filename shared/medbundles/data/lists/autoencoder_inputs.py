@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from medbundles.data.lists.dicom_inputs import found_inputs
 from medbundles.data.lists.earlier_results import check_existing, say_others, unfinished
 from medbundles.data.lists.failed_inputs import with_failed
 from medbundles.data.lists.image_parts import volumes_advice
 from medbundles.data.lists.inference_inputs import input_names, unique_names
-from medbundles.data.lists.input_files import BETWEEN, DECODED, RECONSTRUCTIONS, SAMPLES, input_files
+from medbundles.data.lists.input_files import BETWEEN, DECODED, RECONSTRUCTIONS, SAMPLES
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_image_file
 from medbundles.data.reading.files import (
@@ -43,11 +44,12 @@ def autoencoder_inputs(
     interpolate_steps: int = 7,
     output: str | Path | None = None,
     existing: str = "overwrite",
+    dicom_mapping: str | Path | bool | None = None,
 ) -> list[dict]:
     """The items of one of four tasks; existence and headers of all files are checked at once.
 
     Args:
-        inputs: an image, or a folder of them, to reconstruct; not looked at in the other tasks.
+        inputs: an image, or a folder of them, or of DICOM, to reconstruct; not looked at in the other tasks.
         spatial_dims: 2 (pictures) or 3 (NIfTI volumes).
         channels: C that pictures must give.
         decode: a latent (.npz), or a folder of them, to make images of.
@@ -57,6 +59,7 @@ def autoencoder_inputs(
         output: folder of the results; what is no input is said in `input_files`.
         existing: inputs whose results are in `output`: "overwrite" them, "skip" them (of reconstructions alone), or
             refuse with an "error".
+        dicom_mapping: of DICOM, a file that says which series each input is, see `found_inputs`.
 
     Returns:
         One dict per image to make, with folder (of the results), name (unique in it), sheet (name of the contact sheet
@@ -86,20 +89,24 @@ def autoencoder_inputs(
         return _into(items, BETWEEN, output, existing)
     if decode:
         return _into(_latents(Path(str(decode))), DECODED, output, existing)
-    endings = IMAGE_ENDINGS if spatial_dims == 2 else VOLUME_ENDINGS
-    names = unique_names(input_names(input_files(inputs, output, endings), Path(inputs)))
+    endings, planes = (IMAGE_ENDINGS, True) if spatial_dims == 2 else (VOLUME_ENDINGS, False)
+    problems = Problems()
+    root, paths = found_inputs(
+        inputs, output, problems, endings, planes=planes, existing=existing, mapping=dicom_mapping
+    )
+    names = unique_names(input_names(paths, root))
     names = unfinished(names, output, existing, result="reconstruction")
-    items = _checked(names, inputs, spatial_dims, channels) if names else []
+    items = _checked(names, root, spatial_dims, channels, problems) if names or problems else []
     return [{**item, "folder": RECONSTRUCTIONS, "sheet": ""} for item in items]
 
 
-def _checked(names: dict[Path, str], root: Any, dims: int, channels: int) -> list[dict]:
+def _checked(names: dict[Path, str], root: Any, dims: int, channels: int, problems: Problems) -> list[dict]:
     """Items of the images whose headers are fine."""
-    problems, items = Problems(), []
+    items = []
     for path, name in names.items():
         if check_image_file(path, dims, channels, problems):
             items.append({"image": str(path), "name": name})
-    return with_failed(items, problems, root, instead=volumes_advice(dims, names))
+    return with_failed(items, problems, root, instead=volumes_advice(dims, names), done=not names)
 
 
 def _latents(root: Path) -> list[dict]:

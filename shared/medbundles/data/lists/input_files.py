@@ -26,7 +26,8 @@ OF_INPUTS = (
     RECONSTRUCTIONS,
     LATENTS,
 )  # folders whose files are named like inputs
-RESULT_FOLDERS = (*OF_INPUTS, DECODED, SAMPLES, BETWEEN)
+CONVERTED = "converted"  # what inputs of DICOM become, see `found_inputs`
+RESULT_FOLDERS = (*OF_INPUTS, DECODED, SAMPLES, BETWEEN, CONVERTED)
 RUN = "config/environment.json"  # lies in the folder of a training or an evaluation
 
 
