@@ -7,6 +7,7 @@ import numpy as np
 
 from medbundles.data import SeededDataset, read_image, read_volume
 from medbundles.data.problems import Problems
+from medbundles.data.reading.dicom import dicom_files
 from medbundles.data.reading.files import (
     check_file,
     existing_folder,
@@ -25,6 +26,7 @@ from medbundles.progress import progress
 from medbundles.rules import AUTO
 
 from .bundle import build, bundle_folder, check_settings, plain_errors
+from .check_dicom import check_dicom
 from .layouts import KAGGLE, Layout, labels_among, layout_of
 from .prepare.pairs_masks import GRAY_MASKS
 
@@ -40,10 +42,10 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
     What a bundle trains on (a prepared dataset, volumes with a grade, folders of images) is checked by the bundle's own
     training, up to its first step, and the settings that this training needs are said. Raw data (BraTS, kaggle_3m, no/
     and yes/, images with masks) are checked as far as their prepare verb can be sure of. Anything else is refused, with
-    what would be right.
+    what would be right. Of DICOM, on which no bundle trains, each series is read as an inference would.
 
     Args:
-        folder: a dataset, a folder of raw data, or a .csv with the columns path,label[,patient] of volumes.
+        folder: a dataset, DICOM, a folder of raw data, or a .csv with the columns path,label[,patient] of volumes.
         bundle: name of the bundle that is to train on it; empty: the one whose data are laid out so.
         limit: lines shown per list.
         **settings: any setting of the bundle, as its training gets it: --in_channels 3, --kaggle_dir False ...
@@ -55,6 +57,8 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
         python -m tools check-data /data/brain2d --in_channels 3
     """
     root, problems = Path(folder), Problems(limit)
+    if root.exists() and (dicom := dicom_files(root)[0]):
+        return check_dicom(root, dicom, bundle, settings, problems)
     is_table = root.is_file() and root.suffix.lower() == ".csv"
     found = layout_of(root if is_table else existing_folder(folder), bundle, settings, problems)
     if found.bundle:

@@ -18,7 +18,7 @@ import medbundles
 from medbundles.atomic_files import replace_atomic, write_text_atomic
 from medbundles.data.lists.input_files import CONVERTED, input_files, input_root, results_of_runs
 from medbundles.data.problems import Problems
-from medbundles.data.reading.dicom import BadSeries, DicomImage, Series, dicom_files, find_series, pydicom_module
+from medbundles.data.reading.dicom import BadSeriesError, DicomImage, Series, dicom_files, find_series, pydicom_module
 from medbundles.data.reading.dicom import read_series_files as read_dicom
 from medbundles.data.reading.files import IMAGE_ENDINGS, VOLUME_ENDINGS, list_images
 from medbundles.data.reading.images import read_image
@@ -87,7 +87,7 @@ def found_inputs(
             what = ""
             try:
                 made += _converted(read_dicom(series), place, name, endings, planes, existing)
-            except BadSeries as error:
+            except BadSeriesError as error:
                 what = str(error)
                 bad.append((name, what))
             held = {"folder": series.folder, "files": len(series.files), **series.about}
@@ -138,7 +138,9 @@ def _converted(
             made.append(_write(place / name / f"slice_{z:04d}.nii.gz", image.values[..., z : z + 1], affine, existing))
         return made
     if endings == VOLUME_ENDINGS:
-        raise BadSeries("says nothing of its place in the patient (a picture, such as an X-ray); a volume is wanted")
+        raise BadSeriesError(
+            "says nothing of its place in the patient (a picture, such as an X-ray); a volume is wanted"
+        )
     count = len(image.values)
     stems = [place / name] if count == 1 else [place / name / f"frame_{number:04d}" for number in range(count)]
     return [_write(stem, values, None, existing) for stem, values in zip(stems, image.values, strict=True)]

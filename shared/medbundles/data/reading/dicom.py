@@ -3,7 +3,7 @@
 Not MONAI's PydicomReader: it sorts by InstanceNumber, knows no functional groups of enhanced multi-frame files, and
 takes a series with a missing slice without a word.
 
-What a message says here holds nothing that a file says of the patient; the files themselves stand in `BadSeries.files`.
+What a message says here holds nothing that a file says of the patient; the files themselves stand in `BadSeriesError.files`.
 """
 
 import logging
@@ -41,7 +41,7 @@ PLACES = {
 }  # what a frame says of itself -> the functional group of an enhanced file that holds it
 
 
-class BadSeries(DataError):
+class BadSeriesError(DataError):
     """A series that cannot be used; the message names no file, `files` does."""
 
     def __init__(self, what: str, files: Sequence[Path] = ()):
@@ -66,7 +66,7 @@ class Series:
     folder: Path
     files: list[Path]
     about: dict[str, str]
-    wrong: BadSeries | None = None
+    wrong: BadSeriesError | None = None
 
 
 @dataclass
@@ -86,8 +86,8 @@ class DicomImage:
 class _Frame:
     file: Path
     number: int  # InstanceNumber, or that of the frame in its file; for messages
-    position: np.ndarray | None
-    cosines: np.ndarray | None
+    position: Any  # (3,) and (6,), or None
+    cosines: Any
     spacing: np.ndarray
     thickness: float
     values: np.ndarray = field(repr=False)
@@ -151,11 +151,11 @@ def find_series(files: Sequence[Path]) -> list[Series]:
     for path in files:
         folders.setdefault(path.parent, []).append(path)
     for folder, here in folders.items():
-        placed, bad = list[tuple[Path, dict[str, str]]](), list[tuple[Path, BadSeries]]()
+        placed, bad = list[tuple[Path, dict[str, str]]](), list[tuple[Path, BadSeriesError]]()
         for path in here:
             try:
                 about, is_placed = _about(path)
-            except BadSeries as error:
+            except BadSeriesError as error:
                 bad.append((path, error))
                 continue
             if is_placed:
@@ -167,17 +167,19 @@ def find_series(files: Sequence[Path]) -> list[Series]:
     return sorted(found, key=lambda series: series.files[0])
 
 
-def _of_folder(folder: Path, placed: list[tuple[Path, dict[str, str]]], bad: list[tuple[Path, BadSeries]]) -> Series:
+def _of_folder(
+    folder: Path, placed: list[tuple[Path, dict[str, str]]], bad: list[tuple[Path, BadSeriesError]]
+) -> Series:
     files = sorted(path for path, _ in [*placed, *bad])
     series = Series(folder, files, placed[0][1] if placed else {})
     uids = dict[str, list[tuple[Path, dict[str, str]]]]()
     for path, about in placed:
         uids.setdefault(about["SeriesInstanceUID"], []).append((path, about))
     if bad:
-        series.wrong = BadSeries(f"{len(bad)} of its {len(files)} files: {bad[0][1]}", [path for path, _ in bad])
+        series.wrong = BadSeriesError(f"{len(bad)} of its {len(files)} files: {bad[0][1]}", [path for path, _ in bad])
     elif len(uids) > 1:
         counts = ", ".join(f"{len(some)} of {some[0][1]['Modality'] or 'no modality'}" for some in uids.values())
-        series.wrong = BadSeries(
+        series.wrong = BadSeriesError(
             f"its folder mixes {len(uids)} series (files: {counts}); one is wanted, so put each into a folder of its "
             "own", [some[0][0] for some in uids.values()],
         )  # fmt: skip
@@ -199,15 +201,15 @@ def _read(path: Path, **options: Any) -> Any:
     try:
         return pydicom.dcmread(path, **options)
     except Exception as error:
-        raise BadSeries(f"is no readable DICOM file, or is cut off ({type(error).__name__})", [path]) from error
+        raise BadSeriesError(f"is no readable DICOM file, or is cut off ({type(error).__name__})", [path]) from error
 
 
 def check_file_of_series(path: Path) -> None:
-    """What can be said about any file, without its name (`BadSeries`)."""
+    """What can be said about any file, without its name (`BadSeriesError`)."""
     try:
         check_file(path)
     except DataError as error:
-        raise BadSeries(str(error).removeprefix(f"{path}: "), [path]) from error
+        raise BadSeriesError(str(error).removeprefix(f"{path}: "), [path]) from error
 
 
 def _value(header: Any, frame: int, name: str) -> Any:
@@ -229,7 +231,7 @@ def read_series_files(series: Series) -> DicomImage:
     8 bits.
 
     Raises:
-        BadSeries: a file is cut off, has no pixels or a transfer syntax that nothing here decodes; slices are missing,
+        BadSeriesError: a file is cut off, has no pixels or a transfer syntax that nothing here decodes; slices are missing,
             lie unevenly, twice in one place, turned or shifted against each other, or differ in size.
         MedbundlesError: pydicom is missing.
     """
@@ -256,7 +258,7 @@ def _frames(path: Path) -> Iterator[_Frame]:
         )
         if position is not None and (cosines is None or spacing is None):
             lacks = "ImageOrientationPatient" if cosines is None else "PixelSpacing"
-            raise BadSeries(f"has positions of its slices but no {lacks}", [path])
+            raise BadSeriesError(f"has positions of its slices but no {lacks}", [path])
         thickness = _value(header, number, "SpacingBetweenSlices") or _value(header, number, "SliceThickness") or 1
         called = number + 1 if len(stored) > 1 else int(header.get("InstanceNumber") or 0)
         values = _real_values(header, number, pixels, path)
@@ -272,7 +274,7 @@ def _numbers(value: Any, count: int, path: Path) -> np.ndarray | None:
     except ValueError:
         numbers = np.array([np.nan])
     if len(numbers) != count or not np.isfinite(numbers).all():
-        raise BadSeries("has a position, orientation or pixel size that is no number", [path])
+        raise BadSeriesError("has a position, orientation or pixel size that is no number", [path])
     return numbers
 
 
@@ -281,7 +283,7 @@ def _pixels(header: Any, path: Path) -> np.ndarray:
     from pydicom.pixels import apply_color_lut, pixel_array
 
     if not any(name in header for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
-        raise BadSeries("has no pixels (a report, a plan, or cut off before them)", [path])
+        raise BadSeriesError("has no pixels (a report, a plan, or cut off before them)", [path])
     syntax = getattr(header, "file_meta", {}).get("TransferSyntaxUID")
     try:
         if header.get("PhotometricInterpretation") == "PALETTE COLOR":
@@ -293,11 +295,11 @@ def _pixels(header: Any, path: Path) -> np.ndarray:
         name = getattr(syntax, "name", "unknown")
         package = next((packages for start, packages in CODECS.items() if name.startswith(start)), "")
         if package and _lacks_decoder(syntax):
-            raise BadSeries(
+            raise BadSeriesError(
                 f'its pixels are compressed ("{name}", transfer syntax {syntax}), which nothing installed here '
                 f"decodes: pip install {package}", [path],
             ) from error  # fmt: skip
-        raise BadSeries(f"its pixels are cut off or broken ({type(error).__name__}; {name})", [path]) from error
+        raise BadSeriesError(f"its pixels are cut off or broken ({type(error).__name__}; {name})", [path]) from error
     colour = int(header.get("SamplesPerPixel") or 1) > 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR"
     return pixels if pixels.ndim == 3 + colour else pixels[None]
 
@@ -314,11 +316,11 @@ def _lacks_decoder(syntax: Any) -> bool:
 def _real_values(header: Any, frame: int, pixels: np.ndarray, path: Path) -> np.ndarray:
     if pixels.ndim == 3:
         if pixels.dtype != np.uint8:
-            raise BadSeries("has colours of more than 8 bits; save it as gray, or in 8 bits", [path])
+            raise BadSeriesError("has colours of more than 8 bits; save it as gray, or in 8 bits", [path])
         return pixels
     if header.get("PhotometricInterpretation") == "MONOCHROME1" and pixels.dtype.kind in "iu":
         highest = -1 if header.get("PixelRepresentation") else 2 ** int(header.get("BitsStored") or 16) - 1
-        pixels = highest - pixels.astype(np.int64)
+        pixels = (highest - pixels.astype(np.int64)).astype(pixels.dtype)
     if header.get("ModalityLUTSequence"):
         from pydicom.pixels import apply_modality_lut
 
@@ -379,8 +381,8 @@ def _check_steps(frames: list[_Frame], steps: np.ndarray) -> None:
     if (twice := np.flatnonzero(steps < near)).size:
         places = len(frames) - twice.size
         often = f", each of {places} places {len(frames) // places} times" if len(frames) % places == 0 else ""
-        _refuse(f"{twice.size} of its {len(frames)} slices lie where another one does{often} (time points, echoes, or a "
-                "copy?); the slices of one volume are wanted", [frames[i + 1] for i in twice])  # fmt: skip
+        _refuse(f"{twice.size} of its {len(frames)} slices lie where another one does{often} (time points, echoes, "
+                "or a copy?); the slices of one volume are wanted", [frames[i + 1] for i in twice])  # fmt: skip
     least = float(steps.min())
     times = np.rint(steps / least)
     gaps = np.flatnonzero(times > 1)
@@ -400,10 +402,10 @@ def _check_shift(frames: list[_Frame], corners: np.ndarray, normal: np.ndarray) 
     off = corners - corners[0]
     aside = np.linalg.norm(off - np.outer(off @ normal, normal), axis=1)
     if aside.max() > TILTED * frames[0].spacing.min():
-        _refuse(f"its slices are shifted sideways against each other, by up to {aside.max():.4g} mm (a tilted gantry?); "
-                "straight stacks are wanted, so resample it before",
+        _refuse(f"its slices are shifted sideways against each other, by up to {aside.max():.4g} mm (a tilted "
+                "gantry?); straight stacks are wanted, so resample it before",
                 [frames[int(aside.argmax())]])  # fmt: skip
 
 
 def _refuse(what: str, frames: Sequence[_Frame]) -> None:
-    raise BadSeries(what, list(dict.fromkeys(frame.file for frame in frames)))
+    raise BadSeriesError(what, list(dict.fromkeys(frame.file for frame in frames)))

@@ -12,10 +12,10 @@ import nibabel
 import numpy as np
 import pytest
 
-pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed (extra dicom)")
-
-from medbundles.data.reading.dicom import BadSeries, dicom_files, find_series, read_series_files
+from medbundles.data.reading.dicom import BadSeriesError, dicom_files, find_series, read_series_files
 from tests.dicom_files import AXIAL, CORONAL, OBLIQUE, SAGITTAL, dataset, enhanced, save, stack
+
+pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed (extra dicom)")
 
 RANDOM = np.random.default_rng(3)
 VOXELS = RANDOM.integers(0, 2000, (7, 10, 12)).astype(np.uint16)
@@ -178,7 +178,7 @@ BAD = ["missing", "uneven", "twice", "size", "turned", "tilted", "no pixels", "m
 @pytest.mark.parametrize("kind", BAD)
 def test_a_bad_series_is_named_without_its_patient(kind: str, tmp_path: Path):
     words = broken(kind, tmp_path / "Secretsurname")
-    with pytest.raises(BadSeries) as error:
+    with pytest.raises(BadSeriesError) as error:
         read(tmp_path)
     assert words in str(error.value)
     assert "Secret" not in str(error.value)
