@@ -8,7 +8,8 @@ import numpy as np
 
 from medbundles.data.lists.dicom_inputs import numbered
 from medbundles.data.problems import Problems
-from medbundles.data.reading.dicom import BadSeriesError, DicomImage, read_series_files
+from medbundles.data.reading.dicom import read_series_files
+from medbundles.data.reading.dicom_stack import BadSeriesError, DicomImage
 from medbundles.data.reading.nifti import by
 from medbundles.errors import DataError, first_few
 from medbundles.progress import progress

@@ -18,8 +18,9 @@ import medbundles
 from medbundles.atomic_files import replace_atomic, write_text_atomic
 from medbundles.data.lists.input_files import CONVERTED, input_files, input_root, results_of_runs
 from medbundles.data.problems import Problems
-from medbundles.data.reading.dicom import BadSeriesError, DicomImage, Series, dicom_files, find_series, pydicom_module
+from medbundles.data.reading.dicom import Series, dicom_files, find_series, pydicom_module
 from medbundles.data.reading.dicom import read_series_files as read_dicom
+from medbundles.data.reading.dicom_stack import BadSeriesError, DicomImage
 from medbundles.data.reading.files import IMAGE_ENDINGS, VOLUME_ENDINGS, list_images
 from medbundles.data.reading.images import read_image
 from medbundles.data.reading.volumes import read_series

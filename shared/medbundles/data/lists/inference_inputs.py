@@ -34,8 +34,8 @@ def inference_datalist(
     What is a case is said in `complete_cases`, what is no input in `input_files`; both log what is left out.
 
     Args:
-        inputs: an image or a folder (.nii, .nii.gz, .png, .jpg, .jpeg, .tif, .tiff, .bmp, .npy, any case), or DICOM. A NIfTI
-            volume gives one item per axial slice (per plane along its short axis if it has only one plane).
+        inputs: an image or a folder (.nii, .nii.gz, .png, .jpg, .jpeg, .tif, .tiff, .bmp, .npy, any case; or DICOM). A
+            NIfTI volume gives one item per axial slice (per plane along its short axis if it has only one plane).
         channels: channels C of the network. A volume has one sequence: it fits C = 1, and C = 3 by repeating; of a case
             with C sequences each is a channel.
         modality: the sequences that the network gets, see `decided_modalities`.

@@ -3,26 +3,25 @@
 Not MONAI's PydicomReader: it sorts by InstanceNumber, knows no functional groups of enhanced multi-frame files, and
 takes a series with a missing slice without a word.
 
-What a message says here holds nothing that a file says of the patient; the files themselves stand in `BadSeriesError.files`.
+What a message says here holds nothing that a file says of the patient, nor a file's name; the files themselves stand in
+`BadSeriesError.files`.
 """
 
 import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from medbundles.data.reading.dicom_stack import BadSeriesError, DicomImage, Frame, narrow, refuse_frames, stacked
 from medbundles.data.reading.files import IMAGE_ENDINGS, check_file
 from medbundles.errors import DataError, MedbundlesError
 
 DICOM_ENDINGS = (".dcm", ".dicom", ".ima")  # a file that is named so must be one; others are known by their content
-UNEVEN = 0.02  # share of a step by which two steps between slices may differ: positions are rounded
-TILTED = 0.5  # of a pixel, by which a stack may shift sideways from its first slice to its last
-TURNED = 1e-3  # by which the cosines of two slices may differ
 CODECS = {
     "JPEG Lossless": "pylibjpeg pylibjpeg-libjpeg",
     "JPEG-LS": "pyjpegls",
@@ -41,15 +40,7 @@ PLACES = {
 }  # what a frame says of itself -> the functional group of an enhanced file that holds it
 
 
-class BadSeriesError(DataError):
-    """A series that cannot be used; the message names no file, `files` does."""
-
-    def __init__(self, what: str, files: Sequence[Path] = ()):
-        super().__init__(what)
-        self.files = list(files)
-
-    def __reduce__(self) -> tuple:
-        return type(self), (str(self), self.files)
+_Named = tuple[Path, dict[str, str]]  # a file, and what it says
 
 
 @dataclass
@@ -67,30 +58,6 @@ class Series:
     files: list[Path]
     about: dict[str, str]
     wrong: BadSeriesError | None = None
-
-
-@dataclass
-class DicomImage:
-    """What a series holds.
-
-    Args:
-        values: (X, Y, Z) in RAS order as far as `affine` says; without one (N, H, W), or (N, H, W, 3) in colours.
-        affine: (4, 4) voxel to mm (RAS+); None: the files say nothing of a place in the patient.
-    """
-
-    values: np.ndarray
-    affine: np.ndarray | None
-
-
-@dataclass
-class _Frame:
-    file: Path
-    number: int  # InstanceNumber, or that of the frame in its file; for messages
-    position: Any  # (3,) and (6,), or None
-    cosines: Any
-    spacing: np.ndarray
-    thickness: float
-    values: np.ndarray = field(repr=False)
 
 
 def pydicom_module() -> Any:
@@ -151,7 +118,7 @@ def find_series(files: Sequence[Path]) -> list[Series]:
     for path in files:
         folders.setdefault(path.parent, []).append(path)
     for folder, here in folders.items():
-        placed, bad = list[tuple[Path, dict[str, str]]](), list[tuple[Path, BadSeriesError]]()
+        placed, bad = list[_Named](), list[tuple[Path, BadSeriesError]]()
         for path in here:
             try:
                 about, is_placed = _about(path)
@@ -172,7 +139,7 @@ def _of_folder(
 ) -> Series:
     files = sorted(path for path, _ in [*placed, *bad])
     series = Series(folder, files, placed[0][1] if placed else {})
-    uids = dict[str, list[tuple[Path, dict[str, str]]]]()
+    uids = dict[str, list[_Named]]()
     for path, about in placed:
         uids.setdefault(about["SeriesInstanceUID"], []).append((path, about))
     if bad:
@@ -231,8 +198,8 @@ def read_series_files(series: Series) -> DicomImage:
     8 bits.
 
     Raises:
-        BadSeriesError: a file is cut off, has no pixels or a transfer syntax that nothing here decodes; slices are missing,
-            lie unevenly, twice in one place, turned or shifted against each other, or differ in size.
+        BadSeriesError: a file is cut off, has no pixels or a transfer syntax that nothing here decodes; slices are
+            missing, lie unevenly, twice in one place, turned or shifted against each other, or differ in size.
         MedbundlesError: pydicom is missing.
     """
     if series.wrong:
@@ -241,14 +208,14 @@ def read_series_files(series: Series) -> DicomImage:
     shapes = {frame.values.shape for frame in frames}
     if len(shapes) > 1:
         common = max(shapes, key=[frame.values.shape for frame in frames].count)
-        _refuse(f"its slices differ in size: {', '.join(map(str, sorted(shapes)))}",
+        refuse_frames(f"its slices differ in size: {', '.join(map(str, sorted(shapes)))}",
                 [frame for frame in frames if frame.values.shape != common])  # fmt: skip
     if frames[0].position is None:
-        return DicomImage(_narrow(np.stack([frame.values for frame in frames])), None)
-    return _volume(frames)
+        return DicomImage(narrow(np.stack([frame.values for frame in frames])), None)
+    return stacked(frames)
 
 
-def _frames(path: Path) -> Iterator[_Frame]:
+def _frames(path: Path) -> Iterator[Frame]:
     header = _read(path)
     stored = _pixels(header, path)
     for number, pixels in enumerate(stored):
@@ -263,7 +230,7 @@ def _frames(path: Path) -> Iterator[_Frame]:
         called = number + 1 if len(stored) > 1 else int(header.get("InstanceNumber") or 0)
         values = _real_values(header, number, pixels, path)
         spacing = np.ones(2) if spacing is None else spacing
-        yield _Frame(path, called, position, cosines, spacing, abs(float(thickness)) or 1.0, values)
+        yield Frame(path, called, position, cosines, spacing, abs(float(thickness)) or 1.0, values)
 
 
 def _numbers(value: Any, count: int, path: Path) -> np.ndarray | None:
@@ -331,81 +298,3 @@ def _real_values(header: Any, frame: int, pixels: np.ndarray, path: Path) -> np.
         return pixels
     return pixels.astype(np.int64) + int(intercept) if slope == 1 and intercept == int(intercept) else (
         pixels * slope + intercept)  # fmt: skip
-
-
-def _narrow(values: np.ndarray) -> np.ndarray:
-    """The same values as uint8, int16, uint16 or int32, where these hold them, else float32."""
-    if values.dtype.kind in "iub":
-        low, high = int(values.min()), int(values.max())
-        for kind in (np.uint8, np.int16, np.uint16, np.int32) if values.dtype == np.uint8 else (
-            np.int16, np.uint16, np.int32):  # fmt: skip
-            if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-                return values.astype(kind)
-    return values.astype(np.float32)
-
-
-def _volume(frames: list[_Frame]) -> DicomImage:
-    if frames[0].values.ndim == 3:
-        _refuse("holds colours; a volume of one value for each voxel is wanted", frames)
-    if any(frame.position is None for frame in frames):
-        _refuse("only some of its slices have a position in the patient", [f for f in frames if f.position is None])
-    first = frames[0]
-    turned = [f for f in frames if np.abs(f.cosines - first.cosines).max() > TURNED
-              or np.abs(f.spacing - first.spacing).max() > TURNED * first.spacing.max()]  # fmt: skip
-    if turned:
-        _refuse("its slices differ in orientation or pixel size (a localizer?); slices of one stack are wanted", turned)
-    across, down = np.asarray(first.cosines).reshape(2, 3)
-    normal = np.cross(across, down)
-    if not 0.99 < np.linalg.norm(normal) < 1.01:
-        _refuse("its orientation is broken: the two directions of a slice are not at right angles", frames[:1])
-    frames.sort(key=lambda frame: float(frame.position @ normal))
-    corners = np.array([frame.position for frame in frames])
-    step = normal * first.thickness
-    if len(frames) > 1:
-        _check_steps(frames, np.diff(corners @ normal))
-        step = (corners[-1] - corners[0]) / (len(frames) - 1)
-        _check_shift(frames, corners, normal)
-    affine = np.eye(4)
-    affine[:3] = np.stack([across * first.spacing[1], down * first.spacing[0], step, corners[0]], axis=1)
-    values = _narrow(np.stack([frame.values.T for frame in frames], axis=2))
-    # rows from below to above, as other converters store them
-    values, flip = values[:, ::-1], np.diag([1.0, -1, 1, 1])
-    flip[1, 3] = values.shape[1] - 1
-    return DicomImage(np.ascontiguousarray(values), np.diag([-1.0, -1, 1, 1]) @ affine @ flip)
-
-
-def _check_steps(frames: list[_Frame], steps: np.ndarray) -> None:
-    """Refuse slices in one place, gaps and uneven steps; they are sorted, steps in mm."""
-    middle = float(np.median(steps))
-    near = max(UNEVEN * middle, 1e-3)
-    if (twice := np.flatnonzero(steps < near)).size:
-        places = len(frames) - twice.size
-        often = f", each of {places} places {len(frames) // places} times" if len(frames) % places == 0 else ""
-        _refuse(f"{twice.size} of its {len(frames)} slices lie where another one does{often} (time points, echoes, "
-                "or a copy?); the slices of one volume are wanted", [frames[i + 1] for i in twice])  # fmt: skip
-    least = float(steps.min())
-    times = np.rint(steps / least)
-    gaps = np.flatnonzero(times > 1)
-    if gaps.size and np.abs(steps / least - times).max() < 5 * UNEVEN and 2 * gaps.size <= steps.size:
-        where = ", ".join(f"{times[i] - 1:.0f} between the slices {frames[i].number} and {frames[i + 1].number}"
-                          for i in gaps[:5])  # fmt: skip
-        _refuse(f"slices are missing: {where} (slices are {least:.4g} mm apart, there {steps[gaps].max():.4g} mm)",
-                [frames[i] for i in gaps])  # fmt: skip
-    uneven = np.flatnonzero(np.abs(steps - middle) > near)
-    if uneven.size:
-        _refuse(f"its slices are unevenly spaced: {least:.4g} to {steps.max():.4g} mm apart; even steps are wanted, so "
-                "resample it before, or leave slices out", [frames[i + 1] for i in uneven])  # fmt: skip
-
-
-def _check_shift(frames: list[_Frame], corners: np.ndarray, normal: np.ndarray) -> None:
-    """Refuse a stack whose slices do not lie straight above each other: sheared, or with a slice beside the others."""
-    off = corners - corners[0]
-    aside = np.linalg.norm(off - np.outer(off @ normal, normal), axis=1)
-    if aside.max() > TILTED * frames[0].spacing.min():
-        _refuse(f"its slices are shifted sideways against each other, by up to {aside.max():.4g} mm (a tilted "
-                "gantry?); straight stacks are wanted, so resample it before",
-                [frames[int(aside.argmax())]])  # fmt: skip
-
-
-def _refuse(what: str, frames: Sequence[_Frame]) -> None:
-    raise BadSeriesError(what, list(dict.fromkeys(frame.file for frame in frames)))

@@ -12,7 +12,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from medbundles.data.reading.dicom import BadSeriesError, dicom_files, find_series, read_series_files
+from medbundles.data.reading.dicom import dicom_files, find_series, read_series_files
+from medbundles.data.reading.dicom_stack import BadSeriesError
 from tests.dicom_files import AXIAL, CORONAL, OBLIQUE, SAGITTAL, dataset, enhanced, save, stack
 
 pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed (extra dicom)")
@@ -135,7 +136,7 @@ def broken(kind: str, folder: Path) -> str:
         return "unevenly spaced: 1.5 to 3.5 mm"
     if kind == "twice":
         stack(folder, VOXELS[:6], places=[0, 0, 2.5, 2.5, 5, 5])
-        return "3 of its 6 slices lie where another one does, each of 3 places 2 times"
+        return "3 of its 6 slices lie where another one does, 2 in each place"
     if kind == "size":
         stack(folder, VOXELS)
         stack(folder / "", VOXELS[:1, :8], places=[17.5], shuffled=False)
