@@ -57,7 +57,8 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
         python -m tools check-data /data/brain2d --in_channels 3
     """
     root, problems = Path(folder), Problems(limit)
-    if root.exists() and (dicom := dicom_files(root)[0]):
+    dicom = dicom_files(root)[0] if root.exists() else []
+    if dicom and not (root.is_dir() and list_images(root)):
         return check_dicom(root, dicom, bundle, settings, problems)
     is_table = root.is_file() and root.suffix.lower() == ".csv"
     found = layout_of(root if is_table else existing_folder(folder), bundle, settings, problems)
@@ -73,6 +74,8 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
         one_of("--colour_channel", str(colour), COLOURS)
         files, gray = _as_they_are(root, settings.get("in_channels", 1), colour, problems)
         found.notes += [f"{gray} mask(s) are gray. {GRAY_MASKS}"] * bool(gray)
+    if dicom:
+        found.notes.append(f"{len(dicom)} DICOM files in it are left out: no bundle trains on them")
     if not files and not problems:
         raise DataError(f"{folder}: no image files in it")
     labels = labels_among(files, root)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from medbundles.errors import DataError
 from tests.dicom_files import dataset, save, stack
@@ -34,6 +35,15 @@ def test_bad_series_are_named_with_their_files(tmp_path: Path):
     assert "1 of 2 series" in text
     assert f"{tmp_path}/b: series_0002 (6 files, MR t1 of 2): slices are missing" in text
     assert "im002.dcm" in text
+
+
+def test_dicom_beside_images_is_left_out_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    stack(tmp_path / "edente", VOXELS)
+    for number in range(4):
+        pixels = np.random.default_rng(number).integers(0, 255, (64, 64)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"edente/{number}.png")
+    check_data(str(tmp_path))
+    assert "7 DICOM files in it are left out" in capsys.readouterr().out
 
 
 def test_a_picture_is_nothing_for_a_bundle_of_volumes(tmp_path: Path):

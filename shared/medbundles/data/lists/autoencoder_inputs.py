@@ -32,7 +32,16 @@ def _one_mode(decode: str | Off, sample: int, interpolate: Sequence[str] | Off) 
     return f"{' and '.join(given)}: are different tasks; use one of them at a time." if len(given) > 1 else None
 
 
-@has_rules(Rule(("decode", "sample", "interpolate"), _one_mode, ("inference",)))
+def _has_inputs(dicom_mapping: str | Path | Off, decode: str | Off, sample: int, interpolate: Any) -> str | None:
+    if not dicom_mapping or not (decode or sample or interpolate):
+        return None
+    return "dicom_mapping: with decode, sample or interpolate no DICOM is read, so there is nothing to write to it."
+
+
+@has_rules(
+    Rule(("decode", "sample", "interpolate"), _one_mode, ("inference",)),
+    Rule(("dicom_mapping", "decode", "sample", "interpolate"), _has_inputs, ("inference",)),
+)
 def autoencoder_inputs(
     inputs: str | Path,
     spatial_dims: int = 2,
@@ -71,7 +80,12 @@ def autoencoder_inputs(
         DataError: nothing there, no usable one (all are listed), or results that are already there.
     """
     check_existing(existing)
-    refuse([_one_mode(decode or None, sample, interpolate or None)])  # type: ignore[arg-type]
+    refuse(
+        [
+            _one_mode(decode or None, sample, interpolate or None),  # type: ignore[arg-type]
+            _has_inputs(dicom_mapping, decode, sample, interpolate),  # type: ignore[arg-type]
+        ]
+    )
     if sample:
         width = len(str(sample - 1))
         items = [{"sample": i, "name": f"sample_{i:0{width}}", "sheet": "samples"} for i in range(sample)]

@@ -121,7 +121,7 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     writer = csv.DictWriter(text, MAPPING, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue()
+    return text.getvalue().encode("utf-8", "backslashreplace").decode()  # names of files need not be UTF-8
 
 
 def _converted(

@@ -96,9 +96,11 @@ def dicom_files(root: Path) -> tuple[list[Path], int]:
     """DICOM files at or below `root`, sorted, and how many other files lie in their folders."""
     if root.is_file():
         return ([root] if is_dicom(root) else []), 0
-    found, others = list[Path](), 0
+    found, others, seen = list[Path](), 0, {os.path.realpath(root)}
     for parent, folders, names in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        places = {name: os.path.realpath(os.path.join(parent, name)) for name in sorted(folders)}
+        folders[:] = [name for name, place in places.items() if not name.startswith(".") and place not in seen]
+        seen |= {places[name] for name in folders}  # a folder that is there several times, by links, is entered once
         here = [path for path in (Path(parent, name) for name in sorted(names)) if is_dicom(path)]
         found, others = found + here, others + (len(names) - len(here) if here else 0)
     return sorted(found), others
@@ -260,11 +262,12 @@ def _pixels(header: Any, path: Path) -> np.ndarray:
             pixels = pixel_array(header)  # YBR becomes RGB
     except Exception as error:
         name = getattr(syntax, "name", "unknown")
-        package = next((packages for start, packages in CODECS.items() if name.startswith(start)), "")
-        if package and _lacks_decoder(syntax):
+        if _lacks_decoder(syntax):
+            package = next((packages for start, packages in CODECS.items() if name.startswith(start)), "")
+            advice = f": pip install {package}" if package else "; save it uncompressed"
             raise BadSeriesError(
                 f'its pixels are compressed ("{name}", transfer syntax {syntax}), which nothing installed here '
-                f"decodes: pip install {package}", [path],
+                f"decodes{advice}", [path],
             ) from error  # fmt: skip
         raise BadSeriesError(f"its pixels are cut off or broken ({type(error).__name__}; {name})", [path]) from error
     colour = int(header.get("SamplesPerPixel") or 1) > 1 or header.get("PhotometricInterpretation") == "PALETTE COLOR"

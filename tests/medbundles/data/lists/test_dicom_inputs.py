@@ -83,6 +83,11 @@ def test_a_mapping_of_no_dicom_is_refused(tmp_path: Path):
         inference_datalist(tmp_path, dicom_mapping=tmp_path / "who.csv")
 
 
+def test_a_mapping_of_what_is_no_input_is_refused(tmp_path: Path):
+    with pytest.raises(ConfigError, match="no DICOM is read"):
+        autoencoder_inputs("", sample=2, output=tmp_path, dicom_mapping="who.csv")
+
+
 def test_two_dimensional_bundles_see_each_slice(scans: Path, tmp_path: Path):
     brain = inference_datalist(scans / NAME, output=tmp_path / "a")
     assert [(item["name"], item["slice"]) for item in brain] == [("series_0001", z) for z in range(7)]
