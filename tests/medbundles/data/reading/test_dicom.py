@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+from PIL import Image
 
 from medbundles.data.reading.dicom import dicom_files, find_series, read_series_files
 from medbundles.data.reading.dicom_stack import BadSeriesError
@@ -123,6 +125,19 @@ def test_run_lengths_are_decoded(tmp_path: Path):
         made.compress(pydicom.uid.RLELossless)
         made.save_as(path)
     assert np.array_equal(read(tmp_path / "in").values, wanted)
+
+
+@pytest.mark.parametrize(("form", "syntax"), [("JPEG", "JPEGBaseline8Bit"), ("JPEG2000", "JPEG2000")])
+def test_pictures_that_pillow_compressed_are_decoded(form: str, syntax: str, tmp_path: Path):
+    buffer, pixels = BytesIO(), np.add.outer(np.arange(40), 2 * np.arange(50)).astype(np.uint8)
+    options = {"irreversible": False, "no_jp2": True} if form == "JPEG2000" else {"quality": 95}
+    Image.fromarray(pixels).save(buffer, form, **options)
+    made = dataset(pixels, "1.2")
+    made.file_meta.TransferSyntaxUID = getattr(pydicom.uid, syntax)
+    made.PixelData = pydicom.encaps.encapsulate([buffer.getvalue()])
+    made["PixelData"].is_undefined_length = True
+    save(made, tmp_path / "x")
+    assert np.array_equal(read(tmp_path).values[0], np.asarray(Image.open(buffer)))
 
 
 def broken(kind: str, folder: Path) -> str:
