@@ -7,6 +7,7 @@ import numpy as np
 
 from medbundles.data import SeededDataset, read_image, read_volume
 from medbundles.data.problems import Problems
+from medbundles.data.reading.dicom import dicom_files
 from medbundles.data.reading.files import (
     check_file,
     existing_folder,
@@ -26,6 +27,7 @@ from medbundles.progress import progress
 from medbundles.rules import AUTO
 
 from .bundle import build, bundle_folder, check_settings, plain_errors
+from .check_dicom import check_dicom
 from .layouts import KAGGLE, Layout, labels_among, layout_of
 from .prepare.pairs_masks import GRAY_MASKS
 
@@ -41,10 +43,10 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
     What a bundle trains on (a prepared dataset, volumes with a grade, folders of images) is checked by the bundle's own
     training, up to its first step, and the settings that this training needs are said. Raw data (BraTS, kaggle_3m, no/
     and yes/, images with masks) are checked as far as their prepare verb can be sure of. Anything else is refused, with
-    what would be right.
+    what would be right. Of DICOM, on which no bundle trains, each series is read as an inference would.
 
     Args:
-        folder: a dataset, a folder of raw data, or a .csv with the columns path,label[,patient] of volumes.
+        folder: a dataset, DICOM, a folder of raw data, or a .csv with the columns path,label[,patient] of volumes.
         bundle: name of the bundle that is to train on it; empty: the one whose data are laid out so.
         limit: lines shown per list.
         **settings: any setting of the bundle, as its training gets it: --in_channels 3, --kaggle_dir False ...
@@ -56,6 +58,9 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
         python -m tools check-data /data/brain2d --in_channels 3
     """
     root, problems = Path(folder), Problems(limit)
+    dicom = dicom_files(root)[0] if root.exists() else []
+    if dicom and not (root.is_dir() and list_images(root)):
+        return check_dicom(root, dicom, bundle, settings, problems)
     is_table = root.is_file() and root.suffix.lower() == ".csv"
     found = layout_of(root if is_table else existing_folder(folder), bundle, settings, problems)
     if found.bundle:
@@ -70,6 +75,8 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
         one_of("--colour_channel", str(colour), COLOURS)
         files, gray = _as_they_are(root, settings.get("in_channels", 1), colour, problems)
         found.notes += [f"{gray} mask(s) are gray. {GRAY_MASKS}"] * bool(gray)
+    if dicom:
+        found.notes.append(f"{len(dicom)} DICOM files in it are left out: no bundle trains on them")
     if not files and not problems:
         raise DataError(f"{folder}: no image files in it")
     labels = labels_among(files, root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from medbundles.errors import ConfigError, causes
 from tests.bundles.setting_bench import Bench, handler
 from tests.bundles.setting_check import Check
 
@@ -49,6 +50,15 @@ def existing(bench: Bench, **turned: Any) -> dict[str, Any]:
     return {"writer": writer(bench, **turned).existing, "left to do": left}
 
 
+def dicom_mapping(bench: Bench, **turned: Any) -> bool:
+    """Whether a mapping is wanted, which inputs without DICOM refuse."""
+    try:
+        bench.get("data", "inference", **turned)
+    except RuntimeError as error:  # of MONAI, around ours
+        return any(isinstance(cause, ConfigError) and "dicom_mapping" in str(cause) for cause in causes(error))
+    return False
+
+
 def probabilities(bench: Bench, **turned: Any) -> bool:
     return writer(bench, **turned).probabilities
 
@@ -89,6 +99,7 @@ INFERENCE = {
     "input": Check(inputs, lambda bench: bench.image, lambda bench: {bench.image}),
     "output": Check(outputs, results, all_in_results),
     "existing": Check(existing, "skip", {"writer": "skip", "left to do": 1}),
+    "dicom_mapping": Check(dicom_mapping, "mapping.csv", True),
     "max_pictures": Check(pictured, 3, 3),
 }
 GRAD_CAM = {"grad_cam": Check(with_heat_maps, False, False)}

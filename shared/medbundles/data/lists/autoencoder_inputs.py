@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from medbundles.data.lists.dicom_inputs import found_inputs
 from medbundles.data.lists.earlier_results import check_existing, say_others, unfinished
 from medbundles.data.lists.failed_inputs import with_failed
 from medbundles.data.lists.image_parts import volumes_advice
 from medbundles.data.lists.inference_inputs import input_names, unique_names
-from medbundles.data.lists.input_files import BETWEEN, DECODED, RECONSTRUCTIONS, SAMPLES, input_files
+from medbundles.data.lists.input_files import BETWEEN, DECODED, RECONSTRUCTIONS, SAMPLES
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_image_file
 from medbundles.data.reading.files import (
@@ -31,7 +32,16 @@ def _one_mode(decode: str | Off, sample: int, interpolate: Sequence[str] | Off) 
     return f"{' and '.join(given)}: are different tasks; use one of them at a time." if len(given) > 1 else None
 
 
-@has_rules(Rule(("decode", "sample", "interpolate"), _one_mode, ("inference",)))
+def _has_inputs(dicom_mapping: str | Path | Off, decode: str | Off, sample: int, interpolate: Any) -> str | None:
+    if not dicom_mapping or not (decode or sample or interpolate):
+        return None
+    return "dicom_mapping: with decode, sample or interpolate no DICOM is read, so there is nothing to write to it."
+
+
+@has_rules(
+    Rule(("decode", "sample", "interpolate"), _one_mode, ("inference",)),
+    Rule(("dicom_mapping", "decode", "sample", "interpolate"), _has_inputs, ("inference",)),
+)
 def autoencoder_inputs(
     inputs: str | Path,
     spatial_dims: int = 2,
@@ -43,11 +53,12 @@ def autoencoder_inputs(
     interpolate_steps: int = 7,
     output: str | Path | None = None,
     existing: str = "overwrite",
+    dicom_mapping: str | Path | bool | None = None,
 ) -> list[dict]:
     """The items of one of four tasks; existence and headers of all files are checked at once.
 
     Args:
-        inputs: an image, or a folder of them, to reconstruct; not looked at in the other tasks.
+        inputs: an image, or a folder of them, or of DICOM, to reconstruct; not looked at in the other tasks.
         spatial_dims: 2 (pictures) or 3 (NIfTI volumes).
         channels: C that pictures must give.
         decode: a latent (.npz), or a folder of them, to make images of.
@@ -57,6 +68,7 @@ def autoencoder_inputs(
         output: folder of the results; what is no input is said in `input_files`.
         existing: inputs whose results are in `output`: "overwrite" them, "skip" them (of reconstructions alone), or
             refuse with an "error".
+        dicom_mapping: of DICOM, a file that says which series each input is, see `found_inputs`.
 
     Returns:
         One dict per image to make, with folder (of the results), name (unique in it), sheet (name of the contact sheet
@@ -68,7 +80,12 @@ def autoencoder_inputs(
         DataError: nothing there, no usable one (all are listed), or results that are already there.
     """
     check_existing(existing)
-    refuse([_one_mode(decode or None, sample, interpolate or None)])  # type: ignore[arg-type]
+    refuse(
+        [
+            _one_mode(decode or None, sample, interpolate or None),  # type: ignore[arg-type]
+            _has_inputs(dicom_mapping, decode, sample, interpolate),  # type: ignore[arg-type]
+        ]
+    )
     if sample:
         width = len(str(sample - 1))
         items = [{"sample": i, "name": f"sample_{i:0{width}}", "sheet": "samples"} for i in range(sample)]
@@ -86,20 +103,24 @@ def autoencoder_inputs(
         return _into(items, BETWEEN, output, existing)
     if decode:
         return _into(_latents(Path(str(decode))), DECODED, output, existing)
-    endings = IMAGE_ENDINGS if spatial_dims == 2 else VOLUME_ENDINGS
-    names = unique_names(input_names(input_files(inputs, output, endings), Path(inputs)))
+    endings, planes = (IMAGE_ENDINGS, True) if spatial_dims == 2 else (VOLUME_ENDINGS, False)
+    problems = Problems()
+    root, paths = found_inputs(
+        inputs, output, problems, endings, planes=planes, existing=existing, mapping=dicom_mapping
+    )
+    names = unique_names(input_names(paths, root))
     names = unfinished(names, output, existing, result="reconstruction")
-    items = _checked(names, inputs, spatial_dims, channels) if names else []
+    items = _checked(names, root, spatial_dims, channels, problems) if names or problems else []
     return [{**item, "folder": RECONSTRUCTIONS, "sheet": ""} for item in items]
 
 
-def _checked(names: dict[Path, str], root: Any, dims: int, channels: int) -> list[dict]:
+def _checked(names: dict[Path, str], root: Any, dims: int, channels: int, problems: Problems) -> list[dict]:
     """Items of the images whose headers are fine."""
-    problems, items = Problems(), []
+    items = []
     for path, name in names.items():
         if check_image_file(path, dims, channels, problems):
             items.append({"image": str(path), "name": name})
-    return with_failed(items, problems, root, instead=volumes_advice(dims, names))
+    return with_failed(items, problems, root, instead=volumes_advice(dims, names), done=not names)
 
 
 def _latents(root: Path) -> list[dict]:

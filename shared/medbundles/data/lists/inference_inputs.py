@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from medbundles.data.lists.dicom_inputs import found_inputs
 from medbundles.data.lists.earlier_results import check_existing, unfinished
 from medbundles.data.lists.failed_inputs import with_failed
-from medbundles.data.lists.input_files import input_files
 from medbundles.data.lists.modalities import ONE_CHANNEL_EACH
 from medbundles.data.lists.volume_cases import case_names, complete_cases, decided_modalities
 from medbundles.data.problems import Problems
@@ -27,19 +27,21 @@ def inference_datalist(
     modality: str | Sequence[str] = AUTO,
     output: str | Path | None = None,
     existing: str = "overwrite",
+    dicom_mapping: str | Path | bool | None = None,
 ) -> list[dict]:
     """Items of a file, or of all images below a folder; existence and headers of all are checked at once.
 
     What is a case is said in `complete_cases`, what is no input in `input_files`; both log what is left out.
 
     Args:
-        inputs: an image or a folder (.nii, .nii.gz, .png, .jpg, .jpeg, .tif, .tiff, .bmp, .npy, any case). A NIfTI
-            volume gives one item per axial slice (per plane along its short axis if it has only one plane).
+        inputs: an image or a folder (.nii, .nii.gz, .png, .jpg, .jpeg, .tif, .tiff, .bmp, .npy, any case; or DICOM). A
+            NIfTI volume gives one item per axial slice (per plane along its short axis if it has only one plane).
         channels: channels C of the network. A volume has one sequence: it fits C = 1, and C = 3 by repeating; of a case
             with C sequences each is a channel.
         modality: the sequences that the network gets, see `decided_modalities`.
         output: the folder that results go to; earlier results in it are not taken as inputs.
         existing: inputs whose results are in `output`: "overwrite" them, "skip" them, or refuse with an "error".
+        dicom_mapping: of DICOM, a file that says which series each input is, see `found_inputs`.
 
     Returns:
         One dict per picture or slice, a volume's slices together and in order: image (path; of several sequences a
@@ -51,8 +53,8 @@ def inference_datalist(
         DataError: nothing there, no images, no usable one (all are listed), or results that are already there.
     """
     check_existing(existing)
-    root, problems, items = Path(inputs), Problems(), []
-    paths = input_files(inputs, output)
+    problems, items = Problems(), []
+    root, paths = found_inputs(inputs, output, problems, existing=existing, mapping=dicom_mapping)
     files = {path: [path] for path in paths if not is_volume(path)}
     called = input_names(files, root)
     volumes = [path for path in paths if is_volume(path)]
@@ -69,7 +71,7 @@ def inference_datalist(
             image = [str(path) for path in files[first]]
             common = {"image": image if len(image) > 1 else image[0], "name": name, "patient": name, "source": "images"}
             items += [{**common, "slices": len(slices), "slice": z} for z in slices]
-    return with_failed(items, problems, inputs, done=bool(called) and not names)
+    return with_failed(items, problems, root, done=bool(called) and not names)
 
 
 def input_names(paths: Iterable[Path], root: Path) -> dict[Path, str]:

@@ -26,7 +26,8 @@ OF_INPUTS = (
     RECONSTRUCTIONS,
     LATENTS,
 )  # folders whose files are named like inputs
-RESULT_FOLDERS = (*OF_INPUTS, DECODED, SAMPLES, BETWEEN)
+CONVERTED = "converted"  # what inputs of DICOM become, see `found_inputs`
+RESULT_FOLDERS = (*OF_INPUTS, DECODED, SAMPLES, BETWEEN, CONVERTED)
 RUN = "config/environment.json"  # lies in the folder of a training or an evaluation
 
 
@@ -66,7 +67,7 @@ def input_files(
     """
     root = input_root(inputs)
     kind = "image" if endings == IMAGE_ENDINGS else "volume"
-    known = f"the endings are: {', '.join(endings)}"
+    known = f"the endings are: {', '.join(endings)}; DICOM is known by its content"
     if root.is_file():
         if not root.name.lower().endswith(endings):
             raise DataError(f"input: {root} is not {'an' if kind == 'image' else 'a'} {kind}; {known}")

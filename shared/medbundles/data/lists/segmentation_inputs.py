@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from medbundles.data.lists.dicom_inputs import found_inputs
 from medbundles.data.lists.earlier_results import check_existing, unfinished
 from medbundles.data.lists.failed_inputs import with_failed
 from medbundles.data.lists.inference_inputs import input_names, unique_names
-from medbundles.data.lists.input_files import input_files
 from medbundles.data.lists.pairs import CHANNEL
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_channel_files
@@ -20,6 +20,7 @@ def segmentation_inputs(
     *,
     output: str | Path | None = None,
     existing: str = "overwrite",
+    dicom_mapping: str | Path | bool | None = None,
 ) -> list[dict]:
     """Items of a file, or of all images below a folder; existence and headers of all are checked at once.
 
@@ -27,11 +28,12 @@ def segmentation_inputs(
     one input, x.
 
     Args:
-        inputs: an image or a folder.
+        inputs: an image or a folder; of DICOM series each slice is an image where `spatial_dims` is 2.
         spatial_dims: 2 (pictures) or 3 (NIfTI volumes).
         channels: C of the network.
         output: folder of the results.
         existing: inputs whose results are in `output`: "overwrite" them, "skip" them, or refuse with an "error".
+        dicom_mapping: of DICOM, a file that says which series each input is, see `found_inputs`.
 
     Returns:
         One dict per input, sorted by name: image (path, or a list of one per channel), name (path below the folder
@@ -42,11 +44,14 @@ def segmentation_inputs(
         DataError: nothing there, no usable one (all are listed), or results that are already there.
     """
     check_existing(existing)
-    found = input_files(inputs, output, IMAGE_ENDINGS if spatial_dims == 2 else VOLUME_ENDINGS)
-    files = _with_channels(found, channels)
-    called = {path: _of_all_channels(name, files[path]) for path, name in input_names(files, Path(inputs)).items()}
-    names = unfinished(unique_names(called), output, existing)
     problems, items = Problems(), []
+    endings, planes = (IMAGE_ENDINGS, True) if spatial_dims == 2 else (VOLUME_ENDINGS, False)
+    root, found = found_inputs(
+        inputs, output, problems, endings, planes=planes, existing=existing, mapping=dicom_mapping
+    )
+    files = _with_channels(found, channels)
+    called = {path: _of_all_channels(name, files[path]) for path, name in input_names(files, root).items()}
+    names = unfinished(unique_names(called), output, existing)
     for first, name in names.items():
         if check_channel_files(files[first], spatial_dims, channels, problems):
             image = [str(path) for path in files[first]]
@@ -54,7 +59,7 @@ def segmentation_inputs(
             items.append({"image": image if len(image) > 1 else image[0], **common})
     is_wrong = spatial_dims == 2 and all(map(is_volume, names))
     advice = "Volumes need --spatial_dims 3." if is_wrong else ""
-    return with_failed(items, problems, inputs, instead=advice, done=not names)
+    return with_failed(items, problems, root, instead=advice, done=not names)
 
 
 def _with_channels(paths: Sequence[Path], channels: int) -> dict[Path, list[Path]]:
