@@ -40,15 +40,18 @@ def best_and_worst(scored: Scored) -> dict[str, Any]:
     errors = scored.about.get("errors", [])
     if errors and "prob" in errors[0]:
         names = scored.class_names
+        of_folds = all(error.get("class_threshold") is not None for error in errors)  # each fold has its own
         rows = [
             [
                 *(e[key] for key in ("name", "patient", "true", "predicted")),
                 probability(float(e["prob"][names.index(e["predicted"])])),
+                *([probability(float(e["class_threshold"]))] if of_folds else []),
             ]
             for e in errors[: 2 * LISTED]
             if e["predicted"] in names and len(e["prob"]) == len(names)
         ]
         header = ["image", "patient", "true class", "predicted", "its probability"]
+        header += [f"threshold of {names[-1]}"] if of_folds else []
         many = len(errors) > len(rows)
         which = f"The {len(rows)} surest of {len(errors)} wrong classes" if many else f"Wrong classes ({len(errors)})"
         limit = scored.about.get("class_threshold")

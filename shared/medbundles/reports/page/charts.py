@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from medbundles.reports import figures
-from medbundles.reports.curves import MARKERS, MOST_MARKERS, draw_panel, in_words, panels_of, parts_of
+from medbundles.reports.curves import MARKERS, MOST_MARKERS, draw_panel, panels_of, parts_of
 from medbundles.reports.evaluation import Evaluation
 from medbundles.reports.figures import COLOURS
 from medbundles.reports.page.run_files import RunFiles, Scored
+from medbundles.reports.page.scores import title_of
 from medbundles.reports.tables import with_interval
 
 LINES = ("-", "--", "-.", ":")
@@ -90,7 +91,7 @@ def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> list[Chart]:
         }
         lines = {run: points for run, points in lines.items() if points}
         if len(lines) > 1:
-            title = f"{in_words(parts_of(entry)[1])}, validation"
+            title = f"{title_of(parts_of(entry)[1])}, validation"
             found.append(_drawn(partial(_lines, lines, title), f"{title}, of {len(lines)} runs"))
     scored = {name: run.scored[0] for name, run in named.items() if run.scored and "prob" in run.scored[0].columns}
     classes = {tuple(each.class_names) for each in scored.values()}

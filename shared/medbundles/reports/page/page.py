@@ -235,7 +235,7 @@ def _value(run: RunFiles, setting: str) -> str:
 
 
 def _comparison(runs: Sequence[RunFiles], names: Sequence[str]) -> dict[str, Any]:
-    """A row for each run: its scores on the most telling part, its time, and the settings in which the runs differ."""
+    """A column for each run: scores on its most telling part, its time, and the settings in which the runs differ."""
     scores = list(dict.fromkeys(name for run in runs for s in run.scored[:1] for name in headline(s.metrics)))
     settings = {name: None for run in runs for name in run.changed or {}}
     values = {name: [_value(run, name) for run in runs] for name in settings}
@@ -254,9 +254,5 @@ def _comparison(runs: Sequence[RunFiles], names: Sequence[str]) -> dict[str, Any
             ]
         )
     header = ["run", "part", "best epoch", *map(title_of, scores), "time", *differ]
-    used = [i for i in range(len(header)) if any(row[i] for row in rows)]
-    return {
-        "header": [header[i] for i in used],
-        "rows": [[row[i] for i in used] for row in rows],
-        "charts": charts.side_by_side(runs, names),
-    }
+    lines = [line for line in zip(header, *rows, strict=True) if any(line[1:])]
+    return {"header": lines[0], "rows": lines[1:], "charts": charts.side_by_side(runs, names)}

@@ -13,6 +13,7 @@ BASELINES = {
     "bicubic": "bicubic", "pca": "PCA", "jpeg": "JPEG",
 }  # fmt: skip
 DIGITS = 3
+DIGITS_OF = {"dB": 2, "mm": 2, "nats": 1, "bytes": 0}  # by the unit
 TELLING = ("dice", "acc", "auc", "psnr", "ssim")
 
 
@@ -66,7 +67,9 @@ def _channel_of(name: str, about: Mapping[str, Any]) -> str:
 def measured(quantity: str, measure: Mapping[str, Any]) -> str:
     """Value, interval and unit."""
     unit = unit_of(quantity)
-    return with_interval(measure, DIGITS) + (f" {unit}" if unit and measure["value"] is not None else "")
+    return with_interval(measure, DIGITS_OF.get(unit, DIGITS)) + (
+        f" {unit}" if unit and measure["value"] is not None else ""
+    )
 
 
 def title_of(quantity: str) -> str:

@@ -25,7 +25,7 @@ h3 { font-size: 1.05rem; margin: 1.5rem 0 .5rem; }
 p { margin: .5rem 0; max-width: 46rem; }
 .soft { color: var(--soft); }
 .warn { color: var(--warn); font-weight: 600; }
-a { color: var(--mark); }
+a { color: var(--mark); overflow-wrap: anywhere; } nav ul { padding-left: 1.2rem; }
 .wide { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
@@ -48,13 +48,13 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
   :root { --text: #000; --soft: #444; --back: #fff; --line: #bbb; --card: #fff; --mark: #004a80; --warn: #8a3b00; }
   img.chart { filter: none; max-width: 30rem; }
   figure, tr { break-inside: avoid; } h2, h3, caption { break-after: avoid; } thead { display: table-header-group; }
-  .wide { overflow: visible; } table { width: 100%; } th, td { padding-right: .4rem; overflow-wrap: anywhere; }
+  .wide { overflow: visible; } table { width: 100%; } th, td { padding-right: .4rem; } td, tbody th { overflow-wrap: anywhere; }
   thead th, td.number { white-space: normal; } tbody th { min-width: 0; }
   .charts { grid-template-columns: repeat(2, 1fr); }
   details::details-content { content-visibility: visible; display: block; }
 }
-@media (max-width: 30rem) {
-  thead th, td.number { white-space: normal; } table { font-size: .8rem; } th, td { padding-right: .5rem; } tbody th { min-width: 6rem; }
+@media (max-width: 62rem) {
+  thead th, td.number { white-space: normal; } table { font-size: .8rem; } th, td { padding-right: .5rem; } tbody th { min-width: 7rem; overflow-wrap: anywhere; } td { overflow-wrap: break-word; min-width: 3.5rem; max-width: 16rem; }
 }
 </style>
 </head>
