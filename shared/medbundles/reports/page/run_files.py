@@ -103,7 +103,11 @@ class RunFiles:
     def command(self) -> str:
         """As it was typed."""
         if self.folds:
-            return " ".join(map(_quoted, shlex.split(self.scored[0].about.get("command", ""))))
+            typed = str(self.scored[0].about.get("command", ""))
+            try:
+                return " ".join(map(_quoted, shlex.split(typed)))
+            except ValueError:  # a quote that is never closed: as it stands there
+                return typed
         program, *words = self.environment.get("command") or [""]
         module = "monai.bundle" if Path(program).parts[-3:-1] == ("monai", "bundle") else ""
         return " ".join(map(_quoted, ["python", *(["-m", module] if module else [program]), *words])) if program else ""
