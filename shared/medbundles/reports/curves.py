@@ -30,8 +30,10 @@ WORDS = {
     "l1": "L1", "mse": "MSE", "psnr": "PSNR", "ssim": "SSIM", "ms": "multi-scale", "lpips": "LPIPS", "kl": "KL",
     "dice": "Dice", "auc": "AUC", "f1": "F1", "iou": "IoU", "fp": "false-positive", "acc": "accuracy",
     "lr": "learning rate", "grad": "gradient", "recon": "reconstruction", "seg": "segmentation",
-    "cls": "classification", "pca": "PCA",
+    "cls": "classification", "pca": "PCA", "jpeg": "JPEG", "ece": "expected calibration error", "brier": "Brier score",
+    "hd95": "95th percentile Hausdorff distance", "macro": "(macro)", "std": "standard deviation",
 }  # fmt: skip
+UNITS = {"psnr": "dB", "hd95": "mm", "kl": "nats", "jpeg_bytes": "bytes"}  # by the quantity or its first word
 # Quantities that have a panel each, and what their words do not say: title and unit.
 PANELS = {
     "l1": ("L1", "absolute error"), "mse": ("MSE", "squared error"),
@@ -121,6 +123,11 @@ def in_words(quantity: str) -> str:
         'PSNR over PCA'
     """
     return " ".join(WORDS.get(word, word) for word in quantity.split("_"))
+
+
+def unit_of(quantity: str) -> str:
+    """The unit of a quantity; empty where it has none."""
+    return UNITS.get(quantity, UNITS.get(quantity.partition("_")[0], "")) if "per_element" not in quantity else ""
 
 
 def panels_of(epochs: Records) -> list[tuple[str, str, list[str]]]:

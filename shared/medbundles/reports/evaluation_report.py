@@ -33,6 +33,7 @@ class EvaluationReport:
             predictions/<prefix>_probs.npy, _preds.npy, _labels.npy
         with masks: plots/worst_dice_<n>.png, and with classes too worst_class_<n>.png
         with a reconstruction: plots/worst_reconstruction_<n>.png
+        of masks and reconstructions also the two best ones, plots/best_<...>_<n>.png, that are none of the worst
 
     What there is follows from what `cases` measures; see `medbundles.reports.evaluation.Evaluation` for the scores.
     Metrics of the evaluator that are no scores of ours, such as MONAI's, stand in the metrics file under

@@ -1,4 +1,4 @@
-"""The worst cases of an evaluation: which they are, and their pictures."""
+"""The worst and the best cases of an evaluation: which they are, and their pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +30,8 @@ KINDS: dict[str, tuple[str, Callable[[Columns], np.ndarray]]] = {
     "class": ("prob", _class),
     "reconstruction": ("mse", lambda columns: -columns["mse"]),
 }
+BEST = 2  # pictures of the best cases beside those of the worst ones, of what has a score: they show what is possible
+SCORED = ("dice", "reconstruction")
 
 
 class WorstCases:
@@ -39,7 +41,8 @@ class WorstCases:
         count: how many of each kind; 0: none, and no batch is looked at.
 
     Attributes:
-        kept: kind ("dice", "class", "reconstruction") -> cases, worst first: value, place (source and name), sides (see
+        kept: kind ("dice", "class", "reconstruction") -> cases, worst first, and "best_dice", "best_reconstruction" ->
+            the best ones, best first: value (lowest first in each), place (source and name), sides (see
             `planes.sides_of`), and image, mask, truth, reconstruction (H, W), where there are such.
     """
 
@@ -49,7 +52,7 @@ class WorstCases:
 
     def forget(self) -> None:
         """Start anew."""
-        self.kept: dict[str, list[Case]] = {kind: [] for kind in KINDS}
+        self.kept: dict[str, list[Case]] = {kind: [] for kind in (*KINDS, *(f"best_{kind}" for kind in SCORED))}
 
     def add(self, engine: Engine, cases: Cases) -> None:
         """Look at a batch that has been measured; only those among the worst are copied to the CPU whole."""
@@ -63,20 +66,34 @@ class WorstCases:
             drawn = needed in columns and (kind != "class" or "dice" in columns)
             values = value_of(columns) if drawn else np.empty(0)
             for i in np.flatnonzero(~np.isnan(values)).tolist():
-                kept = self.kept[kind]
-                if len(kept) < self.count or values[i] < kept[-1]["value"]:
-                    place = (str(batch["source"][i]) if "source" in batch else "", str(batch["name"][i]))
-                    path, dims = str(batch["image_path"][i]) if "image_path" in batch else "", output["image"].ndim - 2
-                    arrays = {"sides": sides_of(path, dims), **_arrays(output, i, kind)}
-                    kept.append({"value": float(values[i]), "place": place, **arrays})
-                    kept.sort(key=_value)
-                    del kept[self.count :]
+                places = {kind: float(values[i]), **({f"best_{kind}": -float(values[i])} if kind in SCORED else {})}
+                places = {key: value for key, value in places.items() if self._is_among(key, value)}
+                if not places:
+                    continue
+                place = (str(batch["source"][i]) if "source" in batch else "", str(batch["name"][i]))
+                path, dims = str(batch["image_path"][i]) if "image_path" in batch else "", output["image"].ndim - 2
+                arrays = {"sides": sides_of(path, dims), **_arrays(output, i, kind)}
+                for key, value in places.items():
+                    self.kept[key].append({"value": value, "place": place, **arrays})
+                    self.kept[key] = sorted(self.kept[key], key=_value)[: self._most(key)]
+
+    def _is_among(self, key: str, value: float) -> bool:
+        kept, most = self.kept[key], self._most(key)
+        return len(kept) < most or (most > 0 and value < kept[-1]["value"])
+
+    def _most(self, key: str) -> int:
+        return min(BEST, self.count) if key.startswith("best_") else self.count
 
     def merged(self, ranks: Sequence[Mapping[str, list[Case]]]) -> dict[str, list[Case]]:
-        """The worst of what each rank kept."""
-        return {
-            kind: sorted((case for rank in ranks for case in rank[kind]), key=_value)[: self.count] for kind in KINDS
+        """The worst and the best of what each rank kept; a case that is among the worst is none of the best."""
+        found = {
+            key: sorted((case for rank in ranks for case in rank[key]), key=_value)[: self._most(key)]
+            for key in self.kept
         }
+        for kind in SCORED:
+            worst = {case["place"] for case in found[kind]}
+            found[f"best_{kind}"] = [case for case in found[f"best_{kind}"] if case["place"] not in worst]
+        return found
 
 
 def _value(case: Case) -> float:
@@ -96,7 +113,8 @@ def write_worst(
     folder: Path, kept: Mapping[str, Sequence[Case]], rows: Mapping[tuple[str, str], Mapping[str, Any]],
     class_names: Sequence[str], channel_names: Sequence[str] = (),
 ) -> None:  # fmt: skip
-    """Write the worst cases as pictures, worst_<kind>_<number>.png, in place of those of an earlier report.
+    """Write the worst cases as pictures, worst_<kind>_<number>.png, and best_<kind>_<number>.png, in place of those of
+    an earlier report.
 
     Args:
         folder: where they go.
@@ -108,7 +126,10 @@ def write_worst(
     written = []
     for kind, cases in kept.items():
         for number, case in enumerate(cases, start=1):
-            row, path = rows[case["place"]], folder / f"worst_{kind}_{number}.png"
+            row, path = (
+                rows[case["place"]],
+                folder / f"{kind if kind.startswith('best_') else f'worst_{kind}'}_{number}.png",
+            )
             caption = f"{row['name']} ({row['source']})\n{_facts(row, class_names)}"
             about = {"caption": caption, "sides": case["sides"]}
             channels = list(channel_names)[: int(row.get("class_channels", len(channel_names)))]
@@ -119,7 +140,7 @@ def write_worst(
                 written.append(
                     overlay(case["image"], path, predicted=case["mask"], truth=truth, names=channels, **about)
                 )
-    for old in set(folder.glob("worst_*_*.png")) - set(written):
+    for old in {*folder.glob("worst_*_*.png"), *folder.glob("best_*_*.png")} - set(written):
         old.unlink()
 
 

@@ -132,7 +132,7 @@ def test_files(tmp_path):
     assert files == {
         "metrics/val_metrics.json", "metrics/val_metrics.csv", "plots/confusion_matrix.png", "plots/roc_curve.png",
         "plots/pr_curve.png", "plots/worst_dice_1.png", "plots/worst_dice_2.png", "plots/worst_class_1.png",
-        "plots/worst_class_2.png", "predictions/predictions.csv", "predictions/val_names.json",
+        "plots/best_dice_1.png", "plots/worst_class_2.png", "predictions/predictions.csv", "predictions/val_names.json",
         "predictions/val_probs.npy", "predictions/val_preds.npy", "predictions/val_labels.npy",
     }  # fmt: skip
     names = json.loads((tmp_path / "predictions/val_names.json").read_text())
@@ -144,6 +144,8 @@ def test_files(tmp_path):
         assert float(rows[name]["prob_yes"]) == pytest.approx(prob[1])
     worst = min((float(row["dice"]), name) for name, row in rows.items() if row["dice"])
     assert report.worst.kept["dice"][0]["place"][1] == worst[1]
+    best = max((float(row["dice"]), name) for name, row in rows.items() if row["dice"])
+    assert report.worst.kept["best_dice"][0]["place"][1] == best[1]
     wrong = {name: row for name, row in rows.items() if row["label"] != row["predicted"]}
     surest = max(wrong, key=lambda name: float(wrong[name][["prob_no", "prob_yes"][int(wrong[name]["predicted"])]]))
     assert report.worst.kept["class"][0]["place"][1] == surest

@@ -69,7 +69,7 @@ MASK_SCORES, CLASS_SCORES = (
     ["dice", "dice_patient", "iou", "fp_area"],
     ["acc", "balanced_acc", "sensitivity", "specificity", "auc", "f1"],
 )
-MASK_FILES = {"plots/worst_dice_1.png", "plots/worst_dice_2.png"}
+MASK_FILES = {f"plots/{end}_dice_{n}.png" for end in ("worst", "best") for n in (1, 2)}
 WORST_CLASS = {"plots/worst_class_1.png", "plots/worst_class_2.png"}
 PARTS = ["core", "oedema", "enhancing"]
 TASKS = {
@@ -91,7 +91,7 @@ TASKS = {
         lambda image: {"reconstruction": 0.9 * image}, [Reconstruction(data_range=8.0)], lambda batch, *_, **__: (
             batch["image"], None
         ),
-        {"plots/worst_reconstruction_1.png", "plots/worst_reconstruction_2.png"},
+        {f"plots/{end}_reconstruction_{n}.png" for end in ("worst", "best") for n in (1, 2)},
         ["l1", "mse", "psnr", "ssim", "ms_ssim"],
     ),
 }  # fmt: skip

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from medbundles.metrics.weighted import mean_of_defined
-from medbundles.reports.curves import in_words
+from medbundles.reports.curves import in_words, unit_of
 from medbundles.reports.page.run_files import Scored
-from medbundles.reports.tables import number
+from medbundles.reports.tables import number, probability
 
 LISTED = 5
 ORDERED_BY = ("dice", "psnr")  # the first that the cases have decides which are the best
@@ -25,30 +25,44 @@ def best_and_worst(scored: Scored) -> dict[str, Any]:
     by = next((name for name in ORDERED_BY if name in shown), None)
     if by is not None:
         order = [int(i) for i in np.argsort(shown[by], kind="stable") if not np.isnan(shown[by][i])]
-        header = ["image", "patient", *map(in_words, shown)]
-        worst, best = order[:LISTED], order[LISTED:][: -LISTED - 1 : -1]
-        for title, chosen in (("Worst", worst), ("Best", best)):
+        header = ["image", "patient", *map(_header, shown)]
+        few = len(order) <= 2 * LISTED
+        halves = (("All", order),) if few else (("Worst", order[:LISTED]), ("Best", order[: -LISTED - 1 : -1]))
+        for title, chosen in halves:
             rows = [
                 [scored.columns["name"][i], scored.columns["patient"][i], *(number(v[i], 3) for v in shown.values())]
                 for i in chosen
             ]
-            tables[f"{title} cases by {in_words(by)}"] = {"header": header, "rows": rows}
+            tables[f"{title} cases by {in_words(by)}{', the worst first' if few else ''}"] = {
+                "header": header,
+                "rows": rows,
+            }
     errors = scored.about.get("errors", [])
     if errors and "prob" in errors[0]:
         names = scored.class_names
+        of_folds = all(error.get("class_threshold") is not None for error in errors)  # each fold has its own
         rows = [
             [
-                e["name"],
-                e["patient"],
-                e["true"],
-                e["predicted"],
-                number(float(e["prob"][names.index(e["predicted"])]), 3),
+                *(e[key] for key in ("name", "patient", "true", "predicted")),
+                probability(float(e["prob"][names.index(e["predicted"])])),
+                *([probability(float(e["class_threshold"]))] if of_folds else []),
             ]
             for e in errors[: 2 * LISTED]
+            if e["predicted"] in names and len(e["prob"]) == len(names)
         ]
         header = ["image", "patient", "true class", "predicted", "its probability"]
-        tables[f"Wrong classes ({len(errors)})"] = {"header": header, "rows": rows}
+        header += [f"threshold of {names[-1]}"] if of_folds else []
+        many = len(errors) > len(rows)
+        which = f"The {len(rows)} surest of {len(errors)} wrong classes" if many else f"Wrong classes ({len(errors)})"
+        limit = scored.about.get("class_threshold")
+        decided = f"; {names[1]} from a probability of {probability(limit)} on" if limit and len(names) == 2 else ""
+        tables[which + decided] = {"header": header, "rows": rows}
     return tables
+
+
+def _header(name: str) -> str:
+    unit = unit_of(name)
+    return in_words(name) + (f" ({unit})" if unit else "")
 
 
 def _values(scored: Scored, name: str) -> np.ndarray | None:

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from medbundles.reports import figures
-from medbundles.reports.curves import draw_panel, in_words, panels_of, parts_of
+from medbundles.reports.curves import MARKERS, MOST_MARKERS, draw_panel, panels_of, parts_of
 from medbundles.reports.evaluation import Evaluation
 from medbundles.reports.figures import COLOURS
 from medbundles.reports.page.run_files import RunFiles, Scored
+from medbundles.reports.page.scores import title_of
 from medbundles.reports.tables import with_interval
 
-LINES = ("-", "--", ":", "-.")
+LINES = ("-", "--", "-.", ":")
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,22 @@ def _texts(scored: Scored, counts: np.ndarray) -> dict[str, str]:
     }
 
 
-def side_by_side(runs: Sequence[RunFiles]) -> list[Chart]:
+def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> list[Chart]:
     """What several runs followed, over their epochs, and their ROC curves where they have the same two classes."""
     found = []
-    trained = [run for run in runs if run.epochs]
-    followed = {run.summary.get("monitor") for run in trained}
-    for name in (*sorted(filter(None, followed)), "val_loss"):
-        lines = {run.name: [(e["epoch"], e[name]) for e in run.epochs if e.get(name) is not None] for run in trained}
+    named = dict(zip(names, runs, strict=True))
+    trained = {name: run for name, run in named.items() if run.epochs}
+    followed = {run.summary.get("monitor") for run in trained.values()}
+    for entry in dict.fromkeys((*sorted(filter(None, followed)), "val_loss")):
+        lines = {
+            name: [(e["epoch"], e[entry]) for e in run.epochs if e.get(entry) is not None]
+            for name, run in trained.items()
+        }
         lines = {run: points for run, points in lines.items() if points}
         if len(lines) > 1:
-            title = f"{in_words(parts_of(name)[1])}, validation"
+            title = f"{title_of(parts_of(entry)[1])}, validation"
             found.append(_drawn(partial(_lines, lines, title), f"{title}, of {len(lines)} runs"))
-    scored = {run.name: run.scored[0] for run in runs if run.scored and "prob" in run.scored[0].columns}
+    scored = {name: run.scored[0] for name, run in named.items() if run.scored and "prob" in run.scored[0].columns}
     classes = {tuple(each.class_names) for each in scored.values()}
     if len(scored) > 1 and len(classes) == 1 and len(classes.pop()) == 2:
         groups = {name: (each.columns["label"], each.columns["prob"][:, 1]) for name, each in scored.items()}
@@ -102,8 +107,11 @@ def _lines(lines: Mapping[str, Sequence[tuple[int, float]]], title: str, path: P
     with figures.figure_of(path, (6.0, 4.2)) as figure:
         axes = figure.add_subplot()
         for i, (name, points) in enumerate(lines.items()):
-            style = LINES[i // len(COLOURS) % len(LINES)]
-            axes.plot(*zip(*points, strict=True), color=COLOURS[i % len(COLOURS)], linestyle=style, label=name)
+            style = LINES[i % len(LINES)]
+            axes.plot(
+                *zip(*points, strict=True), color=COLOURS[i % len(COLOURS)], linestyle=style, label=name,
+                marker=MARKERS[i % len(MARKERS)], markersize=4, markevery=max(1, len(points) // MOST_MARKERS),
+            )  # fmt: skip
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.25)

@@ -5,18 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.atomic_files import write_text_atomic
+from medbundles.errors import DataError
 from medbundles.lines import duration
 from medbundles.reports.against_baselines import against_baselines
-from medbundles.reports.curves import in_words
+from medbundles.reports.curves import PARTS, VARIANTS, in_words, parts_of
 from medbundles.reports.page import charts
 from medbundles.reports.page.cases import best_and_worst
-from medbundles.reports.page.pictures import pictures
-from medbundles.reports.page.run_files import RunFiles, as_text, read_run
-from medbundles.reports.page.scores import headline, score_table, title_of
+from medbundles.reports.page.pictures import SIDE, SMALL, pictures
+from medbundles.reports.page.run_files import RunFiles, Scored, as_text, read_run
+from medbundles.reports.page.scores import BASELINES, headline, measured, score_table, title_of
 from medbundles.reports.page.template import PAGE
 from medbundles.reports.tables import number, with_interval
 
-PICTURES = 3_000_000  # bytes that all pictures of the page may take
+WHOLE = 4_800_000  # bytes of the page: what its pictures may take is what the rest leaves of that
+PICTURES = 3_000_000  # and no more than this
 DIGITS = 3
 MEMORY = {"most_memory": "most memory at once", "most_gpu_memory": "most memory of the GPU"}
 
@@ -32,11 +34,14 @@ def write_page(folders: Sequence[str | Path], path: str | Path) -> Path:
         `path`.
 
     Raises:
-        DataError: a folder is none of a run, or a file in it is broken.
+        DataError: a folder is none of a run, is given twice, or a file in it is broken or a link out of it.
         MedbundlesError: the file cannot be written.
     """
-    text = page_of([read_run(Path(folder)) for folder in folders])
-    write_text_atomic(Path(path), text)
+    places = [Path(folder).resolve() for folder in folders]
+    twice = next((folder for folder in places if places.count(folder) > 1), None)
+    if twice is not None:
+        raise DataError(f"{twice}: is given twice; give each run once.")
+    write_text_atomic(Path(path), page_of([read_run(Path(folder)) for folder in folders]))
     return Path(path)
 
 
@@ -52,47 +57,97 @@ def page_of(runs: Sequence[RunFiles]) -> str:
         autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    sections = [_section(run, PICTURES // len(runs)) for run in runs]
-    return environment.from_string(PAGE).render(
-        title=sections[0]["title"] if len(runs) == 1 else f"{len(runs)} runs side by side",
-        sections=sections,
-        comparison=_comparison(runs) if len(runs) > 1 else None,
-    )
+    names = _distinct(runs)
+    sections = [_section(run, name) for run, name in zip(runs, names, strict=True)]
+    page, told = environment.from_string(PAGE), {
+        "title": names[0] if len(runs) == 1 else f"{len(runs)} runs side by side",
+        "sections": sections, "comparison": _comparison(runs, names) if len(runs) > 1 else None,
+    }  # fmt: skip
+    text = page.render(**told)
+    for section in reversed(sections):  # of many long runs the charts alone are too much
+        if len(text.encode()) > WHOLE and len(sections) > 1:
+            section["without"] = bool(section["curves"])
+            section["curves"] = []
+            text = page.render(**told)
+    room = min(PICTURES, max(0, WHOLE - len(text.encode()))) // len(runs)
+    for run, section in zip(runs, sections, strict=True):
+        section["pictures"], section["left"] = pictures(run.folder, room, SIDE if len(runs) == 1 else SMALL)
+    return page.render(**told)
 
 
-def _section(run: RunFiles, most: int) -> dict[str, Any]:
-    shown, left = pictures(run.folder, most)
+def _distinct(runs: Sequence[RunFiles]) -> list[str]:
+    """The runs' names; those of the same name with their whole folder, which differs."""
+    names = [run.name for run in runs]
+    folders = [run.folder.resolve().as_posix() for run in runs]
+    return [name if names.count(name) == 1 else whole for name, whole in zip(names, folders, strict=True)]
+
+
+def _section(run: RunFiles, name: str) -> dict[str, Any]:
     return {
-        "title": run.name,
+        "title": name,
         "first": _first_lines(run),
         "synthetic": run.synthetic,
         "hints": run.history.get("hints", []),
         "curves": charts.curves(run),
+        "without": False,
         "scored": [
             {
                 "part": f"{scored.part}{scored.how and f', {scored.how}'}",
                 "table": score_table(scored),
-                "sentences": scored.about.get("against_baselines") or against_baselines(scored.metrics),
+                "sentences": [*_against(scored), *([scored.left] if scored.left else [])],
                 "charts": charts.of_classes(scored),
                 "cases": best_and_worst(scored),
-                "counted": _counted(scored.about),
+                "counted": _counted(scored),
             }
             for scored in run.scored
         ],
         "folds": _folds(run),
-        "pictures": shown,
-        "left": left,
+        "pictures": [],
+        "left": [],
         "facts": _facts(run),
+        "weights": _weights_and_data(run),
         "command": run.command,
+        "settings": "Settings of the command" if run.folds or run.kind == "evaluation"
+        else "Settings that differ from the defaults",
         "changed": None
         if run.changed is None
         else [
             (k, as_text(v["value"]), "" if v["default"] is None else as_text(v["default"]))
             for k, v in run.changed.items()
         ],
-        "parts": [(name, *counts[:2], ", ".join(counts[2])) for name, counts in run.parts.items()],
+        "parts": [(part, *counts[:2], ", ".join(counts[2])) for part, counts in run.parts.items()],
         "versions": list(run.environment.get("versions", {}).items()),
-    }
+    }  # fmt: skip
+
+
+def _against(scored: Scored) -> list[str]:
+    """What costs nothing, in sentences; where no paired difference was measured, both values beside each other."""
+    found = scored.about.get("against_baselines") or against_baselines(scored.metrics)
+    if found:
+        return list(found)
+    for name, measure in scored.metrics.items():
+        _, quantity, variant = parts_of(name)
+        own = scored.metrics.get(quantity)
+        if variant in BASELINES and own and None not in (own["value"], measure["value"]):
+            beside = f"of the {BASELINES[variant]} {measured(quantity, measure)}"
+            text = f"{title_of(quantity)} {measured(quantity, own)}; {beside}"
+            found.append(f"{text}. Whether they differ by more than chance was not measured.")
+    return found
+
+
+def _weights_and_data(run: RunFiles) -> list[tuple[str, str]]:
+    """What an evaluation was of, or how many cases were divided among folds."""
+    if not run.scored or run.kind == "training":
+        return []
+    about, scored = run.scored[0].about, run.scored[0]
+    of_run = {
+        "weights": about.get("checkpoint"), "their checksum": about.get("checkpoint_id"),
+        "data": about.get("dataset_dir") or about.get("settings", {}).get("dataset_dir"),
+        "part": scored.part if run.kind == "evaluation" else None, "cases": _counted(scored),
+        "folds": len(run.folds) or None,
+    }  # fmt: skip
+    lists = {what: value if isinstance(value, list) else [value] for what, value in of_run.items() if value}
+    return [(what, ", ".join(map(as_text, values))) for what, values in lists.items()]
 
 
 def _first_lines(run: RunFiles) -> list[str]:
@@ -101,38 +156,55 @@ def _first_lines(run: RunFiles) -> list[str]:
     if run.kind == "training" and not run.epochs:
         lines.append("It ended before its first epoch was done, so there are no scores.")
     if run.summary:
-        best, name = run.summary.get("best_epoch"), run.summary.get("monitor")
+        best, name = run.summary.get("best_epoch"), _named(run.summary.get("monitor") or "")
         value = run.summary.get("best_value")
+        epochs = f"{run.summary['epochs']} epoch{'' if run.summary['epochs'] == 1 else 's'}"
         lines.append(
-            f"{run.summary['epochs']} epochs; the best one by {name} is {best} ({number(value, DIGITS)})."
+            f"{epochs}; the best one by {name} is {best} ({number(value, DIGITS)})."
             if best is not None
-            else f"{run.summary['epochs']} epochs; none of them is best by {name}."
+            else f"{epochs}; none of them is best by {name}."
         )
     for scored in run.scored[:1]:
-        shown = [
-            f"{in_words(name)} {with_interval(scored.metrics[name], DIGITS)}" for name in headline(scored.metrics, 3)
-        ]
-        lines.append(f"{scored.part}: {', '.join(shown)}.")
+        shown = [f"{in_words(name)} {measured(name, scored.metrics[name])}" for name in headline(scored.metrics, 3)]
+        lines += [f"{scored.part}: {', '.join(shown)}."] if shown else []
     return lines
 
 
-def _counted(about: Mapping[str, Any]) -> str:
+def _named(name: str) -> str:
+    """An entry of a record as people write it, with its part of the data."""
+    part, quantity, variant = parts_of(name) if name else ("", "", "")
+    words = ", ".join(filter(None, (in_words(quantity), VARIANTS[variant][0] if variant else "")))
+    return f"{words} ({PARTS[part][0]})" if part else words
+
+
+def _counted(scored: Scored) -> str:
     """How many cases the scores stand on."""
-    images = about.get("n_images", about.get("n_cases"))
-    return f"{images} images of {about['n_patients']} patients" if images is not None else ""
+    patients = scored.about.get("n_patients")
+    if scored.images is None:
+        return ""
+    return f"{scored.images} images" + (f" of {patients} patients" if patients is not None else "")
 
 
 def _folds(run: RunFiles) -> dict[str, Any] | None:
     if not run.folds:
         return None
-    names = list(next(iter(run.folds.values())))
+    names = list(dict.fromkeys(name for fold in run.folds.values() for name in fold))
     over = run.scored[0].about.get("over_folds", {})
     rows = [
-        [title_of(name), with_interval({**over[name], "value": over[name]["mean"]}, DIGITS) if name in over else "",
+        [_named(name), *([_over(over, name)] if over else []),
          *(number(fold.get(name), DIGITS) for fold in run.folds.values())]
         for name in names
     ]  # fmt: skip
-    return {"header": ["score", "mean over folds", *(f"fold {fold}" for fold in run.folds)], "rows": rows}
+    means = ["mean ± standard deviation over folds"] if over else []
+    return {"header": ["score", *means, *(f"fold {fold}" for fold in run.folds)], "rows": rows}
+
+
+def _over(over: Mapping[str, Any], name: str) -> str:
+    if name not in over:
+        return ""
+    text = with_interval({**over[name], "value": over[name]["mean"]}, DIGITS)
+    spread = over[name].get("std")
+    return text if spread is None else f"{text} ± {number(spread, DIGITS)}"
 
 
 def _facts(run: RunFiles) -> list[tuple[str, str]]:
@@ -162,24 +234,25 @@ def _value(run: RunFiles, setting: str) -> str:
     return as_text(run.changed[setting]["value"]) if setting in run.changed else "default"
 
 
-def _comparison(runs: Sequence[RunFiles]) -> dict[str, Any]:
-    """A row for each run: its scores on the most telling part, its time, and the settings in which the runs differ."""
-    scores = list(dict.fromkeys(name for run in runs for s in run.scored[:1] for name in headline(s.metrics)))[:6]
+def _comparison(runs: Sequence[RunFiles], names: Sequence[str]) -> dict[str, Any]:
+    """A column for each run: scores on its most telling part, its time, and the settings in which the runs differ."""
+    scores = list(dict.fromkeys(name for run in runs for s in run.scored[:1] for name in headline(s.metrics)))
     settings = {name: None for run in runs for name in run.changed or {}}
     values = {name: [_value(run, name) for run in runs] for name in settings}
     differ = [name for name, each in values.items() if len(set(each)) > 1]
     rows = []
-    for i, run in enumerate(runs):
+    for i, (run, name) in enumerate(zip(runs, names, strict=True)):
         metrics = run.scored[0].metrics if run.scored else {}
         rows.append(
             [
-                run.name,
+                name,
                 run.scored[0].part if run.scored else "",
                 str(run.summary.get("best_epoch") or ""),
-                *(with_interval(metrics[name], DIGITS) if name in metrics else "" for name in scores),
+                *(measured(score, metrics[score]) if score in metrics else "" for score in scores),
                 duration(run.summary["seconds"]) if "seconds" in run.summary else "",
-                *(values[name][i] for name in differ),
+                *(values[setting][i] for setting in differ),
             ]
         )
     header = ["run", "part", "best epoch", *map(title_of, scores), "time", *differ]
-    return {"header": header, "rows": rows, "charts": charts.side_by_side(runs)}
+    lines = [line for line in zip(header, *rows, strict=True) if any(line[1:])]
+    return {"header": lines[0], "rows": lines[1:], "charts": charts.side_by_side(runs, names)}

@@ -10,19 +10,20 @@ from PIL import Image
 
 from medbundles.reports.page.charts import Chart
 
-SIDE, QUALITY = 1000, 82  # pixels of the longer side, and of JPEG
+SIDE, SMALL, QUALITY = 1000, 640, 80  # pixels of the longer side, of one run and of several, and of JPEG
 CHARTS = re.compile(r"(learning_curves|loss_curve|confusion_matrix|roc_curve|pr_curve|reliability)(_epoch_\d+)?")
 NUMBERED = re.compile(r"(.+?)_?(\d+)")
 PIXELS = 50_000_000  # of a picture that is opened
 EACH = 6  # of a kind, such as the images with the lowest Dice
 
 
-def pictures(folder: Path, most: int) -> tuple[list[Chart], list[str]]:
+def pictures(folder: Path, most: int, side: int = SIDE) -> tuple[list[Chart], list[str]]:
     """The pictures in a run's plots that are no charts.
 
     Args:
         folder: the run's.
         most: bytes that they may take in the page.
+        side: pixels of the longer side of each.
 
     Returns:
         The pictures, and the names of those that were left out: there was no room for them, they cannot be read, or
@@ -30,7 +31,7 @@ def pictures(folder: Path, most: int) -> tuple[list[Chart], list[str]]:
     """
     found, taken, left = [], 0, []
     for path, caption in _chosen(folder / "plots"):
-        source = _embedded(path) if _is_own(path, folder) else None
+        source = _embedded(path, side) if _is_own(path, folder) else None
         if source is None or taken + len(source) > most:
             left.append(path.name)
             continue
@@ -42,7 +43,7 @@ def pictures(folder: Path, most: int) -> tuple[list[Chart], list[str]]:
 def _chosen(folder: Path) -> Iterator[tuple[Path, str]]:
     """The pictures by kind, in the order of their numbers: the first of those that are numbered, and the last epoch."""
     kinds: dict[str, list[tuple[int, Path]]] = {}
-    for path in sorted(folder.glob("*.png")):
+    for path in sorted(folder.glob("*.png"), key=lambda path: (not path.stem.startswith(("best_", "worst_")), path)):
         if not CHARTS.fullmatch(path.stem):
             match = NUMBERED.fullmatch(path.stem)
             kind, number = (match[1], int(match[2])) if match else (path.stem, 0)
@@ -58,7 +59,7 @@ def _is_own(path: Path, folder: Path) -> bool:
     return path.is_file() and path.resolve().is_relative_to(folder.resolve())
 
 
-def _embedded(path: Path) -> str | None:
+def _embedded(path: Path, side: int) -> str | None:
     """The picture as a data URI; None: it cannot be read, or has too many pixels to be one of ours."""
     try:
         with Image.open(path) as picture:
@@ -67,7 +68,7 @@ def _embedded(path: Path) -> str | None:
             smaller = picture.convert("RGB")
     except (OSError, Image.DecompressionBombError):
         return None
-    smaller.thumbnail((SIDE, SIDE))
+    smaller.thumbnail((side, side))
     stream = io.BytesIO()
     smaller.save(stream, format="JPEG", quality=QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode()}"

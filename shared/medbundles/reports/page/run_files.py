@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from medbundles.errors import DataError
-from medbundles.json_files import read_json
 from medbundles.lines import typed
-from medbundles.reports.predictions_table import read_predictions
+from medbundles.reports.page.own_files import own, predictions_in, read_object
 
 ENVIRONMENT, KFOLD = "config/environment.json", "kfold.json"
 ADVICE = "Give a folder such as runs/EXPERIMENT/run_20260101_120000, or that of a cross-validation."
@@ -30,7 +29,8 @@ class Scored:
         how: by which weights, in words; or empty.
         metrics: score -> value, low, high, n_images, n_patients, reason.
         about: the file that they stand in, with meaning, class_names, confusion_matrix, thresholds, errors.
-        columns: of predictions.csv; empty where it is not there.
+        columns: of predictions.csv; empty where it is not there or of other images.
+        left: why there are no columns although there is such a file, in words; or empty.
     """
 
     part: str
@@ -38,11 +38,17 @@ class Scored:
     metrics: Mapping[str, Mapping[str, Any]]
     about: Mapping[str, Any]
     columns: Mapping[str, np.ndarray]
+    left: str = ""
 
     @property
     def class_names(self) -> list[str]:
         """Empty where there are no classes."""
         return list(self.about.get("class_names", ()))
+
+    @property
+    def images(self) -> int | None:
+        """How many were scored; None where the file does not say."""
+        return self.about.get("n_images", self.about.get("n_cases"))
 
 
 @dataclass
@@ -98,29 +104,37 @@ class RunFiles:
     def command(self) -> str:
         """As it was typed."""
         if self.folds:
-            return " ".join(map(typed, shlex.split(self.scored[0].about.get("command", ""))))
+            line = str(self.scored[0].about.get("command", ""))
+            try:
+                return " ".join(map(typed, shlex.split(line)))
+            except ValueError:  # a quote that is never closed: as it stands there
+                return line
         program, *words = self.environment.get("command") or [""]
         module = "monai.bundle" if Path(program).parts[-3:-1] == ("monai", "bundle") else ""
         return " ".join(map(typed, ["python", *(["-m", module] if module else [program]), *words])) if program else ""
 
     @property
     def changed(self) -> dict[str, dict[str, Any]] | None:
-        """Setting -> its value and its default, of those that differ; None where the run has not kept it."""
+        """Setting -> its value and its default, of those that differ; None where the run has not kept it. Of an
+        evaluation those of the command: its other values are those of evaluate.json and of the weights."""
         if self.folds:
             settings = self.scored[0].about.get("settings", {})
             return {name: {"value": value, "default": None} for name, value in settings.items()}
-        return self.environment.get("changed")
+        changed, words = self.environment.get("changed"), self.environment.get("command", ())
+        if changed is None or self.kind != "evaluation" or any(word.startswith("--args_file") for word in words):
+            return changed
+        given = {word[2:].partition("=")[0].replace("::", "#") for word in words if word.startswith("--")}
+        return {name: entry for name, entry in changed.items() if name in given}
 
     @cached_property
     def parts(self) -> dict[str, tuple[int, int, list[str]]]:
         """Part of the data -> images, patients and sources; empty where no split was written."""
         file = self.folder / "config/split.json"
-        if not file.is_file():
+        if not own(file, self.folder):
             return {}
-        parts = read_json(file, DataError, ("parts",), ADVICE)["parts"]
         return {
             name: (len(items), len({item["patient"] for item in items}), sorted({item["source"] for item in items}))
-            for name, items in parts.items()
+            for name, items in read_object(file, self.folder, "split")["parts"].items()
         }
 
     @property
@@ -136,23 +150,40 @@ def read_run(folder: Path) -> RunFiles:
         DataError: it is neither, or a file in it is broken.
     """
     for place in (folder, folder / "kfold"):
-        if (place / KFOLD).is_file():
+        if own(place / KFOLD, folder):
             return _of_kfold(place)
-    if not (folder / ENVIRONMENT).is_file():
+    if not own(folder / ENVIRONMENT, folder):
         inside = sorted(path.parents[1] for path in folder.rglob(ENVIRONMENT)) if folder.is_dir() else []
         hint = f" There is {inside[-1]}." if inside else ""
         raise DataError(f"{folder}: is no run's folder ({ENVIRONMENT} is not in it).{hint} {ADVICE}")
     history = folder / "metrics/metrics.json"
-    predictions = folder / "predictions/predictions.csv"
-    columns = read_predictions(predictions) if predictions.is_file() else {}
     files = {part: folder / f"metrics/{part}_metrics.json" for part in PARTS}
-    scored = {part: read_json(file, DataError, ("metrics",), ADVICE) for part, file in files.items() if file.is_file()}
+    scored = {part: read_object(file, folder, "scores") for part, file in files.items() if own(file, folder)}
     return RunFiles(
         folder=folder,
-        environment=read_json(folder / ENVIRONMENT, DataError, (), ADVICE),
-        history=read_json(history, DataError, ("epochs", "summary"), ADVICE) if history.is_file() else {},
-        scored=[Scored(*_part(part, about), about["metrics"], about, columns) for part, about in scored.items()],
+        environment=read_object(folder / ENVIRONMENT, folder, "environment"),
+        history=read_object(history, folder, "history") if own(history, folder) else {},
+        scored=[
+            Scored(*_part(part, about), about["metrics"], about, *_columns(folder, part, about, len(scored) > 1))
+            for part, about in scored.items()
+        ],
     )
+
+
+def _columns(folder: Path, part: str, about: Mapping[str, Any], several: bool) -> tuple[dict[str, np.ndarray], str]:
+    """The columns of predictions.csv where it holds the images that were scored, else why they are not shown. Parts
+    share that file: it is of the one whose names it holds."""
+    columns = predictions_in(folder / "predictions/predictions.csv", folder, about)
+    rows, images = len(columns.get("name", ())), about.get("n_images")
+    if not columns:
+        return {}, ""
+    if images is not None and rows != images:
+        return {}, f"predictions.csv has {rows} rows and the scores are of {images} images: its cases are not shown."
+    names = folder / f"predictions/{part}_names.json"
+    listed = read_object(names, folder, "names") if own(names, folder) else [] if several else list(columns["name"])
+    if sorted(map(str, listed)) != sorted(columns["name"]):
+        return {}, "predictions.csv is of another part: no cases of this one are shown."
+    return columns, ""
 
 
 def _part(part: str, about: Mapping[str, Any]) -> tuple[str, str]:
@@ -163,11 +194,15 @@ def _part(part: str, about: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _of_kfold(folder: Path) -> RunFiles:
-    about = read_json(folder / KFOLD, DataError, ("out_of_fold", "folds"), ADVICE)
-    table = folder / "oof_predictions.csv"
-    columns = read_predictions(table, about.get("class_names", ())) if table.is_file() else {}
-    scored = Scored(*OUT_OF_FOLD, about["out_of_fold"], about, columns)
-    return RunFiles(folder=folder, scored=[scored], folds=about["folds"])
+    about = read_object(folder / KFOLD, folder.parent, "kfold")
+    columns = predictions_in(folder / "oof_predictions.csv", folder, about)
+    rows, cases = len(columns.get("name", ())), about.get("n_cases", len(columns.get("name", ())))
+    left = f"oof_predictions.csv has {rows} rows and the scores are of {cases} cases: its cases are not shown."
+    differ = bool(columns) and rows != cases
+    scored = Scored(*OUT_OF_FOLD, about["out_of_fold"], about, {} if differ else columns, left if differ else "")
+    trained = [file for file in sorted(folder.parent.glob(f"fold_*/run_*/{ENVIRONMENT}")) if own(file, folder.parent)]
+    machine = read_object(trained[0], folder.parent, "environment") if trained else {}
+    return RunFiles(folder=folder, environment=machine, scored=[scored], folds=about["folds"])
 
 
 def as_text(value: Any) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from medbundles.metrics.scores import SCORES
-from medbundles.reports.curves import in_words, parts_of
+from medbundles.reports.curves import VARIANTS, in_words, parts_of, unit_of
 from medbundles.reports.page.run_files import Scored
 from medbundles.reports.tables import with_interval
 
@@ -13,6 +13,8 @@ BASELINES = {
     "bicubic": "bicubic", "pca": "PCA", "jpeg": "JPEG",
 }  # fmt: skip
 DIGITS = 3
+DIGITS_OF = {"dB": 2, "mm": 2, "nats": 1, "bytes": 0}  # by the unit
+TELLING = ("dice", "acc", "auc", "psnr", "ssim")
 
 
 def score_table(scored: Scored) -> dict[str, Any]:
@@ -22,32 +24,52 @@ def score_table(scored: Scored) -> dict[str, Any]:
         `baselines`: their columns; `rows`: for each score its name in words, meaning, value with interval, the reason
         where there is none, number of images and patients, and the text of each baseline.
     """
-    channels = scored.about.get("channel_names", ())
     found: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for name, measure in scored.metrics.items():
-        channel = max((c for c in channels if name.endswith(f"_{c}")), key=len, default="")  # "b_a" beside "a"
+        channel = _channel_of(name, scored.about)
         _, quantity, variant = parts_of(name.removesuffix(f"_{channel}") if channel else name)
         found.setdefault((quantity, channel), {})[variant] = {**measure, "name": name}
-    used = [key for key in BASELINES if any(key in variants for variants in found.values())]
-    rows = []
+    rows, used = [], [k for k in BASELINES if any(k in variants and "" in variants for variants in found.values())]
     for (quantity, channel), variants in found.items():
-        own = variants.get("")
-        if own is None:
-            continue
-        known = SCORES[quantity].meaning if quantity in SCORES else ""
-        meaning = scored.about.get("meaning", {}).get(own["name"], known)
-        rows.append(
-            {
-                "score": title_of(quantity) + (f", {channel}" if channel else ""),
-                "meaning": meaning.partition(";")[0],
-                "value": with_interval(own, DIGITS),
-                "reason": own.get("reason", ""),
-                "images": own.get("n_images", ""),
-                "patients": own.get("n_patients", ""),
-                "baselines": [with_interval(variants[key], DIGITS) if key in variants else "" for key in used],
-            }
-        )
+        of_line = used if "" in variants else []
+        for variant, own in variants.items():
+            if variant in of_line:
+                continue
+            known = SCORES[quantity].meaning if quantity in SCORES else ""
+            meaning = scored.about.get("meaning", {}).get(own["name"], known)
+            told = VARIANTS[variant][0] if variant else ""
+            rows.append(
+                {
+                    "score": ", ".join(filter(None, [title_of(quantity), told, channel])),
+                    "meaning": meaning.partition(";")[0],
+                    "value": measured(quantity, own),
+                    "reason": own.get("reason", ""),
+                    "images": own.get("n_images", ""),
+                    "patients": own.get("n_patients", ""),
+                    "baselines": [
+                        measured(quantity, variants[k]) if k in variants and not variant else "" for k in used
+                    ],
+                }
+            )
     return {"baselines": [BASELINES[key] for key in used], "rows": rows}
+
+
+def _channel_of(name: str, about: Mapping[str, Any]) -> str:
+    """The channel of the masks that a score is of: what its meaning says, as a class may be called as a baseline is,
+    and without a meaning by the end of its name; empty: all of them."""
+    channels = about.get("channel_names", ())
+    meaning = about.get("meaning", {}).get(name)
+    if meaning is not None:
+        return next((channel for channel in channels if meaning.endswith(f"; channel {channel}")), "")
+    return max((c for c in channels if name.endswith(f"_{c}")), key=len, default="")  # "b_a" beside "a"
+
+
+def measured(quantity: str, measure: Mapping[str, Any]) -> str:
+    """Value, interval and unit."""
+    unit = unit_of(quantity)
+    return with_interval(measure, DIGITS_OF.get(unit, DIGITS)) + (
+        f" {unit}" if unit and measure["value"] is not None else ""
+    )
 
 
 def title_of(quantity: str) -> str:
@@ -56,7 +78,8 @@ def title_of(quantity: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def headline(metrics: Mapping[str, Mapping[str, Any]], most: int = 5) -> list[str]:
-    """The first scores of a table that are no baseline and no difference to one."""
+def headline(metrics: Mapping[str, Any], most: int = 5) -> list[str]:
+    """The scores that tell most, of masks, classes and reconstructions alike; where there are none of these the first
+    ones of the table that are no baseline and no difference to one."""
     own = [name for name in metrics if not parts_of(name)[2] and "_over_" not in name]
-    return own[:most]
+    return [name for name in TELLING if name in metrics] or own[:most]

@@ -25,7 +25,7 @@ h3 { font-size: 1.05rem; margin: 1.5rem 0 .5rem; }
 p { margin: .5rem 0; max-width: 46rem; }
 .soft { color: var(--soft); }
 .warn { color: var(--warn); font-weight: 600; }
-a { color: var(--mark); }
+a { color: var(--mark); overflow-wrap: anywhere; } nav ul { padding-left: 1.2rem; }
 .wide { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
@@ -44,8 +44,17 @@ img.chart { background: #fff; width: 100%; max-width: 40rem; }
 pre { background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .6rem; overflow-x: auto; white-space: pre-wrap; overflow-wrap: anywhere; font-size: .85rem; }
 details { margin: .5rem 0; } summary { cursor: pointer; }
 @media print {
-  body { font-size: 11px; } figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } .wide { overflow: visible; }
-  thead th, td.number { white-space: normal; }
+  html { font-size: 10px; } body { font-size: 10px; color: #000; background: #fff; }
+  :root { --text: #000; --soft: #444; --back: #fff; --line: #bbb; --card: #fff; --mark: #004a80; --warn: #8a3b00; }
+  img.chart { filter: none; max-width: 30rem; }
+  figure, tr { break-inside: avoid; } h2, h3, caption { break-after: avoid; } thead { display: table-header-group; }
+  .wide { overflow: visible; } table { width: 100%; } th, td { padding-right: .4rem; } td, tbody th { overflow-wrap: anywhere; }
+  thead th, td.number { white-space: normal; } tbody th { min-width: 0; }
+  .charts { grid-template-columns: repeat(2, 1fr); }
+  details::details-content { content-visibility: visible; display: block; }
+}
+@media (max-width: 62rem) {
+  thead th, td.number { white-space: normal; } table { font-size: .8rem; } th, td { padding-right: .5rem; } tbody th { min-width: 7rem; overflow-wrap: anywhere; } td { overflow-wrap: break-word; min-width: 3.5rem; max-width: 16rem; }
 }
 </style>
 </head>
@@ -73,6 +82,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
 </div>
 {% endif %}
 {% endmacro %}
+{% set heading = "h3" if comparison else "h2" %}
 <header>
 <h1>{{ title }}</h1>
 {% if comparison %}
@@ -93,7 +103,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
 {% for line in section.first %}<p>{{ line }}</p>{% endfor %}
 {% for hint in section.hints %}<p class="warn">{{ hint }}</p>{% endfor %}
 {% for scored in section.scored %}
-<h3>{{ scored.part }}</h3>
+<{{ heading }}>{{ scored.part }}</{{ heading }}>
 {% for sentence in scored.sentences %}<p>{{ sentence }}</p>{% endfor %}
 <div class="wide" tabindex="0" role="region" aria-label="scores, {{ scored.part }}">
 <table>
@@ -113,26 +123,30 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
 {% endfor %}
 {% endfor %}
 {% if section.folds %}
-<h3>Folds</h3>
+<{{ heading }}>Folds</{{ heading }}>
 {{ table("Each fold", section.folds.header, section.folds.rows) }}
 {% endif %}
+{% if section.without %}<p class="soft">The curves of this run are left out, as the page would be too large; its own page has them.</p>{% endif %}
 {% if section.curves %}
-<h3>Curves</h3>
+<{{ heading }}>Curves</{{ heading }}>
 {{ charts(section.curves) }}
 {% endif %}
 {% if section.pictures %}
-<h3>Pictures</h3>
+<{{ heading }}>Pictures</{{ heading }}>
 {{ charts(section.pictures, "") }}
 {% endif %}
 {% if section.left %}<p class="soft">Left out, as the page would be too large or they cannot be read: {{ section.left | join(", ") }}.</p>{% endif %}
-<h3>What was run</h3>
+<{{ heading }}>What was run</{{ heading }}>
 {% if section.command %}<pre>{{ section.command }}</pre>{% endif %}
 {% if section.changed is none %}
 <p class="soft">Which settings differ from the defaults this run has not kept; its command says what was given.</p>
 {% elif section.changed %}
-{{ table("Settings that differ from the defaults", ["setting", "value", "default"], section.changed) }}
+{{ table(section.settings, ["setting", "value", "default"], section.changed) }}
 {% else %}
 <p>All settings have their defaults.</p>
+{% endif %}
+{% if section.weights %}
+{{ table("Weights and data", ["what", "value"], section.weights) }}
 {% endif %}
 {% if section.parts %}
 {{ table("Data", ["part", "images", "patients", "sources"], section.parts) }}

@@ -116,7 +116,7 @@ def test_a_run(tmp_path):
     assert f"{constant['value']:.3f} [" in row  # beside it
     assert "study/run_20260101_120000" in text
     assert "Training of brain." in text
-    assert "3 epochs; the best one by val_dice is 3 (0.667)." in text
+    assert "3 epochs; the best one by Dice (validation) is 3 (0.667)." in text
     assert "python -m monai.bundle run --class_names &#34;[&#39;a&#39;,&#39;b&#39;]&#34;" in text
     assert "it &lt;overfits&gt;" in text
     assert "&lt;i&gt;1e-3&lt;/i&gt;" in text
@@ -141,9 +141,9 @@ def test_the_worst_and_the_best_cases(tmp_path):
 def test_several_runs_show_where_they_differ(tmp_path):
     runs = [a_run(tmp_path / f"study/run_20260101_12000{i}", lr=lr, seed=7) for i, lr in enumerate((0.1, 0.2))]
     text = checked(write_page(runs, tmp_path / "page.html"))
-    header = re.search(r"<caption>The runs</caption>\s*<thead>(.*?)</thead>", text, re.DOTALL)[1]
-    assert ">lr<" in header
-    assert "seed" not in header  # the same in both
+    table = re.search(r"<caption>The runs</caption>(.*?)</table>", text, re.DOTALL)[1]
+    assert '<th scope="row">lr</th><td>0.1</td><td>0.2</td>' in table
+    assert "seed" not in table  # the same in both
     assert "2 runs side by side" in text
     assert 'href="#run-2"' in text
     assert "ROC curves of 2 runs" in text
@@ -166,7 +166,7 @@ def test_a_cross_validation(tmp_path):
     text = checked(write_page([folder.parent], tmp_path / "page.html"))
     assert "Cross-validation of grading." in text
     assert "SYNTHETIC DATA" in text
-    assert "<td>0.500</td><td>0.250</td><td>0.750</td>" in text
+    assert "<td>0.500 ± 0.100</td><td>0.250</td><td>0.750</td>" in text
     assert "40 of true class &lt;b&gt;grade 3" not in text
     assert "20 of true class grade 2 predicted as &lt;b&gt;grade 3&lt;/b&gt;" in text
 
@@ -212,7 +212,7 @@ def test_an_evaluation_has_no_curves(tmp_path):
     text = checked(write_page([run], tmp_path / "page.html"))
     assert "Evaluation of brain." in text
     assert "study/evaluation/run_20260101_120000" in text
-    assert "<h3>Curves</h3>" not in text
+    assert ">Curves</h" not in text
     assert "Test part" in text
 
 
@@ -260,3 +260,120 @@ def test_a_class_whose_name_ends_as_anothers_keeps_its_own():
     scored = Scored("Test part", "", metrics, {"channel_names": ["tumour", "enhancing_tumour"]}, {})
     found = {row["score"]: row["baselines"] for row in score_table(scored)["rows"]}
     assert found == {"Dice": [""], "Dice, tumour": [""], "Dice, enhancing_tumour": ["0.500"]}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("metrics/val_metrics.json", '{"metrics": {"dice": 0.5}}', "metrics#dice: 0.5 is not of type 'object'"),
+        ("metrics/metrics.json", '{"epochs": [{"epoch": "one"}], "summary": {"epochs": 1}}', "epochs#0#epoch"),
+        ("config/environment.json", '{"command": "python"}', "command: 'python' is not of type 'array'"),
+        ("config/split.json", '{"parts": {"train": [{"patient": "a"}]}}', "'source' is a required property"),
+        ("predictions/predictions.csv", "a,b\n1,2\n", "predictions.csv: is no table of predictions"),
+        ("predictions/predictions.csv", "name,label\nx,oops\n", "invalid literal"),
+        ("predictions/predictions.csv", "name,patient,prob_a,prob_b\nx,x,0.5,0.5\n", "lacks the column 'label'"),
+    ],
+)
+def test_a_broken_file_is_named_with_what_is_wrong(tmp_path, file, content, said):
+    run = a_run(tmp_path / "study/run_20260101_120000")
+    (run / file).write_text(content)
+    with pytest.raises(DataError, match=re.escape(said)) as caught:
+        write_page([run], tmp_path / "page.html")
+    assert str(run / file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["metrics/val_metrics.json", "metrics/metrics.json", "config/split.json", "config/environment.json",
+     "predictions/predictions.csv"],
+)  # fmt: skip
+def test_a_link_out_of_the_run_is_refused(tmp_path, file):
+    run = a_run(tmp_path / "study/run_20260101_120000")
+    (run / file).rename(tmp_path / "private")
+    (run / file).symlink_to(tmp_path / "private")
+    with pytest.raises(DataError, match="a link out of it"):
+        write_page([run], tmp_path / "page.html")
+
+
+def test_the_same_run_twice_is_refused(tmp_path):
+    run = a_run(tmp_path / "study/run_20260101_120000")
+    with pytest.raises(DataError, match="given twice"):
+        write_page([run, run / "../run_20260101_120000"], tmp_path / "page.html")
+
+
+def test_cases_are_shown_only_of_the_part_that_they_belong_to(tmp_path):
+    run = a_run(tmp_path / "study/run_20260101_120000")
+    about = json.loads((run / "metrics/val_metrics.json").read_text())
+    (run / "metrics/test_metrics.json").write_text(json.dumps(about))
+    (run / "predictions/test_names.json").write_text(json.dumps(["another"]))
+    test, val = read_run(run).scored
+    assert (len(test.columns), len(val.columns) > 0) == (0, True)
+    assert "of another part" in test.left
+    (run / "metrics/test_metrics.json").unlink()
+    (run / "metrics/val_metrics.json").write_text(json.dumps(about | {"n_images": 7}))
+    text = checked(write_page([run], tmp_path / "page.html"))
+    assert "predictions.csv has 40 rows and the scores are of 7 images" in text
+    assert "cases by Dice" not in text
+
+
+def test_few_cases_stand_in_one_table_and_more_wrong_classes_are_told(tmp_path):
+    few = a_run(tmp_path / "study/run_20260101_120000", n=8)
+    text = checked(write_page([few], tmp_path / "page.html"))
+    assert "All cases by Dice, the worst first" in text
+    assert "Best cases" not in text
+    many = a_run(tmp_path / "study/run_20260101_120001", n=300)
+    assert re.search(
+        r"The 10 surest of \d+ wrong classes; .*grade 3.* from a probability of 0.500 on",
+        checked(write_page([many], tmp_path / "page.html")),
+    )
+
+
+def test_runs_of_one_name_keep_a_curve_each_and_first_lines_name_masks_and_classes(tmp_path):
+    runs = [a_run(tmp_path / place / "study/run_20260101_120000", epochs=1) for place in ("a", "b")]
+    text = checked(write_page(runs, tmp_path / "page.html"))
+    assert "Dice, validation, of 2 runs" in text
+    assert f"{tmp_path.resolve()}/b/study/run_20260101_120000" in text
+    assert re.search(r"at the best epoch|Validation part: Dice .*, accuracy .*, AUC .*", text)
+    assert "val_dice" not in re.sub("<pre>.*?</pre>", "", text)
+
+
+def test_many_runs_stay_small(tmp_path):
+    runs = [a_run(tmp_path / f"study/run_20260101_12000{i}", n=2000, epochs=300) for i in range(5)]
+    for run in runs:
+        for kind in "abcd":
+            (run / f"plots/{kind}_1.png").write_bytes((run / "plots/worst_dice_1.png").read_bytes())
+    path = write_page(runs, tmp_path / "page.html")
+    assert path.stat().st_size < 5_000_000
+    assert "Left out, as the page would be too large" in path.read_text()
+
+
+def test_an_evaluation_shows_its_weights_and_what_its_command_gave(tmp_path):
+    run = a_run(tmp_path / "study/evaluation/run_20260101_120000", class_names=["a", "b"], depth=10)
+    (run / "metrics/metrics.json").unlink()
+    file = run / "metrics/val_metrics.json"
+    about = json.loads(file.read_text()) | {
+        "checkpoint": "models/x.pt",
+        "checkpoint_id": "sha256:1",
+        "dataset_dir": "/d",
+    }
+    (run / "metrics/test_metrics.json").write_text(json.dumps(about))
+    file.unlink()
+    (run / "predictions/val_names.json").rename(run / "predictions/test_names.json")
+    assert list(read_run(run).changed) == ["class_names"]  # depth came from the weights
+    text = checked(write_page([run], tmp_path / "page.html"))
+    for row in ("models/x.pt", "sha256:1", "/d", "40 images of 40 patients"):
+        assert f"<td>{row}</td>" in text
+
+
+def test_classes_that_are_called_as_baselines_and_patches_have_rows_of_their_own():
+    each = {"value": 0.5, "low": None, "high": None}
+    names = ("constant", "pca")
+    meaning = {"dice": "Dice; mean over the channels"} | {f"dice_{name}": f"Dice; channel {name}" for name in names}
+    metrics = dict.fromkeys(("dice", "dice_constant", "dice_pca", "l1_patch", "hd95", "psnr"), each)
+    scored = Scored("Test part", "", metrics, {"channel_names": list(names), "meaning": meaning}, {})
+    table = score_table(scored)
+    assert table["baselines"] == []
+    assert [row["score"] for row in table["rows"]] == [
+        "Dice", "Dice, constant", "Dice, pca", "L1, centre patch", "95th percentile Hausdorff distance", "PSNR",
+    ]  # fmt: skip
+    assert [row["value"] for row in table["rows"]][-2:] == ["0.50 mm", "0.50 dB"]
