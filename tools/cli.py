@@ -10,7 +10,7 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, get_origin
+from typing import Any, NamedTuple, get_args, get_origin
 
 from medbundles.errors import MedbundlesError, nearest
 
@@ -131,7 +131,7 @@ def _bind(name: str, function: Callable[..., Any], words: Sequence[str]) -> dict
     flags, more, listed = _flags(function)
     given: dict[str, Any] = {LISTED: []} if listed else {}
     switches = [key for key, parameter in flags.items() if parameter.annotation is bool]
-    lists = [key for key, parameter in flags.items() if get_origin(parameter.annotation) is list]
+    lists = [key for key, parameter in flags.items() if _is_list(parameter.annotation)]
     for flag, text in _typed(words, switches, lists):
         if not flag and listed and not re.match(r"-(?!\d)", text or ""):
             given[LISTED].append(text)
@@ -194,6 +194,10 @@ def _typed(
             yield flag, repr([*_up_to_a_flag(rest)])
         else:
             yield flag, None if not rest or rest[0].startswith("--") else rest.popleft()
+
+
+def _is_list(annotation: Any) -> bool:
+    return any(get_origin(one) is list for one in (annotation, *get_args(annotation)))
 
 
 def _up_to_a_flag(rest: deque[str]) -> Iterator[str]:

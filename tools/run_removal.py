@@ -60,7 +60,7 @@ def _named(base: Path, found: Sequence[Path], name: str) -> Path:
     if fits:
         raise ConfigError(f"--remove: {name} fits {len(fits)} runs: {first_few(fits)}. Give more of the path.")
     near = nearest(name, there)
-    hint = f"; did you mean {near}?" if near else ""
+    hint = f"; did you mean {near}?" if near else "."
     raise ConfigError(f"--remove: {name} is no run in {base}{hint} Nothing was removed.")
 
 

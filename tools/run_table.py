@@ -120,7 +120,9 @@ def find_runs(root: Path) -> Iterator[Path]:
 
 def read_row(folder: Path, base: Path) -> RunRow:
     """What a run's files say; what is wrong with them stands in the row."""
-    row = RunRow(name=folder.relative_to(base).as_posix(), order=run_order(folder.with_name(folder.name.removeprefix(REMOVING))))
+    row = RunRow(
+        name=folder.relative_to(base).as_posix(), order=run_order(folder.with_name(folder.name.removeprefix(REMOVING)))
+    )
     if folder.name.startswith(REMOVING):
         row.state, row.problem = "being removed", "a removal was interrupted here; --remove it again"
         return row
