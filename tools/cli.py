@@ -35,6 +35,7 @@ VERBS = {
     "verify": Verb("verify:verify", "check a bundle as the MONAI model zoo does, and more"),
     "stages": Verb("stages:run", "train a bundle in stages and compare them"),
     "kfold": Verb("kfold:kfold", "cross-validate a bundle: all folds, then the out-of-fold figures"),
+    "collect": Verb("kfold_collect:collect", "the report of a cross-validation whose folds were jobs of their own"),
     "find-lr": Verb("find_lr:find_lr", "look for a learning rate"),
     "report": Verb("report:report", "write one HTML page of a run, of several side by side, or of a cross-validation"),
     "runs": Verb("run_table:list_runs", "list runs with their state, best score, time and settings; remove some"),
