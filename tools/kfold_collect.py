@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.atomic_files import write_json_atomic
-from medbundles.data.lists.folds import folds_of_parts
+from medbundles.data.lists.fold_parts import folds_of_parts
 from medbundles.data.lists.split_file import FILE
 from medbundles.data.reading.checkpoint_files import FOLDS as RECORD
 from medbundles.data.reading.checkpoint_files import REPORT
