@@ -70,7 +70,9 @@ def test_two_nodes_train_as_two_processes_of_one(nodes, tmp_path):
             words = command(FILES, two, processes=2)
             begin = words.index("--standalone")
             rendezvous = ["--rdzv_endpoint", f"{ADDRESSES[0]}:29577", "--local_addr", ADDRESSES[number]]
-            words[begin : begin + 3] = [*torchrun, *rendezvous]
+            # torchrun knows the first node by its host name, which both namespaces have
+            which = ["--rdzv_conf", f"is_host={1 - number}"]
+            words[begin : begin + 3] = [*torchrun, *rendezvous, *which]
             environment = {**ENVIRONMENT, "GLOO_SOCKET_IFNAME": "eth0"}
             with (tmp_path / f"{name}.log").open("w") as log:
                 processes.append(
