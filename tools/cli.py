@@ -10,7 +10,7 @@ import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_origin
 
 from medbundles.errors import MedbundlesError, nearest
 
@@ -35,8 +35,10 @@ VERBS = {
     "verify": Verb("verify:verify", "check a bundle as the MONAI model zoo does, and more"),
     "stages": Verb("stages:run", "train a bundle in stages and compare them"),
     "kfold": Verb("kfold:kfold", "cross-validate a bundle: all folds, then the out-of-fold figures"),
+    "collect": Verb("kfold_collect:collect", "the report of a cross-validation whose folds were jobs of their own"),
     "find-lr": Verb("find_lr:find_lr", "look for a learning rate"),
     "report": Verb("report:report", "write one HTML page of a run, of several side by side, or of a cross-validation"),
+    "runs": Verb("run_table:list_runs", "list runs with their state, best score, time and settings; remove some"),
     "compare-networks": Verb("benchmarks.compare_networks:compare_networks", "train all networks for the same time"),
     "bench": Verb("benchmarks:bench", "measure training and inference speed"),
     "audit": Verb("audit:audit", "look through a bundle for what would run code or leave its folder"),
@@ -129,7 +131,9 @@ def _bind(name: str, function: Callable[..., Any], words: Sequence[str]) -> dict
     """Flag -> value of the type that the function's annotation asks for."""
     flags, more, listed = _flags(function)
     given: dict[str, Any] = {LISTED: []} if listed else {}
-    for flag, text in _typed(words, [key for key, parameter in flags.items() if parameter.annotation is bool]):
+    switches = [key for key, parameter in flags.items() if parameter.annotation is bool]
+    lists = [key for key, parameter in flags.items() if _is_list(parameter.annotation)]
+    for flag, text in _typed(words, switches, lists):
         if not flag and listed and not re.match(r"-(?!\d)", text or ""):
             given[LISTED].append(text)
             continue
@@ -166,12 +170,15 @@ def _flags(function: Callable[..., Any]) -> tuple[dict[str, inspect.Parameter], 
     return flags, more, listed
 
 
-def _typed(words: Sequence[str], switches: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+def _typed(
+    words: Sequence[str], switches: Sequence[str], lists: Sequence[str] = ()
+) -> Iterator[tuple[str, str | None]]:
     """Flag and text as typed; a value without a flag has the flag "", a flag without a value the text None.
 
     Args:
         words: what stands behind the verb.
         switches: flags that may stand alone, which means True.
+        lists: flags that take all words up to the next flag.
     """
     rest = deque(words)
     while rest:
@@ -184,8 +191,19 @@ def _typed(words: Sequence[str], switches: Sequence[str]) -> Iterator[tuple[str,
             yield flag, text
         elif flag in switches and not (rest and rest[0].lower() in ("true", "false")):
             yield flag, "True"
+        elif flag in lists and rest and not rest[0].startswith("--"):
+            yield flag, repr([*_up_to_a_flag(rest)])
         else:
             yield flag, None if not rest or rest[0].startswith("--") else rest.popleft()
+
+
+def _is_list(annotation: Any) -> bool:
+    return any(get_origin(one) is list for one in (annotation, *get_args(annotation)))
+
+
+def _up_to_a_flag(rest: deque[str]) -> Iterator[str]:
+    while rest and not rest[0].startswith("--"):
+        yield rest.popleft()
 
 
 def _did_you_mean(typed: str, known: list[str], prefix: str = "") -> str:

@@ -25,7 +25,6 @@ from .kfold_report import write_report
 from .runs import BEST, TESTED, asked_for, going_on, left_by, ours, run_jobs, with_weights
 
 RESERVED = {
-    "fold": "kfold runs every fold; --folds says how many there are",
     "part": "kfold tests each fold on its held-out cases",
     "publish": "kfold publishes nothing: the folds' weights are in their run directories",
     "checkpoint": "kfold tests the best.pt of each fold",
@@ -48,6 +47,7 @@ def kfold(
     selection: str = "inner",
     processes: int = 1,
     resume: bool = False,
+    fold: int | None = None,
     **settings: Any,
 ) -> dict[str, Any]:
     """Train every fold of a bundle, test each on its held-out cases, and report the out-of-fold predictions.
@@ -67,10 +67,12 @@ def kfold(
         processes: folds that run at the same time, each with its share of the cores, and with a GPU of its own where
             there are enough.
         resume: go on where an earlier call with the same settings was stopped.
+        fold: train and test this one alone, as a job of its own; 'python -m tools collect' makes the report when all
+            are there.
         **settings: any setting of the bundle, for all folds; 'python -m tools settings BUNDLE' shows them.
 
     Returns:
-        What kfold.json holds.
+        What kfold.json holds; of a single fold what its record holds.
 
     Example:
         python -m tools kfold glioma_grading_resnet50_3d --dataset_dir /data/BraTS2018 --epochs 50 --folds 5
@@ -91,6 +93,13 @@ def kfold(
     files = ["train", *(["quick_test"] if quick_test else []), *overlays]
     count, experiment = check(folder, files, settings)
     about = {**asked_for(folder, settings), "files": files, "folds": count}
+    if fold is not None:
+        return single_fold(folder, about, experiment, fold, resume)
+    if alone := sorted(experiment.glob(f"fold_*/{RECORD}")):
+        raise ConfigError(
+            f"{alone[0].parent}: was trained as a job of its own (--fold); go on so and collect them, or give another "
+            "--experiment#name or --output_dir."
+        )
     with alone_in(experiment, "a cross-validation"):
         record = Record.open(experiment / RECORD, about, resume)
         left = [k for k in range(count) if not record.is_done(k)]
@@ -102,6 +111,39 @@ def kfold(
         report = write_report(record.evaluations(), experiment / REPORT, record.about)
         write_ensemble_settings(experiment)
         return report
+
+
+def single_fold(folder: Path, about: Mapping[str, Any], experiment: Path, fold: int, resume: bool) -> dict[str, Any]:
+    """Train and test one fold, with a record in its own folder, so that several jobs share an experiment.
+
+    Args:
+        folder: the bundle.
+        about: what the cross-validation was asked for.
+        experiment: its folder.
+        fold: number of the fold.
+        resume: go on where this fold was stopped.
+
+    Returns:
+        What the record holds.
+
+    Raises:
+        ConfigError: there is no such fold, or the folder belongs to a cross-validation of all folds.
+    """
+    if not 0 <= fold < about["folds"]:
+        raise ConfigError(f"--fold: {fold}, but the folds are 0 to {about['folds'] - 1}.")
+    own = experiment / f"fold_{fold}"
+    if (experiment / RECORD).is_file() and not (own / RECORD).is_file():
+        raise ConfigError(
+            f"{experiment}: holds a cross-validation of all folds; give another --experiment#name or --output_dir."
+        )
+    with alone_in(own, f"fold {fold} of a cross-validation"):
+        record = Record.open(own / RECORD, dict(about), resume)
+        if not record.is_done(fold):
+            places = Places([{}], {}, False)
+            job = one_fold(folder, about["files"], about["settings"], experiment, fold, record, places)
+            run_jobs("kfold", {f"fold {fold}": job})
+    print(f"when all {about['folds']} folds are there: python -m tools collect {experiment}", flush=True)
+    return {**record.about, "done": record.done}
 
 
 def write_ensemble_settings(experiment: Path) -> None:

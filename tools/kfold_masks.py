@@ -32,6 +32,12 @@ def mask_columns(cases: Mapping[str, np.ndarray], channels: Sequence[str]) -> di
     return found
 
 
+def mask_scores(cases: Mapping[str, np.ndarray]) -> list[str]:
+    """The scores of masks that the columns give."""
+    known = {name for name in CASE_SCORES if name in cases and not np.isnan(cases[name].astype(float)).all()}
+    return [name for name in SHOWN if known.issuperset(SCORES[name].needs)]
+
+
 def write_mask_report(
     tests: Mapping[int, Mapping[str, Any]],
     of_fold: Mapping[int, Mapping[str, np.ndarray]],
@@ -54,8 +60,7 @@ def write_mask_report(
     each = {fold: mask_columns(columns, several) for fold, columns in of_fold.items()}
     cases = {name: np.concatenate([columns[name] for columns in each.values()]) for name in next(iter(each.values()))}
     cases["fold"] = np.repeat(list(each), [len(columns["name"]) for columns in each.values()])
-    known = {name for name in CASE_SCORES if name in cases and not np.isnan(cases[name].astype(float)).all()}
-    scores = [name for name in SHOWN if known.issuperset(SCORES[name].needs)]
+    scores = mask_scores(cases)
     whole = Evaluation(cases, scores=scores, channel_names=several)
     folds = {f: Evaluation(columns, scores=scores, bootstrap=1, channel_names=several) for f, columns in each.items()}
     over = {name: over_folds(name, cases) for name in scores}

@@ -15,7 +15,7 @@ from medbundles.reports.evaluation import Evaluation, area_text
 from medbundles.reports.predictions_table import read_predictions
 from medbundles.reports.tables import csv_text, markdown_table, number, with_interval
 
-from .kfold_masks import write_mask_report
+from .kfold_masks import mask_columns, mask_scores, write_mask_report
 from .kfold_over import over_folds
 from .staging import WARNING
 
@@ -72,10 +72,22 @@ def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[s
     class_names = next(iter(tests.values()))["class_names"]
     free = [c for c in ("constant", "logistic") if all(c in columns for columns in of_fold.values())]
     scores = [name for name in SCORES if FREE.get(name, "prob") in (*COLUMNS, *free)]
-    cases = {key: np.concatenate([columns[key] for columns in of_fold.values()]) for key in (*COLUMNS, *free)}
+    channels = next(iter(tests.values())).get("channel_names") or ["1"]
+    several = channels if len(channels) > 1 else ()
+    # a network that answers with masks as well has both kinds of columns
+    masks = {fold: mask_columns(columns, several) for fold, columns in of_fold.items()}
+    shared = [c for c in next(iter(masks.values())) if c not in COLUMNS and all(c in m for m in masks.values())]
+    if "dice" in shared:
+        of_fold = {fold: {**columns, **masks[fold]} for fold, columns in of_fold.items()}
+    kept = (*COLUMNS, *free, *(shared if "dice" in shared else ()))
+    cases = {key: np.concatenate([columns[key] for columns in of_fold.values()]) for key in kept}
+    scores += mask_scores(cases)
     cases["fold"] = np.repeat(list(of_fold), [len(columns["name"]) for columns in of_fold.values()])
-    whole = Evaluation(cases, class_names, scores=scores)
-    folds = {fold: Evaluation(columns, class_names, scores=scores, bootstrap=1) for fold, columns in of_fold.items()}
+    whole = Evaluation(cases, class_names, scores=scores, channel_names=several)
+    folds = {
+        fold: Evaluation(columns, class_names, scores=scores, bootstrap=1, channel_names=several)
+        for fold, columns in of_fold.items()
+    }
     report = {
         **about,
         "class_names": class_names,
@@ -154,7 +166,9 @@ def in_markdown(report: Mapping[str, Any]) -> str:
     for name, mean in report["over_folds"].items():
         over = _with_interval({**mean, "value": mean["mean"]}) + (f" ({mean['n']} folds)" if mean["n"] < count else "")
         each = [_short(fold[name]) for fold in report["folds"].values()]
-        rows.append([TITLES[name], over, number(mean["std"]), _with_interval(report["out_of_fold"][name]), *each])
+        rows.append(
+            [TITLES.get(name, name), over, number(mean["std"]), _with_interval(report["out_of_fold"][name]), *each]
+        )
     lines += [POOLED, ""]
     lines += markdown_table([*header, *(f"fold {fold}" for fold in report["folds"])], rows)
     classes = [

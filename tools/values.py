@@ -54,7 +54,9 @@ def convert(text: str, wanted: Any) -> Any:
 def describe(wanted: Any) -> str:
     """A type in words."""
     inner = [describe(one) for one in get_args(wanted)]
-    if get_origin(wanted) in (tuple, list):
+    if get_origin(wanted) is list:
+        return f"one or more: {inner[0]}"
+    if get_origin(wanted) is tuple:
         return f"a list of {inner[0]} (a,b,c)"
     return " or ".join(inner) or _IN_WORDS.get(wanted, "a value")
 

@@ -40,6 +40,13 @@ for name in ("checkpoints", "metrics", "predictions"):
 code = plan.get("codes", {}).get(what, 0)
 if not tests:
     (run / "checkpoints/last.pt").touch()
+    folds = settings["folds"]
+    of = {"test": {fold}, "val": {(fold + 1) % folds}}
+    of["train"] = set(range(folds)) - of["test"] - of["val"]
+    names = {part: [f"case_{k}_{label}" for k in sorted(of[part]) for label in (0, 1)] for part in ("train", "val")}
+    parts = {part: [{"name": name, "content": ["x"]} for name in some] for part, some in names.items()}
+    (run / "config").mkdir(exist_ok=True)
+    (run / "config/split.json").write_text(json.dumps({"parts": parts}))
     if not code and what not in plan.get("without_best", []):
         (run / "checkpoints/best.pt").touch()
 elif not code:
@@ -308,7 +315,7 @@ def test_held_out_works_with_two_folds(children, data, tmp_path):
     ("settings", "message"),
     [
         ({"batchsize": 4}, "unknown setting --batchsize; did you mean --batch_size?"),
-        ({"fold": 1}, "--fold: kfold runs every fold"),
+        ({"fold": 3}, "--fold: 3, but the folds are 0 to 2"),
         (
             {"config_file": "configs/volumes.json"},
             "--config_file: name the files that follow train.json with --overlays",

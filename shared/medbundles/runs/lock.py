@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import struct
 import sys
 import time
 from collections.abc import Iterator
@@ -72,6 +73,37 @@ class FolderLock:
             self.path.unlink(missing_ok=True)
             self._file.close()
             self._file = None
+
+
+def holder(folder: Path) -> str | None:
+    """Who has a folder, as the lock's file says; None: nobody, or the process that asked for it was killed.
+
+    The lock is only asked about, not taken, so that nobody is refused meanwhile. Not for the process that has it: a
+    file that it opens and closes again would let the lock go.
+    """
+    if os.name != "posix":
+        return None
+    import fcntl
+
+    try:
+        with (folder / LOCK).open("r+", encoding="utf-8") as file:
+            answer = fcntl.fcntl(file, fcntl.F_GETLK, _flock(fcntl.F_WRLCK))
+            if _kind(answer) == fcntl.F_UNLCK:
+                return None
+            return file.read().strip() or "another process"
+    except FileNotFoundError:
+        return None
+
+
+def _flock(kind: int) -> bytes:
+    """The whole file in C's struct flock, whose fields stand in another order on a Mac."""
+    return (
+        struct.pack("qqihh", 0, 0, 0, kind, 0) if sys.platform == "darwin" else struct.pack("hhqqi4x", kind, 0, 0, 0, 0)
+    )
+
+
+def _kind(flock: bytes) -> int:
+    return struct.unpack("qqihh", flock)[3] if sys.platform == "darwin" else struct.unpack("hhqqi4x", flock)[0]
 
 
 @contextmanager

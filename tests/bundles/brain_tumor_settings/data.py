@@ -70,6 +70,40 @@ def part_to_evaluate(bench: Bench, source: str, setting: str, **turned: Any) -> 
     return {"data": homes(bench, **turned)[f"test {source}"], "report": told(bench, setting, **turned)}
 
 
+def fold_parts(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """What each part has, of which patients, where the runs go, and what the report says."""
+    train, test = bench.get("data", **turned), bench.get("data", "evaluate", **turned)
+    return {
+        "parts": [[item["name"] for item in train[part]] for part in ("train", "val", "test")],
+        "tested": [item["name"] for item in test["test"]],
+        "runs": bench.get("run_dir", **turned).parent.name,
+        "report": [told(bench, name, **turned) for name in ("folds", "fold")],
+    }
+
+
+def shared_out(bench: Bench, **turned: Any) -> dict[str, Any]:
+    """Sizes of the parts, how many are tested, where the runs go, and what the report says."""
+    found = fold_parts(bench, **turned)
+    report = told(bench, "folds", **turned)
+    return {"parts": [*map(len, found["parts"])], "tested": found["tested"], "runs": found["runs"], "report": report}
+
+
+def held_out(bench: Bench, **turned: Any) -> dict[str, Any]:
+    found = fold_parts(bench, **turned)
+    return {key: found[key] for key in ("tested", "runs", "report")}
+
+
+def first_fold(bench: Bench, **turned: Any) -> list[list[str]]:
+    found = fold_parts(bench, **turned)
+    return [found["parts"][2], found["tested"]]
+
+
+def chosen_by(bench: Bench, **turned: Any) -> list[bool]:
+    """Whether the tested images validate, in training and evaluation."""
+    every = [bench.get("data", *file, **turned) for file in ((), ("evaluate",))]
+    return [[i["name"] for i in parts["val"]] == [i["name"] for i in parts["test"]] for parts in every]
+
+
 def slices_to_evaluate(bench: Bench, **turned: Any) -> dict[str, str]:
     return part_to_evaluate(bench, "slices", "test_dir", **turned)
 
@@ -157,6 +191,7 @@ def patient_in_two_sets(bench: Bench, **turned: Any) -> bool:
     return False
 
 
+FOLDS = {"folds": 3}
 DATA = {
     **LOADING,
     "bundle_root": root_check(),
@@ -181,6 +216,10 @@ DATA = {
         ["yes", "no"],
         {**{key: ["yes", "no"] for key in ("by training", "by evaluation", "by inference")}, "tumour": 0},
     ),
+    "folds": Check(shared_out, 3),
+    "fold": Check(held_out, 1, given=FOLDS),
+    "fold_seed": Check(first_fold, 7, given=FOLDS),
+    "selection": Check(chosen_by, "held_out", [True, True], given=FOLDS),
     "patient_pattern": Check(patient_in_two_sets, "^(.)", True),
     "earlier_split": Check(may_be_tested, lambda bench: str(bench.split), False),
     "different_pictures": Check(found_twice, lambda bench: [bench.pair], 0),

@@ -1,24 +1,31 @@
 """The sets of a split that stands already: no patient and no picture may be in two of them."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from medbundles.data.lists.fold_parts import SELECTIONS, enough_folds, fold_exists, folds_of_parts
 from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import DIFFERENT_ADVICE, Pair, same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
+from medbundles.data.lists.shares import share_of_fold
 from medbundles.data.lists.split_file import SplitFiles, named_splits, read_splits
-from medbundles.data.lists.splits import check_no_leak, leaks
+from medbundles.data.lists.splits import PARTS, check_no_leak, leaks
 from medbundles.data.problems import Problems
-from medbundles.errors import DataError, refuse
-from medbundles.rules import EVERYWHERE, Rule, has_rules
+from medbundles.errors import DataError, one_of, refuse
+from medbundles.rules import EVERYWHERE, TRAINING, Rule, has_rules
 
 logger = logging.getLogger("medbundles")
 
 
-@has_rules(Rule(("patient_pattern",), usable_pattern, EVERYWHERE))
+@has_rules(
+    Rule(("patient_pattern",), usable_pattern, EVERYWHERE),
+    Rule(("fold", "folds"), fold_exists, (*TRAINING, "evaluate")),
+    Rule(("selection", "folds"), enough_folds, (*TRAINING, "evaluate")),
+)
 def checked_parts(
     *,
     channels: int = 1,
@@ -28,6 +35,10 @@ def checked_parts(
     run_dir: Any = None,
     cache_dir: str | Path | None = None,
     later: Mapping[str, Callable[[], list[dict]]] | None = None,
+    folds: int = 0,
+    fold: int = 0,
+    fold_seed: int = 42,
+    selection: str = "inner",
     **parts: list[dict],
 ) -> ImageParts:
     """The sets of a split as they are, once it is certain that no patient and no picture is in two of them.
@@ -47,13 +58,21 @@ def checked_parts(
         cache_dir: where what is found out about pictures is kept for the next start; None: nowhere.
         later: sets that are neither read nor compared unless someone asks for them: a host that looks at the training
             part of an evaluation.
+        folds: number of folds of a cross-validation, into which all sets together are shared, by patient, each with its
+            share of each source and class; 0: none, the sets stay as they are.
+        fold: the one that is held out and tested, from 0.
+        fold_seed: seed of the split into folds.
+        selection: which fold validates, see `GradedFolds`.
         **parts: name of a set -> datalist of pictures.
 
     Raises:
-        ConfigError: an unusable pattern, or pair in different_pictures.
+        ConfigError: an unusable pattern, pair in different_pictures, or fold.
         DataError: a patient or a picture in two sets, or copies of one picture with different labels; all listed.
     """
-    refuse([usable_pattern(patient_pattern)])
+    one_of("selection", selection, SELECTIONS)
+    refuse([usable_pattern(patient_pattern), fold_exists(fold, folds), enough_folds(selection, folds)])
+    if folds:  # any set may hold what this fold tests
+        parts, later = _told_apart(parts | {part: read() for part, read in (later or {}).items()}), None
     parts = {part: with_patients(items, patient_pattern) for part, items in parts.items()}
     present = [item for items in parts.values() for item in items]
     warn_of_patients(present, PATTERN_ADVICE)
@@ -62,11 +81,33 @@ def checked_parts(
     known = KnownPictures(cache_dir, channels)
     thumbnails = known.thumbnails(sorted({item["image"] for item in present}), Problems())
     ours, pairs = same_pictures(present, {**before, **thumbnails}, different_pictures, gone, known.alike)
-    check_no_leak(parts, ours)
+    if folds:
+        chosen = folds_of_parts(folds, fold, selection)
+        parts = share_of_fold(present, ours, chosen, folds, fold_seed, _source_and_label)
+    shared = folds and selection == "held_out"  # validation and test are the same fold
+    check_no_leak({part: parts[part] for part in ("train", "test")} if shared else parts, ours)
     _check_labels(ours)
     if earlier_split:
-        check_untrained(parts, earlier, named_splits(earlier_split), pairs)
+        check_untrained({"test": parts["test"]} if folds else parts, earlier, named_splits(earlier_split), pairs)
     return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir, later, known)
+
+
+def _source_and_label(group: Sequence[dict]) -> tuple[str, int]:
+    return group[0]["source"], group[0].get("label", -1)
+
+
+def _told_apart(parts: Mapping[str, list[dict]]) -> dict[str, list[dict]]:
+    """The sets with names of their own for images of the same name in several: they will be in one table. Whose patient
+    is not known is not the same person for that."""
+    count = Counter(item["name"] for items in parts.values() for item in items)
+
+    def renamed(part: str, item: dict) -> dict:
+        if count[item["name"]] == 1:
+            return item
+        name = f"{part}/{item['name']}"
+        return {**item, "name": name, "patient": name if item["patient"] == item["name"] else item["patient"]}
+
+    return {part: [renamed(part, item) for item in parts[part]] for part in PARTS if part in parts}
 
 
 def _check_labels(pairs: Iterable[Pair]) -> None:

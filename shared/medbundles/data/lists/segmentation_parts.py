@@ -9,7 +9,7 @@ from typing import Any
 
 from medbundles.data.lists.checked_parts import check_untrained
 from medbundles.data.lists.dataset_json import listed_pairs, read_dataset_json
-from medbundles.data.lists.folds import SELECTIONS, enough_folds, fold_exists, folds_of_parts
+from medbundles.data.lists.fold_parts import SELECTIONS, enough_folds, fold_exists, folds_of_parts
 from medbundles.data.lists.known_labels import KnownLabels
 from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import same_pictures

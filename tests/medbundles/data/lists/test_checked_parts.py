@@ -107,3 +107,37 @@ def test_what_was_trained_on_is_not_tested_and_what_was_validated_is_said(folder
         (folder / f"kaggle/train/no/train{n}.png").unlink()  # known by what the split's file holds
     with pytest.raises(DataError, match=r"copy.jpg: \(test\) shows the same picture as .*train1.png \(the tr"):
         parts(folder, "test", earlier_split=split)
+
+
+def cross_validated(fold: int, **more):
+    parts = {
+        part: [
+            {"image": f"/{part}/p{patient}_{k}.png", "name": f"{part}_p{patient}/{k}", "patient": f"{part}_p{patient}",
+             "source": "slices", "label": -1}
+            for patient in range(4) for k in range(2)
+        ] + [{"image": f"/{part}/a.png", "name": "no/a", "patient": "no/a", "source": "images", "label": 0}]
+        for part in ("train", "val", "test")
+    }  # fmt: skip
+    return checked_parts(folds=3, fold=fold, **parts, **more)
+
+
+def test_folds_share_all_sets_by_patient_and_test_each_image_once():
+    tested = []
+    for fold in range(3):
+        parts = cross_validated(fold)
+        patients = [{item["patient"] for item in parts[part]} for part in ("train", "val", "test")]
+        assert not patients[0] & patients[1] | patients[0] & patients[2] | patients[1] & patients[2]
+        assert sum(item["source"] == "images" for item in parts["test"]) == 1
+        tested += [item["name"] for item in parts["test"]]
+        assert [i["name"] for i in parts["val"]] == [i["name"] for i in cross_validated((fold + 1) % 3)["test"]]
+        held_out = cross_validated(fold, selection="held_out")
+        assert held_out["val"] == held_out["test"] == parts["test"]
+    assert len(tested) == len(set(tested)) == 27
+
+
+def test_folds_of_an_evaluation_read_the_sets_that_others_leave():
+    every = cross_validated(0)
+    given = {part: cross_validated(k)["test"] for part, k in (("train", 0), ("val", 1), ("test", 2))}
+    later = {part: lambda part=part: given[part] for part in ("train", "val")}
+    parts = checked_parts(test=given["test"], later=later, folds=3, fold=0)
+    assert sum(map(len, parts.values())) == sum(map(len, every.values())) == 27
