@@ -7,8 +7,10 @@ from typing import Any
 
 from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import DIFFERENT_ADVICE, Pair, same_pictures
+from medbundles.data.lists.pairs import Given, given_pairs
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
+from medbundles.data.lists.slices import slices_of_pairs
 from medbundles.data.lists.split_file import SplitFiles, named_splits, read_splits
 from medbundles.data.lists.splits import check_no_leak, leaks
 from medbundles.data.problems import Problems
@@ -28,6 +30,7 @@ def checked_parts(
     run_dir: Any = None,
     cache_dir: str | Path | None = None,
     later: Mapping[str, Callable[[], list[dict]]] | None = None,
+    given: Given | None = None,
     **parts: list[dict],
 ) -> ImageParts:
     """The sets of a split as they are, once it is certain that no patient and no picture is in two of them.
@@ -47,6 +50,7 @@ def checked_parts(
         cache_dir: where what is found out about pictures is kept for the next start; None: nowhere.
         later: sets that are neither read nor compared unless someone asks for them: a host that looks at the training
             part of an evaluation.
+        given: slices with masks of each set, in place of `parts`; see `given_pairs`.
         **parts: name of a set -> datalist of pictures.
 
     Raises:
@@ -54,6 +58,10 @@ def checked_parts(
         DataError: a patient or a picture in two sets, or copies of one picture with different labels; all listed.
     """
     refuse([usable_pattern(patient_pattern)])
+    if given:
+        lists, problems = given_pairs(given)
+        parts = {part: slices_of_pairs(pairs, problems) for part, pairs in lists.items()} | {"test": []}
+        problems.settle("the given lists", advice="")
     parts = {part: with_patients(items, patient_pattern) for part, items in parts.items()}
     present = [item for items in parts.values() for item in items]
     warn_of_patients(present, PATTERN_ADVICE)
