@@ -60,6 +60,8 @@ def test_trained_on_the_lists_alone(bundle, tmp_path):
     assert {part: {row["image"] for row in rows} for part, rows in split.items()} == {
         part: {entry["image"] for entry in entries} for part, entries in wanted.items()
     }
+    patients = {row["patient"] for row in split["train"]}
+    assert len(patients) == (4 if bundle is BRAIN else len(rest))  # in folders of their own, or flat
     history = json.loads(newest(tmp_path, "metrics.json").read_text())["epochs"]
     assert [row["epoch"] for row in history] == [1, 2]
     config = json.loads(newest(tmp_path, "config.json").read_text())

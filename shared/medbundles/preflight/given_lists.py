@@ -11,7 +11,7 @@ from monai.bundle import ConfigParser
 from medbundles.errors import ConfigError
 
 PARTS = {"train": "train::dataset::data", "val": "validate::dataset::data"}
-EPOCHS = "train::trainer::max_epochs"
+EPOCHS, HANDLERS = "train::trainer::max_epochs", "train::handlers"
 GIVEN = "given"  # id of the lists in the config of the run
 WANTED = '[{"image": "/data/a.nii.gz", "label": "/data/a_mask.nii.gz"}, ...]'
 
@@ -20,7 +20,8 @@ def take_lists(parser: ConfigParser) -> bool:
     """Give lists of files, as MONAI Label has them, to the component that makes the sets, and epochs to `epochs`.
 
     So files and masks are checked, settings measured and copies found as in any other training, the schedule has the
-    right length, and the run's config.json holds the lists.
+    right length, and the run's config.json holds the lists. A CheckpointLoader that MONAI Label puts before the
+    handlers becomes `init_from`, which looks whether the weights fit, and says so in the run's log.
 
     Returns:
         Whether there are lists.
@@ -30,6 +31,9 @@ def take_lists(parser: ConfigParser) -> bool:
     """
     if isinstance(parser.get(EPOCHS), int):
         parser["epochs"], parser[EPOCHS] = parser[EPOCHS], "@epochs"
+    first, *others = parser.get(HANDLERS)
+    if isinstance(first, dict) and first.get("_target_") == "CheckpointLoader":
+        parser[HANDLERS], parser["init_from"] = others, first["load_path"]
     lists = {part: parser.get(key) for part, key in PARTS.items() if isinstance(parser.get(key), (list, tuple))}
     if not lists:
         return False

@@ -93,6 +93,17 @@ def given_pairs(given: Given) -> tuple[dict[str, list[Pair]], Problems]:
     return parts, problems
 
 
+def patient_of_given(name: str) -> str:
+    """The patient of an image of a list: the folder that it lies in, unless it holds "images"; else the image itself.
+
+    Example:
+        >>> patient_of_given("train/images/p1/slice_1"), patient_of_given("train/images/a")
+        ('train/images/p1', 'train/images/a')
+    """
+    folder, _, _ = name.rpartition("/")
+    return folder if folder and not folder_kind(folder.rpartition("/")[2]) else name
+
+
 def _paired(images: dict[str, Path], masks: dict[str, Path], problems: Problems) -> list[Pair]:
     channels: dict[str, list[Path]] = defaultdict(list)
     for key, path in sorted(images.items()):

@@ -13,7 +13,7 @@ from medbundles.data.lists.folds import SELECTIONS, enough_folds, fold_exists, f
 from medbundles.data.lists.known_labels import KnownLabels
 from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import same_pictures
-from medbundles.data.lists.pairs import Given, find_pairs, given_pairs
+from medbundles.data.lists.pairs import Given, find_pairs, given_pairs, patient_of_given
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
 from medbundles.data.lists.regions import Regions, contradiction, one_channel_each, other_channels, regions_of
@@ -226,7 +226,7 @@ def _found(folder: str | Path, dims: int, channels: int, given: Given | None) ->
     for pair in pairs:
         if check_channel_files(pair.images, dims, channels, problems, pair.mask):
             image = [str(path) for path in pair.images]
-            patient = pair.name.partition("/")[0]
+            patient = patient_of_given(pair.name) if given else pair.name.partition("/")[0]
             item = {"image": image if len(image) > 1 else image[0], "mask": str(pair.mask)}
             items.append(item | {"patient": patient, "source": "images", "name": pair.name})
     return items, problems

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from medbundles.data.lists.pairs import Pair
+from medbundles.data.lists.pairs import Pair, patient_of_given
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import IMAGE_ENDINGS, existing_folder, list_images, name_below
 from medbundles.data.reading.images import check_header
@@ -58,9 +58,9 @@ def find_slices(folder: str | Path) -> tuple[list[dict], Problems]:
 
 
 def slices_of_pairs(pairs: Iterable[Pair], problems: Problems) -> list[dict]:
-    """Items of images with masks that are known to belong together, as `slice_datalist` gives them."""
+    """Items of the pairs of `given_pairs`, as `slice_datalist` gives them."""
     return [
-        slice_item(pair.name, pair.images[0], mask=pair.mask, patient=pair.name.split("/")[0])
+        slice_item(pair.name, pair.images[0], mask=pair.mask, patient=patient_of_given(pair.name))
         for pair in pairs
         if _same_size(pair.images[0], pair.mask, problems)
     ]
