@@ -29,12 +29,12 @@ def take_lists(parser: ConfigParser) -> bool:
     Raises:
         ConfigError: the bundle takes none, one of the two is missing or empty, or an entry is not what it must be.
     """
-    if isinstance(parser.get(EPOCHS), int):
+    if isinstance(_given(parser, EPOCHS), int):
         parser["epochs"], parser[EPOCHS] = parser[EPOCHS], "@epochs"
-    first, *others = parser.get(HANDLERS)
+    first, *others = _given(parser, HANDLERS) or [None]
     if isinstance(first, dict) and first.get("_target_") == "CheckpointLoader":
         parser[HANDLERS], parser["init_from"] = others, first["load_path"]
-    lists = {part: parser.get(key) for part, key in PARTS.items() if isinstance(parser.get(key), (list, tuple))}
+    lists = {part: some for part, key in PARTS.items() if isinstance(some := _given(parser, key), (list, tuple))}
     if not lists:
         return False
     data: dict[str, Any] = parser["data"]
@@ -60,6 +60,10 @@ def take_lists(parser: ConfigParser) -> bool:
 def common_folder(paths: Any) -> str:
     """The innermost folder that holds all of the files."""
     return os.path.commonpath([Path(path).parent for path in paths])
+
+
+def _given(parser: ConfigParser, key: str) -> Any:
+    return parser.get(key) if key in parser else None  # a group above it may have been replaced by a value
 
 
 def _shown(part: str) -> str:

@@ -21,9 +21,9 @@ HELD = "held"  # of the item while it is prepared, and of the prepared tensor's 
 class FromHost(MapTransform):
     """A host's image as our loaders leave one that they read from a file; what stands in their place.
 
-    Reads a MetaTensor (H, W), or of a volume (X, Y, Z) with its affine, or the path of a file (see `HeldImage`). Writes "image" float32
-    (C, H, W), or (C, X, Y, Z) with canonical axes and their affine; "value_range" [low, high], "original_size" int64,
-    of volumes "spacing" float64 in mm; and "held", which `ToHost` keeps for the way back.
+    Reads a MetaTensor (H, W), or of a volume (X, Y, Z) with its affine, or the path of a file (see `HeldImage`). Writes
+    "image" float32 (C, H, W), or (C, X, Y, Z) with canonical axes and their affine; "value_range" [low, high],
+    "original_size" int64, of volumes "spacing" float64 in mm; and "held", which `ToHost` keeps for the way back.
 
     Args:
         keys: of the image, "image".

@@ -26,9 +26,9 @@ CROPS = "crops"  # of a prepared tensor's meta: which slices it holds, and how e
 class SlicesFromHost(MapTransform):
     """A host's picture or volume as the slices that a network of two dimensions sees, prepared one by one.
 
-    Reads a MetaTensor (H, W) or (X, Y, Z) with its affine, or the path of a file. Writes a MetaTensor (C, S, S, N) of the N slices that are
-    looked at: as in `InferenceWriter` those of a volume that are not constant and have enough head. Its meta says how
-    they lie, for `MasksToHost`.
+    Reads a MetaTensor (H, W) or (X, Y, Z) with its affine, or the path of a file. Writes a MetaTensor (C, S, S, N) of
+    the N slices that are looked at: as in `InferenceWriter` those of a volume that are not constant and have enough
+    head. Its meta says how they lie, for `MasksToHost`.
 
     Args:
         keys: of the image, "image".
