@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-TAKEN = (".py", ".json")  # what the package consists of
+DATA = "settings.json"  # what the package has beside Python
 
 
 def package_files(folder: Path = PACKAGE) -> dict[str, bytes]:
     """The files of the package in a folder, by their paths in it."""
-    files = (path for path in folder.rglob("*") if path.suffix in TAKEN and path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    files = (path for path in folder.rglob("*") if (path.suffix == ".py" or path.name == DATA) and path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    return {name: path.read_bytes() for name, path in names.items() if not f"/{name}".count("/.")}  # nothing hidden
 
 
 def other_package(bundle: Path) -> str | None:

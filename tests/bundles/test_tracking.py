@@ -40,6 +40,8 @@ def test_training_evaluation_and_inference(bundle, tmp_path):
     client, found = tracked(database, name)
     assert (found.info.run_name, found.info.status) == (newest(root, "last.pt").parents[1].name, "FINISHED")
     assert found.data.params["max_epochs"] == "2"
+    assert found.data.params["batch_size"] == str(bundle.tiny["batch_size"])
+    assert "lr" in found.data.params
     scores = {key for key, value in history["epochs"][0].items() if key.startswith("val_") and value is not None}
     assert scores & set(found.data.metrics)
     for score in scores & set(found.data.metrics):

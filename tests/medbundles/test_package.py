@@ -20,6 +20,15 @@ def test_a_copy_is_the_imported_package_or_is_named(tmp_path):
     assert line.endswith(f"PYTHONPATH={tmp_path}")
 
 
+def test_what_lies_about_is_no_part_of_the_package(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "medbundles", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "medbundles/notes.json").write_text("{}")
+    (tmp_path / "medbundles/runs/.ipynb_checkpoints").mkdir()
+    (tmp_path / "medbundles/runs/.ipynb_checkpoints/directory.py").write_text("")
+    assert package_files(tmp_path / "medbundles") == package_files()
+    assert "preflight/settings.json" in package_files()
+
+
 def test_the_copy_that_is_imported_itself_is_no_other():
     assert other_package(PACKAGE.parent) is None
 

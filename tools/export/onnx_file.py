@@ -1,9 +1,10 @@
 """model.onnx, with named outputs and named dynamic sizes. Needs the extra `onnx`."""
 
-import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 import torch
@@ -34,9 +35,7 @@ def onnx_file(built: Built) -> tuple[bytes, str]:
         ) from error
     made, images, takes = exported(built)
     names = list(outputs_of(built.network, images[0]))
-    for name in ("torch.onnx", "onnxscript", "onnx_ir"):  # each of their steps is a line otherwise
-        logging.getLogger(name).setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+    with _quiet("torch.onnx", "onnxscript", "onnx_ir"), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         found: Any = torch.onnx.export(
             made, (),
@@ -54,6 +53,19 @@ def onnx_file(built: Built) -> tuple[bytes, str]:
     content = model.SerializeToString(deterministic=True)
     said = largest_difference(read_onnx(content), built, images, "models/model.onnx")
     return content, f"takes {takes}; {said}"
+
+
+@contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Without these loggers' lines, of which each step is one, until the end of the block."""
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def read_onnx(content: bytes) -> Run:

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from medbundles.preflight.command_line import out_of_memory
+
 from .network import Built, outputs_of
 
 Sides = tuple[int, ...]
@@ -33,7 +35,9 @@ def larger(built: Built, step: Sides) -> Sides | None:
     sides = tuple(side + (i + 1) * by for i, (side, by) in enumerate(zip(without_padding(built), step, strict=True)))
     try:
         outputs_of(built.network, built.example(sides))
-    except Exception:  # whatever a network raises that was built for one size
+    except Exception as error:  # whatever a network raises that was built for one size
+        if out_of_memory(error):
+            raise
         return None
     return sides
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from medbundles.networks import Autoencoder
+from medbundles.preflight.command_line import out_of_memory
 
 from .compare import Run, largest_difference
 from .contents import as_json
@@ -49,7 +50,9 @@ def torchscript(built: Built, configs: Mapping[str, Any]) -> tuple[bytes, str]:
         other = larger(built, tuple(range(1, len(built.size) + 1)))  # of sides that need padding
         try:
             said = largest_difference(read, built, tried(built, other), "models/model.ts")
-        except RuntimeError:  # sizes are written into the trace
+        except RuntimeError as error:  # sizes are written into the trace
+            if out_of_memory(error):
+                raise
             other, said = None, largest_difference(read, built, tried(built, None), "models/model.ts")
     if other is None:
         how += f", takes images of {' x '.join(map(str, without_padding(built)))} alone"

@@ -97,6 +97,8 @@ class Run:
         check_order(engine)
         self._close_last(engine)
         self.directory.start()
+        for tracker in trackers(engine):  # which start after this
+            tracker.experiment_param = {**(tracker.experiment_param or {}), **self._tracked()}
         parts = datasets(engine, self.validator)
         if is_rank_0():
             self._open(engine, parts)
@@ -138,14 +140,31 @@ class Run:
     def _end(self, engine: Engine) -> None:
         """Close, and end MLflow's run: MONAI leaves that to a trainer, which an evaluation has none of."""
         self.close()
-        for tracker in {owner for owner in owners(engine) if type(owner).__name__ == "MLFlowHandler"}:
+        for tracker in trackers(engine):
             tracker.close()
+
+    def _tracked(self) -> dict[str, Any]:
+        """What MLflow keeps of the settings: those that differ from the defaults, learning rate and batch size.
+
+        Not those that may change when the run is resumed: MLflow refuses another value of a parameter.
+        """
+        settings, free = self.directory.settings, self.directory.free_settings
+        names = [*self.directory.about.get("changed", ()), "lr", "batch_size"]
+        kept = {name: settings[name] for name in names if name in settings and name not in free}
+        return {name.replace("#", "."): value for name, value in kept.items()}  # MLflow's names have no '#'
 
     def _give_up(self, engine: Engine, error: BaseException | None) -> None:
         """After an error close and let go as well; of a new run that is refused before it begins, nothing stays."""
         if error is None:
             return
         self.close()
+        for tracker in trackers(engine):
+            finished, status = tracker.run_finish_status, "FAILED" if isinstance(error, Exception) else "KILLED"
+            tracker.run_finish_status = status
+            try:
+                tracker.close()
+            finally:
+                tracker.run_finish_status = finished  # of its next run
         if isinstance(error, MedbundlesError) and engine.state.epoch == 0:
             self.directory.discard()
 
@@ -157,6 +176,11 @@ class Run:
             with suppress(OSError):  # of a full disk, which was said
                 self.log.close()
             self.log = None
+
+
+def trackers(engine: Engine) -> set[Any]:
+    """The MLFlowHandlers of an engine."""
+    return {owner for owner in owners(engine) if type(owner).__name__ == "MLFlowHandler"}
 
 
 def run_of(engine: Engine) -> Run:

@@ -13,6 +13,7 @@ from medbundles.errors import causes, nearest, refuse
 from medbundles.package import other_package
 from medbundles.preflight.command_line import show_errors_plainly, take_memory
 from medbundles.preflight.given import given_ids, on_the_line, typed_ids
+from medbundles.preflight.given_lists import take_lists
 from medbundles.preflight.rules import broken_rules, unknown_targets
 from medbundles.preflight.schema import WORDS, Setting, called, check_value, metric_names, off_advice, read_settings
 from medbundles.preflight.workflow import (
@@ -57,6 +58,7 @@ class Preflight:
         running = running_workflow()
         folder, parser = bundle_configs(running), running.parser
         refuse([other_package(folder.parent)])
+        has_lists = workflow == "train" and take_lists(parser)
         config = {k: v for k, v in parser.get().items() if k != "_meta_"}
         every = read_settings(folder / "schema.json")
         settings = [k for k in every if k.key in parser]  # inference has fewer than training
@@ -83,7 +85,9 @@ class Preflight:
         refuse(unknown_targets(config))
         by_user = {GIVEN: given_ids(sys.argv), TYPED: typed_ids(sys.argv)}
         refuse(broken_rules(config, values | by_user, workflow))
-        refuse(missing_paths(settings, values, workflow))
+        # where lists are given, nothing is read from the folders of the data
+        needed = [k for k in settings if not (has_lists and k.id.endswith("_dir"))]
+        refuse(missing_paths(needed, values, workflow))
         fixed = "trained" if workflow not in TRAINING else ""  # what weights were trained with stays
         free_now = (k for k in settings if k.schema.get("memory") and not k.schema.get(fixed))
         take_memory.clear()  # of an earlier run in this process

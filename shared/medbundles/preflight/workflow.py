@@ -13,8 +13,9 @@ from monai.bundle import ComponentLocator, ConfigComponent, ConfigWorkflow, Refe
 
 from medbundles.errors import SMALLEST_PART, ConfigError, first_few, letters, nearest
 
-# ids that MONAI's tracking and federated client add, and what it keeps in the parser itself
+# ids that MONAI's tracking and federated client add, what it keeps in the parser itself, and `given_lists`
 HOST_IDS = {"_meta_", "run_name", "experiment_name", "tracking_uri", "save_execute_config", "is_not_rank0"}
+HOST_IDS |= {"given", "data#given"}
 MONAIS = ConfigComponent.non_arg_keys - {"_target_"}  # what MONAI itself reads of a component
 ALIKE = 0.77  # see `nearest`: less, and short names of other things are taken for each other
 MOST_MEANT = 3  # ids that one unknown id may have been meant to be
@@ -102,7 +103,7 @@ def unknown_ids(config: dict[str, Any], known: dict[str, list[Any]], settings: C
             hint = f"; did you mean {near!r}?" if near else f"; it has: {', '.join(sorted(takes))}."
             lines.append(f"{group}: {there[group]['_target_']} has no argument {argument!r}{hint}")
         is_monais = argument in MONAIS and "_target_" in there[group]
-        if is_monais or f"{name}#".startswith(free) or name.split("#")[0] in HOST_IDS:
+        if is_monais or f"{name}#".startswith(free) or {name, name.split("#")[0]} & HOST_IDS:
             continue
         if name not in known and (name in NEVER_GIVEN or argument not in takes):
             lines.append(f"unknown id {name!r}{_nearest(name, [*known, *(f'{group}#{a}' for a in takes)], settings)}")

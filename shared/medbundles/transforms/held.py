@@ -1,4 +1,4 @@
-"""Images that a host such as MONAI Deploy holds in memory, from MetaTensor to MetaTensor."""
+"""Images of a host, which holds them in memory (MONAI Deploy) or names their file (MONAI Label)."""
 
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -11,7 +11,9 @@ from monai.transforms import MapTransform
 from monai.utils import convert_to_tensor
 
 from medbundles.data.reading.held_images import HeldImage
+from medbundles.data.reading.images import Colour
 from medbundles.errors import DataError
+from medbundles.rules import AUTO
 
 HELD = "held"  # of the item while it is prepared, and of the prepared tensor's meta
 
@@ -19,28 +21,37 @@ HELD = "held"  # of the item while it is prepared, and of the prepared tensor's 
 class FromHost(MapTransform):
     """A host's image as our loaders leave one that they read from a file; what stands in their place.
 
-    Reads a MetaTensor (H, W), or of a volume (X, Y, Z) with its affine (see `HeldImage`). Writes "image" float32
-    (C, H, W), or (C, X, Y, Z) with canonical axes and their affine; "value_range" [low, high], "original_size" int64,
-    of volumes "spacing" float64 in mm; and "held", which `ToHost` keeps for the way back.
+    Reads a MetaTensor (H, W), or of a volume (X, Y, Z) with its affine, or the path of a file (see `HeldImage`). Writes
+    "image" float32 (C, H, W), or (C, X, Y, Z) with canonical axes and their affine; "value_range" [low, high],
+    "original_size" int64, of volumes "spacing" float64 in mm; and "held", which `ToHost` keeps for the way back.
 
     Args:
         keys: of the image, "image".
         spatial_dims: 2, where a volume must have a single plane, or 3.
         channels: C; one channel is repeated.
         scaled: bring `value_range` to 0 .. 1, as `LoadWholeImage` does.
+        colour_channel: of a file, see `read_image`.
 
     Raises:
         DataError: it has other dimensions or channels; see `HeldImage.of`.
     """
 
-    def __init__(self, keys: KeysCollection, spatial_dims: int = 2, channels: int = 1, scaled: bool = False):
+    def __init__(
+        self,
+        keys: KeysCollection,
+        spatial_dims: int = 2,
+        channels: int = 1,
+        scaled: bool = False,
+        colour_channel: Colour = AUTO,
+    ):
         super().__init__(keys)
         self.spatial_dims, self.channels, self.scaled = spatial_dims, channels, scaled
+        self.colour_channel = colour_channel
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
         for key in self.key_iterator(item):
-            held = HeldImage.of(item[key])
+            held = HeldImage.of(item[key], self.channels, self.colour_channel)
             pixels = self._flat(held) if self.spatial_dims == 2 else held.channels
             if pixels.ndim != 1 + self.spatial_dims:
                 raise DataError(f"{key}: is a picture; a volume is wanted (spatial_dims {self.spatial_dims})")
@@ -72,7 +83,8 @@ def with_channels(pixels: np.ndarray, channels: int) -> np.ndarray:
 class ToHost(MapTransform):
     """The last step for a host: the prepared image with all that belongs to it as its meta, and nothing beside it.
 
-    A host hands whatever tensors it finds beside the image to the network.
+    A host that holds the image hands whatever it finds beside it to the network. One that named a file gets back what
+    else it said, as it needs it to write the result.
 
     Args:
         keys: of the image, "image".
@@ -82,9 +94,9 @@ class ToHost(MapTransform):
         super().__init__(keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        made = {}
+        held = data.get(HELD)
+        made = {k: v for k, v in data.items() if held and held.is_file and k != HELD and not torch.is_tensor(v)}
         for key in self.key_iterator(data):  # type: ignore[arg-type]
-            held = data.get(HELD)
             made[key] = MetaTensor(convert_to_tensor(data[key], track_meta=False))
             made[key].meta = {**(held.meta if held else {}), **made[key].meta, HELD: held}
         return made

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from medbundles.data.reading.held_images import HeldImage
@@ -35,7 +34,7 @@ class ResultToHost(MapTransform):
         for key in self.key_iterator(item):
             values = self.result(torch.as_tensor(item[key]).detach().float().cpu(), held)
             back = held.of_slices(values[:, None]) if values.ndim == 3 else held.of_volumes(values)
-            item[key] = MetaTensor(torch.from_numpy(np.ascontiguousarray(back)), meta=dict(held.meta))
+            item[key] = held.given_back(back)
         return item
 
     def result(self, values: torch.Tensor, held: HeldImage) -> np.ndarray:

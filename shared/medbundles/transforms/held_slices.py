@@ -10,8 +10,10 @@ from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
 from medbundles.data.reading.held_images import HeldImage
+from medbundles.data.reading.images import Colour
 from medbundles.errors import DataError
 from medbundles.metrics.measures import class_indices
+from medbundles.rules import AUTO
 from medbundles.transforms.components import Components
 from medbundles.transforms.head import LEAST_HEAD, head_shares
 from medbundles.transforms.held import HELD, with_channels
@@ -24,30 +26,37 @@ CROPS = "crops"  # of a prepared tensor's meta: which slices it holds, and how e
 class SlicesFromHost(MapTransform):
     """A host's picture or volume as the slices that a network of two dimensions sees, prepared one by one.
 
-    Reads a MetaTensor (H, W) or (X, Y, Z) with its affine. Writes a MetaTensor (C, S, S, N) of the N slices that are
-    looked at: as in `InferenceWriter` those of a volume that are not constant and have enough head. Its meta says how
-    they lie, for `MasksToHost`.
+    Reads a MetaTensor (H, W) or (X, Y, Z) with its affine, or the path of a file. Writes a MetaTensor (C, S, S, N) of
+    the N slices that are looked at: as in `InferenceWriter` those of a volume that are not constant and have enough
+    head. Its meta says how they lie, for `MasksToHost`.
 
     Args:
         keys: of the image, "image".
         prepare: the steps of one slice, {"image": (C, H, W)}, of which the last is `ResizeSquare`.
         channels: C; one channel is repeated.
         min_head: share of a slice of a volume that the head must fill to be looked at; 0: all are.
+        colour_channel: of a file, see `read_image`.
 
     Raises:
         DataError: no slice is looked at; see `HeldImage.of`.
     """
 
     def __init__(
-        self, keys: KeysCollection, prepare: Callable[[dict], dict], channels: int = 1, min_head: float = LEAST_HEAD
+        self,
+        keys: KeysCollection,
+        prepare: Callable[[dict], dict],
+        channels: int = 1,
+        min_head: float = LEAST_HEAD,
+        colour_channel: Colour = AUTO,
     ):
         super().__init__(keys)
         self.prepare, self.channels, self.min_head = prepare, channels, min_head
+        self.colour_channel = colour_channel
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
         for key in self.key_iterator(item):
-            held = HeldImage.of(item[key])
+            held = HeldImage.of(item[key], self.channels, self.colour_channel)
             slices = held.slices()
             seen = np.flatnonzero((slices != slices[:, :, :1, :1]).any(axis=(0, 2, 3)))
             if held.info and self.min_head:
@@ -95,5 +104,5 @@ class MasksToHost(MapTransform):
             spacing = {"label": {"spacing": torch.tensor([held.info.spacing]).double()}} if held.info else {}
             clean = self.components({"pred": {"mask": whole[None]}, **spacing})["pred"]["mask"][0]
             labels = held.of_slices(class_indices(clean)[None].numpy().astype(np.uint8))
-            item[key] = MetaTensor(torch.from_numpy(np.ascontiguousarray(labels)), meta=dict(held.meta))
+            item[key] = held.given_back(labels)
         return item

@@ -180,28 +180,51 @@ def test_what_killed_processes_left_in_the_run_is_removed_when_it_is_resumed(run
 class MLFlowHandler:
     """Stands in for MONAI's, known by its name."""
 
-    ended = 0
+    run_finish_status, experiment_param = "FINISHED", None
+
+    def __init__(self):
+        self.ended, self.tracked = [], None
 
     def attach(self, engine):
+        engine.add_event_handler(Events.STARTED, self.start)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.epoch_completed)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self.epoch_completed)
+
+    def start(self, engine):
+        self.tracked = dict(self.experiment_param)
 
     def epoch_completed(self, engine):
         if engine.last_event_name is Events.EPOCH_COMPLETED and engine.state.batch == "broken":
             raise ValueError("broken")
+        if engine.state.batch == "stopped":
+            raise KeyboardInterrupt
 
     def close(self):
-        self.ended += 1
+        self.ended.append(self.run_finish_status)
 
 
-@pytest.mark.parametrize(("batch", "ended"), [("fine", 1), ("broken", 0)])
-def test_tracking_ends_with_a_run_that_completes(run_dir, batch, ended):
+@pytest.mark.parametrize(
+    ("batch", "raised", "ended"),
+    [("fine", None, "FINISHED"), ("broken", ValueError, "FAILED"), ("stopped", KeyboardInterrupt, "KILLED")],
+)
+def test_tracking_ends_as_the_run_does(run_dir, batch, raised, ended):
     engine, tracker = Engine(lambda *_: None), MLFlowHandler()
     Run(run_dir, "cpu", 7).attach(engine)
     tracker.attach(engine)
-    with nullcontext() if ended else pytest.raises(ValueError, match="broken"):
+    with pytest.raises(raised) if raised else nullcontext():
         engine.run([batch])
-    assert tracker.ended == ended
+    assert tracker.ended == [ended]
+    assert tracker.run_finish_status == "FINISHED"  # of the next run
+
+
+def test_tracked_are_settings_that_were_changed_and_stay(run_dir):
+    settings = {"lr": 0.1, "batch_size": 4, "seed": 1, "epochs": 3, "loss#name": "dice"}
+    run_dir.record({}, settings, {"epochs"}, about={"changed": {"loss#name": {}, "epochs": {}}})
+    engine, tracker = Engine(lambda *_: None), MLFlowHandler()
+    Run(run_dir, "cpu", 7).attach(engine)
+    tracker.attach(engine)
+    engine.run([0])
+    assert tracker.tracked == {"loss.name": "dice", "lr": 0.1, "batch_size": 4}
 
 
 def test_a_page_that_fails_leaves_the_run_as_it_is(run_dir, caplog, monkeypatch):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
 import zipfile
+from importlib import import_module
 
 import pytest
 import torch
@@ -23,7 +25,7 @@ from tools.export.configs import baked
 from tools.export.exported_program import program
 from tools.export.model import of_run
 from tools.export.network import Built, build_network, outputs_of
-from tools.export.onnx_file import onnx_file
+from tools.export.onnx_file import _quiet, onnx_file
 from tools.export.torchscript import torchscript
 
 FORMS = ("pt", "ts", "pt2")
@@ -101,6 +103,25 @@ def test_a_trace_that_refuses_other_sizes_is_for_one():
     content, said = torchscript(Built(Counted().eval(), 1, (8, 8)), {"metadata": {"version": "1"}})
     assert said.startswith("traced, takes images of 8 x 8 alone; differs")
     assert torch.jit.load(io.BytesIO(content))(torch.zeros(4, 1, 8, 8)).shape == (4, 1, 8, 8)
+
+
+@pytest.mark.parametrize("place", ["sizes.outputs_of", "torchscript.largest_difference"])
+def test_a_size_for_which_memory_lacks_is_no_fixed_size(place, monkeypatch):
+    def full(*args):
+        raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    module, _, name = place.partition(".")
+    monkeypatch.setattr(import_module(f"tools.export.{module}"), name, full)
+    with pytest.raises(RuntimeError, match="can't allocate memory"):
+        torchscript(Built(Counted().eval(), 1, (8, 8)), {"metadata": {"version": "1"}})
+
+
+def test_the_loggers_of_onnx_are_as_before():
+    logger = logging.getLogger("onnxscript")
+    before = logger.level
+    with _quiet("onnxscript"):
+        assert logger.level == logging.ERROR
+    assert logger.level == before != logging.ERROR
 
 
 def test_swin_unetr_is_exported_for_its_windows():

@@ -9,9 +9,11 @@ from typing import Any
 from medbundles.data.lists.fold_parts import SELECTIONS, enough_folds, fold_exists, folds_of_parts
 from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import DIFFERENT_ADVICE, Pair, same_pictures
+from medbundles.data.lists.pairs import Given, given_pairs
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
 from medbundles.data.lists.shares import share_of_fold
+from medbundles.data.lists.slices import slices_of_pairs
 from medbundles.data.lists.split_file import SplitFiles, named_splits, read_splits
 from medbundles.data.lists.splits import PARTS, check_no_leak, leaks
 from medbundles.data.problems import Problems
@@ -39,6 +41,7 @@ def checked_parts(
     fold: int = 0,
     fold_seed: int = 42,
     selection: str = "inner",
+    given: Given | None = None,
     **parts: list[dict],
 ) -> ImageParts:
     """The sets of a split as they are, once it is certain that no patient and no picture is in two of them.
@@ -63,6 +66,7 @@ def checked_parts(
         fold: the one that is held out and tested, from 0.
         fold_seed: seed of the split into folds.
         selection: which fold validates, see `GradedFolds`.
+        given: slices with masks of each set, in place of `parts`; see `given_pairs`.
         **parts: name of a set -> datalist of pictures.
 
     Raises:
@@ -71,6 +75,10 @@ def checked_parts(
     """
     one_of("selection", selection, SELECTIONS)
     refuse([usable_pattern(patient_pattern), fold_exists(fold, folds), enough_folds(selection, folds)])
+    if given:
+        lists, problems = given_pairs(given)
+        parts = {part: slices_of_pairs(pairs, problems) for part, pairs in lists.items()} | {"test": []}
+        problems.settle("the given lists", advice="")
     if folds:  # any set may hold what this fold tests
         parts, later = _told_apart(parts | {part: read() for part, read in (later or {}).items()}), None
     parts = {part: with_patients(items, patient_pattern) for part, items in parts.items()}

@@ -1,13 +1,15 @@
 """Finds images and the masks that belong to them, in the layouts that people keep them in."""
 
+import os
 import re
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from medbundles.data.lists.mask_names import folder_kind
 from medbundles.data.problems import Problems
-from medbundles.data.reading.files import existing_folder, list_images, stem
+from medbundles.data.reading.files import existing_folder, list_images, name_below, stem
 from medbundles.errors import DataError, first_few
 
 UNUSED = ("imagests", "labelsts")  # nnU-Net's and the Decathlon's test images, which mostly have no masks
@@ -16,6 +18,8 @@ LAYOUTS = (
     "Wanted: images/ and masks/ (or labels/, imagesTr/ and labelsTr/) with files of the same names, flat or in a "
     "folder for each patient; or x.png beside x_mask.png (--mask_ending names another ending)."
 )
+
+Given = Mapping[str, Sequence[Mapping[str, str]]]  # part -> entries of MONAI Label's datalist
 
 
 class Pair(NamedTuple):
@@ -63,6 +67,41 @@ def find_pairs(folder: str | Path, mask_ending: str = "_mask") -> tuple[list[Pai
         some = f", such as {first_few([*images.values(), *masks.values()], 2)}" if images or masks else ""
         raise DataError(f"{folder}: no image with a mask found ({counts}{some}). {LAYOUTS}")
     return pairs, problems, unused
+
+
+def given_pairs(given: Given) -> tuple[dict[str, list[Pair]], Problems]:
+    """The images and masks of lists, as MONAI Label gives them; files that are not there are noted.
+
+    Args:
+        given: part -> entries {"image": path, "label": path of its mask}. An image may be in two parts, which is for
+            the caller to refuse.
+    """
+    root = Path(os.path.commonpath([Path(entry["image"]).parent for some in given.values() for entry in some]))
+    problems, parts = Problems(), dict[str, list[Pair]]()
+    for part, entries in given.items():
+        found: dict[str, Pair] = {}
+        for image, mask in ((Path(entry["image"]), Path(entry["label"])) for entry in entries):
+            gone = [path for path in (image, mask) if not path.is_file()]
+            name = name_below(image, root)
+            for path in gone:
+                problems.add(path, f"is in the list of {part}, and is not there")
+            if name in found:
+                problems.add(image, f"is twice in the list of {part}, or {found[name].images[0]} has its name")
+            elif not gone:
+                found[name] = Pair(name, [image], mask)
+        parts[part] = sorted(found.values())
+    return parts, problems
+
+
+def patient_of_given(name: str) -> str:
+    """The patient of an image of a list: the folder that it lies in, unless it holds "images"; else the image itself.
+
+    Example:
+        >>> patient_of_given("train/images/p1/slice_1"), patient_of_given("train/images/a")
+        ('train/images/p1', 'train/images/a')
+    """
+    folder, _, _ = name.rpartition("/")
+    return folder if folder and not folder_kind(folder.rpartition("/")[2]) else name
 
 
 def _paired(images: dict[str, Path], masks: dict[str, Path], problems: Problems) -> list[Pair]:

@@ -13,12 +13,13 @@ from medbundles.data.lists.fold_parts import SELECTIONS, enough_folds, fold_exis
 from medbundles.data.lists.known_labels import KnownLabels
 from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import same_pictures
-from medbundles.data.lists.pairs import find_pairs
+from medbundles.data.lists.pairs import Given, find_pairs, given_pairs, patient_of_given
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
 from medbundles.data.lists.regions import Regions, contradiction, one_channel_each, other_channels, regions_of
 from medbundles.data.lists.shares import empty_part, share_of_fold, shared_out
 from medbundles.data.lists.split_file import SplitFiles, named_splits, read_splits
+from medbundles.data.lists.splits import check_no_leak
 from medbundles.data.problems import ADVICE, Problems
 from medbundles.data.reading.case_files import check_channel_files
 from medbundles.data.reading.files import existing_folder, is_volume
@@ -102,6 +103,7 @@ def segmentation_parts(
     skip_bad_files: bool = False,
     run_dir: Any = None,
     cache_dir: str | Path | None = None,
+    given: Given | None = None,
 ) -> SegmentationParts:
     """Training, validation and test set of images with masks; no patient is in two of them.
 
@@ -132,6 +134,8 @@ def segmentation_parts(
         skip_bad_files: leave out what is bad and log it, instead of an error.
         run_dir: the run directory, in which the split is kept (`records` of `medbundles.handlers.Run`).
         cache_dir: where what is found out about images and masks is kept for the next start; None: nowhere.
+        given: the images and masks of "train" and "val", which then are neither looked for nor shared out; see
+            `given_pairs`.
 
     Returns:
         "train", "val", "test" -> one dict per image, sorted by name: image (path, or a list of one per channel), mask
@@ -158,7 +162,7 @@ def segmentation_parts(
     rule = LabelRule(out_channels, threshold, ignore_label or None, about.labels, *regions_of(about, regions))
     labels = KnownLabels(cache_dir, rule)
     known, thumbnails = KnownPictures(cache_dir, channels), dict[str, str]()
-    items, problems = _found(dataset_dir, spatial_dims, channels)
+    items, problems = _found(dataset_dir, spatial_dims, channels, given)
     if spatial_dims == 2:
         single = [item["image"] for item in items if isinstance(item["image"], str)]
         thumbnails = known.thumbnails(single, problems)
@@ -178,12 +182,15 @@ def segmentation_parts(
     split, seen = read_splits(earlier_split) if earlier_split else ({}, {})
     earlier = [item for part in split.values() for item in part]
     ours, pairs = same_pictures(items, {**seen, **thumbnails}, different_pictures, earlier, known.alike)
-    if folds:
+    if given:
+        parts = _as_given(items, given)
+        check_no_leak(parts, ours)
+    elif folds:
         chosen = folds_of_parts(folds, fold, selection)
         parts = share_of_fold(items, ours, chosen, folds, fold_seed, _holds_something)
     else:
         parts = shared_out(items, ours, test_split, 1 - train_split, seed, _holds_something)
-    if wrong := empty_part(parts, ("train", "val", *["test"] * (test_split > 0 or folds > 0))):
+    if wrong := empty_part(parts, ("train", "val", *["test"] * (not given and (test_split > 0 or folds > 0)))):
         raise DataError(f"{dataset_dir}: {wrong}")
     _check_classes(parts["train"], counts, rule)
     if earlier_split:
@@ -196,10 +203,19 @@ def _holds_something(group: Sequence[dict]) -> bool:
     return any(item["foreground"] for item in group)
 
 
-def _found(folder: str | Path, dims: int, channels: int) -> tuple[list[dict], Problems]:
+def _as_given(items: Sequence[dict], given: Given) -> dict[str, list[dict]]:
+    places = {part: {entry["image"] for entry in entries} for part, entries in given.items()}
+    return {part: [item for item in items if item["image"] in places.get(part, ())] for part in (*places, "test")}
+
+
+def _found(folder: str | Path, dims: int, channels: int, given: Given | None) -> tuple[list[dict], Problems]:
     """Items whose headers are fine, and what is wrong with the others."""
-    listed = read_dataset_json(folder).training
-    pairs, problems, unused = (*listed_pairs(folder, listed), []) if listed else find_pairs(folder)
+    if given:
+        lists, problems = given_pairs(given)
+        pairs, unused = sorted({pair.name: pair for some in lists.values() for pair in some}.values()), list[Path]()
+    else:
+        listed = read_dataset_json(folder).training
+        pairs, problems, unused = (*listed_pairs(folder, listed), []) if listed else find_pairs(folder)
     if unused:
         logger.info("%s: %d file(s) of a test set (imagesTs, labelsTs) are not used", folder, len(unused))
     kinds = {3 if is_volume(pair.images[0]) else 2 for pair in pairs}
@@ -210,7 +226,7 @@ def _found(folder: str | Path, dims: int, channels: int) -> tuple[list[dict], Pr
     for pair in pairs:
         if check_channel_files(pair.images, dims, channels, problems, pair.mask):
             image = [str(path) for path in pair.images]
-            patient = pair.name.partition("/")[0]
+            patient = patient_of_given(pair.name) if given else pair.name.partition("/")[0]
             item = {"image": image if len(image) > 1 else image[0], "mask": str(pair.mask)}
             items.append(item | {"patient": patient, "source": "images", "name": pair.name})
     return items, problems

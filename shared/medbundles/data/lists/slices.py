@@ -1,7 +1,9 @@
 """Datalist of 2D slices with masks: images/ and masks/ side by side."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from medbundles.data.lists.pairs import Pair, patient_of_given
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import IMAGE_ENDINGS, existing_folder, list_images, name_below
 from medbundles.data.reading.images import check_header
@@ -53,6 +55,15 @@ def find_slices(folder: str | Path) -> tuple[list[dict], Problems]:
         elif _same_size(image, masks[name], problems):
             items.append(slice_item(name, image, mask=masks[name], patient=name.split("/")[0]))
     return items, problems
+
+
+def slices_of_pairs(pairs: Iterable[Pair], problems: Problems) -> list[dict]:
+    """Items of the pairs of `given_pairs`, as `slice_datalist` gives them."""
+    return [
+        slice_item(pair.name, pair.images[0], mask=pair.mask, patient=patient_of_given(pair.name))
+        for pair in pairs
+        if _same_size(pair.images[0], pair.mask, problems)
+    ]
 
 
 def _by_name(folder: Path, problems: Problems) -> dict[str, Path]:
