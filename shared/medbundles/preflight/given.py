@@ -33,15 +33,28 @@ def given_ids(argv: Sequence[str]) -> frozenset[str]:
     """Ids that a command line gives, also by its overlays: its config files but the first one, which is complete,
     and the one that comes with weights, which holds whatever their training had."""
     line = dict(on_the_line(argv))
-    files = line.pop("config_file", "")
+    line.pop("config_file", None)
+    for overlay in _overlays(argv):
+        if overlay.name != TRAINED:
+            line |= dict(ids(ConfigParser.load_config_file(overlay)))
+    return frozenset(line)
+
+
+def set_beforehand(argv: Sequence[str], evaluate: Path) -> dict[str, Any]:
+    """What an evaluation has before a user gives anything: the ids of its own config file, and of the one that comes
+    with weights, with their values."""
+    files = [evaluate, *(overlay for overlay in _overlays(argv) if overlay.name == TRAINED)]
+    return {name: value for file in files for name, value in ids(ConfigParser.load_config_file(file))}
+
+
+def _overlays(argv: Sequence[str]) -> list[Path]:
+    """Config files of a command line that are there, but for the first one."""
+    files = dict(on_the_line(argv)).get("config_file", "")
     try:
         several = ast.literal_eval(files) if isinstance(files, str) else files
     except (ValueError, SyntaxError):  # one file
         several = ()
-    for overlay in map(Path, several[1:] if isinstance(several, (list, tuple)) else ()):
-        if overlay.name != TRAINED and overlay.is_file():
-            line |= dict(ids(ConfigParser.load_config_file(overlay)))
-    return frozenset(line)
+    return [file for file in map(Path, several[1:] if isinstance(several, (list, tuple)) else ()) if file.is_file()]
 
 
 def _as_id(name: str) -> str:

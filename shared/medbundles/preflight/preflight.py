@@ -12,7 +12,7 @@ from monai.bundle import ConfigParser
 from medbundles.errors import causes, nearest, refuse
 from medbundles.package import other_package
 from medbundles.preflight.command_line import show_errors_plainly, take_memory
-from medbundles.preflight.given import given_ids, on_the_line, typed_ids
+from medbundles.preflight.given import given_ids, on_the_line, set_beforehand, typed_ids
 from medbundles.preflight.given_lists import take_lists
 from medbundles.preflight.rules import broken_rules, unknown_targets
 from medbundles.preflight.schema import WORDS, Setting, called, check_value, metric_names, off_advice, read_settings
@@ -99,10 +99,12 @@ class Preflight:
             free = {k.id for k in settings if k.schema.get("resume") == "free"}
             earlier = {k.id: k.schema["before"] for k in settings if "before" in k.schema}
             given = dict(ids(config))
+            if workflow == "evaluate":  # what its own file and the weights set, no user has given
+                defaults = defaults | set_beforehand(sys.argv, folder / "evaluate.json")
             changed = {
                 name: {"value": value, "default": defaults.get(name)}
                 for name, value in values.items()
-                if given.get(name) != defaults.get(name)
+                if str(given.get(name)).replace("#", "::") != str(defaults.get(name)).replace("#", "::")  # as MONAI
             }
             about = {"bundle": folder.resolve().parent.name, "changed": changed}
             parser.get_parsed_content("run_dir").record(config, values, free, earlier, about)

@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 
-from medbundles.reports.planes import three_planes
+from medbundles.reports.planes import on_black, three_planes
 from medbundles.reports.result_writer import ResultWriter
-from medbundles.transforms.head import components_at
-from medbundles.transforms.normalise import VOLUME_BACKGROUND
 
 
 class CaseWriter(ResultWriter):
@@ -45,16 +42,3 @@ class CaseWriter(ResultWriter):
             shown = on_black(image.numpy())
             three_planes(shown, heat.numpy(), self.output / row["grad_cam"], self.caption(row["name"], row))
         self.add(row)
-
-
-def on_black(image: np.ndarray) -> np.ndarray:
-    """A volume (X, Y, Z) as `ResizeVolume` leaves it, with black around the head instead of the head's median.
-
-    The resizing leaves a rim of values near the median, up to two voxels wide, outside the head.
-    """
-    from scipy import ndimage
-
-    faces = np.ones(image.shape, dtype=bool)
-    faces[1:-1, 1:-1, 1:-1] = False
-    outside = components_at(faces, image == VOLUME_BACKGROUND)
-    return np.where(ndimage.binary_dilation(outside, iterations=2), image.min(), image)

@@ -16,6 +16,7 @@ from medbundles.metrics.epoch_score import metrics_of
 from medbundles.metrics.scores import check_scores
 from medbundles.ranks import gathered, is_rank_0
 from medbundles.reports.evaluation import Evaluation, check_class_names
+from medbundles.reports.grad_cam import GradCam
 from medbundles.reports.tables import number
 from medbundles.reports.worst_cases import Case, WorstCases, write_worst
 
@@ -29,11 +30,12 @@ class EvaluationReport:
 
         metrics/<prefix>_metrics.json, .csv   value, 95 % interval over patients, number of images and patients
         predictions/predictions.csv, <prefix>_names.json
-        with classes: plots/confusion_matrix.png, roc_curve.png, pr_curve.png,
+        with classes: plots/confusion_matrix.png, roc_curve.png, pr_curve.png, and of volumes with `grad_cam`
+            worst_class_<n>.png,
             predictions/<prefix>_probs.npy, _preds.npy, _labels.npy
         with masks: plots/worst_dice_<n>.png, and with classes too worst_class_<n>.png
         with a reconstruction: plots/worst_reconstruction_<n>.png
-        of masks and reconstructions also the two best ones, plots/best_<...>_<n>.png, that are none of the worst
+        each with the two best ones, plots/best_<...>_<n>.png, that are none of the worst
 
     What there is follows from what `cases` measures; see `medbundles.reports.evaluation.Evaluation` for the scores.
     Metrics of the evaluator that are no scores of ours, such as MONAI's, stand in the metrics file under
@@ -51,6 +53,7 @@ class EvaluationReport:
         about: further entries for the metrics file; of the checkpoint (see `checkpoint_files`) also its hash.
         scores: see `medbundles.metrics.scores.SCORES`; None: the usual ones of what is measured.
         channel_names: names of the K channels of the masks.
+        grad_cam: with it volumes that only have a class are shown, with what speaks for it; or None.
 
     Raises:
         ConfigError: for an unknown prefix or score.
@@ -76,6 +79,7 @@ class EvaluationReport:
         about: dict[str, Any] | None = None,
         scores: Sequence[str] | None = None,
         channel_names: Sequence[str] = (),
+        grad_cam: GradCam | None = None,
     ):
         if prefix not in ("test", "val"):
             raise ConfigError(f"prefix: {prefix!r} is unknown; use 'test' or 'val'")
@@ -85,7 +89,7 @@ class EvaluationReport:
         self.predictions, self.channel_names = predictions, list(channel_names)
         self.bootstrap, self.seed, self.on_completed = bootstrap, seed, on_completed
         self.about, self.scores = about or {}, None if scores is None else check_scores(scores)
-        self.worst = WorstCases(worst)
+        self.worst = WorstCases(worst, grad_cam)
 
     def attach(self, engine: Engine) -> None:
         """Wire it to the evaluator."""
@@ -118,6 +122,7 @@ class EvaluationReport:
         """
         self.directory = run_of(engine).directory
         columns = self.cases.in_reports()
+        self.worst.heat(engine)
         state: Any = engine.state
         ours = getattr(state, "undefined", {})  # has an entry for each of our scores
         others = {n: m for n, m in metrics_of(engine).items() if n not in ours and not n.endswith("loss")}

@@ -12,6 +12,8 @@ from medbundles.data.reading.files import VOLUME_ENDINGS
 from medbundles.metrics.measures import reconstruction
 from medbundles.reports.panels import GAP, LINE, SIDE, enlarged, factor_of, font, write_panels
 from medbundles.reports.pictures import HEAT, OUTSIDE, gray, head_or_all, heat_in_head, letters, scale_bar, under_heat
+from medbundles.transforms.head import components_at
+from medbundles.transforms.normalise import VOLUME_BACKGROUND
 
 CROSS = (86, 180, 233)
 PLACE = (
@@ -58,6 +60,19 @@ def reconstruction_planes(output: Mapping[str, Any], i: int) -> tuple[np.ndarray
     made, target = (part[i].detach().float().cpu().mean(0) for part in reconstruction(output))
     first, second = shown_plane([target, made])
     return first, second
+
+
+def on_black(image: np.ndarray) -> np.ndarray:
+    """A volume (X, Y, Z) as `ResizeVolume` leaves it, with black around the head instead of the head's median.
+
+    The resizing leaves a rim of values near the median, up to two voxels wide, outside the head.
+    """
+    from scipy import ndimage
+
+    faces = np.ones(image.shape, dtype=bool)
+    faces[1:-1, 1:-1, 1:-1] = False
+    outside = components_at(faces, image == VOLUME_BACKGROUND)
+    return np.where(ndimage.binary_dilation(outside, iterations=2), image.min(), image)
 
 
 def three_planes(image: np.ndarray, heat: np.ndarray, path: str | Path, caption: str = "") -> Path:

@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ignite.engine import Engine
+from monai.networks.utils import eval_mode
 
 from medbundles.metrics.cases import Cases
 from medbundles.metrics.measures import class_indices, entry_of
 from medbundles.metrics.overlap import with_case_scores
 from medbundles.metrics.scores import class_count
 from medbundles.metrics.weighted import mean_of_defined
+from medbundles.reports.grad_cam import GradCam
 from medbundles.reports.pictures import comparison, overlay
-from medbundles.reports.planes import reconstruction_planes, shown_plane, sides_of
+from medbundles.reports.planes import on_black, reconstruction_planes, shown_plane, sides_of, three_planes
 
 Case = dict[str, Any]
 Columns = Mapping[str, np.ndarray]
@@ -24,14 +27,26 @@ def _class(columns: Columns) -> np.ndarray:
     return np.where(columns["label"] != columns["predicted"], of_truth, np.nan)
 
 
-# kind -> (column it needs, value of each case (n,): the lowest is the worst, NaN is not among them)
+def _right_class(columns: Columns) -> np.ndarray:
+    of_truth = columns["prob"][np.arange(len(columns["label"])), columns["label"]]
+    return np.where(columns["label"] == columns["predicted"], -of_truth, np.nan)
+
+
+def _dice(columns: Columns) -> np.ndarray:
+    return mean_of_defined(list(np.atleast_2d(columns["dice"].T)[: class_count(columns)]))
+
+
+# kind -> (column it needs, value of each case (n,): the lowest is the worst, and of best_... the best, NaN is not among
+# them)
 KINDS: dict[str, tuple[str, Callable[[Columns], np.ndarray]]] = {
-    "dice": ("dice", lambda columns: mean_of_defined(list(np.atleast_2d(columns["dice"].T)[: class_count(columns)]))),
+    "dice": ("dice", _dice),
     "class": ("prob", _class),
     "reconstruction": ("mse", lambda columns: -columns["mse"]),
+    "best_dice": ("dice", lambda columns: -_dice(columns)),
+    "best_class": ("prob", _right_class),
+    "best_reconstruction": ("mse", lambda columns: columns["mse"]),
 }
-BEST = 2  # pictures of the best cases beside those of the worst ones, of what has a score: they show what is possible
-SCORED = ("dice", "reconstruction")
+BEST = 2  # pictures of the best cases beside those of the worst ones: they show what is possible
 
 
 class WorstCases:
@@ -39,20 +54,22 @@ class WorstCases:
 
     Args:
         count: how many of each kind; 0: none, and no batch is looked at.
+        grad_cam: of a network that only classifies, whose cases are shown with it; None: they are not.
 
     Attributes:
-        kept: kind ("dice", "class", "reconstruction") -> cases, worst first, and "best_dice", "best_reconstruction" ->
-            the best ones, best first: value (lowest first in each), place (source and name), sides (see
-            `planes.sides_of`), and image, mask, truth, reconstruction (H, W), where there are such.
+        kept: kind ("dice", "class", "reconstruction") -> cases, worst first, and "best_dice" ... -> the best ones, best
+            first: value (lowest first in each), place (source and name), sides (see `planes.sides_of`), and image,
+            mask, truth, reconstruction (H, W), where there are such; or volume (C, X, Y, Z), predicted (the class) and,
+            once `heat` was called, heat (X, Y, Z).
     """
 
-    def __init__(self, count: int):
-        self.count = count
+    def __init__(self, count: int, grad_cam: GradCam | None = None):
+        self.count, self.grad_cam = count, grad_cam
         self.forget()
 
     def forget(self) -> None:
         """Start anew."""
-        self.kept: dict[str, list[Case]] = {kind: [] for kind in (*KINDS, *(f"best_{kind}" for kind in SCORED))}
+        self.kept: dict[str, list[Case]] = {kind: [] for kind in KINDS}
 
     def add(self, engine: Engine, cases: Cases) -> None:
         """Look at a batch that has been measured; only those among the worst are copied to the CPU whole."""
@@ -62,24 +79,42 @@ class WorstCases:
         batch: Any = engine.state.batch
         columns = with_case_scores({name: values.detach().cpu().numpy() for name, values in cases.latest.items()})
         for kind, (needed, value_of) in KINDS.items():
-            # wrong classes are shown with their masks; of a network that only classifies there is nothing to outline
-            drawn = needed in columns and (kind != "class" or "dice" in columns)
-            values = value_of(columns) if drawn else np.empty(0)
+            # wrong classes are shown with their masks, and classes alone with what speaks for them
+            by_heat = needed == "prob" and "dice" not in columns
+            drawn = needed in columns and (kind != "best_class" or by_heat)
+            if not drawn or (by_heat and (self.grad_cam is None or output["image"].ndim != 5)):
+                continue
+            values = value_of(columns)
             for i in np.flatnonzero(~np.isnan(values)).tolist():
-                places = {kind: float(values[i]), **({f"best_{kind}": -float(values[i])} if kind in SCORED else {})}
-                places = {key: value for key, value in places.items() if self._is_among(key, value)}
-                if not places:
+                value, kept, most = float(values[i]), self.kept[kind], self._most(kind)
+                if len(kept) >= most and not (most and value < kept[-1]["value"]):
                     continue
                 place = (str(batch["source"][i]) if "source" in batch else "", str(batch["name"][i]))
                 path, dims = str(batch["image_path"][i]) if "image_path" in batch else "", output["image"].ndim - 2
-                arrays = {"sides": sides_of(path, dims), **_arrays(output, i, kind)}
-                for key, value in places.items():
-                    self.kept[key].append({"value": value, "place": place, **arrays})
-                    self.kept[key] = sorted(self.kept[key], key=_value)[: self._most(key)]
+                if by_heat:
+                    volume = output["image"][i].detach().float().cpu().numpy()
+                    arrays = {"volume": volume, "predicted": int(columns["predicted"][i])}
+                else:
+                    arrays = _arrays(output, i, kind)
+                case = {"value": value, "place": place, "sides": sides_of(path, dims), **arrays}
+                self.kept[kind] = sorted([*kept, case], key=_value)[:most]
 
-    def _is_among(self, key: str, value: float) -> bool:
-        kept, most = self.kept[key], self._most(key)
-        return len(kept) < most or (most > 0 and value < kept[-1]["value"])
+    def heat(self, engine: Any) -> None:
+        """Find out what speaks for the predicted class of the volumes that are kept, with a pass of each of them.
+
+        Args:
+            engine: the evaluator, whose network and inferer are used.
+        """
+        for case in (case for cases in self.kept.values() for case in cases if "volume" in case):
+            assert self.grad_cam is not None
+            self.grad_cam.watch(*getattr(engine.inferer, "members", ()))
+            image = torch.from_numpy(case["volume"])[None].to(engine.state.device)
+            with eval_mode(engine.network):
+                found = engine.inferer(image, engine.network)
+            logits = found["cls"] if isinstance(found, Mapping) else found
+            label = torch.tensor([case["predicted"]], device=logits.device)
+            case["heat"] = self.grad_cam.maps(logits, label)[0].cpu().numpy()
+            self.grad_cam.forget()
 
     def _most(self, key: str) -> int:
         return min(BEST, self.count) if key.startswith("best_") else self.count
@@ -90,9 +125,10 @@ class WorstCases:
             key: sorted((case for rank in ranks for case in rank[key]), key=_value)[: self._most(key)]
             for key in self.kept
         }
-        for kind in SCORED:
-            worst = {case["place"] for case in found[kind]}
-            found[f"best_{kind}"] = [case for case in found[f"best_{kind}"] if case["place"] not in worst]
+        for kind in KINDS:
+            if f"best_{kind}" in found:
+                worst = {case["place"] for case in found[kind]}
+                found[f"best_{kind}"] = [case for case in found[f"best_{kind}"] if case["place"] not in worst]
         return found
 
 
@@ -102,7 +138,7 @@ def _value(case: Case) -> float:
 
 def _arrays(output: Mapping[str, Any], i: int, kind: str) -> dict[str, np.ndarray]:
     """What is drawn of a case, one plane of each (H, W); of several channels of the image the mean."""
-    if kind == "reconstruction":
+    if kind.endswith("reconstruction"):
         return dict(zip(("truth", "reconstruction"), reconstruction_planes(output, i), strict=True))
     image = output["image"][i].detach().float().cpu().mean(0)
     truth, found = (class_indices(entry_of(output, key, "mask")[i].detach().cpu()) for key in ("label", "pred"))
@@ -133,7 +169,11 @@ def write_worst(
             caption = f"{row['name']} ({row['source']})\n{_facts(row, class_names)}"
             about = {"caption": caption, "sides": case["sides"]}
             channels = list(channel_names)[: int(row.get("class_channels", len(channel_names)))]
-            if "reconstruction" in case:
+            if "volume" in case:
+                label = class_names[case["predicted"]]
+                text = f"{caption}\nheat: what speaks for {label!r}"
+                written.append(three_planes(on_black(case["volume"][0]), case["heat"], path, text))
+            elif "reconstruction" in case:
                 written.append(comparison(case["truth"], case["reconstruction"], path, **about))
             else:
                 truth = case["truth"] if row["has_mask"] else None

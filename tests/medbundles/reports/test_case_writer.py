@@ -22,7 +22,7 @@ from medbundles.handlers import WeightsCheckpointLoader
 from medbundles.inferers import ReadableInputs
 from medbundles.networks import GradingResNet
 from medbundles.reports import CaseWriter, GradCam
-from medbundles.reports.case_writer import on_black
+from medbundles.reports.planes import on_black
 from medbundles.transforms import CropToHead, HeadNormalise, LoadVolume, MarkOutside, Predictions, ResizeVolume
 
 FILES = {"predictions.csv", "predictions.json"}

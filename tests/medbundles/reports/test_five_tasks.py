@@ -22,7 +22,7 @@ from medbundles.handlers import History, Monitor, Run
 from medbundles.metrics import Cases, Classes, Masks, Reconstruction, Score
 from medbundles.metrics.cases import as_columns, as_rows
 from medbundles.metrics.scores import SCORES
-from medbundles.reports import EvaluationReport, ValidationReport
+from medbundles.reports import EvaluationReport, GradCam, ValidationReport
 from medbundles.reports.evaluation import Evaluation
 from medbundles.reports.prediction_pictures import PredictionPictures
 from medbundles.runs import RunDirectory
@@ -278,3 +278,50 @@ def test_rows_of_an_older_checkpoint_give_the_same_figures():
     expected = {"dice": 6 / 9, "dice_patient": 6 / 11, "iou": 3 / 6, "fp_area": 2 / 64, "acc": 2 / 3, "auc": 1.0}
     assert {name: metrics[name]["value"] for name in expected} == pytest.approx(expected)
     assert as_rows(as_columns(old)) == old
+
+
+class Graded(nn.Module):
+    """Two logits of a volume, linear in a rectified map, so that HiResCAM is the map times the head's weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.maps, self.head = nn.Conv3d(1, 2, 1, bias=False), nn.Linear(2, 2, bias=False)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.head(self.maps(image).relu().mean((2, 3, 4)))
+
+
+def test_volumes_with_only_a_class_are_shown_with_what_speaks_for_it(tmp_path):
+    generator, network = torch.Generator().manual_seed(5), Graded()
+    image = torch.randn(6, 1, 12, 12, 12, generator=generator)
+    prob = network(image).detach().softmax(1)
+    label = prob.argmax(1)
+    label[:2] = 1 - label[:2]  # two are wrong
+    rows = {"name": [f"case {i}" for i in range(6)], "patient": list("abcdef"), "source": ["hospital"] * 6}
+    data = [{"image": image, "label": label, "image_path": [f"/data/{i}.nii.gz" for i in range(6)], **rows}]
+    cases = Cases([Classes()])
+    report = EvaluationReport(
+        cases, ["LGG", "HGG"], predictions=Predictions(), worst=4, bootstrap=10, grad_cam=GradCam(network, "maps")
+    )
+    evaluator = SupervisedEvaluator(
+        device=torch.device("cpu"), val_data_loader=data, epoch_length=1, network=network.train(),
+        prepare_batch=PrepareBatchDefault(), postprocessing=Predictions(), val_handlers=[report], decollate=False,
+    )  # fmt: skip
+    Run(Folder(tmp_path)).share(evaluator)
+    evaluator.run()
+    assert {path.name for path in (tmp_path / "plots").glob("*_class_*")} == {
+        "worst_class_1.png", "worst_class_2.png", "best_class_1.png", "best_class_2.png",
+    }  # fmt: skip
+    for path in (tmp_path / "plots").glob("*_class_*"):
+        looked_at(path)
+    kept = report.worst.kept
+    right = sorted(prob.max(1).values[2:].tolist(), reverse=True)
+    assert [-case["value"] for case in kept["best_class"]] == pytest.approx(right[:2])
+    assert [case["place"][1] for case in kept["class"]] == sorted(
+        ["case 0", "case 1"], key=lambda name: prob[int(name[-1])].min()
+    )
+    for case in (*kept["class"], *kept["best_class"]):
+        maps = network.maps(torch.from_numpy(case["volume"])[None]).detach().relu()[0]
+        speaks = (network.head.weight[case["predicted"]].detach()[:, None, None, None] * maps).sum(0).relu()
+        np.testing.assert_allclose(case["heat"], speaks / speaks.max().clamp(min=1e-30), atol=1e-5)
+    assert network.training  # left as it was

@@ -115,16 +115,11 @@ class RunFiles:
 
     @property
     def changed(self) -> dict[str, dict[str, Any]] | None:
-        """Setting -> its value and its default, of those that differ; None where the run has not kept it. Of an
-        evaluation those of the command: its other values are those of evaluate.json and of the weights."""
+        """Setting -> its value and its default, of those that differ; None where the run has not kept it."""
         if self.folds:
             settings = self.scored[0].about.get("settings", {})
             return {name: {"value": value, "default": None} for name, value in settings.items()}
-        changed, words = self.environment.get("changed"), self.environment.get("command", ())
-        if changed is None or self.kind != "evaluation" or any(word.startswith("--args_file") for word in words):
-            return changed
-        given = {word[2:].partition("=")[0].replace("::", "#") for word in words if word.startswith("--")}
-        return {name: entry for name, entry in changed.items() if name in given}
+        return self.environment.get("changed")
 
     @cached_property
     def parts(self) -> dict[str, tuple[int, int, list[str]]]:
