@@ -24,7 +24,7 @@ from medbundles.data.reading.dicom_stack import BadSeriesError, DicomImage
 from medbundles.data.reading.files import IMAGE_ENDINGS, VOLUME_ENDINGS, list_images
 from medbundles.data.reading.images import read_image
 from medbundles.data.reading.volumes import read_series
-from medbundles.errors import ConfigError, DataError
+from medbundles.errors import ConfigError, DataError, first_few
 from medbundles.progress import progress
 from medbundles.ranks import done_by_rank_0
 
@@ -112,8 +112,20 @@ def found_inputs(
 
 
 def numbered(files: Sequence[Path]) -> dict[str, Series]:
-    """Name of an input, series_0001 and so on -> its series, in the order of their folders."""
-    return {f"series_{number:04d}": series for number, series in enumerate(find_series(files), 1)}
+    """Name of an input, series_0001 and so on -> its series, in the order of their folders.
+
+    Series of one SeriesInstanceUID in several folders are warned of.
+    """
+    every = {f"series_{number:04d}": series for number, series in enumerate(find_series(files), 1)}
+    uids = dict[str, list[str]]()
+    for name, series in every.items():
+        uids.setdefault(series.about.get("SeriesInstanceUID", ""), []).append(name)
+    for names in (some for uid, some in uids.items() if uid and len({every[name].folder for name in some}) > 1):
+        logger.warning(
+            "%s have the same SeriesInstanceUID: copies, or parts of one series, whose files belong in one folder",
+            first_few(names),
+        )
+    return every
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:

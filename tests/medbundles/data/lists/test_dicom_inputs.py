@@ -142,3 +142,10 @@ def test_another_series_does_not_take_the_place_of_one_that_is_done(scans: Path,
 def test_results_are_no_inputs(scans: Path, tmp_path: Path):
     inference_cases(scans / NAME, output=scans / NAME / "out")
     assert names(inference_cases(scans / NAME, output=scans / NAME / "out")) == ["series_0001"]
+
+
+def test_a_series_in_two_folders_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    for folder, part in (("a", slice(0, 3)), ("b", slice(3, 6))):
+        stack(tmp_path / "in" / folder, VOXELS[part], places=[0, 2.5, 5])
+    assert names(inference_cases(tmp_path / "in", output=tmp_path / "out")) == ["series_0001", "series_0002"]
+    assert "series_0001, series_0002 have the same SeriesInstanceUID: copies, or parts" in caplog.text
