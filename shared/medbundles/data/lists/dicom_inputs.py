@@ -142,14 +142,8 @@ def _converted(
     """The files that an image becomes."""
     if image.affine is not None:
         depth = image.values.shape[2]
-        if not planes or depth == 1:
-            return [_write(place / f"{name}.nii.gz", image.values, image.affine, existing)]
-        made = []
-        for z in range(depth):
-            affine = image.affine.copy()
-            affine[:3, 3] = (image.affine @ [0, 0, z, 1])[:3]
-            made.append(_write(place / name / f"slice_{z:04d}.nii.gz", image.values[..., z : z + 1], affine, existing))
-        return made
+        whole = _write(place / f"{name}.nii.gz", image.values, image.affine, existing)
+        return _slices(image, place / name, existing) if planes and depth > 1 else [whole]
     if endings == VOLUME_ENDINGS:
         raise BadSeriesError(
             "says nothing of its place in the patient (a picture, such as an X-ray); a volume is wanted"
@@ -157,6 +151,23 @@ def _converted(
     count = len(image.values)
     stems = [place / name] if count == 1 else [place / name / f"frame_{number:04d}" for number in range(count)]
     return [_write(stem, values, None, existing) for stem, values in zip(stems, image.values, strict=True)]
+
+
+def _slices(image: DicomImage, folder: Path, existing: str) -> list[Path]:
+    """Files of the slices of a volume, without those of one value: nothing can be found in them."""
+    made = []
+    for z in range(image.values.shape[2]):
+        plane, affine = image.values[..., z : z + 1], np.array(image.affine)
+        affine[:3, 3] = (affine @ [0, 0, z, 1])[:3]
+        if plane.min() < plane.max():
+            made.append(_write(folder / f"slice_{z:04d}.nii.gz", plane, affine, existing))
+    for stale in {*folder.glob("slice_*.nii.gz")} - {*made}:  # of a series that had this number before
+        stale.unlink()
+    if not made:
+        raise BadSeriesError("all its slices are blank: each has one value only")
+    if blank := image.values.shape[2] - len(made):
+        logger.info("%s: %d of its %d slices are blank, so no inputs", folder.name, blank, image.values.shape[2])
+    return made
 
 
 def _write(path: Path, values: np.ndarray, affine: np.ndarray | None, existing: str) -> Path:
