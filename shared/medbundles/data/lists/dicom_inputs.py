@@ -57,7 +57,7 @@ def found_inputs(
         mapping: a file (.csv) that says which series each number is; it holds what identifies patients.
 
     Raises:
-        ConfigError: a mapping is wanted, but there is no DICOM.
+        ConfigError: a mapping is wanted, but there is no DICOM, or it is a folder.
         DataError: as `input_files`; DICOM lies beside other images; no series can be used; a file of that name holds
             another series.
         MedbundlesError: pydicom is missing.
@@ -68,6 +68,8 @@ def found_inputs(
         if mapping:
             raise ConfigError("dicom_mapping: the input holds no DICOM files, so there is nothing to write to it.")
         return root, input_files(inputs, output, endings)
+    if mapping and Path(str(mapping)).is_dir():
+        raise ConfigError(f"dicom_mapping: {mapping} is a folder; the name of a .csv file is wanted")
     pydicom_module()
     images = [path for path in list_images(root) if path.name.lower().endswith(endings)] if root.is_dir() else []
     own = {Path(output).resolve()} if output else set[Path]()

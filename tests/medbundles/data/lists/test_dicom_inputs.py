@@ -83,6 +83,12 @@ def test_a_mapping_of_no_dicom_is_refused(tmp_path: Path):
         inference_datalist(tmp_path, dicom_mapping=tmp_path / "who.csv")
 
 
+def test_a_mapping_that_is_a_folder_is_refused_before_anything_is_written(scans: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"is a folder; the name of a \.csv file is wanted"):
+        inference_cases(scans, output=tmp_path / "out", dicom_mapping=tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_mapping_of_what_is_no_input_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="no DICOM is read"):
         autoencoder_inputs("", sample=2, output=tmp_path, dicom_mapping="who.csv")
