@@ -108,7 +108,7 @@ def test_every_setting_is_in_a_config_and_in_the_docs():
         there |= {
             s.id for s in read_settings(TOY / "configs/schema.json") if parser.get(s.key, default=None) is not None
         }
-    nothing = {"init_from", "resume_from"}  # null: none
+    nothing = {"init_from", "resume_from", "dicom_mapping"}  # null: none
     assert {s.id for s in read_settings(TOY / "configs/schema.json")} - nothing <= there
     settings(str(TOY), check=True)
 

@@ -23,6 +23,7 @@ from medbundles.reports.background import Background
 from medbundles.reports.evaluation import check_class_names
 from medbundles.reports.failed_inputs import FailedInputs
 from medbundles.reports.inference_table import inference_csv
+from medbundles.reports.series_volumes import write_series
 from medbundles.reports.tables import probability
 from medbundles.runs.checkpoints import by_id
 from medbundles.runs.lock import alone_in
@@ -280,6 +281,7 @@ class ResultWriter:
         rows = [row for part, _, _ in parts for row in part]
         failed = FailedInputs({path: what for _, part, _ in parts for path, what in part.items()})
         done_by_rank_0(lambda: self.save(rows, failed))
+        done_by_rank_0(lambda: write_series(self.output, rows, self.note()))
         self.finished = True
         self.alone.close()
         if is_rank_0():

@@ -24,7 +24,7 @@ from medbundles.data.reading.dicom_stack import BadSeriesError, DicomImage
 from medbundles.data.reading.files import IMAGE_ENDINGS, VOLUME_ENDINGS, list_images
 from medbundles.data.reading.images import read_image
 from medbundles.data.reading.volumes import read_series
-from medbundles.errors import ConfigError, DataError
+from medbundles.errors import ConfigError, DataError, first_few
 from medbundles.progress import progress
 from medbundles.ranks import done_by_rank_0
 
@@ -57,7 +57,7 @@ def found_inputs(
         mapping: a file (.csv) that says which series each number is; it holds what identifies patients.
 
     Raises:
-        ConfigError: a mapping is wanted, but there is no DICOM.
+        ConfigError: a mapping is wanted, but there is no DICOM, or it is a folder.
         DataError: as `input_files`; DICOM lies beside other images; no series can be used; a file of that name holds
             another series.
         MedbundlesError: pydicom is missing.
@@ -68,6 +68,8 @@ def found_inputs(
         if mapping:
             raise ConfigError("dicom_mapping: the input holds no DICOM files, so there is nothing to write to it.")
         return root, input_files(inputs, output, endings)
+    if mapping and Path(str(mapping)).is_dir():
+        raise ConfigError(f"dicom_mapping: {mapping} is a folder; the name of a .csv file is wanted")
     pydicom_module()
     images = [path for path in list_images(root) if path.name.lower().endswith(endings)] if root.is_dir() else []
     own = {Path(output).resolve()} if output else set[Path]()
@@ -112,8 +114,20 @@ def found_inputs(
 
 
 def numbered(files: Sequence[Path]) -> dict[str, Series]:
-    """Name of an input, series_0001 and so on -> its series, in the order of their folders."""
-    return {f"series_{number:04d}": series for number, series in enumerate(find_series(files), 1)}
+    """Name of an input, series_0001 and so on -> its series, in the order of their folders.
+
+    Series of one SeriesInstanceUID in several folders are warned of.
+    """
+    every = {f"series_{number:04d}": series for number, series in enumerate(find_series(files), 1)}
+    uids = dict[str, list[str]]()
+    for name, series in every.items():
+        uids.setdefault(series.about.get("SeriesInstanceUID", ""), []).append(name)
+    for names in (some for uid, some in uids.items() if uid and len({every[name].folder for name in some}) > 1):
+        logger.warning(
+            "%s have the same SeriesInstanceUID: copies, or parts of one series, whose files belong in one folder",
+            first_few(names),
+        )
+    return every
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
@@ -130,14 +144,8 @@ def _converted(
     """The files that an image becomes."""
     if image.affine is not None:
         depth = image.values.shape[2]
-        if not planes or depth == 1:
-            return [_write(place / f"{name}.nii.gz", image.values, image.affine, existing)]
-        made = []
-        for z in range(depth):
-            affine = image.affine.copy()
-            affine[:3, 3] = (image.affine @ [0, 0, z, 1])[:3]
-            made.append(_write(place / name / f"slice_{z:04d}.nii.gz", image.values[..., z : z + 1], affine, existing))
-        return made
+        whole = _write(place / f"{name}.nii.gz", image.values, image.affine, existing)
+        return _slices(image, place / name, existing) if planes and depth > 1 else [whole]
     if endings == VOLUME_ENDINGS:
         raise BadSeriesError(
             "says nothing of its place in the patient (a picture, such as an X-ray); a volume is wanted"
@@ -145,6 +153,23 @@ def _converted(
     count = len(image.values)
     stems = [place / name] if count == 1 else [place / name / f"frame_{number:04d}" for number in range(count)]
     return [_write(stem, values, None, existing) for stem, values in zip(stems, image.values, strict=True)]
+
+
+def _slices(image: DicomImage, folder: Path, existing: str) -> list[Path]:
+    """Files of the slices of a volume, without those of one value: nothing can be found in them."""
+    made = []
+    for z in range(image.values.shape[2]):
+        plane, affine = image.values[..., z : z + 1], np.array(image.affine)
+        affine[:3, 3] = (affine @ [0, 0, z, 1])[:3]
+        if plane.min() < plane.max():
+            made.append(_write(folder / f"slice_{z:04d}.nii.gz", plane, affine, existing))
+    for stale in {*folder.glob("slice_*.nii.gz")} - {*made}:  # of a series that had this number before
+        stale.unlink()
+    if not made:
+        raise BadSeriesError("all its slices are blank: each has one value only")
+    if blank := image.values.shape[2] - len(made):
+        logger.info("%s: %d of its %d slices are blank, so no inputs", folder.name, blank, image.values.shape[2])
+    return made
 
 
 def _write(path: Path, values: np.ndarray, affine: np.ndarray | None, existing: str) -> Path:

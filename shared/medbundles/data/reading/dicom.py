@@ -11,6 +11,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,15 +121,19 @@ def find_series(files: Sequence[Path]) -> list[Series]:
     for path in files:
         folders.setdefault(path.parent, []).append(path)
     for folder, here in folders.items():
-        placed, bad = list[_Named](), list[tuple[Path, BadSeriesError]]()
+        placed, unplaced, bad = list[_Named](), list[_Named](), list[tuple[Path, BadSeriesError]]()
         for path in here:
             try:
                 about, is_placed = _about(path)
             except BadSeriesError as error:
                 bad.append((path, error))
                 continue
-            if is_placed:
-                placed.append((path, about))
+            (placed if is_placed else unplaced).append((path, about))
+        uids = {about["SeriesInstanceUID"] for _, about in placed}
+        for path, about in unplaced:
+            if placed and about["SeriesInstanceUID"] in ("", *uids):  # else the volume would lack it without a word
+                what = "says nothing of its place in the patient, as the others do (cut off?)"
+                bad.append((path, BadSeriesError(what, [path])))
             else:
                 found.append(Series(folder, [path], about))
         if placed or bad:
@@ -161,7 +166,20 @@ def _about(path: Path) -> tuple[dict[str, str], bool]:
     """What a header says, and whether it places its frames in the patient."""
     header = _read(path, stop_before_pixels=True)
     names = ("PatientID", "SeriesInstanceUID", "Modality", "SeriesDescription")
-    return {name: str(header.get(name) or "") for name in names}, _value(header, 0, "ImagePositionPatient") is not None
+    with _values_of(path):
+        about = {name: str(header.get(name) or "") for name in names}
+        return about, _value(header, 0, "ImagePositionPatient") is not None
+
+
+@contextmanager
+def _values_of(path: Path) -> Iterator[None]:
+    """Inside it a header that holds what it must not is a `BadSeriesError`: pydicom looks at values when asked."""
+    try:
+        yield
+    except (MedbundlesError, MemoryError):
+        raise
+    except Exception as error:
+        raise BadSeriesError(f"its header is broken ({type(error).__name__})", [path]) from error
 
 
 def _read(path: Path, **options: Any) -> Any:
@@ -219,20 +237,26 @@ def read_series_files(series: Series) -> DicomImage:
 
 def _frames(path: Path) -> Iterator[Frame]:
     header = _read(path)
-    stored = _pixels(header, path)
-    for number, pixels in enumerate(stored):
-        position, cosines, spacing = (
-            _numbers(_value(header, number, name), count, path)
-            for name, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
-        )
-        if position is not None and (cosines is None or spacing is None):
-            lacks = "ImageOrientationPatient" if cosines is None else "PixelSpacing"
-            raise BadSeriesError(f"has positions of its slices but no {lacks}", [path])
-        thickness = _value(header, number, "SpacingBetweenSlices") or _value(header, number, "SliceThickness") or 1
-        called = number + 1 if len(stored) > 1 else int(header.get("InstanceNumber") or 0)
-        values = _real_values(header, number, pixels, path)
-        spacing = np.ones(2) if spacing is None else spacing
-        yield Frame(path, called, position, cosines, spacing, abs(float(thickness)) or 1.0, values)
+    with _values_of(path):
+        if "MOSAIC" in (header.get("ImageType") or []):
+            what = "is a mosaic (all slices in one picture); give the NIfTI that dcm2niix makes of it"
+            raise BadSeriesError(what, [path])
+        stored = _pixels(header, path)
+        for number, pixels in enumerate(stored):
+            position, cosines, spacing = (
+                _numbers(_value(header, number, name), count, path)
+                for name, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
+            )
+            if position is not None and (cosines is None or spacing is None):
+                lacks = "ImageOrientationPatient" if cosines is None else "PixelSpacing"
+                raise BadSeriesError(f"has positions of its slices but no {lacks}", [path])
+            if spacing is not None and spacing.min() <= 0:
+                raise BadSeriesError(f"has a PixelSpacing of {' x '.join(map(str, spacing.tolist()))} mm", [path])
+            thickness = _value(header, number, "SpacingBetweenSlices") or _value(header, number, "SliceThickness") or 1
+            called = number + 1 if len(stored) > 1 else int(header.get("InstanceNumber") or 0)
+            values = narrow(_real_values(header, number, pixels, path))
+            spacing = np.ones(2) if spacing is None else spacing
+            yield Frame(path, called, position, cosines, spacing, abs(float(thickness)) or 1.0, values)
 
 
 def _numbers(value: Any, count: int, path: Path) -> np.ndarray | None:

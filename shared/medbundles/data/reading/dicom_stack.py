@@ -58,8 +58,8 @@ def narrow(values: np.ndarray) -> np.ndarray:
         return values
     for kind in (np.int16, np.uint16, np.int32) if values.dtype.kind in "iub" else ():
         if np.iinfo(kind).min <= values.min() and values.max() <= np.iinfo(kind).max:
-            return values.astype(kind)
-    return values.astype(np.float32)
+            return values.astype(kind, copy=False)
+    return values.astype(np.float32, copy=False)
 
 
 def refuse_frames(what: str, frames: Iterable[Frame]) -> NoReturn:

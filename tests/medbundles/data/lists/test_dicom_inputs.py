@@ -83,6 +83,12 @@ def test_a_mapping_of_no_dicom_is_refused(tmp_path: Path):
         inference_datalist(tmp_path, dicom_mapping=tmp_path / "who.csv")
 
 
+def test_a_mapping_that_is_a_folder_is_refused_before_anything_is_written(scans: Path, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"is a folder; the name of a \.csv file is wanted"):
+        inference_cases(scans, output=tmp_path / "out", dicom_mapping=tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_mapping_of_what_is_no_input_is_refused(tmp_path: Path):
     with pytest.raises(ConfigError, match="no DICOM is read"):
         autoencoder_inputs("", sample=2, output=tmp_path, dicom_mapping="who.csv")
@@ -142,3 +148,35 @@ def test_another_series_does_not_take_the_place_of_one_that_is_done(scans: Path,
 def test_results_are_no_inputs(scans: Path, tmp_path: Path):
     inference_cases(scans / NAME, output=scans / NAME / "out")
     assert names(inference_cases(scans / NAME, output=scans / NAME / "out")) == ["series_0001"]
+
+
+def test_a_series_in_two_folders_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    for folder, part in (("a", slice(0, 3)), ("b", slice(3, 6))):
+        stack(tmp_path / "in" / folder, VOXELS[part], places=[0, 2.5, 5])
+    assert names(inference_cases(tmp_path / "in", output=tmp_path / "out")) == ["series_0001", "series_0002"]
+    assert "series_0001, series_0002 have the same SeriesInstanceUID: copies, or parts" in caplog.text
+
+
+def test_blank_slices_are_no_inputs(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    voxels = VOXELS.copy()
+    voxels[[0, 6]] = 0
+    stack(tmp_path / "in", voxels)
+    with caplog.at_level("INFO", "medbundles"):
+        items = segmentation_inputs(tmp_path / "in", 2, output=tmp_path / "out")
+    assert names(items) == [f"series_0001/slice_{z:04d}" for z in range(1, 6)]
+    assert "series_0001: 2 of its 7 slices are blank" in caplog.text
+    assert nibabel.load(tmp_path / "out/converted/series_0001.nii.gz").shape == (12, 10, 7)
+
+
+def test_slices_of_an_earlier_series_go(tmp_path: Path):
+    stack(tmp_path / "in", VOXELS)
+    segmentation_inputs(tmp_path / "in", 2, output=tmp_path / "out")
+    stack(tmp_path / "other", VOXELS[:3])
+    segmentation_inputs(tmp_path / "other", 2, output=tmp_path / "out")
+    assert len(list((tmp_path / "out/converted/series_0001").iterdir())) == 3
+
+
+def test_a_series_of_blank_slices_is_refused(tmp_path: Path):
+    stack(tmp_path / "in", VOXELS * 0)
+    with pytest.raises(DataError, match="all its slices are blank"):
+        segmentation_inputs(tmp_path / "in", 2, output=tmp_path / "out")

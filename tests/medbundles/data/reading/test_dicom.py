@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,20 @@ def broken(kind: str, folder: Path) -> str:
         stack(folder, VOXELS)
         (folder / "x.dcm").write_text("nothing")
         return "1 of its 8 files: is no readable DICOM file, or is cut off"
+    if kind == "cut header":
+        path = stack(folder, VOXELS, shuffled=False)[-1]  # without it the others are an even stack
+        path.write_bytes(path.read_bytes()[:300])
+        return "1 of its 7 files: says nothing of its place in the patient, as the others do (cut off?)"
+    if kind == "no number":
+        path = stack(folder, VOXELS, RescaleSlope="2.0")[0]
+        path.write_bytes(path.read_bytes().replace(b"2.0 ", b"Se.0"))
+        return "its header is broken (ValueError)"
+    if kind == "no pixel size":
+        stack(folder, VOXELS, spacing=(0, 1))
+        return "has a PixelSpacing of 0.0 x 1.0 mm"
+    if kind == "mosaic":
+        stack(folder, VOXELS[:1], ImageType=("ORIGINAL", "PRIMARY", "M", "MOSAIC"))
+        return "is a mosaic (all slices in one picture); give the NIfTI that dcm2niix makes of it"
     made = stack(folder, VOXELS[:1])[0]
     ds = pydicom.dcmread(made)
     ds.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
@@ -188,7 +203,23 @@ def broken(kind: str, folder: Path) -> str:
     return "transfer syntax 1.2.840.10008.1.2.4.80), which nothing installed here decodes: pip install pyjpegls"
 
 
-BAD = ["missing", "uneven", "twice", "size", "turned", "tilted", "no pixels", "mixed", "cut", "no dicom", "codec"]
+BAD = [
+    "missing",
+    "uneven",
+    "twice",
+    "size",
+    "turned",
+    "tilted",
+    "no pixels",
+    "mixed",
+    "cut",
+    "no dicom",
+    "codec",
+    "cut header",
+    "no number",
+    "no pixel size",
+    "mosaic",
+]
 
 
 @pytest.mark.parametrize("kind", BAD)
@@ -199,6 +230,16 @@ def test_a_bad_series_is_named_without_its_patient(kind: str, tmp_path: Path):
     assert words in str(error.value)
     assert "Secret" not in str(error.value)
     assert error.value.files
+
+
+def test_a_stack_is_held_about_once(tmp_path: Path):
+    voxels = np.zeros((30, 256, 256), np.int16)
+    stack(tmp_path, voxels, RescaleSlope=1, RescaleIntercept=-1024)
+    [series] = find_series(dicom_files(tmp_path)[0])
+    tracemalloc.start()
+    read_series_files(series)
+    assert tracemalloc.get_traced_memory()[1] < 4 * voxels.nbytes
+    tracemalloc.stop()
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
