@@ -338,7 +338,7 @@ def test_what_cannot_work_is_refused_before_anything_starts(children, data, tmp_
 
 def test_a_bundle_without_folds_is_refused(tmp_path):
     with pytest.raises(MedbundlesError, match="is not cross-validated; it has no setting 'folds'"):
-        kfold.kfold("brain_tumor_multitask_unet", str(tmp_path))
+        kfold.kfold("dental_vae_autoencoder", str(tmp_path))
 
 
 @pytest.mark.slow

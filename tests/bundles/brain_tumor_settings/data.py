@@ -72,7 +72,8 @@ def part_to_evaluate(bench: Bench, source: str, setting: str, **turned: Any) -> 
 
 def fold_parts(bench: Bench, **turned: Any) -> dict[str, Any]:
     """What each part has, of which patients, where the runs go, and what the report says."""
-    train, test = bench.get("data", **turned), bench.get("data", "evaluate", **turned)
+    weights = {"checkpoint": str(bench.folder / "none.pt")}  # not those that another check has published
+    train, test = bench.get("data", **turned), bench.get("data", "evaluate", **weights, **turned)
     return {
         "parts": [[item["name"] for item in train[part]] for part in ("train", "val", "test")],
         "tested": [item["name"] for item in test["test"]],

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,7 @@ def _lines(lines: Mapping[str, Sequence[tuple[int, float]]], title: str, path: P
         for i, (name, points) in enumerate(lines.items()):
             style = LINES[i % len(LINES)]
             axes.plot(
-                *zip(*points, strict=True), color=COLOURS[i % len(COLOURS)], linestyle=style, label=name,
+                *zip(*points, strict=True), color=COLOURS[i % len(COLOURS)], linestyle=style, label=fill(name, 48),
                 marker=MARKERS[i % len(MARKERS)], markersize=4, markevery=max(1, len(points) // MOST_MARKERS),
             )  # fmt: skip
         axes.set(title=title, xlabel="epoch")

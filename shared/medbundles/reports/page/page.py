@@ -1,5 +1,6 @@
 """The page: what its template is given, and the file."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,10 +77,13 @@ def page_of(runs: Sequence[RunFiles]) -> str:
 
 
 def _distinct(runs: Sequence[RunFiles]) -> list[str]:
-    """The runs' names; those of the same name with their whole folder, which differs."""
-    names = [run.name for run in runs]
-    folders = [run.folder.resolve().as_posix() for run in runs]
-    return [name if names.count(name) == 1 else whole for name, whole in zip(names, folders, strict=True)]
+    """The runs' names; those of the same name with their folder, as far as the folders of all runs differ."""
+    names, folders = [run.name for run in runs], [run.folder.resolve() for run in runs]
+    root = os.path.commonpath([folder.parent for folder in folders])
+    return [
+        name if names.count(name) == 1 else folder.relative_to(root).as_posix()
+        for name, folder in zip(names, folders, strict=True)
+    ]
 
 
 def _section(run: RunFiles, name: str) -> dict[str, Any]:

@@ -332,7 +332,7 @@ def test_runs_of_one_name_keep_a_curve_each_and_first_lines_name_masks_and_class
     runs = [a_run(tmp_path / place / "study/run_20260101_120000", epochs=1) for place in ("a", "b")]
     text = checked(write_page(runs, tmp_path / "page.html"))
     assert "Dice, validation, of 2 runs" in text
-    assert f"{tmp_path.resolve()}/b/study/run_20260101_120000" in text
+    assert "b/study/run_20260101_120000" in text
     assert re.search(r"at the best epoch|Validation part: Dice .*, accuracy .*, AUC .*", text)
     assert "val_dice" not in re.sub("<pre>.*?</pre>", "", text)
 
