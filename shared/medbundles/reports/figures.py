@@ -19,6 +19,7 @@ from medbundles.reports.tables import probability
 
 # Okabe & Ito, told apart by the colour-blind; gray in place of their yellow, which does not show on white
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#7f7f7f")
+LINES: tuple[Any, ...] = ("-", "--", "-.", (0, (5, 1, 1, 1, 1, 1)))  # for those who see no colours; dots are chance
 DPI = 130
 
 
@@ -37,6 +38,7 @@ def confusion_matrix(
     Returns:
         `path`.
     """
+    class_names = [plain(name) for name in class_names]
     size = len(class_names)
     counts = confusion_counts(label, predicted, size)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -87,7 +89,7 @@ def roc_curve(
         for name, (label, prob) in groups.items():
             x, y, cuts = metrics.roc_curve(label, prob, drop_intermediate=False)
             text = (areas or {}).get(name) or f"AUC {metrics.auc(x, y):.3f}"
-            axes.plot(x, y, **looks[name], label=f"{name} (n={len(label)}): {text}")
+            axes.plot(x, y, **looks[name], label=f"{plain(name)} (n={len(label)}): {text}")
             if name in marked:
                 _mark(axes, cuts, x, y, threshold, looks[name], name == marked[0])
         axes.plot([0, 1], [0, 1], color="0.6", linestyle=":", label="chance")
@@ -124,7 +126,7 @@ def pr_curve(
             # from the highest cut down, without the point (0, 1) that no cut gives
             y, x, cuts = (values[::-1] for values in metrics.precision_recall_curve(label, prob))
             x, y = x[1:], y[1:]
-            text = f"{name} (n={len(label)}): AP {metrics.average_precision_score(label, prob):.3f}"
+            text = f"{plain(name)} (n={len(label)}): AP {metrics.average_precision_score(label, prob):.3f}"
             axes.step(np.r_[0, x], np.r_[y[0], y], where="pre", **looks[name], label=text)
             if name in marked:
                 chance = np.mean(np.asarray(label) == 1)
@@ -153,6 +155,7 @@ def reliability(
     Returns:
         `path`.
     """
+    positive = plain(positive)
     mean, share, (low, high), _ = reliability_bins(label, prob)
     with figure_of(path, (5.2, 6.2)) as figure:
         axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -176,9 +179,16 @@ def reliability(
     return Path(path)
 
 
+def plain(name: str) -> str:
+    """A name in a figure as it is: matplotlib would read what stands between two dollar signs as mathematics."""
+    return name.replace("$", r"\$")
+
+
 def _looks(groups: Mapping[str, Any], strong: str | None) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """How each group's curve is drawn, and the groups that are marked."""
-    looks: dict[str, dict[str, Any]] = {n: {"color": COLOURS[i % len(COLOURS)]} for i, n in enumerate(groups)}
+    looks: dict[str, dict[str, Any]] = {
+        n: {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]} for i, n in enumerate(groups)
+    }
     if strong is None:
         return looks, list(groups)
     if strong not in groups:

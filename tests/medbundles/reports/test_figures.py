@@ -94,3 +94,12 @@ def test_long_names_of_classes_do_not_lie_on_each_other(tmp_path, monkeypatch):
         else:
             assert not any(a.overlaps(b) for a, b in pairwise(labels))
         assert labels[0].y0 >= 0
+
+
+def test_names_with_dollar_signs_are_shown_as_they_are(tmp_path):
+    label, prob = np.array([0, 1, 0, 1]), np.array([0.1, 0.9, 0.6, 0.4])
+    names = ["below $a_{", "above $b^} or $"]
+    confusion_matrix(label, (prob > 0.5).astype(int), names, tmp_path / "matrix.png")
+    roc_curve({names[0]: (label, prob)}, tmp_path / "roc.png")
+    pr_curve({names[1]: (label, prob)}, tmp_path / "pr.png")
+    reliability(label, prob, tmp_path / "reliability.png", positive=names[0])

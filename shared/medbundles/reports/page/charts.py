@@ -14,12 +14,10 @@ import numpy as np
 from medbundles.reports import figures
 from medbundles.reports.curves import MARKERS, MOST_MARKERS, draw_panel, panels_of, parts_of
 from medbundles.reports.evaluation import Evaluation
-from medbundles.reports.figures import COLOURS
+from medbundles.reports.figures import COLOURS, LINES, plain
 from medbundles.reports.page.run_files import RunFiles, Scored
 from medbundles.reports.page.scores import title_of
 from medbundles.reports.tables import with_interval
-
-LINES = ("-", "--", "-.", ":")
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def _lines(lines: Mapping[str, Sequence[tuple[int, float]]], title: str, path: P
         for i, (name, points) in enumerate(lines.items()):
             style = LINES[i % len(LINES)]
             axes.plot(
-                *zip(*points, strict=True), color=COLOURS[i % len(COLOURS)], linestyle=style, label=fill(name, 48),
+                *zip(*points, strict=True), color=COLOURS[i % len(COLOURS)], linestyle=style, label=fill(plain(name), 48),
                 marker=MARKERS[i % len(MARKERS)], markersize=4, markevery=max(1, len(points) // MOST_MARKERS),
             )  # fmt: skip
         axes.set(title=title, xlabel="epoch")
