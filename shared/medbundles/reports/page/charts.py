@@ -106,9 +106,9 @@ def _lines(lines: Mapping[str, Sequence[tuple[int, float]]], title: str, path: P
     with figures.figure_of(path, (6.0, 4.2)) as figure:
         axes = figure.add_subplot()
         for i, (name, points) in enumerate(lines.items()):
-            style = LINES[i % len(LINES)]
+            style, label = LINES[i % len(LINES)], fill(plain(name), 48)
             axes.plot(
-                *zip(*points, strict=True), color=COLOURS[i % len(COLOURS)], linestyle=style, label=fill(plain(name), 48),
+                *zip(*points, strict=True), color=COLOURS[i % len(COLOURS)], linestyle=style, label=label,
                 marker=MARKERS[i % len(MARKERS)], markersize=4, markevery=max(1, len(points) // MOST_MARKERS),
             )  # fmt: skip
         axes.set(title=title, xlabel="epoch")
