@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from medbundles.memory import ran_out
+
 from .compare import Run, largest_difference
 from .network import Built, outputs_of
 from .sizes import larger, side_multiples, tried, without_padding
@@ -51,6 +53,8 @@ def exported(built: Built) -> tuple[ExportedProgram, list[torch.Tensor], str]:
                 example = built.example(without_padding(built), 2)
                 program = torch.export.export(NamedOutputs(built.network), (example,), dynamic_shapes={"image": dims})
         except (RuntimeError, ValueError) as error:  # the sizes are less free than that
+            if ran_out(error):
+                raise
             problem = error
             continue
         for module in program.graph_module.modules():

@@ -10,6 +10,7 @@ import torch
 from torch.nn.functional import avg_pool1d, interpolate
 
 from medbundles.data.batches.dataset import PlainItems
+from medbundles.errors import DataError
 from medbundles.metrics.chosen import dice_at_thresholds
 from medbundles.metrics.measures import AT_THRESHOLDS, UNTRAINED, Output, Regions, mask_channels
 from medbundles.metrics.overlap import MASK_BASELINES
@@ -82,6 +83,7 @@ class MaskBaselines:
         self.to_labels, self.ignore_label, self.regions = masks, ignore_label, regions
         self.items = PlainItems(dataset, most, needs="has_mask")
         self.channels = 1  # of the network's masks
+        self.unreadable: set[int] = set()  # places in `items`
 
     def __call__(self, output: Output) -> dict[str, torch.Tensor]:
         """The columns of a batch."""
@@ -99,8 +101,17 @@ class MaskBaselines:
         return {name: values[:, 0] if values.shape[1] == 1 else values for name, values in columns.items()}
 
     def _items(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Image (C, ...) on the grid of its mask, the true masks (K, ...) bool and where they are labelled (1, ...)."""
-        for item in self.items:
+        """Image (C, ...) on the grid of its mask, the true masks (K, ...) bool and where they are labelled (1, ...).
+
+        What cannot be read is left out, and named once: it is not what is evaluated."""
+        for place in range(len(self.items)):
+            try:
+                item = self.items[place]
+            except DataError as error:
+                if place not in self.unreadable:
+                    logger.warning("baselines: a training image is left out: %s", error)
+                    self.unreadable.add(place)
+                continue
             mask = torch.as_tensor((self.to_labels(item) if self.to_labels else item)["mask"])
             image = to_input_grid(torch.as_tensor(item["image"]), mask.shape[1:])
             output = {"pred": {"mask": torch.zeros(1, self.channels, *mask.shape[1:])}, "label": {"mask": mask[None]}}
@@ -127,13 +138,14 @@ class MaskBaselines:
     @cached_property
     def thresholds(self) -> dict[str, list[float]]:
         """Baseline -> the threshold of each class, infinite where there is none; {} without a training image."""
-        if not len(self.items):
+        if next(self._items(), None) is None:
             logger.warning(
                 "There is no training image with a mask here, so that what costs nothing (one mask for all images, a "
                 "logistic regression on each pixel) does not stand beside the masks."
             )
             return {}
-        logger.info("baselines: fitted on %d training images", len(self.items))
+        _ = self.fitted
+        logger.info("baselines: fitted on %d training images", len(self.items) - len(self.unreadable))
         dice: dict[str, list[np.ndarray]] = {name: [] for name in MASK_BASELINES}
         for image, truth, labelled in self._items():
             sizes = {"true_pixels": truth.flatten(1).sum(1), "has_mask": torch.ones(len(truth))}

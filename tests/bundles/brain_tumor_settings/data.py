@@ -72,20 +72,20 @@ def part_to_evaluate(bench: Bench, source: str, setting: str, **turned: Any) -> 
 
 def fold_parts(bench: Bench, **turned: Any) -> dict[str, Any]:
     """What each part has, of which patients, where the runs go, and what the report says."""
-    weights = {"checkpoint": str(bench.folder / "none.pt")}  # not those that another check has published
-    train, test = bench.get("data", **turned), bench.get("data", "evaluate", **weights, **turned)
+    tested = {"checkpoint": str(bench.folder / "none.pt")} | turned  # not the weights that another check has published
+    train, test = bench.get("data", **turned), bench.get("data", "evaluate", **tested)
     return {
         "parts": [[item["name"] for item in train[part]] for part in ("train", "val", "test")],
         "tested": [item["name"] for item in test["test"]],
         "runs": bench.get("run_dir", **turned).parent.name,
-        "report": [told(bench, name, **turned) for name in ("folds", "fold")],
+        "report": [told(bench, name, **tested) for name in ("folds", "fold")],
     }
 
 
 def shared_out(bench: Bench, **turned: Any) -> dict[str, Any]:
     """Sizes of the parts, how many are tested, where the runs go, and what the report says."""
     found = fold_parts(bench, **turned)
-    report = told(bench, "folds", **turned)
+    report = found["report"][0]
     return {"parts": [*map(len, found["parts"])], "tested": found["tested"], "runs": found["runs"], "report": report}
 
 
@@ -101,7 +101,8 @@ def first_fold(bench: Bench, **turned: Any) -> list[list[str]]:
 
 def chosen_by(bench: Bench, **turned: Any) -> list[bool]:
     """Whether the tested images validate, in training and evaluation."""
-    every = [bench.get("data", *file, **turned) for file in ((), ("evaluate",))]
+    tested = {"checkpoint": str(bench.folder / "none.pt")} | turned  # as in `fold_parts`
+    every = [bench.get("data", **turned), bench.get("data", "evaluate", **tested)]
     return [[i["name"] for i in parts["val"]] == [i["name"] for i in parts["test"]] for parts in every]
 
 

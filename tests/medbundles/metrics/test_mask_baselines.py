@@ -10,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medbundles.data import SeededDataset
+from medbundles.errors import DataError
 from medbundles.metrics import MaskBaselines, Masks
 from medbundles.metrics.mask_baselines import pixel_features
 from medbundles.reports.evaluation import Evaluation
@@ -186,3 +187,20 @@ def test_scores_stand_beside_the_networks_with_their_difference():
     assert metrics["dice_over_constant"]["low"] > 0
     assert metrics["dice_over_constant"]["n_images"] == 59
     assert evaluation.against_baselines()[0].startswith("The model is better than one mask for all images (Dice")
+
+
+def test_training_images_that_cannot_be_read_are_left_out_and_named_once(caplog):
+    images, masks = drawn()
+    good = dataset(images[1:], masks[1:])
+
+    def read(item):
+        if item["at"] == 0:
+            raise DataError("/data/0.png: truncated")
+        return good.transform({"at": item["at"] - 1})
+
+    broken = SeededDataset([{"image": str(i), "at": i} for i in range(len(images))], read)
+    found, wanted = (measured(MaskBaselines(data), images, masks) for data in (broken, good))
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert caplog.text.count("a training image is left out: /data/0.png: truncated") == 1
+    none = SeededDataset([{"image": "0", "at": 0}], read)
+    assert measured(MaskBaselines(none), images, masks) == {}
