@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from medbundles.data.reading.checkpoint_files import BEST
+from medbundles.data.reading.files import SYNTHETIC
 from medbundles.errors import MedbundlesError
 from medbundles.rules import AUTO
 from medbundles.runs.checkpoints import by_id
 from medbundles.runs.directory import RunDirectory
 
 from .child import Command, bundle_command, run_children
-from .staging import SYNTHETIC
 
 LAST, OVERLAY = "checkpoints/last.pt", "checkpoints/trained.json"
 TESTED = "metrics/test_metrics.json"

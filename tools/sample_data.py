@@ -6,6 +6,7 @@ from typing import Any
 
 from medbundles.data.lists.brats import MODALITIES
 from medbundles.data.lists.image_parts import BOTH
+from medbundles.data.reading.files import SYNTHETIC
 from medbundles.errors import DataError, MedbundlesError, one_of
 
 from .phantoms.graded import GRADES, RECORD, make_graded_phantoms
@@ -13,7 +14,7 @@ from .phantoms.jaws import make_jaws
 from .phantoms.organs import ENTRIES, make_organs
 from .phantoms.slices import make_phantoms
 from .prepare.prepared import PICTURES, SLICES, print_counts
-from .staging import SYNTHETIC, staged
+from .staging import staged
 
 # flag -> its default, for each kind
 _FLAGS: dict[str, dict[str, Any]] = {

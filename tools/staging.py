@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from medbundles.atomic_files import cannot_write, new_folders, remove_empty
+from medbundles.data.reading.files import SYNTHETIC
 from medbundles.errors import DataError, MedbundlesError
 
 SPLIT_FILE = "split_{}.json"
-SYNTHETIC = "SYNTHETIC.txt"
 WARNING = "**SYNTHETIC DATA: these numbers say nothing about any disease.**"  # in the reports of phantoms
 
 

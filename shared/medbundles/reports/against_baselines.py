@@ -20,8 +20,8 @@ NOTHING_LEARNT = "A model that does not beat bicubic has learnt nothing that shr
 def against_baselines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A sentence for each paired difference that is measured and defined.
 
-    Better is a model whose 95 % interval of the paired difference lies above 0; where there is no interval, the
-    difference itself decides.
+    Better is a model whose 95 % interval of the paired difference lies above 0. Where there is no interval, which of
+    the two scores is higher here is all that is said.
 
     Args:
         metrics: score -> what `PatientBootstrap.measure` gives, of "psnr_over_bicubic" and the like.
@@ -31,10 +31,15 @@ def against_baselines(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
         over = metrics.get(name)
         if over is None or over["value"] is None:
             continue
-        better = (over["value"] if over["low"] is None else over["low"]) > 0
-        text = f"{with_interval(over, decimals, '+')}{unit}{'' if over['low'] is not None else ', without an interval'}"
-        sentence = (
-            f"The model is {'' if better else 'not '}better than {what} ({score} of the model minus its: {text})."
-        )
-        sentences.append(sentence if better or name != "psnr_over_bicubic" else f"{sentence} {NOTHING_LEARNT}")
+        text = f"{score} of the model minus its: {with_interval(over, decimals, '+')}{unit}"
+        higher = (over["value"] if over["low"] is None else over["low"]) > 0
+        if over["low"] is None:
+            so = "a higher" if higher else "no higher"
+            sentence = (
+                f"Here the model has {so} {score} than {what} ({text}); without an interval that says little of other "
+                "images."
+            )
+        else:
+            sentence = f"The model is {'' if higher else 'not '}better than {what} ({text})."
+        sentences.append(sentence if higher or name != "psnr_over_bicubic" else f"{sentence} {NOTHING_LEARNT}")
     return sentences

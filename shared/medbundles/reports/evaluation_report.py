@@ -8,6 +8,7 @@ import numpy as np
 from ignite.engine import Engine, Events
 
 from medbundles.data.reading.checkpoint_files import named_weights
+from medbundles.data.reading.files import are_phantoms
 from medbundles.errors import ConfigError
 from medbundles.handlers.phases import weights_of
 from medbundles.handlers.run import run_of
@@ -141,6 +142,9 @@ class EvaluationReport:
             return None
         evaluation = self.evaluation(columns)
         folder = {name: self.directory.folder(name) for name in ("metrics", "plots", "predictions")}
+        if are_phantoms(columns.get("file", ())):
+            about = {**(about or {}), "synthetic": True}
+            logger.info("SYNTHETIC DATA: these numbers say nothing about any disease.")
         evaluation.write_metrics(folder["metrics"] / f"{self.prefix}_metrics", self.about | (about or {}))
         evaluation.write_predictions(folder["predictions"], self.prefix)
         evaluation.write_plots(folder["plots"], suffix, TITLES[self.prefix])

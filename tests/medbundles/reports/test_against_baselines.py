@@ -27,7 +27,12 @@ def over(value: float | None, low: float | None = None, high: float | None = Non
             f"{NOTHING_LEARNT}",
         ]),
         (over(0.5), None, [
-            "The model is better than bicubic (PSNR of the model minus its: +0.50 dB, without an interval)."
+            "Here the model has a higher PSNR than bicubic (PSNR of the model minus its: +0.50 dB); without an "
+            "interval that says little of other images.",
+        ]),
+        (over(-0.5), None, [
+            "Here the model has no higher PSNR than bicubic (PSNR of the model minus its: -0.50 dB); without an "
+            f"interval that says little of other images. {NOTHING_LEARNT}",
         ]),
     ],
 )  # fmt: skip

@@ -293,3 +293,17 @@ def test_a_metric_of_others_that_is_not_defined_has_a_dash_as_ours_have(tmp_path
     with caplog.at_level(logging.INFO, "medbundles"):
         report.write_columns(columns, {}, about={"other_metrics": {"val_mine": math.nan, "val_yours": 0.5}})
     assert caplog.text.splitlines()[-2:] == [f"val_mine{'-':>24}", f"val_yours{'0.5000':>23}"]
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_phantoms_are_called_synthetic(marked, tmp_path, caplog):
+    (tmp_path / "data/test/images").mkdir(parents=True)
+    if marked:
+        (tmp_path / "data/SYNTHETIC.txt").write_text("phantoms")
+    data = [
+        {**batch, "image_path": [f"{tmp_path}/data/test/images/{n}.png" for n in batch["name"]]} for batch in batches()
+    ]
+    with caplog.at_level(logging.INFO, "medbundles"):
+        evaluate(report_in(tmp_path / "run", both(), ["no", "yes"]), data, Predictions())
+    content = json.loads((tmp_path / "run/metrics/test_metrics.json").read_text())
+    assert content.get("synthetic", False) == ("SYNTHETIC DATA" in caplog.text) == marked

@@ -15,6 +15,7 @@ from medbundles.errors import DataError
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 VOLUME_ENDINGS = (".nii", ".nii.gz")
 IMAGE_ENDINGS = (*PICTURE_ENDINGS, ".npy", *VOLUME_ENDINGS)
+SYNTHETIC = "SYNTHETIC.txt"  # lies in a folder of phantoms
 
 
 def is_image(path: str | Path) -> bool:
@@ -32,6 +33,12 @@ def stem(path: str | Path) -> str:
     """
     name = os.path.basename(path)
     return name[:-7] if name.lower().endswith(".nii.gz") else os.path.splitext(name)[0]
+
+
+def are_phantoms(files: Iterable[str | Path]) -> bool:
+    """Whether any of the files lies, at whatever depth, in a folder of synthetic pictures (`sample-data` marks it)."""
+    folders = {folder for file in files if str(file) for folder in Path(str(file)).resolve().parents}
+    return any((folder / SYNTHETIC).is_file() for folder in folders)
 
 
 def is_volume(path: str | Path) -> bool:
