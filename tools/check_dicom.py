@@ -8,7 +8,7 @@ import numpy as np
 
 from medbundles.data.lists.dicom_inputs import numbered
 from medbundles.data.problems import Problems
-from medbundles.data.reading.dicom import read_series_files
+from medbundles.data.reading.dicom import dicom_files, read_series_files
 from medbundles.data.reading.dicom_stack import BadSeriesError, DicomImage
 from medbundles.data.reading.nifti import by
 from medbundles.errors import DataError, first_few
@@ -17,9 +17,10 @@ from medbundles.progress import progress
 from .bundle import bundle_folder, check_settings
 from .layouts import AUTOENCODER, BRAIN, GRADING, SEGMENTATION
 
-VOLUMES, PICTURES = "volumes", "pictures"
+VOLUMES, SLICES, PICTURES = "volumes", "single slices", "pictures"
 TAKE = {  # what there is -> the inferences that take it, with the settings that they need
     VOLUMES: {GRADING: "", BRAIN: "", SEGMENTATION: "--spatial_dims 3", AUTOENCODER: "--spatial_dims 3"},
+    SLICES: {BRAIN: "", SEGMENTATION: "", AUTOENCODER: ""},
     PICTURES: {BRAIN: "", SEGMENTATION: "", AUTOENCODER: ""},
 }
 
@@ -47,7 +48,7 @@ def check_dicom(
     named = bundle_folder(bundle).name if bundle else ""
     if named:
         check_settings(bundle_folder(bundle), settings)
-    every, counts = numbered(files), {VOLUMES: 0, PICTURES: 0}
+    every, counts = numbered(files), dict.fromkeys(TAKE, 0)
     print(f"{root}: {len(files)} DICOM files, {len(every)} series")
     for name, series in progress(list(every.items()), "series"):
         place = series.files[0] if len(series.files) == 1 else series.folder
@@ -58,18 +59,23 @@ def check_dicom(
             what = f"{error}. Files: {first_few((path.name for path in error.files), 5)}" if error.files else str(error)
             problems.add(place, f"{name} ({len(series.files)} files{f', {shown}' if shown else ''}): {what}")
             continue
-        kind = PICTURES if image.affine is None else VOLUMES
+        kind = PICTURES if image.affine is None else VOLUMES if image.values.shape[2] > 1 else SLICES
         counts[kind] += 1
         print(f"  {name}: {place} ({len(series.files)} files{f', {shown}' if shown else ''}): {_size(image)}")
         if named and named not in TAKE[kind]:
-            problems.add(place, f"{name} says nothing of its place in the patient; {named} wants volumes")
-    if problems:
-        raise DataError(f"{len(problems)} of {len(every)} series cannot be used:\n{problems.text()}")
-    print("nothing is wrong. No bundle trains on DICOM; these inferences take it:")
+            problems.add(place, f"{name} is no volume ({kind}); {named} wants volumes")
+    beside = len(dicom_files(root.parent)[0]) - 1 if root.is_file() else 0
+    if beside:
+        print(f"{beside} more DICOM files lie beside it; of a series give the folder")
+    if any(counts.values()):
+        print("No bundle trains on DICOM; these inferences take what can be used:")
     for kind, takers in TAKE.items():
         for taker, needs in takers.items() if counts[kind] else ():
             if named in ("", taker):
                 print(f"  {taker} ({kind}): --input {root} {needs}".rstrip())
+    if problems:
+        raise DataError(f"{len(problems)} of {len(every)} series cannot be used:\n{problems.text()}")
+    print("nothing is wrong.")
     return {"layout": "dicom", "files": len(files), "series": len(every), **counts}
 
 

@@ -50,3 +50,27 @@ def test_a_picture_is_nothing_for_a_bundle_of_volumes(tmp_path: Path):
     save(dataset(VOXELS[0], "1.2", Modality="CR"), tmp_path / "x")
     with pytest.raises(DataError, match="glioma_grading_resnet50_3d wants volumes"):
         check_data(str(tmp_path), "glioma_grading_resnet50_3d")
+
+
+def test_a_single_slice_is_nothing_for_volumes_and_its_series_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    stack(tmp_path / "one", VOXELS)
+    file = sorted((tmp_path / "one").iterdir())[0]
+    assert check_data(str(file))["single slices"] == 1
+    said = capsys.readouterr().out
+    assert f"{len(VOXELS) - 1} more DICOM files lie beside it; of a series give the folder" in said
+    assert "medical_segmentation (single slices): --input" in said
+    assert "glioma_grading_resnet50_3d" not in said
+    with pytest.raises(DataError, match=r"is no volume \(single slices\); glioma_grading_resnet50_3d wants volumes"):
+        check_data(str(file), "glioma_grading_resnet50_3d")
+
+
+def test_what_takes_the_rest_is_said_although_a_series_is_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("a", "b"):
+        stack(tmp_path / name, VOXELS)
+    cut = sorted((tmp_path / "b").iterdir())[2]
+    cut.write_bytes(cut.read_bytes()[:-10])
+    with pytest.raises(DataError, match="1 of 2 series cannot be used"):
+        check_data(str(tmp_path))
+    assert "glioma_grading_resnet50_3d (volumes): --input" in capsys.readouterr().out

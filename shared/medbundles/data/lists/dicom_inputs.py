@@ -98,10 +98,12 @@ def found_inputs(
             rows.append({"name": name, **held, **file, "problem": what})
         if mapping:
             write_text_atomic(Path(str(mapping)), _csv(rows))
+            Path(str(mapping)).chmod(0o600)  # it names patients
         which = f"which is which stands in {mapping}" if mapping else "--dicom_mapping FILE writes which is which"
+        left_out = f"; files beside them that are left out: {others}" if others else ""
         logger.info(
-            "input: %d DICOM series of %d files, numbered in the order of their folders, are converted to %s; %s%s",
-            len(every), len(files), place, which, f"; {others} other files beside them are left out" if others else "",
+            "input: %d of %d DICOM series (%d files), numbered in the order of their folders, are converted to %s; "
+            "%s%s", len(every) - len(bad), len(every), len(files), place, which, left_out,
         )  # fmt: skip
         return made, bad
 
@@ -124,7 +126,8 @@ def numbered(files: Sequence[Path]) -> dict[str, Series]:
         uids.setdefault(series.about.get("SeriesInstanceUID", ""), []).append(name)
     for names in (some for uid, some in uids.items() if uid and len({every[name].folder for name in some}) > 1):
         logger.warning(
-            "%s have the same SeriesInstanceUID: copies, or parts of one series, whose files belong in one folder",
+            "%s have the same SeriesInstanceUID: copies, of which one is enough, or parts of one series, whose files "
+            "belong in one folder",
             first_few(names),
         )
     return every

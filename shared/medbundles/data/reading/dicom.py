@@ -94,7 +94,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def dicom_files(root: Path) -> tuple[list[Path], int]:
-    """DICOM files at or below `root`, sorted, and how many other files lie in their folders."""
+    """DICOM files at or below `root`, sorted, and how many other files lie there."""
     if root.is_file():
         return ([root] if is_dicom(root) else []), 0
     found, others, seen = list[Path](), 0, {os.path.realpath(root)}
@@ -103,7 +103,7 @@ def dicom_files(root: Path) -> tuple[list[Path], int]:
         folders[:] = [name for name, place in places.items() if not name.startswith(".") and place not in seen]
         seen |= {places[name] for name in folders}  # a folder that is there several times, by links, is entered once
         here = [path for path in (Path(parent, name) for name in sorted(names)) if is_dicom(path)]
-        found, others = found + here, others + (len(names) - len(here) if here else 0)
+        found, others = found + here, others + len(names) - len(here)
     return sorted(found), others
 
 
