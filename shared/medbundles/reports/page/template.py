@@ -30,7 +30,7 @@ a { color: var(--mark); overflow-wrap: anywhere; } nav ul { padding-left: 1.2rem
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .3rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); }
-thead th { white-space: nowrap; }
+thead th { overflow-wrap: anywhere; min-width: 4.5rem; }
 td.number { white-space: nowrap; }
 th small, td small { color: var(--soft); display: block; max-width: 26rem; white-space: normal; font-weight: normal; font-size: .78rem; line-height: 1.3; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1rem; align-items: start; }
