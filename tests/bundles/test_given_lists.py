@@ -91,6 +91,11 @@ def test_what_lists_may_not_be(bundle, tmp_path):
         assert wanted in refused(bundle, settings(bundle, tmp_path, train_list, val_list))
 
 
+def test_the_id_of_the_lists_is_none_that_one_types(tmp_path):
+    typed = {"bundle_root": str(MEDICAL.folder), "output_dir": str(tmp_path), "given": 3}
+    assert refused(MEDICAL, typed) == "unknown id 'given'"
+
+
 def test_not_for_a_bundle_without_masks(tmp_path):
     text = refused(DENTAL, settings(DENTAL, tmp_path, [{"image": "a", "label": "b"}], [{"image": "c", "label": "d"}]))
     assert "this bundle takes no lists of images with masks" in text

@@ -13,6 +13,7 @@ from medbundles.errors import causes, nearest, refuse
 from medbundles.package import other_package
 from medbundles.preflight.command_line import show_errors_plainly, take_memory
 from medbundles.preflight.given import given_ids, on_the_line, set_beforehand, typed_ids
+from medbundles.preflight.given_lists import GIVEN as LISTS
 from medbundles.preflight.given_lists import take_lists
 from medbundles.preflight.rules import broken_rules, unknown_targets
 from medbundles.preflight.schema import WORDS, Setting, called, check_value, metric_names, off_advice, read_settings
@@ -66,6 +67,7 @@ class Preflight:
         complete = [own_values(folder / name) for name in ("train.json", "inference.json")]
         defaults, others = reversed(complete) if workflow == "inference" else complete
         own, other = set(defaults), set(others)
+        refuse([f"unknown id {LISTS!r}"] if LISTS in config and not has_lists else [])
         refuse(unknown_ids(config, known, called(settings)) + dropped_nones(settings, sys.argv))
         refuse(missing_extras(config))
         foreign = (k for k in every if k.id in other - own and workflow not in k.schema.get("workflows", ()))
