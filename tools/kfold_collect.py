@@ -1,5 +1,6 @@
 """Puts the folds of a cross-validation together that were trained as jobs of their own."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,15 +142,15 @@ def check(folds: Sequence[Fold]) -> None:
         names += [name for name in every if cases.get(name) and every[name] and cases[name] != every[name]]
         if names:
             raise DataError(f"fold {fold.number}: has other images than fold {first.number}: {first_few(names)}.")
-    tested = [name for fold in folds for name in fold.tested]
+    tested = Counter(name for fold in folds for name in fold.tested)
     for fold in folds:
-        twice = [name for name in fold.tested if tested.count(name) > 1]
+        twice = [name for name in fold.tested if tested[name] > 1]
         if twice:
             raise DataError(f"fold {fold.number}: tested what another fold tested, too: {first_few(twice)}.")
         trained = [name for name in fold.tested if name in fold.split["train"]]
         if trained:
             raise DataError(f"fold {fold.number}: was tested on what it was trained on: {first_few(trained)}.")
-    if never := sorted(every.keys() - set(tested)):
+    if never := sorted(every.keys() - tested.keys()):
         raise DataError(f"{first.experiment}: tested in no fold: {first_few(never)}.")
     for fold in folds:
         parts = folds_of_parts(count, fold.number, first.content["settings"]["selection"])

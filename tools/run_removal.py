@@ -8,9 +8,8 @@ from pathlib import Path
 from medbundles.errors import ConfigError, MedbundlesError, first_few, nearest
 from medbundles.runs.lock import FolderLock, holder
 
-REMOVING = (
-    ".removing~"  # before the name of a run that is being removed: it is renamed first, so half of one is never left
-)
+# before the name of a run that is being removed: it is renamed first, so half of one is never left
+REMOVING = ".removing~"
 
 
 def remove_runs(base: Path, found: Sequence[Path], names: Sequence[str], yes: bool) -> list[Path]:

@@ -14,6 +14,7 @@ from medbundles.atomic_files import json_text
 from medbundles.errors import ConfigError, DataError, MedbundlesError, one_of
 from medbundles.json_files import read_json
 from medbundles.lines import duration
+from medbundles.reports.page.own_files import own, read_object
 from medbundles.reports.tables import number
 from medbundles.runs.directory import RUN_NAME, run_order
 from medbundles.runs.lock import holder
@@ -25,7 +26,6 @@ SORTS = ("time", "score", "name", "state", "bundle", "seconds")
 FORMATS = ("text", "json")
 ADVICE = "The file is broken; the run's others may be whole."
 SAME_TIME = 3.0  # seconds within which files were written by the same end of a run
-NONE = "auto", None
 
 
 @dataclass
@@ -90,12 +90,10 @@ def list_runs(
         raise ConfigError("--yes: goes with --remove NAME ...")
     if folder and not Path(folder).is_dir():
         raise DataError(f"{folder}: is no folder")
-    base = Path(folder) if folder else BUNDLES
-    if RUN_NAME.fullmatch(base.resolve().name):
-        base = base.resolve().parent if not folder else Path(os.path.abspath(folder)).parent
-        roots = [Path(os.path.abspath(folder))]
-    else:
-        roots = [base] if folder else sorted(BUNDLES.glob("*/runs"))
+    base, roots = BUNDLES, sorted(BUNDLES.glob("*/runs"))
+    if folder:
+        root = Path(os.path.abspath(folder))
+        base, roots = root.parent if RUN_NAME.fullmatch(root.name) else root, [root]
     found = [path for root in roots for path in find_runs(root)]
     if remove:
         return [asdict(read_row(path, base)) for path in remove_runs(base, found, remove, yes)]
@@ -129,7 +127,7 @@ def read_row(folder: Path, base: Path) -> RunRow:
     try:
         other = holder(folder)
         _fill(row, folder)
-    except (MedbundlesError, OSError, TypeError, ValueError, AttributeError, KeyError) as error:
+    except (MedbundlesError, OSError) as error:
         row.state, row.problem = "broken", str(error)
         return row
     if other:
@@ -138,19 +136,21 @@ def read_row(folder: Path, base: Path) -> RunRow:
 
 
 def _fill(row: RunRow, folder: Path) -> None:
-    about = _read(folder / "config/environment.json")
+    about = _read(folder, "config/environment.json", "environment")
     row.bundle = str(about.get("bundle") or Path(about.get("folder", "")).name)
     changed = about.get("changed")
     row.changed = None if changed is None else {name: entry["value"] for name, entry in changed.items()}
-    history = _read(folder / "metrics/metrics.json", "epochs", "summary")
+    history = _read(folder, "metrics/metrics.json", "history")
     test = folder / "metrics/test_metrics.json"
     if "evaluation" in row.name.split("/")[:-1] or (test.is_file() and not history):
-        row.kind, scores = "evaluation", _read(test, "metrics").get("metrics", {})
+        row.kind, scores = "evaluation", _read(folder, "metrics/test_metrics.json", "scores").get("metrics", {})
         row.state = "finished" if test.is_file() else "stopped"
         row.monitor, row.score = next(((name, entry["value"]) for name, entry in scores.items()), (None, None))
         return
-    config = _read(folder / "config/config.json")
-    row.mode = config.get("early_stopping", {}).get("mode") or "max"
+    file = folder / "config/config.json"
+    config = read_json(file, DataError, (), ADVICE) if file.exists() else {}
+    stopping = config.get("early_stopping")
+    row.mode = (stopping.get("mode") if isinstance(stopping, dict) else None) or "max"
     row.epochs = len(history.get("epochs", ()))
     summary = history.get("summary", {})
     row.monitor, row.score, row.best_epoch = (summary.get(k) for k in ("monitor", "best_value", "best_epoch"))
@@ -169,8 +169,8 @@ def _has_ended(folder: Path, epochs: int, config: Mapping[str, Any]) -> bool:
     return report.is_file() and report.stat().st_mtime > (folder / "metrics/metrics.json").stat().st_mtime - SAME_TIME
 
 
-def _read(path: Path, *keys: str) -> dict[str, Any]:
-    return read_json(path, DataError, keys, ADVICE) if path.exists() else {}
+def _read(folder: Path, name: str, shape: str) -> dict[str, Any]:
+    return read_object(folder / name, folder, shape) if own(folder / name, folder) else {}
 
 
 def in_order(rows: Sequence[RunRow], sort: str) -> list[RunRow]:

@@ -22,7 +22,7 @@ def make_run(folder: Path, epochs: int = 2, asked: int = 2, **summary: Any) -> P
     changed = {"lr": {"value": 0.003, "default": 0.001}, "epochs": {"value": asked, "default": 100}}
     (folder / "config/environment.json").write_text(json.dumps({"bundle": "toy", "changed": changed}))
     (folder / "config/config.json").write_text(json.dumps({"epochs": asked, "early_stopping": {"mode": "max"}}))
-    found = {"monitor": "val_dice", "best_value": 0.5, "best_epoch": 1, "seconds": 90.0, **summary}
+    found = {"epochs": epochs, "monitor": "val_dice", "best_value": 0.5, "best_epoch": 1, "seconds": 90.0, **summary}
     content = {"summary": found, "epochs": [{"epoch": n + 1} for n in range(epochs)]}
     (folder / "metrics/metrics.json").write_text(json.dumps(content))
     return folder

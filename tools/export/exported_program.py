@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from medbundles.memory import ran_out
+from medbundles.preflight.command_line import out_of_memory
 
 from .compare import Run, largest_difference
 from .network import Built, outputs_of
@@ -53,7 +53,7 @@ def exported(built: Built) -> tuple[ExportedProgram, list[torch.Tensor], str]:
                 example = built.example(without_padding(built), 2)
                 program = torch.export.export(NamedOutputs(built.network), (example,), dynamic_shapes={"image": dims})
         except (RuntimeError, ValueError) as error:  # the sizes are less free than that
-            if ran_out(error):
+            if out_of_memory(error):
                 raise
             problem = error
             continue

@@ -32,7 +32,7 @@ def _one_mode(decode: str | Off, sample: int, interpolate: Sequence[str] | Off) 
     return f"{' and '.join(given)}: are different tasks; use one of them at a time." if len(given) > 1 else None
 
 
-def _has_inputs(dicom_mapping: str | Path | Off, decode: str | Off, sample: int, interpolate: Any) -> str | None:
+def _nothing_to_map(dicom_mapping: str | Path | Off, decode: str | Off, sample: int, interpolate: Any) -> str | None:
     if not dicom_mapping or not (decode or sample or interpolate):
         return None
     return "dicom_mapping: with decode, sample or interpolate no DICOM is read, so there is nothing to write to it."
@@ -40,7 +40,7 @@ def _has_inputs(dicom_mapping: str | Path | Off, decode: str | Off, sample: int,
 
 @has_rules(
     Rule(("decode", "sample", "interpolate"), _one_mode, ("inference",)),
-    Rule(("dicom_mapping", "decode", "sample", "interpolate"), _has_inputs, ("inference",)),
+    Rule(("dicom_mapping", "decode", "sample", "interpolate"), _nothing_to_map, ("inference",)),
 )
 def autoencoder_inputs(
     inputs: str | Path,
@@ -83,7 +83,7 @@ def autoencoder_inputs(
     refuse(
         [
             _one_mode(decode or None, sample, interpolate or None),  # type: ignore[arg-type]
-            _has_inputs(dicom_mapping, decode, sample, interpolate),  # type: ignore[arg-type]
+            _nothing_to_map(dicom_mapping, decode, sample, interpolate),  # type: ignore[arg-type]
         ]
     )
     if sample:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medbundles.data.lists.pairs import Pair
+from medbundles.data.lists.pairs import Pair, named_pairs
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import name_below
 from medbundles.errors import DataError
@@ -125,19 +125,12 @@ def _stays_inside(path: Path, root: Path) -> bool:
 
 def listed_pairs(folder: str | Path, training: list[tuple[str, str]]) -> tuple[list[Pair], Problems]:
     """The images and masks that a dataset.json lists, sorted by name; missing or foreign files are noted."""
-    root, problems, found = Path(folder), Problems(), dict[str, Pair]()
+    root, problems, named = Path(folder), Problems(), list[tuple[str, Path, Path]]()
     for image, mask in ((root / image, root / mask) for image, mask in training):
         if outside := [path for path in (image, mask) if not _stays_inside(path, root)]:
             for path in outside:
                 problems.add(path, f"is named in {root / FILE}, and is not below its folder; files must lie there")
             continue
-        gone = [path for path in (image, mask) if not path.is_file()]
         name = name_below(image, root)
-        name = name.partition("/")[2] or name
-        for path in gone:
-            problems.add(path, f"is named in {root / FILE}, and is not there")
-        if name in found:
-            problems.add(image, f"is named twice in {root / FILE}")
-        elif not gone:
-            found[name] = Pair(name, [image], mask)
-    return sorted(found.values()), problems
+        named.append((name.partition("/")[2] or name, image, mask))
+    return named_pairs(named, f"named in {root / FILE}", problems), problems

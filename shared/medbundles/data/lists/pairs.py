@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,18 +79,30 @@ def given_pairs(given: Given) -> tuple[dict[str, list[Pair]], Problems]:
     root = Path(os.path.commonpath([Path(entry["image"]).parent for some in given.values() for entry in some]))
     problems, parts = Problems(), dict[str, list[Pair]]()
     for part, entries in given.items():
-        found: dict[str, Pair] = {}
-        for image, mask in ((Path(entry["image"]), Path(entry["label"])) for entry in entries):
-            gone = [path for path in (image, mask) if not path.is_file()]
-            name = name_below(image, root)
-            for path in gone:
-                problems.add(path, f"is in the list of {part}, and is not there")
-            if name in found:
-                problems.add(image, f"is twice in the list of {part}, or {found[name].images[0]} has its name")
-            elif not gone:
-                found[name] = Pair(name, [image], mask)
-        parts[part] = sorted(found.values())
+        files = [(Path(entry["image"]), Path(entry["label"])) for entry in entries]
+        named = [(name_below(image, root), image, mask) for image, mask in files]
+        parts[part] = named_pairs(named, f"in the list of {part}", problems)
     return parts, problems
+
+
+def named_pairs(named: Iterable[tuple[str, Path, Path]], where: str, problems: Problems) -> list[Pair]:
+    """Pairs that a list names, sorted by name; files that are not there and names that come twice are noted.
+
+    Args:
+        named: name, image and mask of each.
+        where: the list, for the messages, such as "named in dataset.json".
+        problems: gets what is wrong.
+    """
+    found: dict[str, Pair] = {}
+    for name, image, mask in named:
+        gone = [path for path in (image, mask) if not path.is_file()]
+        for path in gone:
+            problems.add(path, f"is {where}, and is not there")
+        if name in found:
+            problems.add(image, f"is twice {where}, or {found[name].images[0]} has its name")
+        elif not gone:
+            found[name] = Pair(name, [image], mask)
+    return sorted(found.values())
 
 
 def patient_of_given(name: str) -> str:
