@@ -16,8 +16,7 @@ from medbundles.reports.curves import MARKERS, MOST_MARKERS, draw_panel, panels_
 from medbundles.reports.evaluation import Evaluation
 from medbundles.reports.figures import COLOURS, LINES, plain
 from medbundles.reports.page.run_files import RunFiles, Scored
-from medbundles.reports.page.scores import title_of
-from medbundles.reports.tables import with_interval
+from medbundles.reports.page.scores import measured, named, title_of
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,19 @@ def curves(run: RunFiles) -> list[Chart]:
         with figures.figure_of(path, (6.4, 3.6)) as figure:
             draw_panel(figure.add_subplot(), run.epochs, panel, best)
 
-    return [
-        _drawn(partial(draw, panel), f"{panel[0]} over {len(run.epochs)} epochs; the best epoch is {best}")
-        for panel in panels_of(run.epochs)
-    ]
+    return [_drawn(partial(draw, panel), _told(run.epochs, panel, best)) for panel in panels_of(run.epochs)]
+
+
+def _told(epochs: Sequence[Mapping[str, Any]], panel: tuple[str, str, list[str]], best: int | None) -> str:
+    """What one reads off the curves: where each begins and ends, and what it is in the best epoch."""
+    curves_told = []
+    for name in panel[2]:
+        points = {record["epoch"]: record[name] for record in epochs if record.get(name) is not None}
+        told = sorted({min(points), max(points), *({best} & points.keys())})
+        values = ", ".join(f"{points[epoch]:.3g} in epoch {epoch}" for epoch in told)
+        curves_told.append(f"{named(name)} {values}")
+    marked = f", the best one is {best}" if best is not None else ""
+    return f"{panel[0]} over {len(epochs)} epochs{marked}: {'; '.join(curves_told)}"
 
 
 def of_classes(scored: Scored) -> list[Chart]:
@@ -67,13 +75,15 @@ def of_classes(scored: Scored) -> list[Chart]:
 def _texts(scored: Scored, counts: np.ndarray) -> dict[str, str]:
     names = scored.class_names
     cells = [f"{counts[t, p]} of true class {names[t]} predicted as {names[p]}" for t, p in np.ndindex(counts.shape)]
-    auc = scored.metrics.get("auc")
-    area = f": area {with_interval(auc, 3)}" if auc else ""
+    area, error = (
+        f", {what} {measured(name, scored.metrics[name])}" if name in scored.metrics else ""
+        for name, what in (("auc", "area"), ("ece", "expected calibration error"))
+    )
     return {
         "confusion_matrix": f"Confusion matrix: {', '.join(cells)}",
         "roc_curve": f"ROC curve{area}",
         "pr_curve": "Precision over recall",
-        "reliability": f"Reliability: share of {names[-1]} over its predicted probability",
+        "reliability": f"Reliability: share of {names[-1]} over its predicted probability{error}",
     }
 
 
@@ -91,7 +101,8 @@ def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> list[Chart]:
         lines = {run: points for run, points in lines.items() if points}
         if len(lines) > 1:
             title = f"{title_of(parts_of(entry)[1])}, validation"
-            found.append(_drawn(partial(_lines, lines, title), f"{title}, of {len(lines)} runs"))
+            ends = ", ".join(f"{name} {points[-1][1]:.3g} in epoch {points[-1][0]}" for name, points in lines.items())
+            found.append(_drawn(partial(_lines, lines, title), f"{title}, of {len(lines)} runs, at the end: {ends}"))
     scored = {name: run.scored[0] for name, run in named.items() if run.scored and "prob" in run.scored[0].columns}
     classes = {tuple(each.class_names) for each in scored.values()}
     if len(scored) > 1 and len(classes) == 1 and len(classes.pop()) == 2:

@@ -9,12 +9,12 @@ from medbundles.atomic_files import write_text_atomic
 from medbundles.errors import DataError
 from medbundles.lines import duration
 from medbundles.reports.against_baselines import against_baselines
-from medbundles.reports.curves import PARTS, VARIANTS, in_words, parts_of
+from medbundles.reports.curves import in_words, parts_of
 from medbundles.reports.page import charts
 from medbundles.reports.page.cases import best_and_worst
 from medbundles.reports.page.pictures import SIDE, SMALL, pictures
 from medbundles.reports.page.run_files import RunFiles, Scored, as_text, read_run
-from medbundles.reports.page.scores import BASELINES, headline, measured, score_table, title_of
+from medbundles.reports.page.scores import BASELINES, headline, measured, named, score_table, title_of
 from medbundles.reports.page.template import PAGE
 from medbundles.reports.tables import number, with_interval
 
@@ -160,7 +160,7 @@ def _first_lines(run: RunFiles) -> list[str]:
     if run.kind == "training" and not run.epochs:
         lines.append("It ended before its first epoch was done, so there are no scores.")
     if run.summary:
-        best, name = run.summary.get("best_epoch"), _named(run.summary.get("monitor") or "")
+        best, name = run.summary.get("best_epoch"), named(run.summary.get("monitor") or "")
         value = run.summary.get("best_value")
         epochs = f"{run.summary['epochs']} epoch{'' if run.summary['epochs'] == 1 else 's'}"
         lines.append(
@@ -172,13 +172,6 @@ def _first_lines(run: RunFiles) -> list[str]:
         shown = [f"{in_words(name)} {measured(name, scored.metrics[name])}" for name in headline(scored.metrics, 3)]
         lines += [f"{scored.part}: {', '.join(shown)}."] if shown else []
     return lines
-
-
-def _named(name: str) -> str:
-    """An entry of a record as people write it, with its part of the data."""
-    part, quantity, variant = parts_of(name) if name else ("", "", "")
-    words = ", ".join(filter(None, (in_words(quantity), VARIANTS[variant][0] if variant else "")))
-    return f"{words} ({PARTS[part][0]})" if part else words
 
 
 def _counted(scored: Scored) -> str:
@@ -195,7 +188,7 @@ def _folds(run: RunFiles) -> dict[str, Any] | None:
     names = list(dict.fromkeys(name for fold in run.folds.values() for name in fold))
     over = run.scored[0].about.get("over_folds", {})
     rows = [
-        [_named(name), *([_over(over, name)] if over else []),
+        [named(name), *([_over(over, name)] if over else []),
          *(number(fold.get(name), DIGITS) for fold in run.folds.values())]
         for name in names
     ]  # fmt: skip

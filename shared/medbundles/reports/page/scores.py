@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from medbundles.metrics.scores import SCORES
-from medbundles.reports.curves import VARIANTS, in_words, parts_of, unit_of
+from medbundles.reports.curves import PARTS, VARIANTS, in_words, parts_of, unit_of
 from medbundles.reports.page.run_files import Scored
 from medbundles.reports.tables import with_interval
 
@@ -76,6 +76,13 @@ def title_of(quantity: str) -> str:
     """The name of a score as the first words of a line."""
     words = in_words(quantity)
     return words[:1].upper() + words[1:]
+
+
+def named(name: str) -> str:
+    """An entry of a record as people write it, with its part of the data."""
+    part, quantity, variant = parts_of(name) if name else ("", "", "")
+    words = ", ".join(filter(None, (in_words(quantity), VARIANTS[variant][0] if variant else "")))
+    return f"{words} ({PARTS[part][0]})" if part else words
 
 
 def headline(metrics: Mapping[str, Any], most: int = 5) -> list[str]:
