@@ -100,8 +100,14 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
 def _what_next(found: Layout) -> str:
     if not found.bundle:
         return f"No bundle trains on these as they are; first: python -m tools {found.verb} --input DIR --out DIR"
-    shown = " ".join(f"--{name} {_word(value)}" for name, value in found.settings.items())
-    return f"The training of {found.bundle} takes them ({', '.join(found.files)}.json): {shown}"
+    configs = [f"configs/{name}.json" for name in found.files]
+    file = configs[0] if len(configs) == 1 else typed(f"[{','.join(map(repr, configs))}]")
+    settings = found.settings | {"dataset_dir": Path(found.settings["dataset_dir"]).absolute()}
+    shown = " ".join(f"--{name} {_word(value)}" for name, value in settings.items())
+    return (
+        f"{found.bundle} trains on them, in that bundle's folder:\n"
+        f"  python -m monai.bundle run --config_file {file} {shown}"
+    )
 
 
 def _word(value: Any) -> str:

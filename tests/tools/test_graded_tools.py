@@ -73,7 +73,7 @@ def test_check_data_of_good_cases(grades, capsys):
     assert main(["check-data", str(grades), "--folds", "2", *NO_RUNS]) == 0
     out = capsys.readouterr().out
     assert "layout graded cases, 12 files read" in out
-    assert "takes them (train.json)" in out
+    assert "run --config_file configs/train.json --dataset_dir /" in out
     assert """--modality "['flair', 't1']" --folds 2""" in out
     for line in (
         "HGG cases: 4",
