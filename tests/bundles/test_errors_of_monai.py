@@ -1,4 +1,4 @@
-"""What the README says of errors that MONAI raises before anything of a bundle runs is what MONAI raises."""
+"""What docs/errors.md says of errors that MONAI raises before anything of a bundle runs is what MONAI raises."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from tests.bundles.setting_bench import BUNDLES
 
 CONFIGS = BUNDLES / "medical_segmentation/configs"
 TRAIN = str(CONFIGS / "train.json")
-README = (BUNDLES.parent / "README.md").read_text(encoding="utf-8")
-ROWS = re.findall(
-    r"^\| `(\w[\w.]*: .*?)` \| ", README.partition("### Errors before")[2].partition("Under torchrun")[0], re.M
-)
+PAGE = (BUNDLES.parent / "docs/errors.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `(\w[\w.]*: .*?)` \| ", PAGE, re.M)
 
 GIVEN = {
     "KeyError: 'query key: trian'": {"trian#lr": 1},
