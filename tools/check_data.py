@@ -59,7 +59,11 @@ def check_data(folder: str, bundle: str = "", limit: int = 100, **settings: Any)
     """
     root, problems = Path(folder), Problems(limit)
     dicom = dicom_files(root)[0] if root.exists() else []
-    if dicom and not (root.is_dir() and list_images(root)):
+    if len(dicom) > (others := len(list_images(root)) if root.is_dir() else 0):
+        if others:
+            problems.add(
+                root, f"{others} other image(s) lie among {len(dicom)} DICOM files; an inference takes one kind"
+            )
         return check_dicom(root, dicom, bundle, settings, problems)
     is_table = root.is_file() and root.suffix.lower() == ".csv"
     found = layout_of(root if is_table else existing_folder(folder), bundle, settings, problems)

@@ -74,7 +74,7 @@ def check_dicom(
             if named in ("", taker):
                 print(f"  {taker} ({kind}): --input {root} {needs}".rstrip())
     if problems:
-        raise DataError(f"{len(problems)} of {len(every)} series cannot be used:\n{problems.text()}")
+        raise DataError(f"{len(problems)} problem(s) in {len(every)} series:\n{problems.text()}")
     print("nothing is wrong.")
     return {"layout": "dicom", "files": len(files), "series": len(every), **counts}
 

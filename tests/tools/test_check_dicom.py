@@ -32,18 +32,26 @@ def test_bad_series_are_named_with_their_files(tmp_path: Path):
     with pytest.raises(DataError) as error:
         check_data(str(tmp_path))
     text = str(error.value)
-    assert "1 of 2 series" in text
+    assert "1 problem(s) in 2 series" in text
     assert f"{tmp_path}/b: series_0002 (6 files, MR t1 of 2): slices are missing" in text
     assert "im002.dcm" in text
 
 
 def test_dicom_beside_images_is_left_out_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     stack(tmp_path / "edente", VOXELS)
-    for number in range(4):
+    for number in range(8):
         pixels = np.random.default_rng(number).integers(0, 255, (64, 64)).astype(np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"edente/{number}.png")
     check_data(str(tmp_path))
     assert "7 DICOM files in it are left out" in capsys.readouterr().out
+
+
+def test_an_image_among_more_dicom_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    stack(tmp_path / "a", VOXELS)
+    Image.fromarray(VOXELS[0].astype(np.uint8)).save(tmp_path / "a/screenshot.png")
+    with pytest.raises(DataError, match="1 other image\\(s\\) lie among 7 DICOM files"):
+        check_data(str(tmp_path))
+    assert "series_0001" in capsys.readouterr().out
 
 
 def test_a_picture_is_nothing_for_a_bundle_of_volumes(tmp_path: Path):
@@ -71,6 +79,6 @@ def test_what_takes_the_rest_is_said_although_a_series_is_broken(tmp_path: Path,
         stack(tmp_path / name, VOXELS)
     cut = sorted((tmp_path / "b").iterdir())[2]
     cut.write_bytes(cut.read_bytes()[:-10])
-    with pytest.raises(DataError, match="1 of 2 series cannot be used"):
+    with pytest.raises(DataError, match="1 problem\\(s\\) in 2 series"):
         check_data(str(tmp_path))
     assert "glioma_grading_resnet50_3d (volumes): --input" in capsys.readouterr().out
