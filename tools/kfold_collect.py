@@ -103,6 +103,8 @@ def collect(experiment: str) -> dict[str, Any]:
         raise DataError(f"{folder}: of {count} folds missing: {', '.join(map(str, missing))}. Train them with --fold.")
     folds = [Fold.read(number, folder) for number in there]
     check(folds)
+    for note in other_versions(folds):
+        print(f"note: {note}")
     about = {key: value for key, value in first.content.items() if key != "done"}
     about["command"] = without_fold(about["command"])
     with alone_in(folder, "a cross-validation"):
@@ -158,6 +160,19 @@ def check(folds: Sequence[Fold]) -> None:
             wanted = {name for number in parts[part] for name in folds[number].tested}
             if differ := sorted(wanted ^ fold.split[part].keys()):
                 raise DataError(f"fold {fold.number}: its {part} part is of another split: {first_few(differ)}.")
+
+
+def other_versions(folds: Sequence[Fold]) -> list[str]:
+    """A sentence for each fold that was trained with other versions of packages than the first one."""
+    versions = {
+        fold.number: read_json(fold.of("run") / "config/environment.json", DataError, ("versions",), ADVICE)["versions"]
+        for fold in folds
+    }
+    first, notes = folds[0].number, []
+    for number, own in versions.items():
+        if other := _different(versions[first], own):
+            notes.append(f"fold {number}: was trained with other versions than fold {first}: {other}.")
+    return notes
 
 
 def _cases(fold: Fold) -> dict[str, Any]:

@@ -47,6 +47,7 @@ if not tests:
     parts = {part: [{"name": name, "content": ["x"]} for name in some] for part, some in names.items()}
     (run / "config").mkdir(exist_ok=True)
     (run / "config/split.json").write_text(json.dumps({"parts": parts}))
+    (run / "config/environment.json").write_text(json.dumps({"versions": {"torch": "2.13.0"}}))
     if not code and what not in plan.get("without_best", []):
         (run / "checkpoints/best.pt").touch()
 elif not code:

@@ -109,6 +109,17 @@ def test_a_fold_that_is_missing_or_different_is_named(experiment, tmp_path):
         collect(str(experiment))
 
 
+def test_a_fold_of_other_versions_is_told(experiment, capsys):
+    collect(str(experiment))
+    assert "note" not in capsys.readouterr().out
+    (environment,) = (experiment / "fold_2").glob("run_*/config/environment.json")
+    change(environment, "2.13.0", "2.9.1")
+    collect(str(experiment))
+    assert "note: fold 2: was trained with other versions than fold 0: torch '2.13.0' -> '2.9.1'." in (
+        capsys.readouterr().out
+    )
+
+
 def test_the_command_is_that_of_all_folds():
     assert without_fold("python -m tools kfold x --fold 2 --lr 0.1") == "python -m tools kfold x --lr 0.1"
     assert without_fold("kfold x --fold=2 --folds 3 --fold_seed 1") == "kfold x --folds 3 --fold_seed 1"
@@ -121,10 +132,15 @@ def test_the_example_for_slurm_starts_its_fold(tmp_path):
     fake = tmp_path / "python"
     fake.write_text('#!/bin/bash\nprintf "%s\\n" "$@"\n')
     fake.chmod(0o755)
-    words = ["bash", str(SBATCH), "glioma_grading_resnet50_3d", "/data with space", "/runs", "--epochs", "2"]
-    for restarts, more in (({}, []), ({"SLURM_RESTART_COUNT": "1"}, ["--resume", "True"])):
+    runs = tmp_path / "the runs"
+    words = ["bash", str(SBATCH), "glioma_grading_resnet50_3d", "/data with space", str(runs), "--epochs", "2"]
+    again = {"SLURM_RESTART_COUNT": "1"}
+    for restarts, begun, more in (({}, 0, []), (again, 0, []), (again, 1, ["--resume", "True"])):
+        if begun:
+            (runs / "glioma_grading/fold_3").mkdir(parents=True)
+            (runs / "glioma_grading/fold_3/kfold_run.json").touch()
         path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "SLURM_ARRAY_TASK_ID": "3", **restarts}
         told = subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
         expected = ["-m", "tools", "kfold", "glioma_grading_resnet50_3d", "--dataset_dir", "/data with space"]
-        assert told == [*expected, "--output_dir", "/runs", "--epochs", "2", "--fold", "3", *more]
+        assert told == [*expected, "--output_dir", str(runs), "--epochs", "2", "--fold", "3", *more]
