@@ -15,6 +15,7 @@ from medbundles.errors import ConfigError, DataError, MedbundlesError, one_of
 from medbundles.json_files import read_json
 from medbundles.lines import duration
 from medbundles.reports.page.own_files import own, read_object
+from medbundles.reports.page.scores import headline
 from medbundles.reports.tables import number
 from medbundles.runs.directory import RUN_NAME, run_order
 from medbundles.runs.lock import holder
@@ -35,7 +36,7 @@ class RunRow:
     Attributes:
         name: its path below the listed folder.
         state: running, finished, stopped at epoch N, being removed, or broken.
-        score: best value of `monitor`, by an epoch; of an evaluation that of its first score.
+        score: best value of `monitor`, by an epoch; of an evaluation that of the score that tells most.
         mode: "max" or "min": which score is better.
         seconds: of all epochs.
         changed: setting -> its value, of those that differ from the defaults; None: not kept (version 0.1).
@@ -145,7 +146,8 @@ def _fill(row: RunRow, folder: Path) -> None:
     if "evaluation" in row.name.split("/")[:-1] or (test.is_file() and not history):
         row.kind, scores = "evaluation", _read(folder, "metrics/test_metrics.json", "scores").get("metrics", {})
         row.state = "finished" if test.is_file() else "stopped"
-        row.monitor, row.score = next(((name, entry["value"]) for name, entry in scores.items()), (None, None))
+        row.monitor = next(iter(headline(scores)), None)
+        row.score = scores[row.monitor]["value"] if row.monitor else None
         return
     file = folder / "config/config.json"
     config = read_json(file, DataError, (), ADVICE) if file.exists() else {}
