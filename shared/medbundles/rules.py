@@ -56,6 +56,24 @@ def ignored(group: str, used_by: Mapping[str, tuple[str, ...]]) -> Rule:
     return Rule((TYPED, f"{group}#name"), broken)
 
 
+def idle_without(switch: str, *settings: str, workflows: tuple[str, ...] = TRAINING) -> Rule:
+    """The rule that settings are not typed for nothing while the one that they belong to is off (0, False or none).
+
+    Args:
+        switch: the one that must be on, such as "scheduler#warmup_epochs".
+        settings: that do nothing without it.
+        workflows: where it counts.
+    """
+
+    def broken(typed: frozenset[str], value: Any) -> str | None:
+        lines = [
+            f"{name}: does nothing while {switch} is off; give --{switch}, too." for name in settings if name in typed
+        ]
+        return None if value else "\n".join(lines) or None
+
+    return Rule((TYPED, switch), broken, workflows)
+
+
 def has_rules(*rules: Rule) -> Callable[[Component], Component]:
     """Decorator of a class or function that a config may build: these rules go with it.
 

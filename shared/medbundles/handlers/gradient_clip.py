@@ -6,6 +6,7 @@ from monai.engines import SupervisedTrainer
 from monai.engines.utils import IterationEvents
 
 from medbundles.errors import in_range, one_of
+from medbundles.rules import has_rules, idle_without
 
 
 def is_stepping(engine: SupervisedTrainer) -> bool:
@@ -15,6 +16,7 @@ def is_stepping(engine: SupervisedTrainer) -> bool:
     return inside % every == 0 or inside == engine.state.epoch_length
 
 
+@has_rules(idle_without("grad_clip", "grad_clip_type"))
 class GradientClip:
     """Clips the gradients; keeps their norm before clipping in `engine.state.grad_norm` (a tensor, not synchronised).
 

@@ -19,12 +19,17 @@ from medbundles.handlers.stateful import stateful
 from medbundles.handlers.tensorboard import finite_values
 from medbundles.networks import bare_network
 from medbundles.ranks import done_by_rank_0
+from medbundles.rules import has_rules, idle_without
 from medbundles.runs.environment import environment
 
 PER_EPOCH = ("train_*", "val_*", "lr*", "grad_norm_*", "epoch_seconds", "samples_per_second", "weights/*")
 CACHES = ("WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR")
 
 
+OWN = ("project", "entity", "name", "tags", "notes", "log_gradients", "log_weights", "log_frequency")
+
+
+@has_rules(idle_without("wandb#enabled", *(f"wandb#{name}" for name in OWN)))
 @dataclass(eq=False)
 class WandB:
     """Logs a run to Weights & Biases.

@@ -7,7 +7,7 @@ import torch
 from medbundles.errors import in_range, one_of, refuse
 from medbundles.optimizers.epoch_schedulers import ClosedFormScheduler, EpochScheduler, PlateauScheduler
 from medbundles.optimizers.schedules import Factor, after_warm_up, constant, cosine, polynomial, step
-from medbundles.rules import Rule, has_rules, ignored
+from medbundles.rules import Rule, has_rules, idle_without, ignored
 
 SCHEDULES = ("cosine", "step", "plateau", "polynomial", "constant")
 USED_BY = {
@@ -51,6 +51,7 @@ def _sees_validations(name: str, patience: int, interval: int) -> str | None:
 
 @has_rules(
     ignored("scheduler", USED_BY),
+    idle_without("scheduler#warmup_epochs", "scheduler#warmup_type"),
     Rule(("scheduler#warmup_epochs", "epochs", "scheduler#name", "scheduler#T_max"), _ends_after_warm_up),
     *(Rule(("scheduler#name", "scheduler#eta_min", lr), partial(_falls, lr)) for lr in ("lr", "encoder_lr")),
     Rule(("scheduler#name", "scheduler#patience", "val_interval"), _sees_validations),

@@ -5,11 +5,15 @@ import math
 import numpy as np
 import torch
 
+from medbundles.rules import has_rules, idle_without
 from medbundles.transforms import intensities
 from medbundles.transforms.bordered_changes import BorderedChanges
 from medbundles.transforms.random_changes import field_generator
 
+CHANGES = ("random_flip_h", "random_rotate", "random_scale", "brightness", "contrast", "gamma")
 
+
+@has_rules(idle_without("augment", *(f"augmentation#{change}" for change in CHANGES)))
 class ImageAugmentation(BorderedChanges):
     """Flips left and right, rotation and zoom as one resampling, brightness, contrast and gamma, in this order.
 

@@ -137,3 +137,24 @@ def test_what_is_typed_for_nothing_is_refused_and_may_stand_in_an_overlay(group,
 def test_what_some_names_use_are_arguments_and_the_names_are_there(built, used_by, names):
     assert used_by.keys() <= inspect.signature(built).parameters.keys()
     assert {name for several in used_by.values() for name in several} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("target", "switch", "off", "setting", "workflow"),
+    [
+        ("optimizers.build_scheduler", "scheduler#warmup_epochs", 0, "scheduler#warmup_type", "train"),
+        ("handlers.GradientClip", "grad_clip", None, "grad_clip_type", "train"),
+        ("handlers.WandB", "wandb#enabled", False, "wandb#project", "train"),
+        ("transforms.ImageAugmentation", "augment", False, "augmentation#gamma", "train"),
+        ("data.segmentation_parts", "folds", 0, "fold_seed", "evaluate"),
+        ("data.checked_parts", "folds", 0, "selection", "train"),
+        ("data.autoencoder_inputs", "interpolate", None, "interpolate_steps", "inference"),
+        ("data.autoencoder_inputs", "sample", 0, "sample_size", "inference"),
+    ],
+)
+def test_what_is_typed_while_its_switch_is_off_is_refused(target, switch, off, setting, workflow):
+    values = {switch: off, TYPED: frozenset({setting, "lr"})}
+    [found] = broken_rules(values, workflow, {"it": {"_target_": f"medbundles.{target}"}})
+    assert found == f"{setting}: does nothing while {switch} is off; give --{switch}, too."
+    for fine in ({switch: 3}, {TYPED: frozenset({"lr"}), GIVEN: frozenset({setting})}):
+        assert broken_rules(values | fine, workflow, {"it": {"_target_": f"medbundles.{target}"}}) == []

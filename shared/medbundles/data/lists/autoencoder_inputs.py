@@ -21,7 +21,7 @@ from medbundles.data.reading.files import (
     stem,
 )
 from medbundles.errors import ConfigError, DataError, refuse
-from medbundles.rules import Rule, has_rules
+from medbundles.rules import Rule, has_rules, idle_without
 
 Off = Literal[False] | None
 
@@ -41,6 +41,8 @@ def _nothing_to_map(dicom_mapping: str | Path | Off, decode: str | Off, sample: 
 @has_rules(
     Rule(("decode", "sample", "interpolate"), _one_mode, ("inference",)),
     Rule(("dicom_mapping", "decode", "sample", "interpolate"), _nothing_to_map, ("inference",)),
+    idle_without("interpolate", "interpolate_steps", workflows=("inference",)),
+    idle_without("sample", "sample_size", workflows=("inference",)),
 )
 def autoencoder_inputs(
     inputs: str | Path,

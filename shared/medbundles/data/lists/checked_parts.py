@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medbundles.data.lists.fold_parts import SELECTIONS, enough_folds, fold_exists, folds_of_parts
+from medbundles.data.lists.fold_parts import FOLD_RULES, SELECTIONS, enough_folds, fold_exists, folds_of_parts
 from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import DIFFERENT_ADVICE, Pair, same_pictures
 from medbundles.data.lists.pairs import Given, given_pairs
@@ -18,15 +18,14 @@ from medbundles.data.lists.split_file import SplitFiles, named_splits, read_spli
 from medbundles.data.lists.splits import PARTS, check_no_leak, leaks
 from medbundles.data.problems import Problems
 from medbundles.errors import DataError, one_of, refuse
-from medbundles.rules import EVERYWHERE, TRAINING, Rule, has_rules
+from medbundles.rules import EVERYWHERE, Rule, has_rules
 
 logger = logging.getLogger("medbundles")
 
 
 @has_rules(
     Rule(("patient_pattern",), usable_pattern, EVERYWHERE),
-    Rule(("fold", "folds"), fold_exists, (*TRAINING, "evaluate")),
-    Rule(("selection", "folds"), enough_folds, (*TRAINING, "evaluate")),
+    *FOLD_RULES,
 )
 def checked_parts(
     *,

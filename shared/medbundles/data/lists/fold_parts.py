@@ -1,5 +1,7 @@
 """Which folds of a cross-validation train, validate and test."""
 
+from medbundles.rules import TRAINING, Rule, idle_without
+
 SELECTIONS = ("held_out", "inner")
 
 
@@ -20,6 +22,13 @@ def enough_folds(selection: str, folds: int) -> str | None:
             f"folds is {folds}. Use 3 folds or more, or the selection held_out."
         )
     return None
+
+
+FOLD_RULES = (
+    Rule(("fold", "folds"), fold_exists, (*TRAINING, "evaluate")),
+    Rule(("selection", "folds"), enough_folds, (*TRAINING, "evaluate")),
+    idle_without("folds", "fold_seed", "selection", workflows=(*TRAINING, "evaluate")),
+)
 
 
 def folds_of_parts(folds: int, fold: int, selection: str) -> dict[str, set[int]]:

@@ -11,19 +11,19 @@ from typing import Any, cast
 
 from medbundles.data.lists.checked_parts import check_untrained
 from medbundles.data.lists.copies import copies
-from medbundles.data.lists.fold_parts import SELECTIONS, enough_folds, fold_exists, folds_of_parts
+from medbundles.data.lists.fold_parts import FOLD_RULES, SELECTIONS, enough_folds, fold_exists, folds_of_parts
 from medbundles.data.lists.graded_cases import graded_cases
 from medbundles.data.lists.split_file import SplitFiles, named_splits, read_splits
 from medbundles.data.problems import Problems
 from medbundles.errors import ConfigError, DataError, first_few, in_range, one_of, refuse
-from medbundles.rules import EVERYWHERE, Rule, has_rules
+from medbundles.rules import has_rules
 
 logger = logging.getLogger("medbundles")
 TEST_PARTS = ("test", "val", "train", "all")
 _OTHER = "Give another --folds_file, or another --experiment#name, which has its own."
 
 
-@has_rules(Rule(("fold", "folds"), fold_exists, EVERYWHERE), Rule(("selection", "folds"), enough_folds, EVERYWHERE))
+@has_rules(*FOLD_RULES)
 @dataclass(eq=False)
 class GradedFolds:
     """The training, validation and test set of one fold, as datalists of `graded_cases`.

@@ -9,7 +9,7 @@ from typing import Any
 
 from medbundles.data.lists.checked_parts import check_untrained
 from medbundles.data.lists.dataset_json import listed_pairs, read_dataset_json
-from medbundles.data.lists.fold_parts import SELECTIONS, enough_folds, fold_exists, folds_of_parts
+from medbundles.data.lists.fold_parts import FOLD_RULES, SELECTIONS, enough_folds, fold_exists, folds_of_parts
 from medbundles.data.lists.known_labels import KnownLabels
 from medbundles.data.lists.known_pictures import KnownPictures
 from medbundles.data.lists.near_identical import same_pictures
@@ -77,8 +77,7 @@ class SegmentationParts(ImageParts):
 @has_rules(
     Rule(("patient_pattern",), usable_pattern, EVERYWHERE),
     Rule(("test_split", "folds"), _is_tested, ("evaluate",)),
-    Rule(("fold", "folds"), fold_exists, (*TRAINING, "evaluate")),
-    Rule(("selection", "folds"), enough_folds, (*TRAINING, "evaluate")),
+    *FOLD_RULES,
     Rule(("regions", "out_channels"), one_channel_each, EVERYWHERE),
     Rule(("label_threshold", "out_channels", "ignore_label", "regions"), _one_threshold, (*TRAINING, "evaluate")),
 )

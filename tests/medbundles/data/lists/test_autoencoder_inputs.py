@@ -85,7 +85,7 @@ def test_images_that_are_there_are_made_again_or_refused_but_never_taken_for_the
 
 
 def test_two_tasks_at_once_are_refused(folder):
-    rule, _ = autoencoder_inputs.rules
+    rule, *_ = autoencoder_inputs.rules
     values = {"decode": None, "sample": 0, "interpolate": False}
     assert rule.line(values, "inference") is None
     assert "sample and interpolate" in rule.line({**values, "sample": 2, "interpolate": ["a", "b"]}, "inference")
