@@ -67,6 +67,7 @@ def write_report(evaluations: Mapping[int, Path], folder: Path, about: Mapping[s
     if twice:
         raise DataError(f"kfold: tested in more than one fold: {', '.join(twice[:8])}")
     about = {**about, "evaluations": {str(fold): str(run) for fold, run in evaluations.items()}}
+    about |= {key: tests[min(tests)][key] for key in ("length_unit",) if key in tests[min(tests)]}
     if not all("prob" in columns for columns in of_fold.values()):
         return write_mask_report(tests, of_fold, folder, about)
     class_names = next(iter(tests.values()))["class_names"]

@@ -122,11 +122,19 @@ def test_names_of_the_package_exist(page):
         assert pydoc.locate(name) is not None, name
 
 
+def anchors(page: Path) -> set[str]:
+    """What a link may name in a page: its headings, as GitHub writes them."""
+    heads = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
 @pytest.mark.parametrize("page", TEXTS, ids=named)
 def test_links_and_files_exist(page):
     text = page.read_text()
-    for link in re.findall(r"\]\((?!http)([^)#]+)", text):
-        assert (page.parent / link).exists(), link
+    for link, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", text):
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), (link, anchor)
     for file in re.findall(r"`((?:[\w-]+/)+[\w.-]+\.(?:py|json|md))`", text):
         places = (ROOT, ROOT / "shared", ROOT / "shared/medbundles", *(ROOT / "bundles").iterdir(), TOY)
         if "<" not in file and not file.startswith(MADE) and page.name != "outputs.md":

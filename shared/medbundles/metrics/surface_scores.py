@@ -30,7 +30,8 @@ def _volume_error(columns: Columns) -> ScoreOf:
 SURFACE_SCORES = {
     "hd95": _of(
         "hd95",
-        f"95th percentile of the distances between both surfaces, mm{EMPTY.format('the diagonal')} (0 is best)",
+        "95th percentile of the distances between both surfaces, in mm (of pictures in pixels)"
+        f"{EMPTY.format('the diagonal')} (0 is best)",
         _up_to_the_diagonal,
         LEAST_OF_RARE,
     ),

@@ -62,7 +62,8 @@ class Surfaces:
     """hd95, surface_dice, volume_difference (B,), or (B, K) with several channels, of the predicted and the true mask.
     And diagonal (B,) of the image, in mm.
 
-    - hd95: the larger of the 95th percentiles of the distances from one surface to the other and back, in mm
+    - hd95: the larger of the 95th percentiles of the distances from one surface to the other and back, in mm (of
+      pictures, whose pixels have no size, in pixels; so are the other lengths)
     - surface_dice: share of both surfaces that is at most `tolerance` from the other one (Nikolov et al. 2018, at the
       resolution of the pixels)
     - volume_difference: predicted minus true volume in ml (cm3), of a picture area in hundreds of pixels

@@ -33,7 +33,7 @@ WORDS = {
     "cls": "classification", "pca": "PCA", "jpeg": "JPEG", "ece": "expected calibration error", "brier": "Brier score",
     "hd95": "95th percentile Hausdorff distance", "macro": "(macro)", "std": "standard deviation",
 }  # fmt: skip
-UNITS = {"psnr": "dB", "hd95": "mm", "kl": "nats", "jpeg_bytes": "bytes"}  # by the quantity or its first word
+UNITS = {"psnr": "dB", "kl": "nats", "jpeg_bytes": "bytes"}  # by the quantity or its first word
 # Quantities that have a panel each, and what their words do not say: title and unit.
 PANELS = {
     "l1": ("L1", "absolute error"), "mse": ("MSE", "squared error"),

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from medbundles.metrics.weighted import mean_of_defined
-from medbundles.reports.curves import in_words, unit_of
+from medbundles.reports.curves import in_words
 from medbundles.reports.page.run_files import Scored
+from medbundles.reports.page.scores import unit_in
 from medbundles.reports.tables import number, probability
 
 LISTED = 5
@@ -25,7 +26,7 @@ def best_and_worst(scored: Scored) -> dict[str, Any]:
     by = next((name for name in ORDERED_BY if name in shown), None)
     if by is not None:
         order = [int(i) for i in np.argsort(shown[by], kind="stable") if not np.isnan(shown[by][i])]
-        header = ["image", "patient", *map(_header, shown)]
+        header = ["image", "patient", *(_header(scored, name) for name in shown)]
         few = len(order) <= 2 * LISTED
         halves = (("All", order),) if few else (("Worst", order[:LISTED]), ("Best", order[: -LISTED - 1 : -1]))
         for title, chosen in halves:
@@ -60,8 +61,8 @@ def best_and_worst(scored: Scored) -> dict[str, Any]:
     return tables
 
 
-def _header(name: str) -> str:
-    unit = unit_of(name)
+def _header(scored: Scored, name: str) -> str:
+    unit = unit_in(scored.about, name)
     return in_words(name) + (f" ({unit})" if unit else "")
 
 

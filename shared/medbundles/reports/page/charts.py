@@ -76,7 +76,7 @@ def _texts(scored: Scored, counts: np.ndarray) -> dict[str, str]:
     names = scored.class_names
     cells = [f"{counts[t, p]} of true class {names[t]} predicted as {names[p]}" for t, p in np.ndindex(counts.shape)]
     area, error = (
-        f", {what} {measured(name, scored.metrics[name])}" if name in scored.metrics else ""
+        f", {what} {measured(name, scored.metrics[name], scored.about)}" if name in scored.metrics else ""
         for name, what in (("auc", "area"), ("ece", "expected calibration error"))
     )
     return {

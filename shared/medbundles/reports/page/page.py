@@ -133,8 +133,8 @@ def _against(scored: Scored) -> list[str]:
         _, quantity, variant = parts_of(name)
         own = scored.metrics.get(quantity)
         if variant in BASELINES and own and None not in (own["value"], measure["value"]):
-            beside = f"of the {BASELINES[variant]} {measured(quantity, measure)}"
-            text = f"{title_of(quantity)} {measured(quantity, own)}; {beside}"
+            beside = f"of the {BASELINES[variant]} {measured(quantity, measure, scored.about)}"
+            text = f"{title_of(quantity)} {measured(quantity, own, scored.about)}; {beside}"
             found.append(f"{text}. Whether they differ by more than chance was not measured.")
     return found
 
@@ -169,7 +169,10 @@ def _first_lines(run: RunFiles) -> list[str]:
             else f"{epochs}; none of them is best by {name}."
         )
     for scored in run.scored[:1]:
-        shown = [f"{in_words(name)} {measured(name, scored.metrics[name])}" for name in headline(scored.metrics, 3)]
+        shown = [
+            f"{in_words(name)} {measured(name, scored.metrics[name], scored.about)}"
+            for name in headline(scored.metrics, 3)
+        ]
         lines += [f"{scored.part}: {', '.join(shown)}."] if shown else []
     return lines
 
@@ -245,7 +248,7 @@ def _comparison(runs: Sequence[RunFiles], names: Sequence[str]) -> dict[str, Any
                 name,
                 run.scored[0].part if run.scored else "",
                 str(run.summary.get("best_epoch") or ""),
-                *(measured(score, metrics[score]) if score in metrics else "" for score in scores),
+                *(measured(score, metrics[score], run.scored[0].about) if score in metrics else "" for score in scores),
                 duration(run.summary["seconds"]) if "seconds" in run.summary else "",
                 *(values[setting][i] for setting in differ),
             ]

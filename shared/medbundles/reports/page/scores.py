@@ -13,7 +13,8 @@ BASELINES = {
     "bicubic": "bicubic", "pca": "PCA", "jpeg": "JPEG",
 }  # fmt: skip
 DIGITS = 3
-DIGITS_OF = {"dB": 2, "mm": 2, "nats": 1, "bytes": 0}  # by the unit
+LENGTHS = ("hd95",)
+DIGITS_OF = {"dB": 2, "mm": 2, "pixels": 2, "nats": 1, "bytes": 0}  # by the unit
 TELLING = ("dice", "acc", "auc", "psnr", "ssim")
 
 
@@ -42,12 +43,13 @@ def score_table(scored: Scored) -> dict[str, Any]:
                 {
                     "score": ", ".join(filter(None, [title_of(quantity), told, channel])),
                     "meaning": meaning.partition(";")[0],
-                    "value": measured(quantity, own),
+                    "value": measured(quantity, own, scored.about),
                     "reason": own.get("reason", ""),
                     "images": own.get("n_images", ""),
                     "patients": own.get("n_patients", ""),
                     "baselines": [
-                        measured(quantity, variants[k]) if k in variants and not variant else "" for k in used
+                        measured(quantity, variants[k], scored.about) if k in variants and not variant else ""
+                        for k in used
                     ],
                 }
             )
@@ -64,9 +66,14 @@ def _channel_of(name: str, about: Mapping[str, Any]) -> str:
     return max((c for c in channels if name.endswith(f"_{c}")), key=len, default="")  # "b_a" beside "a"
 
 
-def measured(quantity: str, measure: Mapping[str, Any]) -> str:
-    """Value, interval and unit."""
-    unit = unit_of(quantity)
+def unit_in(about: Mapping[str, Any], quantity: str) -> str:
+    """The unit of a quantity in this run: lengths are in mm, or in pixels where the images are pictures."""
+    return about.get("length_unit", "") if quantity in LENGTHS else unit_of(quantity)
+
+
+def measured(quantity: str, measure: Mapping[str, Any], about: Mapping[str, Any]) -> str:
+    """Value, interval and unit, of a run whose head is `about`."""
+    unit = unit_in(about, quantity)
     return with_interval(measure, DIGITS_OF.get(unit, DIGITS)) + (
         f" {unit}" if unit and measure["value"] is not None else ""
     )

@@ -377,4 +377,7 @@ def test_classes_that_are_called_as_baselines_and_patches_have_rows_of_their_own
     assert [row["score"] for row in table["rows"]] == [
         "Dice", "Dice, constant", "Dice, pca", "L1, centre patch", "95th percentile Hausdorff distance", "PSNR",
     ]  # fmt: skip
-    assert [row["value"] for row in table["rows"]][-2:] == ["0.50 mm", "0.50 dB"]
+    assert [row["value"] for row in table["rows"]][-2:] == ["0.500", "0.50 dB"]
+    for unit in ("mm", "pixels"):  # of pictures
+        scored.about["length_unit"] = unit
+        assert score_table(scored)["rows"][-2]["value"] == f"0.50 {unit}"
