@@ -20,9 +20,9 @@ NO_CURVE = ("epoch", "epoch_seconds", "samples_per_second")
 # What is drawn for a quantity beside itself: end of the name -> what the legend says, line. Training is dashed,
 # validation solid.
 VARIANTS = {
-    "at_half": ("at threshold 0.5", "-."), "constant": ("larger class", ":"), "logistic": ("logistic regression", ":"),
-    "patch": ("centre patch", "-."), "bicubic": ("bicubic", ":"), "pca": ("PCA", (0, (3, 1, 1, 1, 1, 1))),
-    "jpeg": ("JPEG", (0, (1, 3))),
+    "at_half": ("at threshold 0.5", "-."), "constant": ("constant answer", ":"),
+    "logistic": ("logistic regression", ":"), "patch": ("centre patch", "-."), "bicubic": ("bicubic", ":"),
+    "pca": ("PCA", (0, (3, 1, 1, 1, 1, 1))), "jpeg": ("JPEG", (0, (1, 3))),
 }  # fmt: skip
 PARTS = {"train": ("training", "--"), "val": ("validation", "-")}
 # Words in the names of quantities as people write them; the other words stay.

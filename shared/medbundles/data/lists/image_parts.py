@@ -14,7 +14,7 @@ from medbundles.data.lists.near_identical import same_pictures
 from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
 from medbundles.data.lists.shares import empty_part, shared_out
-from medbundles.data.lists.split_file import read_split
+from medbundles.data.lists.split_file import read_split, say_other_test
 from medbundles.data.lists.splits import check_no_leak
 from medbundles.data.problems import Problems
 from medbundles.data.reading.case_files import check_image_file
@@ -120,6 +120,8 @@ def image_parts(
     if earlier:
         advice = f"Give all settings of the split that the training had (its config is beside {earlier_split})."
         check_no_leak({"the training": earlier, "test": parts["test"]}, pairs, advice, within_source=False)
+    if earlier_split and not test:
+        say_other_test(earlier_split, items, parts["test"])
     return ImageParts(with_joined_patients(parts, ours), ours, thumbnails, run_dir, known=known)
 
 

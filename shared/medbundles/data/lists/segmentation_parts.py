@@ -18,7 +18,7 @@ from medbundles.data.lists.parts import ImageParts, with_joined_patients
 from medbundles.data.lists.patients import PATTERN_ADVICE, usable_pattern, warn_of_patients, with_patients
 from medbundles.data.lists.regions import Regions, contradiction, one_channel_each, other_channels, regions_of
 from medbundles.data.lists.shares import empty_part, share_of_fold, shared_out
-from medbundles.data.lists.split_file import SplitFiles, named_splits, read_splits
+from medbundles.data.lists.split_file import SplitFiles, named_splits, read_splits, say_other_test
 from medbundles.data.lists.splits import check_no_leak
 from medbundles.data.problems import ADVICE, Problems
 from medbundles.data.reading.case_files import check_channel_files
@@ -194,6 +194,8 @@ def segmentation_parts(
     _check_classes(parts["train"], counts, rule)
     if earlier_split:
         check_untrained({"test": parts["test"]}, split, named_splits(earlier_split), pairs)
+        if isinstance(earlier_split, (str, Path)):
+            say_other_test(earlier_split, items, parts["test"])
     joined = with_joined_patients(parts, ours)
     return SegmentationParts(joined, ours, thumbnails, run_dir, known=known, labels=labels, modalities=about.modalities)
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -127,6 +127,25 @@ def read_splits(files: SplitFiles) -> tuple[dict[str, list[dict]], dict[str, str
         for part in TRAINED:
             parts[part] |= {str(row["image"]): row for row in rows[part]}
     return {part: list(rows.values()) for part, rows in parts.items()}, thumbnails
+
+
+def say_other_test(file: str | Path, items: Iterable[dict], tested: Iterable[dict]) -> None:
+    """Warn where the test part is not the one that a training held back of the same images.
+
+    Args:
+        file: that training's split.
+        items: all images that there are.
+        tested: those that are tested.
+    """
+    rows = read_json(Path(file), DataError, ("parts",), "Name the config/split.json of a run.")["parts"].get("test", ())
+    held = {row["name"] for row in rows} & {item["name"] for item in items}
+    here = {item["name"] for item in tested}
+    if held and held != here:
+        logger.warning(
+            "test part: the training held back %d of these images (%s), of which %d are tested here, and %d others; "
+            "give the settings of the split that the training had, if that is not meant.",
+            len(held), file, len(held & here), len(here - held),
+        )  # fmt: skip
 
 
 def named_splits(files: SplitFiles) -> str:

@@ -8,10 +8,7 @@ from medbundles.reports.curves import PARTS, VARIANTS, in_words, parts_of, unit_
 from medbundles.reports.page.run_files import Scored
 from medbundles.reports.tables import with_interval
 
-BASELINES = {
-    "constant": "constant answer", "logistic": "logistic regression",
-    "bicubic": "bicubic", "pca": "PCA", "jpeg": "JPEG",
-}  # fmt: skip
+BASELINES = {name: VARIANTS[name][0] for name in ("constant", "logistic", "bicubic", "pca", "jpeg")}
 DIGITS = 3
 LENGTHS = ("hd95",)
 DIGITS_OF = {"dB": 2, "mm": 2, "pixels": 2, "nats": 1, "bytes": 0}  # by the unit

@@ -283,11 +283,14 @@ def test_weights_know_the_split_of_their_training(tmp_path):
     assert split_of([model, tmp_path / "run_2/checkpoints/best.pt"]) == [split, str(other)]  # of an ensemble
 
 
-def test_pictures_of_the_training_cannot_be_tested(folder, tmp_path_factory):
+def test_pictures_of_the_training_cannot_be_tested(folder, tmp_path_factory, caplog):
     parts = image_parts(folder, "edente", test_split=0.25, run_dir=(run := SimpleNamespace(folder=lambda _: None)))
     split = tmp_path_factory.mktemp("run") / "split.json"
     run.folder = lambda _: split.parent
     split.write_text(json.dumps(parts.record()[1]))
     assert names(image_parts(folder, "edente", test_split=0.25, earlier_split=split)) == names(parts)
+    with caplog.at_level(logging.WARNING, "medbundles"):
+        image_parts(folder, "edente", test_split=0.15, earlier_split=split)
+    assert f"the training held back {len(names(parts)['test'])} of these images ({split})" in caplog.text
     with pytest.raises(DataError, match=r"Give all settings of the split that the training had"):
         image_parts(folder, "edente", test_split=0.5, earlier_split=split)

@@ -296,3 +296,15 @@ def test_an_evaluation_is_held_against_the_training_of_its_fold(scans, tmp_path,
     assert "the figures flatter" in caplog.text  # the tested fold chose the epoch
     with pytest.raises(DataError, match="the fold that the weights' training held out"):
         of(scans, folds=4, fold=1, earlier_split=earlier)
+
+
+def test_another_test_part_than_the_training_held_back_is_told(scans, tmp_path, caplog):
+    path, record = of(scans, test_split=0.5, run_dir=SimpleNamespace(folder=lambda name: tmp_path)).record()
+    path.write_text(json.dumps(record))
+    held = len(record["parts"]["test"])
+    with caplog.at_level(logging.WARNING, "medbundles"):
+        of(scans, test_split=0.5, earlier_split=path)
+        assert "held back" not in caplog.text
+        tested = len(of(scans, test_split=0.2, earlier_split=path)["test"])
+    assert 0 < tested < held
+    assert f"the training held back {held} of these images ({path}), of which {tested} are tested" in caplog.text
