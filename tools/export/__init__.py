@@ -17,7 +17,7 @@ from .metadata import exported_metadata
 from .model import of_run, published
 from .network import Built, build_network, outputs_of
 from .onnx_file import onnx_file
-from .readme import readme
+from .readme import readme, yours_to_write
 from .safetensors_file import safetensors_file
 from .torchscript import torchscript
 
@@ -92,3 +92,5 @@ def export(
         path = place / f"{folder.name}_huggingface"
         write_folder(path, {**contents, "README.md": card(text, metadata).encode("utf-8")})
         print(f"{path}: weights of {model.source}")
+    for note in yours_to_write(metadata, model):
+        print(f"note: {note}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from medbundles.data.reading.checkpoint_files import BEST
+from medbundles.data.reading.checkpoint_files import BEST, FOLDS
 from medbundles.errors import CheckpointError, first_few
 from medbundles.handlers.publish import Publish
 from medbundles.json_files import read_json
@@ -79,9 +79,9 @@ def of_run(folder: Path, run: Path) -> Model:
     """
     configuration = run / "config" / "config.json"
     if not configuration.is_file():
+        experiment = f"of a fold, such as {run}/fold_0" if (run / FOLDS).is_file() else "such as runs/EXPERIMENT"
         raise CheckpointError(
-            f"--run: {run} is no run's folder (no config/config.json); give one such as "
-            "runs/EXPERIMENT/run_20260101_120000."
+            f"--run: {run} is no run's folder (no config/config.json); give one {experiment}/run_20260101_120000."
         )
     config = read_json(configuration, CheckpointError, (), "It is written anew by the next training.")
     best = run / str(config.get("checkpoint_dir", "checkpoints")) / Path(BEST).name

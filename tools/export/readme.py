@@ -10,6 +10,7 @@ from ..staging import WARNING
 from .model import Model
 
 PACKAGES = {"monai": "monai_version", "torch": "pytorch_version", "numpy": "numpy_version"}  # name -> id in metadata
+OWN_LICENCE, OWN_AUTHORS = "The weights you train are bound by the licence of the data", "The medbundles authors"
 LEAVING = re.compile(r"\[([^\]]*)\]\((?:\.\./)+[^)]*\)")  # a Markdown link to a page outside the bundle
 TEXT = """# {title}
 
@@ -86,6 +87,22 @@ def readme(name: str, metadata: Mapping[str, Any], model: Model, said: Sequence[
         left="\n".join(["", "## About this export", "", *notes, ""]) if notes else "",
         data_license=licence,
     )
+
+
+def yours_to_write(metadata: Mapping[str, Any], model: Model) -> list[str]:
+    """A sentence for each text that goes along and is still the bundle's own, which speaks of no model."""
+    notes = []
+    if OWN_LICENCE in " ".join(str(model.about.get("data_license", "")).split()):
+        notes.append(
+            "docs/data_license.txt: is still that of the bundle, which lists public data sets. Write the licence of "
+            "your data there before the training, which keeps it with the weights."
+        )
+    if metadata.get("authors") == OWN_AUTHORS:
+        notes.append(
+            f"configs/metadata.json: authors are still {OWN_AUTHORS!r}; say there whose model it is, and in "
+            "data_source what it was trained on."
+        )
+    return notes
 
 
 def without_leaving_links(text: str) -> str:

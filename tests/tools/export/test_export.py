@@ -6,6 +6,7 @@ import errno
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ from medbundles.data.reading.files import content_id
 from medbundles.runs.trained import trained_with
 from tests.tools.export.made_runs import ALL
 from tools.audit import findings_of
+from tools.bundle import bundle_folder
 from tools.cli import main
 from tools.export.archive import write_zip
+from tools.export.model import of_run
+from tools.export.readme import yours_to_write
 
 
 def typed(bundle: str, run: Path | None, out: Path, *more: str) -> int:
@@ -132,6 +136,15 @@ def test_phantoms_are_called_so(run_of, tmp_path):
     assert "SYNTHETIC" in json.loads(read(path, "configs/metadata.json"))["data_source"]
 
 
+def test_texts_that_are_still_the_bundles_own_are_told(run_of, tmp_path, capsys):
+    assert typed("medical_segmentation", run_of("medical"), tmp_path) == 0
+    said = capsys.readouterr().out
+    assert "note: docs/data_license.txt: is still that of the bundle" in said
+    assert "note: configs/metadata.json: authors are still 'The medbundles authors'" in said
+    model = of_run(bundle_folder("medical_segmentation"), run_of("medical"))
+    assert yours_to_write({"authors": "A. Physician"}, replace(model, about={"data_license": "CC0"})) == []
+
+
 @pytest.fixture
 def broken(run_of, tmp_path):
     run = tmp_path / run_of("medical").name
@@ -151,6 +164,8 @@ def test_runs_that_cannot_be_exported(broken, run_of, tmp_path, capsys):
 
     refused("glioma_grading_resnet50_3d", broken, "is of another bundle")
     refused("medical_segmentation", tmp_path / "nothing", "is no run's folder")
+    (tmp_path / "kfold_run.json").touch()
+    refused("medical_segmentation", tmp_path, f"give one of a fold, such as {tmp_path}/fold_0/run_")
     other = torch.load(broken / "checkpoints/best.pt", weights_only=True)
     other["trained"]["network_def#base_channels"] = 8
     torch.save(other, broken / "checkpoints/best.pt")
