@@ -2,16 +2,19 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ignite.engine import Engine, Events
 
-from medbundles.data.reading.checkpoint_files import named_weights
+from medbundles.data.lists.split_file import config_of
+from medbundles.data.reading.checkpoint_files import Checkpoint, named_weights
 from medbundles.data.reading.files import are_phantoms
-from medbundles.errors import ConfigError
+from medbundles.errors import CheckpointError, ConfigError
 from medbundles.handlers.phases import weights_of
 from medbundles.handlers.run import run_of
+from medbundles.json_files import read_json
 from medbundles.metrics.cases import Cases
 from medbundles.metrics.epoch_score import metrics_of
 from medbundles.metrics.scores import check_scores
@@ -24,6 +27,16 @@ from medbundles.reports.worst_cases import Case, WorstCases, write_worst
 logger = logging.getLogger("medbundles")
 
 TITLES = {"test": "Test", "val": "Validation"}
+
+
+def trained_with(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Under this name the settings of the weights' training that differ from the defaults, each with value and default,
+    as its environment.json has them; {} where that is not there, and of an ensemble."""
+    file = config_of(checkpoint, "environment.json") if checkpoint else None
+    if not isinstance(file, str):
+        return {}
+    changed = read_json(Path(file), CheckpointError, (), "It is written anew by the next training.").get("changed")
+    return {"trained_with": changed} if changed else {}
 
 
 class EvaluationReport:
@@ -51,7 +64,8 @@ class EvaluationReport:
         bootstrap: how often patients are drawn for the intervals.
         seed: seed of the drawing.
         on_completed: write when the evaluator is done; False: only when `write` is called (by all ranks).
-        about: further entries for the metrics file; of the checkpoint (see `checkpoint_files`) also its hash.
+        about: further entries for the metrics file; of the checkpoint (see `checkpoint_files`) also its hash, and the
+            settings of its training that differ from the defaults.
         scores: see `medbundles.metrics.scores.SCORES`; None: the usual ones of what is measured.
         channel_names: names of the K channels of the masks.
         grad_cam: with it volumes that only have a class are shown, with what speaks for it; or None.
@@ -95,7 +109,8 @@ class EvaluationReport:
     def attach(self, engine: Engine) -> None:
         """Wire it to the evaluator."""
         if "checkpoint" in self.about:
-            self.about = self.about | named_weights(weights_of(engine, self.about["checkpoint"]))
+            weights = weights_of(engine, self.about["checkpoint"])
+            self.about = self.about | named_weights(weights) | trained_with(weights)
         engine.add_event_handler(Events.EPOCH_STARTED, self.start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self)
         if self.on_completed:

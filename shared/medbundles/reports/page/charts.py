@@ -1,6 +1,7 @@
 """The charts of the page, drawn by the functions that draw a run's plots, as SVG in the page itself."""
 
 import base64
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +18,8 @@ from medbundles.reports.evaluation import Evaluation
 from medbundles.reports.figures import COLOURS, LINES, plain
 from medbundles.reports.page.run_files import RunFiles, Scored
 from medbundles.reports.page.scores import measured, named, title_of
+
+LOSS = re.compile("loss|_weight$")  # ids of settings that change what a loss is the sum of
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> list[Chart]:
     named = dict(zip(names, runs, strict=True))
     trained = {name: run for name, run in named.items() if run.epochs}
     followed = {run.summary.get("monitor") for run in trained.values()}
-    for entry in dict.fromkeys((*sorted(filter(None, followed)), "val_loss")):
+    entries = [*sorted(filter(None, followed)), *(["val_loss"] if _have_one_loss(list(trained.values())) else [])]
+    for entry in dict.fromkeys(entries):
         lines = {
             name: [(e["epoch"], e[entry]) for e in run.epochs if e.get(entry) is not None]
             for name, run in trained.items()
@@ -111,6 +115,16 @@ def side_by_side(runs: Sequence[RunFiles], names: Sequence[str]) -> list[Chart]:
         if len(groups) > 1:
             found.append(_drawn(partial(figures.roc_curve, groups), f"ROC curves of {len(groups)} runs"))
     return found
+
+
+def _have_one_loss(runs: Sequence[RunFiles]) -> bool:
+    """Whether the values of their losses mean the same: of one bundle, with the same settings of the loss."""
+
+    def loss(run: RunFiles) -> tuple[str, dict[str, str]]:
+        of_loss = {name: str(entry["value"]) for name, entry in (run.changed or {}).items() if LOSS.search(name)}
+        return run.bundle, of_loss
+
+    return all(loss(run) == loss(runs[0]) for run in runs)
 
 
 def _lines(lines: Mapping[str, Sequence[tuple[int, float]]], title: str, path: Path) -> None:

@@ -27,14 +27,14 @@ ERRORS = {
         "properties": {"prob": {"type": "array", "items": NUMBER}},
     },
 }  # fmt: skip
+ENTRY = {"type": "object", "required": ["value", "default"]}
 SCORED = {
     "class_names": WORDS, "channel_names": WORDS, "errors": ERRORS, "against_baselines": WORDS,
     "meaning": {"type": "object", "additionalProperties": TEXT},
     "by_source": {"type": "object", "additionalProperties": METRICS},
     "n_images": {"type": "integer"}, "n_patients": {"type": "integer"}, "n_cases": {"type": "integer"},
-    "class_threshold": MAYBE,
+    "class_threshold": MAYBE, "mean_over": WORDS, "trained_with": {"type": "object", "additionalProperties": ENTRY},
 }  # fmt: skip
-ENTRY = {"type": "object", "required": ["value", "default"]}
 # what the page needs of each kind of file, as JSON Schema
 SHAPES: dict[str, dict[str, Any]] = {
     "scores": {"type": "object", "required": ["metrics"], "properties": {"metrics": METRICS, **SCORED}},

@@ -12,6 +12,7 @@ from medbundles.reports.against_baselines import against_baselines
 from medbundles.reports.curves import in_words, parts_of
 from medbundles.reports.page import charts
 from medbundles.reports.page.cases import best_and_worst
+from medbundles.reports.page.comparison import comparison
 from medbundles.reports.page.pictures import SIDE, SMALL, pictures
 from medbundles.reports.page.run_files import RunFiles, Scored, as_text, read_run
 from medbundles.reports.page.scores import BASELINES, headline, measured, named, score_table, title_of
@@ -62,7 +63,7 @@ def page_of(runs: Sequence[RunFiles]) -> str:
     sections = [_section(run, name) for run, name in zip(runs, names, strict=True)]
     page, told = environment.from_string(PAGE), {
         "title": names[0] if len(runs) == 1 else f"{len(runs)} runs side by side",
-        "sections": sections, "comparison": _comparison(runs, names) if len(runs) > 1 else None,
+        "sections": sections, "comparison": comparison(runs, names) if len(runs) > 1 else None,
     }  # fmt: skip
     text = page.render(**told)
     for section in reversed(sections):  # of many long runs the charts alone are too much
@@ -77,8 +78,12 @@ def page_of(runs: Sequence[RunFiles]) -> str:
 
 
 def _distinct(runs: Sequence[RunFiles]) -> list[str]:
-    """The runs' names; those of the same name with their folder, as far as the folders of all runs differ."""
+    """The runs' names: of runs of several experiments these; and those of the same name with their folder, as far as the
+    folders of all runs differ."""
     names, folders = [run.name for run in runs], [run.folder.resolve() for run in runs]
+    experiments = [name.partition("/")[0] for name in names]
+    if len(set(experiments)) == len(runs) > 1:
+        return experiments
     root = os.path.commonpath([folder.parent for folder in folders])
     return [
         name if names.count(name) == 1 else folder.relative_to(root).as_posix()
@@ -113,15 +118,20 @@ def _section(run: RunFiles, name: str) -> dict[str, Any]:
         "command": run.command,
         "settings": "Settings of the command" if run.folds or run.kind == "evaluation"
         else "Settings that differ from the defaults",
-        "changed": None
-        if run.changed is None
-        else [
-            (k, as_text(v["value"]), "" if v["default"] is None else as_text(v["default"]))
-            for k, v in run.changed.items()
-        ],
+        "changed": None if run.changed is None else _entries(run.changed, not run.folds),
+        "defaults": not run.folds,
+        "trained_with": _entries(run.trained_with, True),
         "parts": [(part, *counts[:2], ", ".join(counts[2])) for part, counts in run.parts.items()],
         "versions": list(run.environment.get("versions", {}).items()),
     }  # fmt: skip
+
+
+def _entries(settings: Mapping[str, Mapping[str, Any]], defaults: bool) -> list[list[str]]:
+    """Setting, value and default."""
+    return [
+        [name, as_text(entry["value"]), *([as_text(entry["default"])] if defaults else [])]
+        for name, entry in settings.items()
+    ]
 
 
 def _against(scored: Scored) -> list[str]:
@@ -225,34 +235,3 @@ def _facts(run: RunFiles) -> list[tuple[str, str]]:
         "folder": str(run.folder),
     }
     return [(name, text) for name, text in facts.items() if text.strip("-")]
-
-
-def _value(run: RunFiles, setting: str) -> str:
-    """Of a run that is compared."""
-    if run.changed is None:
-        return "not kept"
-    return as_text(run.changed[setting]["value"]) if setting in run.changed else "default"
-
-
-def _comparison(runs: Sequence[RunFiles], names: Sequence[str]) -> dict[str, Any]:
-    """A column for each run: scores on its most telling part, its time, and the settings in which the runs differ."""
-    scores = list(dict.fromkeys(name for run in runs for s in run.scored[:1] for name in headline(s.metrics)))
-    settings = {name: None for run in runs for name in run.changed or {}}
-    values = {name: [_value(run, name) for run in runs] for name in settings}
-    differ = [name for name, each in values.items() if len(set(each)) > 1]
-    rows = []
-    for i, (run, name) in enumerate(zip(runs, names, strict=True)):
-        metrics = run.scored[0].metrics if run.scored else {}
-        rows.append(
-            [
-                name,
-                run.scored[0].part if run.scored else "",
-                str(run.summary.get("best_epoch") or ""),
-                *(measured(score, metrics[score], run.scored[0].about) if score in metrics else "" for score in scores),
-                duration(run.summary["seconds"]) if "seconds" in run.summary else "",
-                *(values[setting][i] for setting in differ),
-            ]
-        )
-    header = ["run", "part", "best epoch", *map(title_of, scores), "time", *differ]
-    lines = [line for line in zip(header, *rows, strict=True) if any(line[1:])]
-    return {"header": lines[0], "rows": lines[1:], "charts": charts.side_by_side(runs, names)}

@@ -121,6 +121,11 @@ class RunFiles:
             return {name: {"value": value, "default": None} for name, value in settings.items()}
         return self.environment.get("changed")
 
+    @property
+    def trained_with(self) -> Mapping[str, Mapping[str, Any]]:
+        """Of an evaluation: as `changed`, of the training that its weights come from, as far as that is known."""
+        return self.scored[0].about.get("trained_with", {}) if self.scored and self.kind == "evaluation" else {}
+
     @cached_property
     def parts(self) -> dict[str, tuple[int, int, list[str]]]:
         """Part of the data -> images, patients and sources; empty where no split was written."""
@@ -202,4 +207,4 @@ def _of_kfold(folder: Path) -> RunFiles:
 
 def as_text(value: Any) -> str:
     """A setting's value as one types it."""
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else "None" if value is None else json.dumps(value)

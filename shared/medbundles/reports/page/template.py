@@ -26,12 +26,12 @@ p { margin: .5rem 0; max-width: 46rem; }
 .soft { color: var(--soft); }
 .warn { color: var(--warn); font-weight: 600; }
 a { color: var(--mark); overflow-wrap: anywhere; } nav ul { padding-left: 1.2rem; }
-.wide { overflow-x: auto; max-width: 100%; }
+.wide { overflow-x: auto; max-width: 100%; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding: .3rem 0; }
+caption { text-align: left; font-weight: 600; padding: .3rem 0; } caption span { display: block; position: sticky; left: 0; max-width: calc(100vw - 2.5rem); }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); }
-thead th { overflow-wrap: anywhere; min-width: 4.5rem; }
-td.number { white-space: nowrap; }
+thead th { overflow-wrap: break-word; min-width: 4.5rem; } td { overflow-wrap: anywhere; min-width: 4.5rem; }
+.names thead th, .numbers tbody th { overflow-wrap: anywhere; } td.number, .numbers td { white-space: nowrap; }
 th small, td small { color: var(--soft); display: block; max-width: 26rem; white-space: normal; font-weight: normal; font-size: .78rem; line-height: 1.3; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); gap: 1rem; align-items: start; }
 figure { margin: 0; background: var(--card); border: 1px solid var(--line); border-radius: 6px; padding: .5rem; }
@@ -49,20 +49,20 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
   img.chart { filter: none; max-width: 30rem; }
   figure, tr { break-inside: avoid; } h2, h3, caption { break-after: avoid; } thead { display: table-header-group; }
   .wide { overflow: visible; } table { width: 100%; } th, td { padding-right: .4rem; } td, tbody th { overflow-wrap: anywhere; }
-  thead th, td.number { white-space: normal; } tbody th { min-width: 0; }
+  thead th, td.number, .numbers td { white-space: normal; } td, thead th, tbody th { min-width: 0; }
   .charts { grid-template-columns: repeat(2, 1fr); }
   details::details-content { content-visibility: visible; display: block; }
 }
 @media (max-width: 62rem) {
-  thead th, td.number { white-space: normal; } table { font-size: .8rem; } th, td { padding-right: .5rem; } tbody th { min-width: 7rem; overflow-wrap: anywhere; } td { overflow-wrap: break-word; min-width: 3.5rem; max-width: 16rem; }
+  thead th, td.number, .numbers td { white-space: normal; } table { font-size: .8rem; } th, td { padding-right: .5rem; } tbody th { min-width: 7rem; overflow-wrap: anywhere; } td { min-width: 4.2rem; max-width: 16rem; }
 }
 </style>
 </head>
 <body>
-{% macro table(caption, header, rows) %}
+{% macro table(caption, header, rows, kind="") %}
 <div class="wide" tabindex="0" role="region" aria-label="{{ caption }}">
-<table>
-<caption>{{ caption }}</caption>
+<table{% if kind %} class="{{ kind }}"{% endif %}>
+<caption><span>{{ caption }}</span></caption>
 <thead><tr>{% for cell in header %}<th scope="col">{{ cell }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in rows %}
@@ -92,7 +92,13 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
 <main>
 {% if comparison %}
 <section>
-{{ table("The runs", comparison.header, comparison.rows) }}
+{% if comparison.synthetic %}<p class="warn">SYNTHETIC DATA: these numbers say nothing about any disease.</p>{% endif %}
+{% for sentence in comparison.warnings %}<p class="warn">{{ sentence }}</p>{% endfor %}
+{% for sentence in comparison.sentences %}<p>{{ sentence }}</p>{% endfor %}
+{{ table("The runs, with 95 % intervals over patients where one is known", comparison.header, comparison.rows, "numbers") }}
+{% if comparison.settings.rows %}
+{{ table("Settings in which they differ", comparison.settings.header, comparison.settings.rows, "names") }}
+{% endif %}
 {{ charts(comparison.charts) }}
 </section>
 {% endif %}
@@ -107,7 +113,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
 {% for sentence in scored.sentences %}<p>{{ sentence }}</p>{% endfor %}
 <div class="wide" tabindex="0" role="region" aria-label="scores, {{ scored.part }}">
 <table>
-<caption>Scores{% if scored.counted %} of {{ scored.counted }}{% endif %}, with 95 % intervals over patients where one is known</caption>
+<caption><span>Scores{% if scored.counted %} of {{ scored.counted }}{% endif %}, with 95 % intervals over patients where one is known</span></caption>
 <thead><tr><th scope="col">score</th><th scope="col">value</th>{% for name in scored.table.baselines %}<th scope="col">{{ name }}</th>{% endfor %}<th scope="col">images</th><th scope="col">patients</th></tr></thead>
 <tbody>
 {% for row in scored.table.rows %}
@@ -141,9 +147,12 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
 {% if section.changed is none %}
 <p class="soft">Which settings differ from the defaults this run has not kept; its command says what was given.</p>
 {% elif section.changed %}
-{{ table(section.settings, ["setting", "value", "default"], section.changed) }}
+{{ table(section.settings, ["setting", "value", "default"] if section.defaults else ["setting", "value"], section.changed) }}
 {% else %}
 <p>All settings have their defaults.</p>
+{% endif %}
+{% if section.trained_with %}
+{{ table("Settings of the training of these weights that differ from the defaults", ["setting", "value", "default"], section.trained_with) }}
 {% endif %}
 {% if section.weights %}
 {{ table("Weights and data", ["what", "value"], section.weights) }}

@@ -134,7 +134,8 @@ def test_the_worst_and_the_best_cases(tmp_path):
     dice = columns(40)["dice"]
     order = [f"name_{i}" for i in np.argsort(dice)]
     worst, best = (
-        re.search(rf"<caption>{title} cases by Dice.*?</table>", text, re.DOTALL)[0] for title in ("Worst", "Best")
+        re.search(rf"<caption><span>{title} cases by Dice.*?</table>", text, re.DOTALL)[0]
+        for title in ("Worst", "Best")
     )
     assert re.findall(r'<th scope="row">(\w+)', worst) == order[:5]
     assert re.findall(r'<th scope="row">(\w+)', best) == order[:-6:-1]
@@ -143,7 +144,7 @@ def test_the_worst_and_the_best_cases(tmp_path):
 def test_several_runs_show_where_they_differ(tmp_path):
     runs = [a_run(tmp_path / f"study/run_20260101_12000{i}", lr=lr, seed=7) for i, lr in enumerate((0.1, 0.2))]
     text = checked(write_page(runs, tmp_path / "page.html"))
-    table = re.search(r"<caption>The runs</caption>(.*?)</table>", text, re.DOTALL)[1]
+    table = re.search(r"<caption><span>Settings in which they differ</span></caption>(.*?)</table>", text, re.DOTALL)[1]
     assert '<th scope="row">lr</th><td>0.1</td><td>0.2</td>' in table
     assert "seed" not in table  # the same in both
     assert "2 runs side by side" in text

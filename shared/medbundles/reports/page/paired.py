@@ -1,0 +1,62 @@
+"""How much better a run is than another one on the same images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from medbundles.metrics.patient_bootstrap import PatientBootstrap
+from medbundles.metrics.scores import SCORES, gives, score
+from medbundles.metrics.weighted import MeanOfScores
+from medbundles.reports.page.run_files import Scored
+from medbundles.reports.page.scores import TELLING
+
+
+def leading(scored: Sequence[Scored]) -> str | None:
+    """The most telling score that all have, and that follows from the cases of each; larger is better."""
+    there = [(each, _columns(each)) for each in scored]
+    known = (n for n in TELLING if all(each.metrics.get(n, {}).get("value") is not None for each in scored))
+    return next((name for name in known if all(gives(columns, name) for _, columns in there)), None)
+
+
+def same_images(scored: Sequence[Scored]) -> bool:
+    """Whether all were scored on the same images of the same patients, with the same truth."""
+
+    def known(each: Scored) -> list[list]:
+        return [each.columns[key].tolist() for key in ("source", "name", "patient", "label") if key in each.columns]
+
+    return "name" in scored[0].columns and all(known(each) == known(scored[0]) for each in scored)
+
+
+def are_equal(name: str, one: Scored, other: Scored) -> bool:
+    """Whether a score has the same value in each image, of which an interval would say nothing."""
+    first, second = _columns(one), _columns(other)
+    return all(np.array_equal(first[need], second[need], equal_nan=True) for need in SCORES[name].needs)
+
+
+def difference(name: str, one: Scored, other: Scored) -> dict[str, Any]:
+    """The score of one minus that of the other on the same images, and its 95 % interval over patients, each of whom
+    is drawn for both at once (`PatientBootstrap.measure`).
+
+    Args:
+        name: one of `SCORES`.
+        one: what was scored.
+        other: likewise; see `same_images`.
+    """
+    columns = [_columns(each) for each in (one, other)]
+    scores: list[Any] = [score(name, each) for each in columns]
+    found: Any = MeanOfScores(scores, [1.0, -1.0])
+    found.groups, found.least = getattr(scores[0], "groups", ()), scores[0].least
+    found.bounds = None if scores[0].bounds is None else (-1.0, 1.0)
+    return PatientBootstrap(columns[0]["patient"]).measure(found)
+
+
+def _columns(scored: Scored) -> dict[str, np.ndarray]:
+    """The columns of scores as they were measured: (n, K) where the masks have K channels, without those of regions."""
+    columns = dict(scored.columns)
+    channels = scored.about.get("mean_over", scored.about.get("channel_names", ()))
+    for name in SCORES:
+        each = [columns[f"{name}_{channel}"] for channel in channels if f"{name}_{channel}" in columns]
+        if len(each) > 1 and len(each) == len(channels):
+            columns[name] = np.stack(each, axis=1)
+    return columns
