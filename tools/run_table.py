@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from medbundles.reports.page.scores import headline
 from medbundles.reports.tables import number
 from medbundles.runs.directory import RUN_NAME, run_order
 from medbundles.runs.lock import holder
+from medbundles.runs.state import has_ended
 
 from .bundle import BUNDLES
 from .run_removal import REMOVING, remove_runs
@@ -26,7 +27,6 @@ from .run_removal import REMOVING, remove_runs
 SORTS = ("time", "score", "name", "state", "bundle", "seconds")
 FORMATS = ("text", "json")
 ADVICE = "The file is broken; the run's others may be whole."
-SAME_TIME = 3.0  # seconds within which files were written by the same end of a run
 
 
 @dataclass
@@ -157,18 +157,7 @@ def _fill(row: RunRow, folder: Path) -> None:
     summary = history.get("summary", {})
     row.monitor, row.score, row.best_epoch = (summary.get(k) for k in ("monitor", "best_value", "best_epoch"))
     row.seconds = summary.get("seconds")
-    row.state = (
-        "finished" if row.epochs and _has_ended(folder, row.epochs, config) else f"stopped at epoch {row.epochs}"
-    )
-
-
-def _has_ended(folder: Path, epochs: int, config: Mapping[str, Any]) -> bool:
-    """Whether a training has done all its epochs, or was ended by early stopping: then it has reported its validation
-    since its last epoch."""
-    asked, report = config.get("epochs"), folder / "metrics/val_metrics.json"
-    if isinstance(asked, int) and epochs >= asked:
-        return True
-    return report.is_file() and report.stat().st_mtime > (folder / "metrics/metrics.json").stat().st_mtime - SAME_TIME
+    row.state = "finished" if row.epochs and has_ended(folder, row.epochs, config) else f"stopped at epoch {row.epochs}"
 
 
 def _read(folder: Path, name: str, shape: str) -> dict[str, Any]:

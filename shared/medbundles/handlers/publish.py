@@ -59,14 +59,21 @@ class Publish:
         """Wire it to the trainer."""
         if self.enabled:
             engine.add_event_handler(Events.COMPLETED, self)
-        engine.add_event_handler(Events.COMPLETED, self.say_other_settings)
+        engine.add_event_handler(Events.COMPLETED, self.say_what_next)
 
-    def say_other_settings(self, engine: Engine) -> None:
-        """Say of a run with other settings than the bundle's own, such as quick_test's, what loads its model."""
+    def say_what_next(self, engine: Engine) -> None:
+        """Say what tests the weights, and of a run with other settings than the bundle's own, such as quick_test's,
+        what loads its model."""
         directory = run_of(engine).directory
         overlay = directory.folder("checkpoints") / TRAINED
         if not is_rank_0() or not how_finished(engine) or not overlay.is_file():
             return
+        if (best := overlay.with_name("best.pt")).is_file():
+            files = f"['configs/train.json','configs/evaluate.json','{overlay.resolve()}']"
+            logger.info(
+                "to test these weights, with the settings of the data and the split as here: python -m monai.bundle "
+                "run --config_file %s --checkpoint %s", typed(files), typed(best.resolve()),
+            )  # fmt: skip
         if other := other_settings(self.train_config, read_trained(overlay)):
             logger.info(
                 "configs/train.json alone builds another network, or prepares images otherwise (%s): monai.bundle.load "

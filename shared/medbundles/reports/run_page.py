@@ -35,6 +35,6 @@ class RunPage:
 
         folder = run_of(engine).directory.path
         try:
-            write_page([folder], folder / NAME)
+            logger.info("the run on one page: %s", write_page([folder], folder / NAME))
         except Exception as error:  # a page is not worth a run that has ended well, whatever is wrong with it
             logger.warning("%s was not written: %s: %s", folder / NAME, type(error).__name__, error)

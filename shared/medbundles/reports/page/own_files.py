@@ -65,6 +65,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         }}}},
     },
     "names": {"type": "array", "items": TEXT},
+    "config": {"type": "object"},
     "kfold": {
         "type": "object", "required": ["out_of_fold", "folds"],
         "properties": {

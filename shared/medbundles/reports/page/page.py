@@ -78,8 +78,8 @@ def page_of(runs: Sequence[RunFiles]) -> str:
 
 
 def _distinct(runs: Sequence[RunFiles]) -> list[str]:
-    """The runs' names: of runs of several experiments these; and those of the same name with their folder, as far as the
-    folders of all runs differ."""
+    """The runs' names, which are those of their experiments where each has its own; and those of the same name with
+    their folder, as far as the folders of all runs differ."""
     names, folders = [run.name for run in runs], [run.folder.resolve() for run in runs]
     experiments = [name.partition("/")[0] for name in names]
     if len(set(experiments)) == len(runs) > 1:
@@ -169,6 +169,8 @@ def _first_lines(run: RunFiles) -> list[str]:
     lines = [f"{run.kind.capitalize()}{f' of {run.bundle}' if run.bundle else ''}."]
     if run.kind == "training" and not run.epochs:
         lines.append("It ended before its first epoch was done, so there are no scores.")
+    if run.asked is not None:
+        lines.append(f"It is not finished: {len(run.epochs)} of {run.asked} epochs are done.")
     if run.summary:
         best, name = run.summary.get("best_epoch"), named(run.summary.get("monitor") or "")
         value = run.summary.get("best_value")

@@ -13,8 +13,9 @@ import numpy as np
 from medbundles.errors import DataError
 from medbundles.lines import typed
 from medbundles.reports.page.own_files import own, predictions_in, read_object
+from medbundles.runs.state import has_ended
 
-ENVIRONMENT, KFOLD = "config/environment.json", "kfold.json"
+ENVIRONMENT, CONFIG, KFOLD = "config/environment.json", "config/config.json", "kfold.json"
 ADVICE = "Give a folder such as runs/EXPERIMENT/run_20260101_120000, or that of a cross-validation."
 PARTS = {"test": ("Test part", ""), "val": ("Validation part", "at the best epoch")}
 OUT_OF_FOLD = ("Out of fold", "each case by the model that has not seen it")
@@ -61,6 +62,8 @@ class RunFiles:
         history: metrics.json; empty where nothing was trained.
         scored: what was measured, the most telling part first.
         folds: of a cross-validation: number -> score -> value.
+        asked: of a training that has not ended the epochs that it was to have ("?" where it has not kept them); else
+            None.
     """
 
     folder: Path
@@ -68,6 +71,7 @@ class RunFiles:
     history: Mapping[str, Any] = field(default_factory=dict)
     scored: list[Scored] = field(default_factory=list)
     folds: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    asked: int | str | None = None
 
     @property
     def name(self) -> str:
@@ -159,10 +163,14 @@ def read_run(folder: Path) -> RunFiles:
     history = folder / "metrics/metrics.json"
     files = {part: folder / f"metrics/{part}_metrics.json" for part in PARTS}
     scored = {part: read_object(file, folder, "scores") for part, file in files.items() if own(file, folder)}
+    config = read_object(folder / CONFIG, folder, "config") if own(folder / CONFIG, folder) else {}
+    trained = read_object(history, folder, "history") if own(history, folder) else {}
+    done = len(trained.get("epochs", ()))
     return RunFiles(
         folder=folder,
+        asked=config.get("epochs", "?") if done and not has_ended(folder, done, config) else None,
         environment=read_object(folder / ENVIRONMENT, folder, "environment"),
-        history=read_object(history, folder, "history") if own(history, folder) else {},
+        history=trained,
         scored=[
             Scored(*_part(part, about), about["metrics"], about, *_columns(folder, part, about, len(scored) > 1))
             for part, about in scored.items()

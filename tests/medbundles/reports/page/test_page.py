@@ -382,3 +382,13 @@ def test_classes_that_are_called_as_baselines_and_patches_have_rows_of_their_own
     for unit in ("mm", "pixels"):  # of pictures
         scored.about["length_unit"] = unit
         assert score_table(scored)["rows"][-2]["value"] == f"0.50 {unit}"
+
+
+def test_a_training_that_is_not_finished_says_so(tmp_path):
+    run = a_run(tmp_path / "study/run_20260101_120000")
+    (run / "config/config.json").write_text('{"epochs": 3}')
+    assert "It is not finished" not in checked(write_page([run], tmp_path / "page.html"))
+    (run / "config/config.json").write_text('{"epochs": 40}')
+    (run / "metrics/val_metrics.json").unlink()
+    text = checked(write_page([run], tmp_path / "page.html"))
+    assert "It is not finished: 3 of 40 epochs are done." in text
