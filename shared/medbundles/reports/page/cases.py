@@ -16,7 +16,8 @@ SHOWN = ("dice", "iou", "hd95", "surface_dice", "psnr", "ssim", "l1")
 
 
 def best_and_worst(scored: Scored) -> dict[str, Any]:
-    """Header and rows of the worst and the best cases by Dice or PSNR; of classes the surest wrong answers.
+    """Header and rows of the worst and the best cases by Dice or PSNR, and of those in which something is marked that
+    is not there, which have no Dice; of classes the surest wrong answers.
 
     Returns:
         Title -> `header` and `rows`; empty where no case has such a score.
@@ -38,6 +39,7 @@ def best_and_worst(scored: Scored) -> dict[str, Any]:
                 "header": header,
                 "rows": rows,
             }
+    tables |= _false_alarms(scored)
     errors = scored.about.get("errors", [])
     if errors and "prob" in errors[0]:
         names = scored.class_names
@@ -59,6 +61,24 @@ def best_and_worst(scored: Scored) -> dict[str, Any]:
         decided = f"; {names[1]} from a probability of {probability(limit)} on" if limit and len(names) == 2 else ""
         tables[which + decided] = {"header": header, "rows": rows}
     return tables
+
+
+def _false_alarms(scored: Scored) -> dict[str, Any]:
+    """The largest ones, by the share of the image; empty where there are none."""
+    channels = [name for name in scored.columns if name == "fp_area" or name.startswith("fp_area_")]
+    areas = np.nan_to_num(np.array([scored.columns[name] for name in channels]))  # (K, n)
+    largest = areas.max(0, initial=0.0) if channels else np.empty(0)
+    order = [int(i) for i in np.argsort(-largest, kind="stable") if largest[i] > 0]
+    if not order:
+        return {}
+    named = [name.removeprefix("fp_area").strip("_") for name in channels]
+    header = ["image", "patient", *(f"share of the image{name and f', {name}'}" for name in named)]
+    rows = [
+        [scored.columns["name"][i], scored.columns["patient"][i], *(number(area, 4) if area else "" for area in each)]
+        for i, each in ((i, areas[:, i]) for i in order[:LISTED])
+    ]
+    title = f"False alarms: in {len(order)} images something is marked that is not there"
+    return {title + (f", the largest {LISTED}" if len(order) > LISTED else ""): {"header": header, "rows": rows}}
 
 
 def _header(scored: Scored, name: str) -> str:

@@ -3,7 +3,6 @@
 import base64
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -26,11 +25,12 @@ def pictures(folder: Path, most: int, side: int = SIDE) -> tuple[list[Chart], li
         side: pixels of the longer side of each.
 
     Returns:
-        The pictures, and the names of those that were left out: there was no room for them, they cannot be read, or
-        they are no files of the run, but links and the like.
+        The pictures, and the names of those that were left out: they are further ones of their kind, there was no room
+        for them, they cannot be read, or they are no files of the run, but links and the like.
     """
-    found, taken, left = [], 0, []
-    for path, caption in _chosen(folder / "plots"):
+    chosen, left = _chosen(folder / "plots")
+    found, taken = [], 0
+    for path, caption in chosen:
         source = _embedded(path, side) if _is_own(path, folder) else None
         if source is None or taken + len(source) > most:
             left.append(path.name)
@@ -40,18 +40,22 @@ def pictures(folder: Path, most: int, side: int = SIDE) -> tuple[list[Chart], li
     return found, left
 
 
-def _chosen(folder: Path) -> Iterator[tuple[Path, str]]:
-    """The pictures by kind, in the order of their numbers: the first of those that are numbered, and the last epoch."""
+def _chosen(folder: Path) -> tuple[list[tuple[Path, str]], list[str]]:
+    """The pictures by kind, in the order of their numbers: the first of those that are numbered, and the last epoch;
+    and the names of the numbered ones that are none of the first."""
     kinds: dict[str, list[tuple[int, Path]]] = {}
     for path in sorted(folder.glob("*.png"), key=lambda path: (not path.stem.startswith(("best_", "worst_")), path)):
         if not CHARTS.fullmatch(path.stem):
             match = NUMBERED.fullmatch(path.stem)
             kind, number = (match[1], int(match[2])) if match else (path.stem, 0)
             kinds.setdefault(kind, []).append((number, path))
+    chosen, rest = list[tuple[Path, str]](), list[str]()
     for kind, numbered in kinds.items():
         several = sorted(numbered)
-        for number, path in several[-1:] if kind.endswith("epoch") else several[:EACH]:
-            yield path, f"{kind.replace('_', ' ')} {number or ''}".strip()
+        first = several[-1:] if kind.endswith("epoch") else several[:EACH]
+        chosen += [(path, f"{kind.replace('_', ' ')} {number or ''}".strip()) for number, path in first]
+        rest += [] if kind.endswith("epoch") else [path.name for _, path in several[EACH:]]
+    return chosen, rest
 
 
 def _is_own(path: Path, folder: Path) -> bool:

@@ -141,7 +141,7 @@ details { margin: .5rem 0; } summary { cursor: pointer; }
 <{{ heading }}>Pictures</{{ heading }}>
 {{ charts(section.pictures, "") }}
 {% endif %}
-{% if section.left %}<p class="soft">Left out, as the page would be too large or they cannot be read: {{ section.left | join(", ") }}.</p>{% endif %}
+{% if section.left %}<p class="soft">Pictures in the run's plots/ that are left out (further ones of a kind, no room, or not readable): {{ section.left | join(", ") }}.</p>{% endif %}
 <{{ heading }}>What was run</{{ heading }}>
 {% if section.command %}<pre>{{ section.command }}</pre>{% endif %}
 {% if section.changed is none %}

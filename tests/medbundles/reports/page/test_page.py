@@ -15,6 +15,7 @@ from PIL import Image
 from medbundles.errors import DataError
 from medbundles.reports.evaluation import Evaluation
 from medbundles.reports.page import write_page
+from medbundles.reports.page.cases import best_and_worst
 from medbundles.reports.page.run_files import Scored, read_run
 from medbundles.reports.page.scores import score_table
 from tools.cli import main
@@ -243,7 +244,7 @@ def test_pictures_that_are_none_of_the_run_are_left_out_and_named(tmp_path):
     Image.new("1", (8000, 8000)).save(run / "plots/huge.png")
     text = checked(write_page([run], tmp_path / "page.html"))
     assert text.count("data:image/jpeg") == 2
-    assert "they cannot be read: broken.png, huge.png, linked.png, pipe.png." in text
+    assert "not readable): broken.png, huge.png, linked.png, pipe.png." in text
 
 
 def test_of_a_run_that_has_not_kept_its_settings_nothing_is_said(tmp_path):
@@ -347,7 +348,7 @@ def test_many_runs_stay_small(tmp_path):
             (run / f"plots/{kind}_1.png").write_bytes((run / "plots/worst_dice_1.png").read_bytes())
     path = write_page(runs, tmp_path / "page.html")
     assert path.stat().st_size < 5_000_000
-    assert "Left out, as the page would be too large" in path.read_text()
+    assert "that are left out (further ones of a kind, no room" in path.read_text()
 
 
 def test_an_evaluation_shows_its_weights(tmp_path):
@@ -392,3 +393,19 @@ def test_a_training_that_is_not_finished_says_so(tmp_path):
     (run / "metrics/val_metrics.json").unlink()
     text = checked(write_page([run], tmp_path / "page.html"))
     assert "It is not finished: 3 of 40 epochs are done." in text
+
+
+def test_false_alarms_are_listed_although_they_have_no_dice():
+    names, nan = np.array(["a", "b", "c"]), np.nan
+    columns = {
+        "name": names,
+        "patient": names,
+        "fp_area_x": np.array([nan, 0.25, 0]),
+        "fp_area_y": np.array([0, 0, 0.5]),
+    }
+    ((title, table),) = best_and_worst(Scored("Test part", "", {}, {}, columns)).items()
+    assert title == "False alarms: in 2 images something is marked that is not there"
+    assert table["header"] == ["image", "patient", "share of the image, x", "share of the image, y"]
+    assert table["rows"] == [["c", "c", "", "0.5000"], ["b", "b", "0.2500", ""]]
+    del columns["fp_area_x"], columns["fp_area_y"]
+    assert best_and_worst(Scored("Test part", "", {}, {}, columns)) == {}
