@@ -158,6 +158,8 @@ def write_ensemble_settings(experiment: Path) -> None:
     write_json_atomic(overlay, settings)
     files = typed(f"['configs/inference.json','{overlay}']")
     members = typed(experiment)
+    alone = f"python -m tools export BUNDLE --run {members}/fold_0/run_..."
+    print(f"nothing is published; to export the model of one fold: {alone}")
     print(f"all folds together: python -m monai.bundle run --config_file {files} --checkpoint {members} --input DIR")
 
 
