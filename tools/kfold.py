@@ -63,7 +63,8 @@ def kfold(
         output_dir: root of the run directories; empty: the bundle's own.
         quick_test: the small, short training of configs/quick_test.json.
         overlays: further files of the bundle's configs folder, such as cross_entropy.
-        selection: inner, or held_out: the tested fold itself chooses, as in the original project (it flatters).
+        selection: inner (3 folds or more), or held_out: the tested fold itself chooses, as in the original project (it
+            flatters).
         processes: folds that run at the same time, each with its share of the cores, and with a GPU of its own where
             there are enough.
         resume: go on where an earlier call with the same settings was stopped.

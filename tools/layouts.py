@@ -16,7 +16,7 @@ from medbundles.data.lists.slices import find_slices
 from medbundles.data.lists.splits import PARTS
 from medbundles.data.problems import Problems
 from medbundles.data.reading.files import is_volume, list_images, name_below, stem, subfolders
-from medbundles.errors import DataError
+from medbundles.errors import DataError, first_few
 from medbundles.rules import AUTO
 
 from .bundle import BUNDLES, bundle_folder, read_config
@@ -105,7 +105,9 @@ def layout_of(place: Path, bundle: str, settings: Mapping[str, Any], problems: P
     if not labels_among(list_images(place), place):
         return _plain(place, settings, problems)
     wanted = "".join(f"\n    {name or 'raw data'}: {text}" for name, text in WANTED.items())
-    problems.add(place, f"no bundle trains on a folder that is laid out so, and no verb prepares it; wanted:{wanted}")
+    there = first_few((f"{name}/" for name in sorted(folders)), 8) or "no folders"
+    what = f"no bundle trains on a folder that is laid out so ({there}), and no verb prepares it; wanted:{wanted}"
+    problems.add(place, what)
     return Layout("unknown")
 
 

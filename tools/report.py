@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from medbundles.errors import MedbundlesError
+from medbundles.lines import size_in_words
 from medbundles.reports.page import write_page
 from medbundles.reports.run_page import NAME
 
@@ -35,5 +36,5 @@ def report(*runs: str, out: str | None = None, overwrite: bool = False) -> Path:
     if path.exists() and not its_own and not overwrite:
         raise MedbundlesError(f"report: {path} is there already; give another --out, or --overwrite True")
     write_page(runs, path)
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    print(f"{path}: {size_in_words(path.stat().st_size)}")
     return path

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from medbundles.data.reading.checkpoint_files import BEST, FOLDS
+from medbundles.data.reading.files import content_id
 from medbundles.errors import CheckpointError, first_few
 from medbundles.handlers.publish import Publish
 from medbundles.json_files import read_json
@@ -64,7 +65,8 @@ def published(folder: Path) -> Model:
     describing = path.with_name("model.json")
     about = read_json(describing, CheckpointError, (), "Publish again.") if describing.is_file() else {}
     _of_this_bundle(folder, trained, str(path))
-    return Model(read_weights(path), trained, _without_places(about), source, _of_phantoms(about))
+    known = _without_places(about) | ({"exported_from": content_id(path)} if about else {})
+    return Model(read_weights(path), trained, known, source, _of_phantoms(about))
 
 
 def of_run(folder: Path, run: Path) -> Model:
@@ -96,7 +98,8 @@ def of_run(folder: Path, run: Path) -> Model:
         raise CheckpointError(f"--run: {best} is of {checkpoint['run']}; the file was copied into another run.")
     about = Publish(bundle_root=str(folder)).about(checkpoint, run)
     source = f"run {checkpoint['run']}, epoch {checkpoint['epoch']}"
-    return Model(checkpoint["network"], checkpoint["trained"], _without_places(about), source, _of_phantoms(about))
+    known = _without_places(about) | {"exported_from": content_id(best)}
+    return Model(checkpoint["network"], checkpoint["trained"], known, source, _of_phantoms(about))
 
 
 def _without_places(about: Mapping[str, Any]) -> dict[str, Any]:

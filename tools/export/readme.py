@@ -22,7 +22,7 @@ TEXT = """# {title}
 
 Weights of {source}, version {version} of the bundle. `models/trained.json` holds the settings that they were trained
 with, which also stand in `configs/train.json` and `configs/inference.json`; `models/model.json` says where they come
-from and holds a checksum.
+from, with a checksum and that of the file they were exported from, which the results of the time before name.
 
 {metrics}
 

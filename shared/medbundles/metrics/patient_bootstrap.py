@@ -78,7 +78,8 @@ class PatientBootstrap:
             result["reason"] = "no interval, however many patients (docs/intervals.md)"
             return result
         if fewest < max(least, 2):
-            result["reason"] = f"interval from {least} patients{' of each class' if groups else ''} on"
+            part = f"; in a part of it {fewest} count" if patients >= least and not groups else ""
+            result["reason"] = f"interval from {least} patients{' of each class' if groups else ''} on{part}"
             return result
         if min(self.sizes) < 2:
             result["reason"] = "no interval: a fold of one patient"

@@ -157,3 +157,10 @@ def test_draws_in_which_it_is_not_defined_are_told():
     result = PatientBootstrap(list("abcd"), samples=300).measure(area)
     assert 0 < result["low"] < result["high"] == 1.0
     assert "of 300 draws in which it is defined" in result["reason"]
+
+
+def test_where_enough_patients_count_but_not_in_each_part_the_reason_says_so():
+    dice = np.full((25, 2), 0.5)
+    dice[:9, 1] = np.nan
+    found = PatientBootstrap(np.arange(25), 200).measure(score("dice", {"dice": dice}))
+    assert found["reason"] == "interval from 20 patients on; in a part of it 16 count"

@@ -80,7 +80,7 @@ def test_metadata_say_the_shapes_of_the_model(zip_of):
     assert free["inputs"]["image"]["spatial_shape"] == ["*", "*"]
 
 
-def test_the_weights_belong_to_what_stands_beside_them(zip_of, tmp_path):
+def test_the_weights_belong_to_what_stands_beside_them(zip_of, run_of, tmp_path):
     with zipfile.ZipFile(zip_of("medical")) as archive:
         archive.extractall(tmp_path)
     weights = tmp_path / "medical_segmentation/models/model.pt"
@@ -89,6 +89,7 @@ def test_the_weights_belong_to_what_stands_beside_them(zip_of, tmp_path):
     assert source == "run run_20260101_120000, epoch 3"
     about = json.loads(weights.with_name("model.json").read_text())
     assert about["model_id"] == content_id(weights)
+    assert about["exported_from"] == content_id(run_of("medical") / "checkpoints/best.pt")  # results of before name it
     assert about["data_license"]
     assert "run_directory" not in about  # a path of the machine that trained
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")

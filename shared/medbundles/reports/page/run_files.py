@@ -18,7 +18,11 @@ from medbundles.runs.state import has_ended
 ENVIRONMENT, CONFIG, KFOLD = "config/environment.json", "config/config.json", "kfold.json"
 ADVICE = "Give a folder such as runs/EXPERIMENT/run_20260101_120000, or that of a cross-validation."
 PARTS = {"test": ("Test part", ""), "val": ("Validation part", "at the best epoch")}
-OUT_OF_FOLD = ("Out of fold", "each case by the model that has not seen it")
+OUT_OF_FOLD = "Out of fold"
+SEEN = {  # by what chose the epoch
+    "inner": "each case by the model that has not seen it",
+    "held_out": "each case by the model that it has chosen the epoch and the threshold of: these figures flatter",
+}
 
 
 @dataclass(frozen=True)
@@ -207,7 +211,8 @@ def _of_kfold(folder: Path) -> RunFiles:
     rows, cases = len(columns.get("name", ())), about.get("n_cases", len(columns.get("name", ())))
     left = f"oof_predictions.csv has {rows} rows and the scores are of {cases} cases: its cases are not shown."
     differ = bool(columns) and rows != cases
-    scored = Scored(*OUT_OF_FOLD, about["out_of_fold"], about, {} if differ else columns, left if differ else "")
+    how = SEEN.get(about.get("settings", {}).get("selection", "inner"), SEEN["inner"])
+    scored = Scored(OUT_OF_FOLD, how, about["out_of_fold"], about, {} if differ else columns, left if differ else "")
     trained = [file for file in sorted(folder.parent.glob(f"fold_*/run_*/{ENVIRONMENT}")) if own(file, folder.parent)]
     machine = read_object(trained[0], folder.parent, "environment") if trained else {}
     return RunFiles(folder=folder, environment=machine, scored=[scored], folds=about["folds"])

@@ -169,6 +169,9 @@ def test_a_cross_validation(tmp_path):
     (folder / "oof_predictions.csv").write_text("\n".join([header, *lines]))
     text = checked(write_page([folder.parent], tmp_path / "page.html"))
     assert "Cross-validation of grading." in text
+    assert "Out of fold, each case by the model that has not seen it" in text
+    (folder / "kfold.json").write_text(json.dumps(about | {"settings": {"selection": "held_out"}}, default=float))
+    assert "these figures flatter" in checked(write_page([folder.parent], tmp_path / "flattering.html"))
     assert "SYNTHETIC DATA" in text
     assert "<td>0.500 ± 0.100</td><td>0.250</td><td>0.750</td>" in text
     assert "40 of true class &lt;b&gt;grade 3" not in text
