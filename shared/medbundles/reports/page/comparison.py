@@ -28,74 +28,62 @@ def comparison(runs: Sequence[RunFiles], names: Sequence[str]) -> dict[str, Any]
         `sentences`; `warnings`; `header` and `rows` of a table with a row for each run; `settings`, those in which they
         differ, as a table with a column for each run; `charts`.
     """
-    scored = [run.scored[0] for run in runs if run.scored]
-    scores = list(dict.fromkeys(name for each in scored for name in headline(each.metrics)))
-    name = leading(scored) if len(scored) == len(runs) and same_images(scored) else None
-    sentences, warnings, over = _against_the_best(runs, names, name)
-    rows: list[dict[str, str]] = []
-    for run in runs:
-        about, metrics = (run.scored[0].about, run.scored[0].metrics) if run.scored else ({}, {})
-        rows.append(
-            {
-                "bundle": run.bundle,
-                "data": str(about.get("dataset_dir", "")),
-                **{
-                    title: text
-                    for score in scores
-                    for title, text in {
-                        title_of(score): measured(score, metrics[score], about) if score in metrics else "",
-                        **({f"{title_of(score)} minus that of the best": over[len(rows)]} if score == name else {}),
-                    }.items()
-                },
-                "part": run.scored[0].part if run.scored else "",
-                "images": str((run.scored[0].images if run.scored else "") or ""),
-                "best epoch": str(run.summary.get("best_epoch") or ""),
-                "time": duration(run.summary["seconds"]) if "seconds" in run.summary else "",
-            }
-        )
-    equal = {key for key in ("bundle", "data") if len({row[key] for row in rows}) == 1}
-    shown = [key for key in rows[0] if key not in equal and any(row[key] for row in rows)]
+    first = {own: run.scored[0] for own, run in zip(names, runs, strict=True) if run.scored}
+    warnings = [f"Without scores, because it has not come to its end: {own}." for own in names if own not in first]
+    name, sentences, over = None, list[str](), dict[str, str]()
+    if len(first) > 1 and same_images(list(first.values())):
+        name = leading(list(first.values()))
+        weights = [str(each.about["checkpoint_id"]) for each in first.values() if each.about.get("checkpoint_id")]
+        warnings += ["Some of these are evaluations of the same weights."] * (len(set(weights)) < len(weights))
+    elif len(first) > 1:
+        warnings.append("Not all were scored on the same images, so the scores are no comparison of the runs.")
+    if name is not None:
+        sentences, over = _against_the_best(first, name)
+    scores = list(dict.fromkeys(name for each in first.values() for name in headline(each.metrics)))
+    rows = []
+    for own, run in zip(names, runs, strict=True):
+        about = first[own].about if own in first else {}
+        row = {"bundle": run.bundle, "data": str(about.get("dataset_dir", ""))}
+        for score in scores:
+            measure = first[own].metrics.get(score) if own in first else None
+            row[title_of(score)] = measured(score, measure, about) if measure else ""
+            if score == name:
+                row[f"{title_of(score)} minus that of the best"] = over.get(own, "")
+        row |= {"part": first[own].part, "images": str(first[own].images or "")} if own in first else {}
+        row["best epoch"] = str(run.summary.get("best_epoch") or "")
+        row["time"] = duration(run.summary["seconds"]) if "seconds" in run.summary else ""
+        rows.append(row)
+    titles = list(dict.fromkeys(title for row in rows for title in row))
+    equal = {title for title in ("bundle", "data") if len({row[title] for row in rows}) == 1}
+    shown = [title for title in titles if title not in equal and any(row.get(title) for row in rows)]
     return {
         "sentences": sentences,
         "warnings": warnings,
         "synthetic": any(run.synthetic for run in runs),
         "header": ["run", *shown],
-        "rows": [[own, *(row[key] for key in shown)] for own, row in zip(names, rows, strict=True)],
+        "rows": [[own, *(row.get(title, "") for title in shown)] for own, row in zip(names, rows, strict=True)],
         "settings": {"header": ["setting", *names], "rows": _settings(runs)},
         "charts": side_by_side(runs, names),
     }
 
 
-def _against_the_best(
-    runs: Sequence[RunFiles], names: Sequence[str], name: str | None
-) -> tuple[list[str], list[str], list[str]]:
-    """What is said of the comparison, what is wrong with it, and the difference of each run to the best one."""
-    without = [own for own, run in zip(names, runs, strict=True) if not run.scored]
-    warnings = [f"Without scores, because it has not come to its end: {own}." for own in without]
-    if name is None:
-        if len(runs) > len(without) + 1:
-            warnings.append("Not all were scored on the same images, so the scores are no comparison of the runs.")
-        return [], warnings, []
-    scored = [run.scored[0] for run in runs]
-    best = max(range(len(runs)), key=lambda i: scored[i].metrics[name]["value"])
-    twice = {str(each.about.get("checkpoint_id")) for each in scored if each.about.get("checkpoint_id")}
-    if len(twice) < sum(1 for each in scored if each.about.get("checkpoint_id")):
-        warnings.append("Some of these are evaluations of the same weights.")
-    over = [_minus(name, each, scored[best]) if i != best else "(the best)" for i, each in enumerate(scored)]
-    first = scored[0]
+def _against_the_best(scored: Mapping[str, Scored], name: str) -> tuple[list[str], dict[str, str]]:
+    """What is said of a score on the same images, and its difference to the best run's."""
+    best = max(scored, key=lambda own: scored[own].metrics[name]["value"])
+    over = {own: "(the best)" if own == best else _minus(name, each, scored[best]) for own, each in scored.items()}
+    first = next(iter(scored.values()))
     free = [
         f"{BASELINES[kind]} {measured(name, first.metrics[f'{name}_{kind}'], first.about)}"
         for kind in BASELINES
         if f"{name}_{kind}" in first.metrics
     ]
     patients = len(set(first.columns["patient"].tolist()))
-    sentences = [
+    return [
         f"All were scored on the same {len(first.columns['name'])} images of {patients} patients. {title_of(name)} is "
-        f"highest in {names[best]}.",
+        f"highest in {best}.",
         *([f"What costs nothing has on these images: {', '.join(free)}."] if free else []),
         CAUTION,
-    ]
-    return sentences, warnings, over
+    ], over
 
 
 def _minus(name: str, one: Scored, best: Scored) -> str:

@@ -97,3 +97,20 @@ def test_a_default_is_shown_as_the_value_that_it_is_and_weights_bring_their_sett
     runs = [a_run(tmp_path / "other/run_20260101_120000"), a_run(tmp_path / "other/run_2", lr=5)]
     said = comparison([read_run(run) for run in runs], ["one", "two"])
     assert ["lr", "1", "5"] in said["settings"]["rows"]  # 1 is its default
+
+
+def test_runs_without_scores_and_evaluations_of_the_same_weights_are_told(tmp_path):
+    folders = [a_run(tmp_path / f"study/run_20260101_12000{i}") for i in range(3)]
+    for folder in folders[:2]:
+        file = folder / "metrics/val_metrics.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"checkpoint_id": "sha256:1"}))
+    (folders[2] / "metrics/val_metrics.json").unlink()
+    said = comparison([read_run(folder) for folder in folders], ["one", "two", "three"])
+    assert said["warnings"] == [
+        "Without scores, because it has not come to its end: three.",
+        "Some of these are evaluations of the same weights.",
+    ]
+    assert said["sentences"][0].startswith("All were scored on the same 40 images")
+    assert [row[said["header"].index("Dice minus that of the best")] for row in said["rows"]] == [
+        "(the best)", "equal", "",
+    ]  # fmt: skip
