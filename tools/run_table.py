@@ -97,7 +97,12 @@ def list_runs(
         base, roots = root.parent if RUN_NAME.fullmatch(root.name) else root, [root]
     found = [path for root in roots for path in find_runs(root)]
     if remove:
-        return [asdict(read_row(path, base)) for path in remove_runs(base, found, remove, yes)]
+        removed = remove_runs(base, found, remove, yes)
+        for row in (read_row(path, base) for path in found if path not in removed):
+            weights = Path(str((row.changed or {}).get("checkpoint", "")))
+            if any(weights.is_relative_to(run) for run in removed):
+                print(f"note: {row.name} stays, an evaluation whose weights are removed")
+        return [asdict(read_row(path, base)) for path in removed]
     rows = in_order([read_row(path, base) for path in found], sort)
     told = [{key: value for key, value in asdict(row).items() if key != "order"} for row in rows]
     print(json_text(told) if format == "json" else as_text(rows, base), end="")

@@ -141,3 +141,16 @@ def test_an_interrupted_removal_leaves_no_half_of_a_run(runs, monkeypatch, capsy
 def test_what_is_typed_wrong(words, message, capsys):
     assert main(["runs", *words]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_an_evaluation_that_loses_its_weights_is_told(runs, capsys):
+    evaluation = make_run(runs / "e/evaluation/run_20260102_000000")
+    run = runs / "e/run_20260101_000000"
+    changed = {"checkpoint": {"value": f"{run}/checkpoints/best.pt", "default": "models/model.pt"}}
+    (evaluation / "config/environment.json").write_text(json.dumps({"bundle": "toy", "changed": changed}))
+    assert main(["runs", str(runs), "--remove", "e/run_20260101_000000_2", "--yes"]) == 0
+    assert "note" not in capsys.readouterr().out
+    assert main(["runs", str(runs), "--remove", "e/run_20260101_000000", "--yes"]) == 0
+    told = "note: e/evaluation/run_20260102_000000 stays, an evaluation whose weights are removed"
+    assert told in capsys.readouterr().out
+    assert evaluation.is_dir()
