@@ -8,6 +8,7 @@ import textwrap
 from medbundles.ranks import is_rank_0
 
 WIDTH = 100  # columns of a line
+COMMAND = "    python -m "  # a line that begins so stays whole, to be copied
 
 logger = logging.getLogger("medbundles")
 
@@ -46,7 +47,7 @@ def wrapped(text: str, head: str = "", indent: str = "  ") -> list[str]:
     return [
         line
         for part in f"{head}{text}".splitlines()
-        for line in textwrap.wrap(part, WIDTH, **options)  # type: ignore[arg-type]
+        for line in ([part] if part.startswith(COMMAND) else textwrap.wrap(part, WIDTH, **options))  # type: ignore[arg-type]
     ]
 
 

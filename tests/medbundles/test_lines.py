@@ -56,3 +56,8 @@ def test_what_is_logged_is_broken_into_lines():
 def test_a_word_of_a_shown_command_is_what_a_shell_takes(word, shown):
     assert typed(word) == shown
     assert shlex.split(typed(word)) == [str(word)]
+
+
+def test_a_command_stays_on_one_line():
+    command = "    python -m monai.bundle run " + "--config_file configs/train.json " * 8
+    assert wrapped(f"to test it:\n{command}") == ["to test it:", command]

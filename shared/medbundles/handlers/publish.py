@@ -17,12 +17,13 @@ from medbundles.data.reading.trained_file import TRAINED, read_trained
 from medbundles.errors import first_few
 from medbundles.handlers.resume import how_finished
 from medbundles.handlers.run import run_of
-from medbundles.lines import typed
+from medbundles.lines import COMMAND, typed
 from medbundles.metrics.measures import UNTRAINED
 from medbundles.preflight.workflow import is_reference
 from medbundles.ranks import is_rank_0
 from medbundles.rules import AUTO
 from medbundles.runs.checkpoints import by_id, load_checkpoint
+from medbundles.runs.directory import experiment_folder
 from medbundles.runs.trained import untrained_of
 
 logger = logging.getLogger("medbundles")
@@ -71,14 +72,16 @@ class Publish:
         if (best := overlay.with_name("best.pt")).is_file():
             files = f"['configs/train.json','configs/evaluate.json','{overlay.resolve()}']"
             logger.info(
-                "to test these weights, with the settings of the data and the split as here: python -m monai.bundle "
-                "run --config_file %s --checkpoint %s", typed(files), typed(best.resolve()),
+                "to test these weights, with this run's settings of the data and of the split beside:\n%srun "
+                "--config_file %s --checkpoint %s --experiment#name %s", COMMAND + "monai.bundle ", typed(files),
+                typed(best.resolve()), typed(experiment_folder(directory.path).name),
             )  # fmt: skip
         if other := other_settings(self.train_config, read_trained(overlay)):
             logger.info(
-                "configs/train.json alone builds another network, or prepares images otherwise (%s): monai.bundle.load "
-                "gives this model from an exported bundle: python -m tools export %s --run %s",
-                first_few(other), self.train_config.resolve().parents[1].name, typed(directory.path.resolve()),
+                "to share it, or to load it by monai.bundle.load (configs/train.json alone builds another network, or "
+                "prepares images otherwise: %s), export it:\n%sexport %s --run %s",
+                first_few(other), COMMAND + "tools ", self.train_config.resolve().parents[1].name,
+                typed(directory.path.resolve()),
             )  # fmt: skip
 
     def __call__(self, engine: Engine) -> None:

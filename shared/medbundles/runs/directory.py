@@ -29,6 +29,12 @@ def run_folder(file: Path) -> Path | None:
     return next((p for p in file.parents if RUN_NAME.fullmatch(p.name)), None)
 
 
+def experiment_folder(folder: Path) -> Path:
+    """The folder of the experiment that a run, an evaluation or a cross-validation's report belongs to."""
+    between = ("fold_", "evaluation", "kfold")
+    return next(parent for parent in folder.resolve().parents if not parent.name.startswith(between))
+
+
 def run_order(folder: Path) -> tuple[str, int]:
     """Sorts run folders by time, `_2` after the first of the same second."""
     match = RUN_NAME.fullmatch(folder.name)

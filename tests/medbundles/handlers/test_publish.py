@@ -171,8 +171,11 @@ def test_a_run_of_other_settings_than_the_bundles_own_says_what_loads_its_model(
     write_json_atomic(bundle / "configs/train.json", own)
     with caplog.at_level(logging.INFO, "medbundles"):
         end(run_dir, bundle / "models", bundle_root=str(bundle), enabled=enabled)
-        assert "(image_size 64, here 8)" in caplog.text
-        assert f"python -m tools export bundle --run {run_dir.path}" in caplog.text
+        assert "otherwise: image_size 64, here 8)" in caplog.text
+        assert f"\n    python -m tools export bundle --run {run_dir.path}" in caplog.text
+        weights = run_dir.path.resolve() / "checkpoints/best.pt"
+        test = f"'{weights.with_name('trained.json')}']\" --checkpoint {weights} --experiment#name "
+        assert (test in caplog.text) == weights.is_file()
         caplog.clear()
         write_json_atomic(bundle / "configs/train.json", own | {"image_size": 8})
         end(run_dir, bundle / "models", bundle_root=str(bundle), enabled=enabled)

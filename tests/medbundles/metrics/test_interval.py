@@ -83,6 +83,12 @@ def change_of_dice(rng, n) -> Study:
     return WeightedMean(values, bounds=(-1.0, 1.0)), 1
 
 
+def dice_over(rng, n) -> Study:
+    """Paired: `dice` of one slice minus that of one mask for all, which lies around a half."""
+    own = np.where(rng.random(n) < 0.2, rng.beta(1, 6, n), rng.beta(12, 3, n))
+    return WeightedMean(own - rng.beta(5, 5, n), bounds=(-1.0, 1.0)), 1
+
+
 def over_constant(rng, n) -> Study:
     label, predicted = graded(rng, n, sensitivity=0.85, specificity=0.8)
     return WeightedMean((label == predicted) - label.astype(float), bounds=(-1.0, 1.0)), 1
@@ -125,6 +131,7 @@ def unbounded(draw) -> Callable:
 KINDS: dict[str, tuple[Callable, int]] = {
     "Dice, a fifth failures, 5 slices": (dice, LEAST_OF_MEANS),
     "Dice, a fifth failures, 1 slice": (lambda rng, n: dice(rng, n, 1), LEAST_OF_MEANS),
+    "Dice over one mask for all": (dice_over, LEAST_OF_MEANS),
     "Brier score": (brier, LEAST_OF_ERRORS),
     "change of Dice, one in six large": (change_of_dice, LEAST_OF_CHANGES),
     "accuracy .85, 1 image": (share(0.85, 1, 0), LEAST),

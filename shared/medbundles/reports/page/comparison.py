@@ -5,15 +5,21 @@ from typing import Any
 
 from medbundles.lines import duration
 from medbundles.reports.page.charts import side_by_side
-from medbundles.reports.page.paired import are_equal, difference, leading, same_images
+from medbundles.reports.page.paired import are_equal, difference, leading, p_value, same_images
 from medbundles.reports.page.run_files import RunFiles, Scored, as_text
 from medbundles.reports.page.scores import BASELINES, headline, measured, title_of
-from medbundles.reports.tables import with_interval
+from medbundles.reports.tables import number, with_interval
 
 DIGITS = 3
+NO_DIFFERENCE = ("checkpoint", "publish", "experiment#name", "experiment#description", "experiment#notes")  # no method
+LEVEL = 0.05
 CAUTION = (
-    "A difference whose interval holds 0 may be chance. The best one was picked on these very images, which flatters "
-    "it, and each run is one training: another seed may change the order."
+    "The best one was picked on these very images, which flatters it, and each run is one training: another seed may "
+    "change the order."
+)
+WILCOXON = (
+    "p: of Wilcoxon's signed-rank test on the patients' differences, times the number of comparisons; an interval of "
+    "such a difference needs more patients."
 )
 
 
@@ -70,7 +76,15 @@ def comparison(runs: Sequence[RunFiles], names: Sequence[str]) -> dict[str, Any]
 def _against_the_best(scored: Mapping[str, Scored], name: str) -> tuple[list[str], dict[str, str]]:
     """What is said of a score on the same images, and its difference to the best run's."""
     best = max(scored, key=lambda own: scored[own].metrics[name]["value"])
-    over = {own: "(the best)" if own == best else _minus(name, each, scored[best]) for own, each in scored.items()}
+    others = [own for own in scored if own != best]
+    found = {own: _minus(name, scored[own], scored[best], len(others)) for own in others}
+    over = {best: "(the best)"} | {own: text for own, (text, _) in found.items()}
+    kinds = {
+        "by more than chance than in": [own for own in others if found[own][1]],
+        "by no more than chance than in": [own for own in others if found[own][1] is False],
+        "without knowing whether by chance than in": [own for own in others if found[own][1] is None],
+    }
+    verdict = "; ".join(f"{how} {', '.join(some)}" for how, some in kinds.items() if some)
     first = next(iter(scored.values()))
     free = [
         f"{BASELINES[kind]} {measured(name, first.metrics[f'{name}_{kind}'], first.about)}"
@@ -80,19 +94,38 @@ def _against_the_best(scored: Mapping[str, Scored], name: str) -> tuple[list[str
     patients = len(set(first.columns["patient"].tolist()))
     return [
         f"All were scored on the same {len(first.columns['name'])} images of {patients} patients. {title_of(name)} is "
-        f"highest in {best}.",
+        f"highest in {best}: {verdict}.",
         *([f"What costs nothing has on these images: {', '.join(free)}."] if free else []),
+        *([WILCOXON] if any(" p " in text for text in over.values()) else []),
         CAUTION,
     ], over
 
 
-def _minus(name: str, one: Scored, best: Scored) -> str:
-    return "equal" if are_equal(name, one, best) else with_interval(difference(name, one, best), DIGITS, "+")
+def _minus(name: str, one: Scored, best: Scored, comparisons: int) -> tuple[str, bool | None]:
+    """The difference of a run to the best one, and whether it is more than chance; None: not known."""
+    if are_equal(name, one, best):
+        return "equal", False
+    found = difference(name, one, best)
+    text = with_interval(found, DIGITS, "+")
+    if found["high"] is not None:
+        return text, found["high"] < 0
+    p = p_value(name, one, best)
+    if p is None:
+        return text, None
+    p = min(1.0, p * comparisons)
+    return f"{text}, p {'below 0.001' if p < 0.001 else number(p, 3)}", p < LEVEL
 
 
 def _settings(runs: Sequence[RunFiles]) -> list[list[str]]:
     """A row for each setting in which the runs differ: its name, and its value in each run."""
-    changed = [{**run.trained_with, **(run.changed or {})} for run in runs]
+    changed = [
+        {
+            name: entry
+            for name, entry in {**run.trained_with, **(run.changed or {})}.items()
+            if name not in NO_DIFFERENCE
+        }
+        for run in runs
+    ]
     defaults = {name: entry["default"] for each in changed for name, entry in each.items()}
     rows = []
     for name, default in defaults.items():

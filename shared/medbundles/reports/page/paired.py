@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 
+from medbundles.metrics.interval import LEAST_OF_CHANGES
 from medbundles.metrics.patient_bootstrap import PatientBootstrap
 from medbundles.metrics.scores import SCORES, gives, score
-from medbundles.metrics.weighted import MeanOfScores
+from medbundles.metrics.weighted import MeanOfScores, mean_of_defined
 from medbundles.reports.page.run_files import Scored
 from medbundles.reports.page.scores import TELLING
+
+OF_CLASSES = ("acc", "auc")  # whose differences have intervals from as many patients on as they have themselves
 
 
 def leading(scored: Sequence[Scored]) -> str | None:
@@ -46,9 +49,32 @@ def difference(name: str, one: Scored, other: Scored) -> dict[str, Any]:
     columns = [_columns(each) for each in (one, other)]
     scores: list[Any] = [score(name, each) for each in columns]
     found: Any = MeanOfScores(scores, [1.0, -1.0])
-    found.groups, found.least = getattr(scores[0], "groups", ()), scores[0].least
+    found.groups = getattr(scores[0], "groups", ())
+    found.least = scores[0].least if name in OF_CLASSES else max(scores[0].least or 0, LEAST_OF_CHANGES)
     found.bounds = None if scores[0].bounds is None else (-1.0, 1.0)
     return PatientBootstrap(columns[0]["patient"]).measure(found)
+
+
+def p_value(name: str, one: Scored, other: Scored) -> float | None:
+    """Of Wilcoxon's signed-rank test (1945) that the differences of the patients lie around 0, of each patient the mean
+    over the images; None of a score that single images do not have, or where no patient differs."""
+    from scipy.stats import wilcoxon
+
+    columns, patients = (
+        [_columns(each) for each in (one, other)],
+        np.unique(one.columns["patient"], return_inverse=True)[1],
+    )
+    if name == "acc":
+        values = [(each["label"] == each["predicted"]).astype(float) for each in columns]
+    elif name in columns[0]:
+        values = [each[name] if each[name].ndim == 1 else mean_of_defined(list(each[name].T)) for each in columns]
+    else:
+        return None
+    over = values[0] - values[1]
+    there = ~np.isnan(over)
+    sums, counts = (np.bincount(patients[there], weights) for weights in (over[there], None))
+    means = sums[counts > 0] / counts[counts > 0]
+    return float(wilcoxon(means).pvalue) if means.any() else None
 
 
 def _columns(scored: Scored) -> dict[str, np.ndarray]:

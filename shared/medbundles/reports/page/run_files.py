@@ -13,6 +13,7 @@ import numpy as np
 from medbundles.errors import DataError
 from medbundles.lines import typed
 from medbundles.reports.page.own_files import own, predictions_in, read_object
+from medbundles.runs.directory import experiment_folder
 from medbundles.runs.state import has_ended
 
 ENVIRONMENT, CONFIG, KFOLD = "config/environment.json", "config/config.json", "kfold.json"
@@ -80,9 +81,7 @@ class RunFiles:
     @property
     def name(self) -> str:
         """Experiment, fold and run, as the folders name them."""
-        between = ("fold_", "evaluation", "kfold")
-        experiment = next(folder for folder in self.folder.resolve().parents if not folder.name.startswith(between))
-        return self.folder.resolve().relative_to(experiment.parent).as_posix()
+        return self.folder.resolve().relative_to(experiment_folder(self.folder).parent).as_posix()
 
     @property
     def kind(self) -> str:

@@ -6,12 +6,13 @@ import json
 
 import numpy as np
 import pytest
+from scipy.stats import wilcoxon
 
 from medbundles.metrics.patient_bootstrap import PatientBootstrap
 from medbundles.metrics.weighted import WeightedMean
 from medbundles.reports.evaluation import Evaluation
-from medbundles.reports.page.comparison import comparison
-from medbundles.reports.page.paired import difference, leading, same_images
+from medbundles.reports.page.comparison import _against_the_best, comparison
+from medbundles.reports.page.paired import difference, leading, p_value, same_images
 from medbundles.reports.page.run_files import Scored, read_run
 from tests.medbundles.reports.page.test_page import a_run, columns
 
@@ -27,8 +28,8 @@ def scored(of: dict[str, np.ndarray], **about) -> Scored:
 
 
 def test_a_difference_is_that_of_the_scores_and_its_interval_that_of_the_paired_values():
-    ours = columns(60)
-    other = ours | {"dice": np.clip(ours["dice"] - 0.02 + np.random.default_rng(1).normal(0, 0.01, 60), 0, 1)}
+    ours = columns(120)
+    other = ours | {"dice": np.clip(ours["dice"] - 0.02 + np.random.default_rng(1).normal(0, 0.01, 120), 0, 1)}
     one, two = scored(ours), scored(other)
     found = difference("dice", one, two)
     assert found["value"] == pytest.approx(one.metrics["dice"]["value"] - two.metrics["dice"]["value"], abs=1e-12)
@@ -37,6 +38,33 @@ def test_a_difference_is_that_of_the_scores_and_its_interval_that_of_the_paired_
     assert [found[key] for key in ("low", "high")] == pytest.approx([by_hand["low"], by_hand["high"]], abs=1e-12)
     assert 0 < found["low"] < found["high"]  # although the intervals of both overlap
     assert two.metrics["dice"]["high"] > one.metrics["dice"]["low"]
+
+
+def test_of_fewer_patients_a_test_says_whether_it_is_chance():
+    """Against scipy on the means of two images of each patient, by hand."""
+    ours = columns(40)
+    patients = np.repeat(np.arange(20), 2).astype(str)
+    lower = ours["dice"] - 0.02 + np.random.default_rng(1).normal(0, 0.03, 40)
+    one, two = (scored(ours | {"dice": each, "patient": patients}) for each in (ours["dice"], lower))
+    assert difference("dice", one, two)["low"] is None
+    means = (ours["dice"] - lower).reshape(20, 2).mean(1)
+    assert p_value("dice", one, two) == pytest.approx(wilcoxon(means).pvalue, abs=1e-12)
+    assert p_value("auc", one, two) is None  # no image has one
+    assert p_value("dice", one, one) is None
+
+
+def test_the_verdict_names_what_is_better_by_more_than_chance(tmp_path):
+    ours = columns(40)["dice"]
+    noise = np.random.default_rng(2).normal(0, 0.1, (2, 40))
+    each = {"best": ours, "close": ours - 0.001 + noise[0] - noise[0].mean(), "far": ours - 0.1 + 0.1 * noise[1]}
+    named = {name: scored(columns(40) | {"dice": dice}) for name, dice in each.items()}
+    sentences, over = _against_the_best(named, "dice")
+    assert "highest in best: by more than chance than in far; by no more than chance than in close." in sentences[0]
+    assert over["far"].endswith("p below 0.001")
+    assert over["best"] == "(the best)"
+    expected = min(1, 2 * p_value("dice", named["close"], named["best"]))  # of two comparisons
+    assert over["close"].endswith(f"p {expected:.3f}")
+    assert any("Wilcoxon" in sentence for sentence in sentences)
 
 
 def test_of_several_channels_the_mean_over_the_classes_counts():
@@ -72,7 +100,10 @@ def test_what_is_said_of_runs(tmp_path):
     )]  # fmt: skip
     runs = [read_run(folder) for folder in folders]
     said = comparison(runs[:2], ["one", "two"])
-    assert said["sentences"][0] == "All were scored on the same 40 images of 40 patients. Dice is highest in one."
+    assert said["sentences"][0] == (
+        "All were scored on the same 40 images of 40 patients. Dice is highest in one: by no more than chance than in "
+        "two."
+    )
     assert "Dice minus that of the best" in said["header"]
     assert said["rows"][0][said["header"].index("Dice minus that of the best")] == "(the best)"
     assert said["rows"][1][said["header"].index("Dice minus that of the best")] == "equal"
