@@ -29,9 +29,15 @@ def brain_tumor(bench_of: Callable[[Case], Bench]) -> Bench:
     return bench_of(BRAIN)
 
 
+EVALUATIONS = tuple(f"test_evaluation_is_the_same_with_two_processes[{name}]" for name in ("glioma", "dental"))
+
+
 @pytest.hookimpl(tryfirst=True)  # before pytest leaves out what is slow
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of a bundle that stands on the ladder twice, what several processes do is tried once, the rest by name."""
+    """What several processes do is tried once of a bundle that stands on the ladder twice, and so is what is stopped;
+    an evaluation by several of two bundles. The rest is slow."""
     for item in items:
-        if "-3d" in item.name and any(word in item.name for word in ("processes", "stopped", "finished", "exit")):
+        words = ("processes", "stopped", "finished", "exit", "3d-2")
+        twice = "-3d" in item.name and any(word in item.name for word in words)
+        if twice or item.name.startswith(EVALUATIONS):
             item.add_marker(pytest.mark.slow)

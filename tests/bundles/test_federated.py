@@ -73,7 +73,9 @@ def averaged(answers: list[ExchangeObject]) -> Weights:
     }
 
 
-@pytest.mark.parametrize("bundle", [BRAIN, GLIOMA, DENTAL, MEDICAL], ids=lambda bundle: bundle.name)
+@pytest.mark.parametrize(
+    "bundle", [BRAIN, pytest.param(GLIOMA, marks=pytest.mark.slow), DENTAL, MEDICAL], ids=lambda bundle: bundle.name
+)
 def test_three_rounds_of_two_clients_make_the_global_model_better(bundle, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     clients = [client(site(bundle, tmp_path, number)) for number in (0, 1)]
