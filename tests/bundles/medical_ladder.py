@@ -42,7 +42,7 @@ MEDICAL = Bundle(
             *(f"val_{name}" for name in SCORES),
         }
     ),
-    said=("Epoch 3/3", "Train - Loss", "effective batch 4 = 2 x 2 accumulated"),
+    said=("Epoch 3/3", "Train - Loss", "effective batch 4 = 2 x 2 accumulated", "classes in the "),
     left=frozenset(
         {
             "plots/learning_curves.png",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
@@ -215,11 +216,16 @@ class RunLog(logging.FileHandler):
 
 
 def open_log(path: Path) -> logging.Handler:
-    """A handler on the root logger that appends everything the console shows to a file, with the time.
+    """A handler on the root logger that appends everything the console shows to a file, with the time, and what it has
+    shown since the start of the command.
 
     Not MONAI's LogfileHandler: it hears the engine's own logger only, so losses and our lines would be missing.
     """
     handler = RunLog(path, mode="a", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    for kept in [each for each in logging.getLogger("medbundles").handlers if isinstance(each, MemoryHandler)]:
+        kept.setTarget(handler)  # what was said before
+        kept.close()
+        logging.getLogger("medbundles").removeHandler(kept)
     logging.getLogger().addHandler(handler)
     return handler

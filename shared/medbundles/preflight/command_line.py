@@ -7,6 +7,7 @@ import sys
 import threading
 import traceback
 from collections import Counter
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,6 +43,8 @@ def show_errors_plainly() -> None:
         end_on_signals()
         logger.addFilter(is_mine_to_say)
         logger.addFilter(in_lines)
+        # what is said before the run has its log, such as of the data: `open_log` writes it there
+        logger.addHandler(MemoryHandler(capacity=sys.maxsize, flushLevel=sys.maxsize))
         if not logging.getLogger().handlers:  # no logging.conf beside the config, as when a run's config.json is run
             logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
             logging.getLogger("ignite").setLevel(logging.CRITICAL)
