@@ -9,7 +9,7 @@ import numpy as np
 from medbundles.atomic_files import write_json_atomic, write_text_atomic
 from medbundles.metrics.scores import CASE_SCORES, MASK_BASELINE_SCORES, SCORES, channel_count, of_channel
 from medbundles.reports.evaluation import Evaluation
-from medbundles.reports.predictions_table import ITEM, write_predictions
+from medbundles.reports.predictions_table import ITEM, with_channels, write_predictions
 from medbundles.reports.tables import markdown_table, number, with_interval
 
 from .kfold_over import over_folds
@@ -24,12 +24,9 @@ SHOWN = ("dice", *MASK_BASELINE_SCORES, "iou", "mask_precision", "mask_recall", 
 
 
 def mask_columns(cases: Mapping[str, np.ndarray], channels: Sequence[str]) -> dict[str, np.ndarray]:
-    """The columns of a predictions.csv, with those of a score's channels, dice_<channel> ..., as one (n, K)."""
-    found = {name: cases[name] for name in (*ITEM, "has_mask", *CASE_SCORES) if name in cases}
-    for name in CASE_SCORES:
-        each = [cases[f"{name}_{channel}"] for channel in channels if f"{name}_{channel}" in cases]
-        found |= {name: np.stack(each, axis=1)} if each else {}
-    return found
+    """Those of the columns of a predictions.csv that say something of masks, of several channels (n, K)."""
+    found = with_channels(cases, channels)
+    return {name: found[name] for name in (*ITEM, "has_mask", *CASE_SCORES) if name in found}
 
 
 def mask_scores(cases: Mapping[str, np.ndarray]) -> list[str]:

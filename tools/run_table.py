@@ -12,7 +12,6 @@ from typing import Any
 
 from medbundles.atomic_files import json_text
 from medbundles.errors import ConfigError, DataError, MedbundlesError, one_of
-from medbundles.json_files import read_json
 from medbundles.lines import duration
 from medbundles.reports.page.own_files import own, read_object
 from medbundles.reports.page.scores import headline
@@ -26,7 +25,6 @@ from .run_removal import REMOVING, remove_runs
 
 SORTS = ("time", "score", "name", "state", "bundle", "seconds")
 FORMATS = ("text", "json")
-ADVICE = "The file is broken; the run's others may be whole."
 
 
 @dataclass
@@ -154,8 +152,7 @@ def _fill(row: RunRow, folder: Path) -> None:
         row.monitor = next(iter(headline(scores)), None)
         row.score = scores[row.monitor]["value"] if row.monitor else None
         return
-    file = folder / "config/config.json"
-    config = read_json(file, DataError, (), ADVICE) if file.exists() else {}
+    config = _read(folder, "config/config.json", "config")
     stopping = config.get("early_stopping")
     row.mode = (stopping.get("mode") if isinstance(stopping, dict) else None) or "max"
     row.epochs = len(history.get("epochs", ()))

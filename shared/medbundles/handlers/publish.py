@@ -70,18 +70,19 @@ class Publish:
         if not is_rank_0() or not how_finished(engine) or not overlay.is_file():
             return
         if (best := overlay.with_name("best.pt")).is_file():
-            files = f"['configs/train.json','configs/evaluate.json','{overlay.resolve()}']"
+            files = typed(f"['configs/train.json','configs/evaluate.json','{overlay.resolve()}']")
+            name = typed(experiment_folder(directory.path).name)
             logger.info(
-                "to test these weights, with this run's settings of the data and of the split beside:\n%srun "
-                "--config_file %s --checkpoint %s --experiment#name %s", COMMAND + "monai.bundle ", typed(files),
-                typed(best.resolve()), typed(experiment_folder(directory.path).name),
-            )  # fmt: skip
+                "to test these weights, with this run's settings of the data and of the split beside:\n%s",
+                f"{COMMAND}monai.bundle run --config_file {files} --checkpoint {typed(best.resolve())} "
+                f"--experiment#name {name}",
+            )
         if other := other_settings(self.train_config, read_trained(overlay)):
+            export = f"{COMMAND}tools export {self.train_config.resolve().parents[1].name}"
             logger.info(
                 "to share it, or to load it by monai.bundle.load (configs/train.json alone builds another network, or "
-                "prepares images otherwise: %s), export it:\n%sexport %s --run %s",
-                first_few(other), COMMAND + "tools ", self.train_config.resolve().parents[1].name,
-                typed(directory.path.resolve()),
+                "prepares images otherwise: %s), export it:\n%s --run %s",
+                first_few(other), export, typed(directory.path.resolve()),
             )  # fmt: skip
 
     def __call__(self, engine: Engine) -> None:

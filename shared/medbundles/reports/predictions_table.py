@@ -49,3 +49,12 @@ def read_predictions(path: Path, class_names: Sequence[str] = ()) -> dict[str, n
         parts = [columns.pop(name) for name in list(columns) if name.startswith(f"{several}_")]
         columns |= {several: np.stack(parts, axis=1)} if parts else {}
     return columns
+
+
+def with_channels(columns: Mapping[str, np.ndarray], channels: Sequence[str]) -> dict[str, np.ndarray]:
+    """The columns of a predictions.csv, and those of a score's channels, dice_<channel> ..., as one (n, K)."""
+    found = dict(columns)
+    for name in CASE_SCORES:
+        each = [columns[f"{name}_{channel}"] for channel in channels if f"{name}_{channel}" in columns]
+        found |= {name: np.stack(each, axis=1)} if each else {}
+    return found

@@ -11,6 +11,7 @@ from medbundles.metrics.scores import SCORES, gives, score
 from medbundles.metrics.weighted import MeanOfScores, mean_of_defined
 from medbundles.reports.page.run_files import Scored
 from medbundles.reports.page.scores import TELLING
+from medbundles.reports.predictions_table import with_channels
 
 OF_CLASSES = ("acc", "auc")  # whose differences have intervals from as many patients on as they have themselves
 
@@ -79,10 +80,5 @@ def p_value(name: str, one: Scored, other: Scored) -> float | None:
 
 def _columns(scored: Scored) -> dict[str, np.ndarray]:
     """The columns of scores as they were measured: (n, K) where the masks have K channels, without those of regions."""
-    columns = dict(scored.columns)
     channels = scored.about.get("mean_over", scored.about.get("channel_names", ()))
-    for name in SCORES:
-        each = [columns[f"{name}_{channel}"] for channel in channels if f"{name}_{channel}" in columns]
-        if len(each) > 1 and len(each) == len(channels):
-            columns[name] = np.stack(each, axis=1)
-    return columns
+    return with_channels(scored.columns, channels if len(channels) > 1 else ())
